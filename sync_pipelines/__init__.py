@@ -1,0 +1,30 @@
+"""A Dagster project that keeps derived stores equal to their sources, and proves it.
+
+Everything here is looked up when it is first used, so that `import sync_pipelines` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "PostgresToChroma": ("sync_pipelines.components.postgres_to_chroma", "PostgresToChroma"),
+    "SearchResource": ("sync_pipelines.resources.search", "SearchResource"),
+    "search": ("sync_pipelines.api", "search"),
+}
+__all__ = ["PostgresToChroma", "SearchResource", "__version__", "search"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LAZY[name]
+    loaded = import_module(module)
+    return getattr(loaded, attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,199 @@
+"""Cadence → jobs, schedules and sensors, made for each sync from the documents of its tables."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from sync_pipelines.dead_runs import close_dead_runs
+from sync_pipelines.decide import Facts, Request, decide
+from sync_pipelines.engine.model import Pending
+from sync_pipelines.jobs import check_job, plan_job, records_job, table_job
+
+if TYPE_CHECKING:
+    from sync_pipelines.components.base import SyncComponent
+
+RUNNING = dg.DefaultScheduleStatus.RUNNING
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def build_automation(components: "Iterable[SyncComponent]") -> dg.Definitions:
+    """Jobs, schedules and sensors of every enabled sync."""
+    by_sync: "dict[str, list[SyncComponent]]" = defaultdict(list)
+    for component in components:
+        if component.enabled:
+            by_sync[component.sync].append(component)
+    jobs, schedules, sensors = [], [], []
+    for sync, tables in sorted(by_sync.items()):
+        named = {mode: table_job(sync, tables, mode) for mode in ("incremental", "full")}
+        checks = check_job(sync, tables)
+        jobs += [*named.values(), checks, records_job(sync, tables), plan_job(sync, tables)]
+        for mode, job in named.items():
+            schedules += _schedules(sync, mode, job, _by_cron(tables, mode))
+        schedules += _check_schedules(sync, checks, tables)
+        sensors += [_sensor(table, named["incremental"]) for table in tables if table.sensor.enabled]
+    return dg.Definitions(jobs=jobs, schedules=schedules, sensors=sensors)
+
+
+def timezone() -> str:
+    """The zone in which times of day are meant: SYNC_TIMEZONE, else UTC."""
+    return os.environ.get("SYNC_TIMEZONE", "").strip() or "UTC"
+
+
+def newest_partition(component: "SyncComponent") -> str:
+    """The key of the window that holds this moment."""
+    key = component.partitions.definition().get_last_partition_key()
+    if key is None:
+        raise ValueError(f"{component.path}: partitions.start lies in the future")
+    return key
+
+
+def run_request(component: "SyncComponent", *, mode: str = "incremental", tags: Mapping[str, str] | None = None):
+    """A request for a run of this table alone, over its newest window. No run_key: it would swallow retries."""
+    return dg.RunRequest(
+        partition_key=newest_partition(component),
+        asset_selection=[component.asset_key],
+        run_config={"ops": {component.op_name: {"config": {"mode": mode}}}},
+        tags={"sync/table": component.path, **_runtime(component), **(tags or {})},
+    )
+
+
+def _runtime(component: "SyncComponent") -> dict[str, str]:
+    from sync_pipelines.components.blocks import seconds
+
+    return {"dagster/max_runtime": str(int(seconds(component.runs.max_runtime)))}
+
+
+def _by_cron(tables: "list[SyncComponent]", mode: str) -> "dict[str, list[SyncComponent]]":
+    found: "dict[str, list[SyncComponent]]" = defaultdict(list)
+    for table in tables:
+        cron = getattr(table.schedules, mode)
+        if cron:
+            found[cron].append(table)
+    return found
+
+
+def _schedules(
+    sync: str, mode: str, job: Any, groups: "Mapping[str, list[SyncComponent]]"
+) -> list[dg.ScheduleDefinition]:
+    return [
+        _schedule(_schedule_name(sync, mode, number, tables), mode, job, cron, tables)
+        for number, (cron, tables) in enumerate(groups.items())
+    ]
+
+
+def _schedule_name(sync: str, mode: str, number: int, tables: "list[SyncComponent]") -> str:
+    """The first cadence bears the sync's name; a table with its own cadence bears its own."""
+    return f"{sync}_{mode}_schedule" if number == 0 else f"{sync}_{mode}_{tables[0].table_name}_schedule"
+
+
+def _schedule(name: str, mode: str, job: Any, cron: str, tables: "list[SyncComponent]") -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=name,
+        job=job,
+        cron_schedule=cron,
+        execution_timezone=timezone(),
+        default_status=RUNNING,
+        required_resource_keys=set().union(*(table.resource_keys for table in tables)),
+        description=f"{mode} sync of {', '.join(table.path for table in tables)}",
+    )
+    def ticked(context: dg.ScheduleEvaluationContext):
+        reasons = {table.path: table.not_configured(context.resources) for table in tables}
+        requests = [run_request(table, mode=mode) for table in tables if not reasons[table.path]]
+        return requests or dg.SkipReason("; ".join(f"{path}: {why}" for path, why in reasons.items()))
+
+    return ticked
+
+
+def _check_schedules(sync: str, job: Any, tables: "list[SyncComponent]") -> list[dg.ScheduleDefinition]:
+    crons = sorted({table.schedules.checks for table in tables if table.schedules.checks})
+    return [_check_schedule(sync, job, cron, number, tables) for number, cron in enumerate(crons)]
+
+
+def _check_schedule(
+    sync: str, job: Any, cron: str, number: int, tables: "list[SyncComponent]"
+) -> dg.ScheduleDefinition:
+    chosen = [table for table in tables if table.schedules.checks == cron]
+
+    @dg.schedule(
+        name=_schedule_name(sync, "check", number, chosen),
+        job=job,
+        cron_schedule=cron,
+        execution_timezone=timezone(),
+        default_status=RUNNING,
+        required_resource_keys=set().union(*(table.resource_keys for table in chosen)),
+        description=f"Proof of {', '.join(table.path for table in chosen)}",
+    )
+    def ticked(context: dg.ScheduleEvaluationContext):
+        configured = [table for table in chosen if not table.not_configured(context.resources)]
+        if not configured:
+            return dg.SkipReason(f"{sync}: {chosen[0].not_configured(context.resources)}")
+        keys = [dg.AssetCheckKey(table.asset_key, "count") for table in configured]
+        return dg.RunRequest(asset_check_keys=keys, asset_selection=[], tags={"sync/proof": "full"})
+
+    return ticked
+
+
+def _sensor(component: "SyncComponent", job: Any) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"{component.op_name}_changes",
+        job=job,
+        minimum_interval_seconds=component.sensor.every_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys=set(component.resource_keys),
+        description=f"Asks for a sync of {component.path} when its source has changes that are not synced.",
+    )
+    def changed(context: dg.SensorEvaluationContext):
+        decision = decide(read_facts(component, context.resources, context.instance))
+        if isinstance(decision, Request):
+            context.log.info(f"{component.path}: {decision.reason}")
+            return dg.SensorResult(run_requests=[run_request(component)])
+        return dg.SensorResult(skip_reason=dg.SkipReason(decision.reason))
+
+    return changed
+
+
+def read_facts(component: "SyncComponent", resources: Any, instance: dg.DagsterInstance) -> Facts:
+    """What the decision needs, from the source, the ledger and Dagster's runs.
+
+    A run whose process died is closed first, so that it does not count as under way.
+    """
+    now = datetime.now(UTC)
+    if reason := component.not_configured(resources):
+        return Facts(pending=Pending(), now=now, not_configured=reason)
+    with closing(component.bind(resources)) as binding:
+        binding.ledger.check()
+        close_dead_runs(instance, binding)
+        failures, last_failure = binding.ledger.failure_streak(*binding.place)
+        return Facts(
+            pending=binding.source.pending(binding.ledger.watermark(*binding.place)),
+            now=now,
+            active_runs=tuple(active_runs(component, instance)),
+            failures=failures,
+            last_failure=last_failure,
+        )
+
+
+def active_runs(component: "SyncComponent", instance: dg.DagsterInstance) -> list[str]:
+    """Ids of the runs, queued or running, that work on this table."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
+    return [run.run_id for run in runs if works_on(run, component)]
+
+
+def works_on(run: dg.DagsterRun, component: "SyncComponent") -> bool:
+    """Whether a run materializes this table: by its tag, its selection, or its job's whole selection."""
+    if run.tags.get("sync/table"):
+        return run.tags["sync/table"] == component.path
+    if run.asset_selection is not None:
+        return component.asset_key in run.asset_selection
+    return run.job_name in (f"{component.sync}_incremental", f"{component.sync}_full")

@@ -1,0 +1,186 @@
+"""`sync-pipelines db …`: the sync schema in each database of this environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sync_pipelines.engine.errors import ConfigurationError, MigrationDueError, SyncError
+
+if TYPE_CHECKING:
+    from sync_pipelines.registry import Branch, Database
+
+app = typer.Typer(help="Make, upgrade and check the sync schema in each database.", no_args_is_help=True)
+
+_COLOURS = {"ok": "green", "upgraded": "green", "due": "yellow", "error": "red"}
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
+Only = Annotated[str | None, typer.Option("--database", help="Only the database of this name.")]
+AsSql = Annotated[bool, typer.Option("--sql", help="Print the script for a DBA and change nothing.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One branch of the schema in one database: `state` is ok, upgraded, due or error."""
+
+    database: str
+    place: str
+    branch: str
+    found: str | None
+    needed: str
+    state: str
+    message: str = ""
+
+
+@app.command()
+def upgrade(sql: AsSql = False, database: Only = None, as_json: AsJson = False) -> None:
+    """Bring each database to the newest revision. Exit code 1 when one could not be."""
+    if sql:
+        _print_scripts(_chosen(database), as_json=as_json)
+        return
+    _report(_each(_chosen(database), _upgraded), as_json=as_json)
+
+
+@app.command()
+def current(database: Only = None, as_json: AsJson = False) -> None:
+    """Show the revision of each database. Exit code 1 when one does not answer."""
+    _report(_each(_chosen(database), _looked_at), as_json=as_json, due_is_fine=True)
+
+
+@app.command()
+def check(sql: AsSql = False, database: Only = None, as_json: AsJson = False) -> None:
+    """Exit code 1 when a migration is due or a database does not answer; --sql prints what is missing."""
+    if sql:
+        _print_scripts(_chosen(database), as_json=as_json)
+        return
+    _report(_each(_chosen(database), _looked_at), as_json=as_json)
+
+
+def _chosen(name: str | None) -> list[Database]:
+    from sync_pipelines import registry
+
+    found = registry.databases()
+    chosen = [item for item in found if name in (None, item.name)]
+    if not chosen:
+        names = ", ".join(item.name for item in found)
+        raise ConfigurationError(f"There is no database {name!r}.", remedy=f"There are: {names or 'none'}.")
+    return chosen
+
+
+def _schema() -> str:
+    from sync_pipelines import registry
+
+    return registry.resources().ledger.sync_schema()
+
+
+def _branches(databases: list[Database]) -> Iterator[tuple[Database, Branch]]:
+    for database in databases:
+        for branch in database.branches:
+            yield database, branch
+
+
+def _each(databases: list[Database], look: Callable[[Database, Branch, str], Finding]) -> list[Finding]:
+    """Every branch of every database, whatever became of the one before."""
+    schema = _schema()
+    found = []
+    for database, branch in _branches(databases):
+        try:
+            found.append(look(database, branch, schema))
+        except SyncError as error:
+            found.append(_finding(database, branch, found=None, state="error", message=str(error)))
+    return found
+
+
+def _upgraded(database: Database, branch: Branch, schema: str) -> Finding:
+    from sync_pipelines import migrations
+
+    before = migrations.current(database.url, branch, schema)
+    migrations.upgrade(database.url, branch=branch, schema=schema)
+    after = migrations.current(database.url, branch, schema)
+    if before == after:
+        return _finding(database, branch, found=after, state="ok")
+    return _finding(database, branch, found=after, state="upgraded", message=f"from {before or 'nothing'}")
+
+
+def _looked_at(database: Database, branch: Branch, schema: str) -> Finding:
+    from sync_pipelines import migrations
+
+    found = migrations.current(database.url, branch, schema)
+    try:
+        migrations.require(found, url=database.url, branch=branch, schema=schema)
+    except MigrationDueError as error:
+        return _finding(database, branch, found=found, state="due", message=str(error))
+    return _finding(database, branch, found=found, state="ok")
+
+
+def _finding(database: Database, branch: Branch, *, found: str | None, state: str, message: str = "") -> Finding:
+    from sync_pipelines import migrations
+    from sync_pipelines.engine.database import place
+
+    (needed,) = migrations.heads(branch)
+    return Finding(
+        database=database.name,
+        place=place(database.url),
+        branch=branch,
+        found=found,
+        needed=needed,
+        state=state,
+        message=message,
+    )
+
+
+def _report(findings: list[Finding], *, as_json: bool, due_is_fine: bool = False) -> None:
+    if as_json:
+        typer.echo(json.dumps({"databases": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        _show(findings)
+    good = {"ok", "upgraded", "due"} if due_is_fine else {"ok", "upgraded"}
+    if any(finding.state not in good for finding in findings):
+        raise typer.Exit(1)
+
+
+def _show(findings: list[Finding]) -> None:
+    table = Table("database", "at", "branch", "revision", "state", box=None, pad_edge=False)
+    for finding in findings:
+        state = f"[{_COLOURS[finding.state]}]{finding.state}[/]"
+        table.add_row(finding.database, finding.place, finding.branch, finding.found or "none", state)
+    Console().print(table, highlight=False)
+    for finding in findings:
+        if finding.message and finding.state in ("due", "error"):
+            typer.echo(finding.message, err=True)
+
+
+def _print_scripts(databases: list[Database], *, as_json: bool) -> None:
+    scripts = [_script(database, branch) for database, branch in _branches(databases)]
+    if as_json:
+        typer.echo(json.dumps({"databases": scripts}, indent=2))
+        return
+    for item in scripts:
+        typer.echo(f"-- {item['database']} ({item['place']}), branch {item['branch']}: {item['from']} → head")
+        typer.echo(item["sql"])
+
+
+def _script(database: Database, branch: Branch) -> dict[str, str]:
+    """The script from where the database is; from nothing where that cannot be asked (it may be the DBA's alone)."""
+    from sync_pipelines import migrations
+    from sync_pipelines.engine.database import place
+
+    schema = _schema()
+    try:
+        start = migrations.current(database.url, branch, schema)
+    except SyncError as error:
+        typer.echo(f"{error} The script begins from nothing.", err=True)
+        start = None
+    return {
+        "database": database.name,
+        "place": place(database.url),
+        "branch": branch,
+        "from": start or "nothing",
+        "sql": migrations.script(branch, schema, start=start),
+    }

@@ -1,0 +1,134 @@
+"""The asset of a table: it opens a run and hands its changes to the IO manager."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from sync_pipelines.failures import as_dagster_failure
+from sync_pipelines.dead_runs import close_dead_runs
+from sync_pipelines.engine import run as engine
+from sync_pipelines.engine.model import ChangeSet
+from sync_pipelines.engine.settings import positive, resolve
+from sync_pipelines.engine.windows import Windows, scope_of
+from sync_pipelines.log import log_context
+
+if TYPE_CHECKING:
+    from sync_pipelines.components.base import SyncComponent
+
+
+class SyncMode(Enum):
+    """What a run does; the launchpad takes the names."""
+
+    incremental = "incremental"
+    full = "full"
+    rebuild = "rebuild"
+
+
+class SyncConfig(dg.Config):
+    """The launchpad's config of a table's run."""
+
+    mode: SyncMode = Field(
+        default=SyncMode.incremental,
+        description="incremental: what is pending (and, on an older partition, what differs in its window). "
+        "full: one snapshot of the whole table, then removal of what the source no longer has. "
+        "rebuild: as full, but built anew beside the old target, proven, then swapped "
+        "(needed when the embedding or the chunking changed).",
+    )
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Records a batch. Left out: sync_settings, <SYNC>_BATCH_SIZE, SYNC_BATCH_SIZE, YAML.",
+    )
+    allow_mass_delete: bool = Field(
+        default=False, description="Let this one run delete more than the guard's share of the target."
+    )
+
+
+def trigger_of(tags: Mapping[str, str]) -> str:
+    """Who asked for a run, by its tags: cli, schedule, sensor or manual."""
+    if "sync/trigger" in tags:
+        return tags["sync/trigger"]
+    if "dagster/schedule_name" in tags:
+        return "schedule"
+    return "sensor" if "dagster/sensor_name" in tags else "manual"
+
+
+def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
+    """The software-defined asset of one table, partitioned by change time."""
+    partitions = component.partitions.definition()
+
+    @dg.asset(
+        key=component.asset_key,
+        op_tags={"sync/table": component.path},
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        io_manager_key=component.io_manager_key,
+        required_resource_keys={*component.resource_keys},
+        pool=component.op_name,
+        group_name=component.sync,
+        kinds=set(component.kinds),
+        owners=component.owners or None,
+        tags={"sync": component.sync},
+        description=component.description or f"{component.source.table}, kept equal in {component.target_name()}.",
+        metadata=component.asset_metadata(),
+        retry_policy=dg.RetryPolicy(
+            max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+        ),
+    )
+    def table(context: dg.AssetExecutionContext, config: SyncConfig):  # noqa: ANN202 - an annotation costs a type check
+        with log_context(sync=component.sync, table=component.table_name, run_id=context.run.run_id):
+            with as_dagster_failure():
+                return _open(component, context, config)
+
+    return table
+
+
+def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config: SyncConfig) -> ChangeSet:
+    binding = component.bind(context.resources, batch_size=_batch_size(component, context.resources, config))
+    close_dead_runs(context.instance, binding, besides=context.run.run_id)
+    request = engine.Request(
+        mode=config.mode.value,
+        scope=_scope(component, context, config.mode.value),
+        trigger=trigger_of(context.run.tags),
+        run_id=context.run.run_id,
+        allow_mass_delete=config.allow_mass_delete,
+    )
+    changes = engine.open_run(binding, request)
+    context.log.info(f"{component.path}: {changes.rows} rows to write, {changes.touched} keys touched")
+    return changes
+
+
+def _scope(component: "SyncComponent", context: dg.AssetExecutionContext, mode: str) -> Any:
+    asked = context.partition_time_window
+    return scope_of(mode, (asked.start, asked.end), windows_now(component.partitions.definition()))
+
+
+def windows_now(partitions: dg.TimeWindowPartitionsDefinition, now: datetime | None = None) -> Windows:
+    """The oldest and the current window at this moment."""
+    current = now or datetime.now(UTC)
+    first, newest = partitions.get_first_partition_window(), partitions.get_last_partition_window(current)
+    if first is None or newest is None:
+        start = partitions.start
+        return Windows(first=start, newest=start)
+    return Windows(first=first.start, newest=newest.start)
+
+
+def _batch_size(component: "SyncComponent", resources: Any, config: SyncConfig) -> int:
+    with resources.ledger.ledger() as ledger:
+        stored = ledger.setting(f"{component.sync}.batch_size")
+    return resolve(
+        "batch_size",
+        sync=component.sync,
+        parse=positive,
+        default=component.default_batch_size,
+        run_config=config.batch_size,
+        stored=stored,
+        environment=os.environ,
+        yaml=component.runs.batch_size,
+    )

@@ -1,0 +1,163 @@
+"""What every kind of sync has in common: a document, its asset, and the binding of a run."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Any, ClassVar
+
+import dagster as dg
+from pydantic import ConfigDict, Field, field_validator
+
+from sync_pipelines.components.assets import build_asset
+from sync_pipelines.components.blocks import (
+    NAME,
+    ChecksBlock,
+    PartitionsBlock,
+    RunsBlock,
+    SchedulesBlock,
+    SensorBlock,
+    SourceBlock,
+    seconds,
+)
+from sync_pipelines.engine.guard import Guard
+from sync_pipelines.engine.run import Binding
+from sync_pipelines.engine.spec import TableSpec
+
+
+def snake_case(name: str) -> str:
+    """`KnowledgeReference` → `knowledge_reference`; whatever Dagster refuses in a name becomes `_`."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    slug = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
+    return slug if slug and slug[0].isalpha() else f"t_{slug}"
+
+
+class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
+    """A table of a sync. A kind adds its target's block and says how to bind a run to it."""
+
+    model_config = ConfigDict(extra="forbid", ignored_types=(cached_property,))
+
+    sync: str = Field(description="The sync's name: lower case, as in the asset key, the CLI and variables.")
+    source: SourceBlock
+    name: str | None = Field(default=None, description="The table's name in asset keys; from the table's if left out.")
+    enabled: bool = True
+    description: str | None = None
+    owners: list[str] = Field(default=[], description="E-mail addresses, or team:name.")
+    partitions: PartitionsBlock = PartitionsBlock()
+    schedules: SchedulesBlock = SchedulesBlock()
+    sensor: SensorBlock = SensorBlock()
+    checks: ChecksBlock = ChecksBlock()
+    runs: RunsBlock = RunsBlock()
+
+    kinds: ClassVar[tuple[str, ...]] = ()
+    io_manager_key: ClassVar[str] = ""
+    resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger"})
+    default_batch_size: ClassVar[int] = 500
+
+    @field_validator("sync", "name")
+    @classmethod
+    def _plain_name(cls, value: str | None) -> str | None:
+        if value is not None and not NAME.match(value):
+            raise ValueError(f"{value!r}: use lower-case letters, digits and _, beginning with a letter")
+        return value
+
+    # What a kind says of itself.
+
+    def read_columns(self) -> tuple[str, ...]:
+        """The columns that the target needs, key and change time aside."""
+        raise NotImplementedError
+
+    def mapping_text(self) -> str:
+        """A text that changes when the mapping to the target does."""
+        raise NotImplementedError
+
+    def target_name(self) -> str:
+        """The target's own name of the table, for people."""
+        raise NotImplementedError
+
+    def asset_metadata(self) -> dict[str, Any]:
+        return {}
+
+    def not_configured(self, resources: Any) -> str | None:
+        """Why this sync is not in use here (it names the variable), or None."""
+        raise NotImplementedError
+
+    def target_parts(self, resources: Any, *, batch_size: int | None) -> dict[str, Any]:
+        """`target`, `mapper` and `lock_name` of a binding."""
+        raise NotImplementedError
+
+    # What follows from it.
+
+    @property
+    def table_name(self) -> str:
+        return self.name or snake_case(self.source.table)
+
+    @property
+    def path(self) -> str:
+        """`sync/table`, as asset keys, the ledger and the CLI spell it."""
+        return f"{self.sync}/{self.table_name}"
+
+    @property
+    def asset_key(self) -> dg.AssetKey:
+        return dg.AssetKey([self.sync, self.table_name])
+
+    @property
+    def op_name(self) -> str:
+        """The name under which a run's config holds this table's."""
+        return f"{self.sync}__{self.table_name}"
+
+    @cached_property
+    def spec(self) -> TableSpec:
+        source = self.source
+        return TableSpec(
+            sync=self.sync,
+            name=self.table_name,
+            table=source.table,
+            schema=source.schema_name,
+            key=tuple(source.key),
+            columns=self.read_columns(),
+            changed_at=source.changed_at,
+            capture=source.capture,
+            lookback_seconds=seconds(source.lookback),
+            mapping=self.mapping_text(),
+        )
+
+    def guard(self) -> Guard:
+        limits = self.checks.mass_delete
+        return Guard(share=limits.share, records=limits.records)
+
+    def build_source(self, resources: Any) -> Any:
+        """The source, which connects when it is first asked."""
+        from sync_pipelines.sources.postgres import PostgresSource
+
+        return PostgresSource(
+            resources.postgres.connection_url(self.source.connection),
+            self.spec,
+            sync_schema=resources.ledger.sync_schema(),
+            pool_max=resources.postgres.pool_max(),
+        )
+
+    def bind(self, resources: Any, *, batch_size: int | None = None) -> Binding:
+        """This table with its systems; nothing connects yet.
+
+        Raises:
+            NotConfiguredError, ConfigurationError: a setting is missing or wrong.
+        """
+        parts = self.target_parts(resources, batch_size=batch_size)
+        return Binding(
+            spec=self.spec,
+            source=self.build_source(resources),
+            ledger=resources.ledger.ledger(),
+            guard=self.guard(),
+            lock_url=resources.ledger.database_url(),
+            lock_timeout=seconds(self.runs.lock_timeout),
+            **parts,
+        )
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """The asset and its checks; schedules, jobs and sensors are made for a whole sync in `automation`."""
+        from sync_pipelines.checks import build_checks
+
+        if not self.enabled:
+            return dg.Definitions()
+        return dg.Definitions(assets=[build_asset(self)], asset_checks=build_checks(self))

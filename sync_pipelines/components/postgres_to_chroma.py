@@ -1,0 +1,101 @@
+"""The kind `PostgresToChroma`: a PostgreSQL table becomes a Chroma collection for semantic search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from sync_pipelines.components.base import SyncComponent
+from sync_pipelines.components.blocks import Block, ChunkingBlock, EmbeddingBlock
+from sync_pipelines.resources.chroma import ChromaResource
+
+if TYPE_CHECKING:
+    from sync_pipelines.targets.chroma import ChromaTarget
+    from sync_pipelines.targets.documents import DocumentMapper
+
+
+class ChromaTargetBlock(Block):
+    """The collection: 3 to 512 characters of a-z, A-Z, 0-9, `.`, `_` and `-`."""
+
+    connection: str = "chroma"
+    collection: str
+
+
+class PostgresToChroma(SyncComponent):
+    """Keeps a Chroma collection equal to a PostgreSQL table.
+
+    Each row is one record: its text is embedded (in chunks where it is long), its metadata can be filtered
+    by. An unchanged text is never embedded again.
+    """
+
+    target: ChromaTargetBlock
+    text: list[str] | str = Field(
+        description="The columns whose text is searched, or package.module:function, row → str or Document."
+    )
+    metadata: list[str] = Field(default=[], description="The columns that a search can filter by.")
+    languages: list[str] = Field(
+        default=[], description="Localized JSON columns whose languages become the metadata field `languages`."
+    )
+    columns: list[str] = Field(
+        default=[], description="Further columns that are read, where `text` is a function."
+    )
+    embedding: EmbeddingBlock = EmbeddingBlock()
+    chunking: ChunkingBlock = ChunkingBlock()
+
+    kinds: ClassVar[tuple[str, ...]] = ("postgres", "chroma")
+    io_manager_key: ClassVar[str] = "chroma_io_manager"
+    resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "chroma"})
+
+    def read_columns(self) -> tuple[str, ...]:
+        text = [] if isinstance(self.text, str) else self.text
+        return tuple(dict.fromkeys([*text, *self.metadata, *self.languages, *self.columns]))
+
+    def mapping_text(self) -> str:
+        return repr((self.text, self.metadata, self.languages))
+
+    def target_name(self) -> str:
+        return self.target.collection
+
+    def asset_metadata(self) -> dict[str, Any]:
+        return {
+            "chroma/collection": self.target.collection,
+            "chroma/embedding": self.embedding.name,
+            "dagster/storage_kind": "chroma",
+            "dagster/table_name": self.target.collection,
+        }
+
+    def not_configured(self, resources: Any) -> str | None:
+        if resources.chroma.configured():
+            return None
+        return "not configured: CHROMA_URL and CHROMA_PATH are not set"
+
+    def mapper(self) -> DocumentMapper:
+        from sync_pipelines.targets.documents import DocumentMapper
+
+        return DocumentMapper(
+            text=self.text, metadata=tuple(self.metadata), languages=tuple(self.languages), place=self.path
+        )
+
+    def build_target(self, chroma: ChromaResource, *, batch_size: int | None = None) -> ChromaTarget:
+        from sync_pipelines.targets.chroma import ChromaTarget
+
+        return ChromaTarget(
+            settings=chroma.settings(),
+            collection=self.target.collection,
+            embedding=self.embedding.spec(),
+            chunking=self.chunking.spec(),
+            mapping=self.spec.mapping_hash,
+            sync=self.sync,
+            table=self.name,
+        )
+
+    def target_parts(self, resources: Any, *, batch_size: int | None) -> dict[str, Any]:
+        settings = resources.chroma.settings()
+        # a folder belongs to one process at a time, so all of its collections are one target (DESIGN.md §4)
+        lock = settings.place if settings.path else f"{settings.place}#{self.target.collection}"
+        return {
+            "target": self.build_target(resources.chroma, batch_size=batch_size),
+            "mapper": self.mapper().map,
+            "lock_name": f"chroma:{lock}",
+        }

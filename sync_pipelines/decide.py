@@ -1,0 +1,65 @@
+"""The sensor's decision: from the facts to a request or a reason, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sync_pipelines.engine.model import Pending
+
+FIRST_PAUSE = timedelta(seconds=30)
+LONGEST_PAUSE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a sensor has read of one table.
+
+    Args:
+        not_configured: why the sync is not in use here, or None.
+        pending: what waits in the source.
+        active_runs: ids of runs of this table that are queued or running.
+        failures: how many of its runs failed in a row; last_failure: when the last of them ended (UTC).
+        now: the time of the tick (UTC).
+    """
+
+    pending: Pending
+    now: datetime
+    not_configured: str | None = None
+    active_runs: tuple[str, ...] = ()
+    failures: int = 0
+    last_failure: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """Ask for a run, because of this."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Ask for none, because of this."""
+
+    reason: str
+
+
+def pause_after(failures: int) -> timedelta:
+    """How long to wait after so many failures in a row: 30 s, doubled each time, an hour at most."""
+    return min(FIRST_PAUSE * 2 ** min(max(failures - 1, 0), 16), LONGEST_PAUSE)
+
+
+def decide(facts: Facts) -> Request | Skip:
+    """Ask for one run when something waits, none is under way, and the pause after a failure is over."""
+    if facts.not_configured:
+        return Skip(facts.not_configured)
+    if facts.active_runs:
+        return Skip(f"run {facts.active_runs[0]} is queued or running")
+    if not facts.pending:
+        return Skip("nothing pending")
+    if facts.failures and facts.last_failure is not None:
+        due = facts.last_failure + pause_after(facts.failures)
+        if facts.now < due:
+            return Skip(f"{facts.failures} failures in a row: next try at {due:%Y-%m-%d %H:%M:%S} UTC")
+    return Request(facts.pending.full_reason or f"{facts.pending.changes} changes pending")

@@ -1,0 +1,52 @@
+"""The one Definitions object: what stands in `defs/`, its automation, and the resources."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from sync_pipelines.automation import build_automation
+from sync_pipelines.components.base import SyncComponent
+from sync_pipelines.io_managers.chroma import ChromaIOManager
+from sync_pipelines.resources.chroma import ChromaResource
+from sync_pipelines.resources.postgres import LedgerResource, PostgresResource
+from sync_pipelines.resources.search import SearchResource
+
+
+def default_resources() -> dict[str, Any]:
+    """Every resource and IO manager under the name that the assets ask for; none reads the environment yet."""
+    chroma = ChromaResource()
+    return {
+        "postgres": PostgresResource(),
+        "ledger": LedgerResource(),
+        "chroma": chroma,
+        "search": SearchResource(chroma=chroma),
+        "chroma_io_manager": ChromaIOManager(chroma=chroma),
+    }
+
+
+@cache
+def load(project: Path = Path(__file__).resolve().parent) -> tuple[dg.Definitions, tuple[SyncComponent, ...]]:
+    """The definitions of the project that holds this path, and the tables that they were made from."""
+    found = dg.load_from_defs_folder(path_within_project=project)
+    tree = found.component_tree
+    components = tuple(tree.get_all_components(of_type=SyncComponent)) if tree else ()
+    _refuse_doubles(components)
+    base = dg.Definitions(resources=default_resources(), executor=dg.in_process_executor)
+    return dg.Definitions.merge(found, build_automation(components), base), components
+
+
+def _refuse_doubles(components: tuple[SyncComponent, ...]) -> None:
+    seen: dict[str, SyncComponent] = {}
+    for component in components:
+        if component.path in seen:
+            raise dg.DagsterInvalidDefinitionError(
+                f"Two documents define {component.path}: give one of them another `name:`."
+            )
+        seen[component.path] = component
+
+
+defs = load()[0]

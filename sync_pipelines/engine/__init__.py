@@ -1,0 +1,1 @@
+"""How a sync works, without Dagster and without any client library."""

@@ -1,0 +1,169 @@
+"""Which records differ between a source and a target: streamed, in constant memory.
+
+Both sides are added up in buckets of keys (count and sum of fingerprints); only buckets that differ are
+listed key by key, and those keys are joined in a temporary SQLite file, never in memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from sync_pipelines.engine.model import BUCKETS, FINGERPRINT, KEY, Digest, Listing, bucket_of
+
+Kind = Literal["missing", "stale", "extra"]
+
+
+@dataclass(frozen=True, order=True)
+class Difference:
+    """A key that differs: `missing` from the target, `stale` there, or `extra` (the source lacks it)."""
+
+    key: str
+    kind: Kind
+
+
+@contextmanager
+def scratch(folder: Path | None = None) -> Iterator[sqlite3.Connection]:
+    """A SQLite database in a file of its own that is gone afterwards; its page cache is 16 MB at most."""
+    with tempfile.TemporaryDirectory(prefix="sync-compare-", dir=folder) as place:
+        with closing(sqlite3.connect(Path(place) / "keys.sqlite", isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode=OFF")
+            connection.execute("PRAGMA synchronous=OFF")
+            connection.execute("PRAGMA cache_size=-16000")
+            yield connection
+
+
+class Spool:
+    """Keys and fingerprints of one side, written once and read many times."""
+
+    def __init__(self, connection: sqlite3.Connection, table: str) -> None:
+        self._connection, self._table = connection, table
+        connection.execute(f"CREATE TABLE {table} (bucket INTEGER, key TEXT, fingerprint TEXT)")
+
+    def add(self, batches: Iterable[pa.RecordBatch]) -> None:
+        for batch in batches:
+            keys = batch.column(KEY).to_pylist()
+            prints = batch.column(FINGERPRINT).to_pylist()
+            self._connection.execute("BEGIN")
+            self._connection.executemany(
+                f"INSERT INTO {self._table} VALUES (?, ?, ?)",
+                ((bucket_of(key), key, mark) for key, mark in zip(keys, prints, strict=True)),
+            )
+            self._connection.execute("COMMIT")
+
+    def digests(self) -> dict[int, Digest]:
+        sums: dict[int, Digest] = {}
+        for bucket, key, mark in self._connection.execute(f"SELECT bucket, key, fingerprint FROM {self._table}"):
+            sums[bucket] = sums.get(bucket, Digest()).add(key, mark)
+        return sums
+
+
+def differing_buckets(left: Mapping[int, Digest], right: Mapping[int, Digest]) -> set[int]:
+    """The buckets whose count or sum differs."""
+    return {b for b in left.keys() | right.keys() if left.get(b, Digest()) != right.get(b, Digest())}
+
+
+@dataclass
+class Comparison:
+    """The differences of one comparison, kept in a file; counts are exact, keys stream in key order."""
+
+    connection: sqlite3.Connection
+    buckets: set[int] = field(default_factory=set)
+
+    def leave_out(self, keys: Iterable[str], *, label: str) -> None:
+        """Move these keys from the differences to a class of their own (`quarantined`, `pending`, …)."""
+        self.connection.execute("BEGIN")
+        self.connection.executemany(
+            "UPDATE difference SET kind = ? WHERE key = ?", ((label, key) for key in keys)
+        )
+        self.connection.execute("COMMIT")
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Forget these keys: a second look found them equal."""
+        self.connection.execute("BEGIN")
+        self.connection.executemany("DELETE FROM difference WHERE key = ?", ((key,) for key in keys))
+        self.connection.execute("COMMIT")
+
+    def count(self, kind: str) -> int:
+        row = self.connection.execute("SELECT count(*) FROM difference WHERE kind = ?", (kind,)).fetchone()
+        return int(row[0])
+
+    def keys(self, *kinds: str, size: int = 1000) -> Iterator[list[str]]:
+        """The keys of these kinds, in batches; the file may be changed between two batches."""
+        last: str | None = None
+        marks = ",".join("?" * len(kinds))
+        query = f"SELECT key FROM difference WHERE kind IN ({marks}) AND (? IS NULL OR key > ?) ORDER BY key LIMIT ?"
+        while found := [row[0] for row in self.connection.execute(query, (*kinds, last, last, size))]:
+            yield found
+            last = found[-1]
+
+    def sample(self, kind: str, size: int = 20) -> list[str]:
+        return next(self.keys(kind, size=size), [])
+
+
+_JOIN = """
+CREATE TABLE difference (key TEXT PRIMARY KEY, kind TEXT) WITHOUT ROWID;
+CREATE INDEX source_key ON source (key);
+CREATE INDEX target_key ON target (key);
+INSERT INTO difference
+SELECT s.key, CASE WHEN t.key IS NULL THEN 'missing' ELSE 'stale' END
+FROM source s LEFT JOIN target t ON t.key = s.key
+WHERE t.key IS NULL OR t.fingerprint IS NOT s.fingerprint;
+INSERT OR IGNORE INTO difference
+SELECT t.key, 'extra' FROM target t WHERE NOT EXISTS (SELECT 1 FROM source s WHERE s.key = t.key);
+"""
+
+
+@contextmanager
+def compare(source: Listing, target: Listing, *, folder: Path | None = None) -> Iterator[Comparison]:
+    """The differences between two sides, each asked itself.
+
+    A side that can add up its buckets (`digests`) is listed only where buckets differ; one that cannot is
+    listed once, into the file.
+
+    Args:
+        source, target: both sides; a null fingerprint in the target is a record that the sync did not write.
+        folder: where the temporary file goes; the system's default if None.
+    """
+    with scratch(folder) as connection:
+        sides = {"source": source, "target": target}
+        spools = {name: Spool(connection, name) for name in sides}
+        sums = {name: _sums(side, spools[name]) for name, side in sides.items()}
+        buckets = differing_buckets(sums["source"][0], sums["target"][0])
+        for name, side in sides.items():
+            listed = sums[name][1]
+            if buckets and not listed:
+                spools[name].add(side.fingerprints(buckets=_selection(buckets)))
+            elif listed:
+                _keep(connection, name, buckets)
+        connection.executescript(_JOIN)
+        yield Comparison(connection, buckets)
+
+
+def _sums(side: Listing, spool: Spool) -> tuple[Mapping[int, Digest], bool]:
+    sums = side.digests()
+    if sums is not None:
+        return sums, False
+    spool.add(side.fingerprints())
+    return spool.digests(), True
+
+
+def _selection(buckets: set[int]) -> Collection[int] | None:
+    """None (everything) where nearly every bucket differs: one plain scan is cheaper than a filter."""
+    return None if len(buckets) > BUCKETS * 0.9 else sorted(buckets)
+
+
+def _keep(connection: sqlite3.Connection, table: str, buckets: set[int]) -> None:
+    if _selection(buckets) is None:
+        return  # the other side is listed whole, so this one must stay whole
+    connection.execute("CREATE TABLE wanted (bucket INTEGER PRIMARY KEY)")
+    connection.executemany("INSERT INTO wanted VALUES (?)", ((bucket,) for bucket in buckets))
+    connection.execute(f"DELETE FROM {table} WHERE bucket NOT IN (SELECT bucket FROM wanted)")
+    connection.execute("DROP TABLE wanted")

@@ -1,0 +1,109 @@
+"""The failure classes of DESIGN.md §4, and the words that an operator reads.
+
+Every system's module maps its own errors to one of three classes, once: transient (retry, no record's
+budget is touched), permanent for a record (quarantine it, go on), permanent for the run (stop with a
+sentence that says what to do).
+"""
+
+from __future__ import annotations
+
+import re
+
+
+class SyncError(Exception):
+    """A failure that names where it happened and what to do next.
+
+    Args:
+        message: what happened, one sentence, without a secret.
+        sync, table, key: where; left out of the text where unknown.
+        remedy: what the reader should do next, one sentence.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sync: str | None = None,
+        table: str | None = None,
+        key: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.message = redact(message)
+        self.sync, self.table, self.key, self.remedy = sync, table, key, remedy
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        place = "/".join(part for part in (self.sync, self.table) if part)
+        where = f"{place}: " if place else ""
+        key = f" (key {self.key!r})" if self.key is not None else ""
+        remedy = f" {self.remedy}" if self.remedy else ""
+        return f"{where}{self.message}{key}{remedy}"
+
+
+class TransientError(SyncError):
+    """The system may answer later: retry with back-off.
+
+    `retry_after` is what the system asked for, in seconds, or None.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **where: str | None) -> None:
+        super().__init__(message, **where)
+        self.retry_after = retry_after
+
+
+class RecordError(SyncError):
+    """One record cannot be stored as it is: quarantine it, the rest goes on."""
+
+
+class RunError(SyncError):
+    """The run cannot go on; trying again without a change of something else is of no use."""
+
+
+class ConfigurationError(RunError):
+    """A setting is missing or wrong; the message names the variable or the YAML field."""
+
+
+class NotConfiguredError(ConfigurationError):
+    """The far system's variable is not set, so this sync is not in use here (no failure)."""
+
+
+class MigrationDueError(RunError):
+    """The `sync` schema is missing or older than this version of the package."""
+
+
+class CaptureMissingError(RunError):
+    """`capture: trigger` and the triggers are not (all) installed."""
+
+
+class MassDeleteError(RunError):
+    """The guard of DESIGN.md §2.5 stopped a deletion; nothing was deleted."""
+
+
+class TargetChangedError(RunError):
+    """The target was built with another embedding, chunking or key: `mode: rebuild` is due."""
+
+
+class LockLostError(TransientError):
+    """The connection that held the target's lock is gone: another writer may work on it now."""
+
+
+class LockBusyError(TransientError):
+    """Another writer holds the target's lock and did not give it back in time."""
+
+
+# userinfo of a URL, and key=value forms that libpq and HTTP clients print
+_SECRETS = (
+    re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(?=@)", re.I),
+    re.compile(
+        r"(?P<keep>\b(?:password|passwd|pwd|token|api[_-]?key|secret|x-chroma-token|authorization)"
+        r"\b[\"']?\s*[=:]\s*[\"']?(?:bearer\s+|basic\s+)?)[^\s\"'&,;]+",
+        re.I,
+    ),
+)
+
+
+def redact(text: str) -> str:
+    """`text` with every password, token and key that stands in it replaced by `***`."""
+    for pattern in _SECRETS:
+        text = pattern.sub(lambda match: match.group("keep") + "***", text)
+    return text

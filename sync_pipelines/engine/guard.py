@@ -1,0 +1,63 @@
+"""No mass deletion by accident (DESIGN.md §2.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """How much one run may delete.
+
+    Args:
+        share: part of the target's records, 0 to 1; more than this …
+        records: … and more than so many records stops the deletion.
+        allow: the run's config allows it, once.
+    """
+
+    share: float = 0.1
+    records: int = 100
+    allow: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1 or self.records < 0:
+            raise ConfigurationError(
+                f"mass_delete: share {self.share} must lie in 0..1 and records {self.records} must not be negative."
+            )
+
+    def refuses(self, *, deletes: int, held: int, source_empty: bool) -> bool:
+        """Whether deleting `deletes` of the `held` records must stop first."""
+        if self.allow or deletes == 0:
+            return False
+        if source_empty:
+            return True
+        return deletes > self.records and deletes > self.share * held
+
+    def check(self, *, deletes: int, held: int, source_empty: bool, sync: str, table: str) -> None:
+        """Stop before anything is deleted.
+
+        Args:
+            deletes: records that would go; held: records in the target before.
+            source_empty: the source holds no record at all.
+
+        Raises:
+            MassDeleteError: with the numbers, the likely causes, and how to allow it once.
+        """
+        if not self.refuses(deletes=deletes, held=held, source_empty=source_empty):
+            return
+        why = (
+            "the source is empty"
+            if source_empty
+            else f"that is over {self.share:.0%} and over {self.records} records"
+        )
+        raise MassDeleteError(
+            f"{deletes} of the target's {held} records would be deleted: {why}. Nothing was deleted; "
+            "what was to be written has been written.",
+            sync=sync,
+            table=table,
+            remedy="Look for an emptied or swapped table, a wrong connection, a vanished tenant or a filter. "
+            f"If it is right, allow it once: sync-pipelines sync {sync}/{table} --allow-mass-delete "
+            "(in the launchpad: allow_mass_delete: true).",
+        )

@@ -1,0 +1,37 @@
+"""A change set's records as one side of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
+
+import pyarrow as pa
+
+from sync_pipelines.engine.compare import Comparison, compare
+from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, Listing, RecordStream
+
+
+class StreamListing:
+    """What a re-openable stream of records holds, asked like a store.
+
+    A row that cannot be read (`_problem`) still counts: the source has it, so it is no reason to delete.
+    """
+
+    def __init__(self, stream: RecordStream) -> None:
+        self._stream = stream
+
+    def count(self) -> int:
+        return sum(batch.num_rows for batch in self._stream)
+
+    def digests(self) -> Mapping[int, Digest] | None:
+        return None
+
+    def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
+        for batch in self._stream:
+            columns = [batch.column(KEY), batch.column(FINGERPRINT)]
+            yield pa.RecordBatch.from_arrays(columns, schema=FINGERPRINTS_SCHEMA)
+
+
+def changed_since(stream: Listing, target: Listing) -> AbstractContextManager[Comparison]:
+    """The differences between what a run read and what the target holds now."""
+    return compare(stream, target)

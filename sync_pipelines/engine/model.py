@@ -1,0 +1,269 @@
+"""The engine's nouns: what a run reads, brings and leaves behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import pyarrow as pa
+
+# Columns that the engine adds to a source's batches. Records are named by ONE text everywhere: the key
+# column's text, or for a composite key PostgreSQL's json_build_array(col::text, …)::text.
+KEY = "_key"
+FINGERPRINT = "_fingerprint"
+CHANGED_AT = "_changed_at"
+PROBLEM = "_problem"
+SYSTEM_FIELDS = (
+    pa.field(KEY, pa.string(), nullable=False),
+    pa.field(FINGERPRINT, pa.string(), nullable=False),
+    pa.field(CHANGED_AT, pa.timestamp("us", tz="UTC")),
+    pa.field(PROBLEM, pa.string()),
+)
+"""`_key`, `_fingerprint`, `_changed_at` (UTC, null where unknown) and `_problem` (why the row cannot be read)."""
+
+FINGERPRINTS_SCHEMA = pa.schema([pa.field(KEY, pa.string(), nullable=False), pa.field(FINGERPRINT, pa.string())])
+"""What listings for a proof hold; a null fingerprint is a record that the sync did not write."""
+
+BUCKETS = 4096
+"""Keys fall into buckets by the first three hex digits of md5(key); SQL and Python must agree."""
+
+
+def bucket_of(key: str) -> int:
+    """The bucket, 0 to 4095, of a key: the same as `('x' || substr(md5(key), 1, 3))::bit(12)::int` in SQL."""
+    return int(hashlib.md5(key.encode(), usedforsecurity=False).hexdigest()[:3], 16)
+
+
+def digest_of(key: str, fingerprint: str | None) -> int:
+    """A record's share of its bucket's sum: the first 60 bits of md5(fingerprint || ':' || key)."""
+    text = f"{fingerprint or ''}:{key}"
+    return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Count and sum of `digest_of` (unbounded integer) over one bucket of keys."""
+
+    count: int = 0
+    total: int = 0
+
+    def add(self, key: str, fingerprint: str | None) -> Digest:
+        return Digest(self.count + 1, self.total + digest_of(key, fingerprint))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceIdentity:
+    """Which database and table a watermark speaks of; when it differs the watermark means nothing."""
+
+    system_identifier: str
+    timeline: int
+    database: str
+    table_oid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watermark:
+    """What has been read and confirmed of one table.
+
+    `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger`, `{"changed_at": iso or null,
+    "key": text, "bound": iso}` for `cursor`. `target` is the target's identity at that time (a collection's
+    id), so that a dropped and remade target is recognised.
+    """
+
+    capture: Literal["trigger", "cursor"]
+    position: Mapping[str, Any]
+    source: SourceIdentity
+    key: tuple[str, ...]
+    mapping: str
+    taken_at: datetime
+    target: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What a run reads.
+
+    `full`: one consistent snapshot of the whole table. `window`: what is pending, then the records whose
+    change time lies in the half-open range (None is unlimited; `nulls` adds rows without a change time).
+    `keys`: just these records, no watermark moves. None of them: what is pending (the incremental sync).
+    """
+
+    full: bool = False
+    window: tuple[datetime | None, datetime | None] | None = None
+    nulls: bool = False
+    keys: tuple[str, ...] | None = None
+    reason: str = ""
+
+
+class RecordStream(Protocol):
+    """Arrow batches that can be read again: every `iter()` starts from the beginning."""
+
+    @property
+    def schema(self) -> pa.Schema: ...
+    def __iter__(self) -> Iterator[pa.RecordBatch]: ...
+
+
+class KeyStream(Protocol):
+    """Batches of keys that can be read again."""
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+
+@dataclass(kw_only=True)
+class ChangeSet:
+    """What one run brings to a target; a context manager that frees its files (and locks) at the end.
+
+    Args:
+        upserts: source rows with the system columns; rows with a `_problem` go to quarantine.
+        deletes: keys that were touched and that the source no longer has. Empty for a full set: there, what
+            the source lacks is found by comparing keys.
+        watermark: what to confirm after the target has it all; None confirms nothing (`keys`, dry run).
+        full: the upserts are the whole table.
+        reason: why it is full although nobody asked ("first run", "log purged", …), for the log.
+        source_empty: the table held no row in the snapshot that was read.
+        rows: number of upserts; touched: number of distinct keys that were read from the log.
+        run: the `engine.run.Run` that it belongs to.
+    """
+
+    upserts: RecordStream
+    deletes: KeyStream
+    watermark: Watermark | None
+    full: bool = False
+    reason: str = ""
+    source_empty: bool = False
+    rows: int = 0
+    touched: int = 0
+    run: Any = None
+    on_close: list[Callable[[], None]] = field(default_factory=list)
+
+    def close(self) -> None:
+        while self.on_close:
+            self.on_close.pop()()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """A record that did not reach the target, and why; `stage` is read, map, embed or write."""
+
+    key: str
+    reason: str
+    stage: str
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What a run did, in records; embedding figures in texts, characters and the provider's tokens."""
+
+    read: int = 0
+    upserted: int = 0
+    metadata_only: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    quarantined: int = 0
+    embedded_texts: int = 0
+    embedded_characters: int = 0
+    embedded_tokens: int = 0
+    bytes: int = 0
+
+    def __iadd__(self, other: Counts) -> Self:
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchResult:
+    """What became of the batches that a target has taken since its last result."""
+
+    counts: Counts
+    rejected: Sequence[Rejection] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What waits in the source: `changes` is exact up to `limit`; `oldest` is the oldest change's time (UTC).
+
+    `full_reason` says why the next run will read everything (first run, purged log, restored database, …).
+    """
+
+    changes: int = 0
+    oldest: datetime | None = None
+    full_reason: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.changes > 0 or self.full_reason is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedWrites:
+    """What a write would do; `seconds` is an estimate of the embedding's time, None where unknown."""
+
+    counts: Counts
+    seconds: float | None = None
+
+
+class Listing(Protocol):
+    """A side of a proof: source and target answer the same questions."""
+
+    def count(self) -> int:
+        """How many records (never chunks) there are, asked of the store itself."""
+        ...
+
+    def digests(self) -> Mapping[int, Digest] | None:
+        """Count and sum for each bucket, or None where the store cannot add up by itself."""
+        ...
+
+    def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
+        """Keys and fingerprints (`FINGERPRINTS_SCHEMA`), in no order, of these buckets or of all."""
+        ...
+
+
+class Target(Listing, Protocol):
+    """Where records go. Every method raises the classes of `engine.errors` and nothing of its client's."""
+
+    def identity(self) -> str | None:
+        """A text that changes when the store is dropped and made anew; None where it does not exist yet."""
+        ...
+
+    def prepare(self) -> None:
+        """Make the store if need be and check that what it holds was made the way that is asked now."""
+        ...
+
+    def upsert(self, batches: Iterable[pa.RecordBatch]) -> Iterator[BatchResult]:
+        """Write batches of mapped records, skipping those whose stored fingerprint is the same.
+
+        Lazy: nothing is written before the result is asked for. A record that the store refuses comes back
+        in `rejected`; an outage raises `TransientError`.
+        """
+        ...
+
+    def existing(self, keys: Sequence[str]) -> list[str]:
+        """Those of `keys` that the store holds."""
+        ...
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """Delete these records; how many there were. Keys that are not there are no error."""
+        ...
+
+    def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The stored values of these records, as the target has them, with `_key` and `_fingerprint`."""
+        ...
+
+    def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
+        """What `upsert` (or a rebuild) would do with these batches; writes and embeds nothing."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back."""
+        ...

@@ -1,0 +1,86 @@
+"""A dry run: what would be written, embedded and deleted, without a lock, a ledger row or a write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from sync_pipelines.engine.listing import StreamListing, changed_since
+from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Target
+from sync_pipelines.engine.run import Binding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run would do, in records; `embed_seconds` is an estimate from a sample, None where unknown."""
+
+    table: str
+    mode: str
+    reason: str
+    read: int
+    upserts: int
+    metadata_only: int
+    unchanged: int
+    deletes: int
+    quarantined: int
+    embed_texts: int
+    embed_characters: int
+    embed_tokens: int
+    embed_seconds: float | None
+    refused: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = None) -> Plan:
+    """What a run of this mode would do now.
+
+    Args:
+        scope: what to read; from the mode where left out.
+    """
+    binding.ledger.check()
+    wanted = scope or Scope(full=mode != "incremental", reason="" if mode == "incremental" else f"mode: {mode}")
+    since = binding.ledger.watermark(*binding.place)
+    with binding.source.changes(wanted, since=since) as changes:
+        counts = Counts()
+        result = binding.target.plan(_mapped(binding, changes, counts), rebuild=mode == "rebuild")
+        counts += result.counts
+        deletes = _deletes(binding.target, changes)
+        held = binding.target.count()
+        refused = binding.guard.refuses(deletes=deletes, held=held, source_empty=changes.source_empty)
+        return Plan(
+            table=binding.spec.path,
+            mode=mode,
+            reason=changes.reason or wanted.reason,
+            read=counts.read,
+            upserts=counts.upserted,
+            metadata_only=counts.metadata_only,
+            unchanged=counts.unchanged,
+            deletes=deletes,
+            quarantined=counts.quarantined,
+            embed_texts=counts.embedded_texts,
+            embed_characters=counts.embedded_characters,
+            embed_tokens=counts.embedded_tokens,
+            embed_seconds=result.seconds,
+            refused="the mass-delete guard would stop it" if refused else None,
+        )
+
+
+def _mapped(binding: Binding, changes: ChangeSet, counts: Counts) -> Iterator[pa.RecordBatch]:
+    for batch in changes.upserts:
+        mapped, rejected = binding.mapper(batch)
+        counts.read += batch.num_rows
+        counts.quarantined += len(rejected)
+        if mapped.num_rows:
+            yield mapped
+
+
+def _deletes(target: Target, changes: ChangeSet) -> int:
+    if not changes.full:
+        return sum(len(target.existing(keys)) for keys in changes.deletes)
+    with changed_since(StreamListing(changes.upserts), target) as differences:
+        return differences.count("extra")

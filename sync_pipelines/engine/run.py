@@ -1,0 +1,329 @@
+"""One run of one table: capture → changes → write → confirm (DESIGN.md §4, §7).
+
+Nothing here knows Dagster or a client: source, target and ledger are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import pyarrow as pa
+
+from sync_pipelines.engine.compare import Comparison
+from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.guard import Guard
+from sync_pipelines.engine.ledger import Ledger, RunRecord
+from sync_pipelines.engine.listing import StreamListing, changed_since
+from sync_pipelines.engine.locks import RunLock, TargetLock, run_is_alive
+from sync_pipelines.engine.model import (
+    KEY,
+    ChangeSet,
+    Counts,
+    Listing,
+    Pending,
+    RecordStream,
+    Rejection,
+    Scope,
+    Target,
+    Watermark,
+)
+from sync_pipelines.engine.spec import TableSpec
+
+Mapper = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, list[Rejection]]]
+
+
+class Source(Protocol):
+    """What a run asks of a source."""
+
+    def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet: ...
+    def pending(self, since: Watermark | None) -> Pending: ...
+    def confirmed(self, watermark: Watermark) -> None: ...
+    def at_snapshot(self) -> AbstractContextManager[Listing]: ...
+    def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]: ...
+    def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]: ...
+    def close(self) -> None: ...
+
+
+class RebuildableTarget(Target, Protocol):
+    """A target that can be built anew beside the old one."""
+
+    def begin_rebuild(self) -> Target: ...
+    def swap(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding:
+    """A table with everything that a run of it needs.
+
+    Args:
+        spec: the table; source, target, ledger: its systems, which connect when they are first used.
+        mapper: source batch → (batch for the target, rows that could not be mapped).
+        guard: the mass-delete guard without any allowance.
+        lock_url: the ledger's database, where locks are held; lock_name: the target's name in all the world.
+        lock_timeout: seconds to wait for another writer.
+    """
+
+    spec: TableSpec
+    source: Source
+    target: RebuildableTarget
+    ledger: Ledger
+    mapper: Mapper
+    guard: Guard
+    lock_url: str
+    lock_name: str
+    lock_timeout: float = 900.0
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Sync and table, as the ledger names them."""
+        return self.spec.sync, self.spec.name
+
+    def close(self) -> None:
+        """Give every connection back; the binding connects again where it is used again."""
+        self.source.close()
+        self.target.close()
+        self.ledger.dispose()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What one run was asked to do."""
+
+    mode: str
+    scope: Scope
+    trigger: str
+    run_id: str
+    allow_mass_delete: bool = False
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run under way: it holds the target's lock from the first look at the watermark to the last write.
+
+    `held` is the number of records in the target at the end.
+    """
+
+    binding: Binding
+    request: Request
+    record: RunRecord
+    lock: TargetLock
+    stack: ExitStack
+    counts: Counts = field(default_factory=Counts)
+    reason: str = ""
+    held: int = 0
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.binding.place
+
+    def open_changes(self) -> ChangeSet:
+        """What this run brings, spooled; from here on the source is not needed."""
+        ledger, target = self.binding.ledger, self.binding.target
+        since = ledger.watermark(*self.place)
+        scope = self.request.scope
+        if self.request.mode != "rebuild":
+            target.prepare()
+            scope = self._full_if_wiped(scope, since)
+        changes = self.binding.source.changes(scope, since=since)
+        self.reason = changes.reason or scope.reason
+        return changes
+
+    def _full_if_wiped(self, scope: Scope, since: Watermark | None) -> Scope:
+        if scope.full or scope.keys is not None or since is None:
+            return scope
+        if since.target is not None and since.target != self.binding.target.identity():
+            return Scope(full=True, reason="the target was dropped and made anew")
+        if not self.binding.target.count():
+            return Scope(full=True, reason="the target is empty")
+        return scope
+
+    def write(self, changes: ChangeSet) -> Counts:
+        """Bring the target to what the changes say, then confirm. Order: upserts, guard, deletes, watermark."""
+        if self.request.mode == "rebuild":
+            self._rebuild(changes)
+        else:
+            self._upsert(self.binding.target, changes.upserts)
+            self._delete(changes)
+        self._confirm(changes)
+        return self.counts
+
+    def _upsert(self, target: Target, upserts: RecordStream) -> None:
+        written: list[str] = []
+        for result in target.upsert(self._mapped(upserts, written)):
+            self.counts += result.counts
+            self._quarantine(result.rejected)
+            bad = {rejection.key for rejection in result.rejected}
+            self._settle([key for key in written if key not in bad])
+            written.clear()
+            self.binding.ledger.progress(self.record, self.counts)
+
+    def _mapped(self, upserts: RecordStream, written: list[str]) -> Iterator[pa.RecordBatch]:
+        for batch in upserts:
+            self.lock.check()
+            mapped, rejected = self.binding.mapper(batch)
+            self.counts.read += batch.num_rows
+            self.counts.quarantined += len(rejected)
+            self._quarantine(rejected)
+            written.extend(mapped.column(KEY).to_pylist())
+            if mapped.num_rows:
+                yield mapped
+
+    def _quarantine(self, rejected: Sequence[Rejection]) -> None:
+        if rejected:
+            self.binding.ledger.quarantine(self.record, rejected)
+
+    def _settle(self, keys: list[str]) -> None:
+        if keys:
+            self.binding.ledger.settle(*self.place, keys, run=self.record)
+
+    def _delete(self, changes: ChangeSet) -> None:
+        if changes.full:
+            self._delete_by_absence(self.binding.target, changes)
+        else:
+            self._delete_touched(changes)
+
+    def _delete_touched(self, changes: ChangeSet) -> None:
+        target = self.binding.target
+        deletes = sum(len(target.existing(keys)) for keys in changes.deletes)
+        if deletes:
+            self._guard(deletes=deletes, held=target.count(), source_empty=changes.source_empty)
+        for keys in changes.deletes:
+            self.lock.check()
+            self.counts.deleted += target.delete(keys)
+            self._settle(keys)
+
+    def _delete_by_absence(self, target: Target, changes: ChangeSet, *, guarded: bool = True) -> None:
+        """Remove what the whole source lacks; and look whether the store holds what was written."""
+        with changed_since(StreamListing(changes.upserts), target) as differences:
+            self._leave_out_quarantined(differences)
+            self._must_hold(differences.count("missing"), differences.count("stale"), differences)
+            extra = differences.count("extra")
+            if guarded and extra:
+                self._guard(deletes=extra, held=target.count(), source_empty=changes.source_empty)
+            for keys in differences.keys("extra"):
+                self.lock.check()
+                self.counts.deleted += target.delete(keys)
+                self._settle(keys)
+
+    def _leave_out_quarantined(self, differences: Comparison) -> None:
+        for keys in differences.keys("missing", "stale"):
+            differences.leave_out(self.binding.ledger.quarantined_among(*self.place, keys), label="quarantined")
+
+    def _must_hold(self, missing: int, stale: int, differences: Comparison) -> None:
+        # Chroma can lose upserts that it has acknowledged (chroma#6975): ask the store, not the writer.
+        if missing or stale:
+            keys = differences.sample("missing", 5) or differences.sample("stale", 5)
+            raise TransientError(
+                f"the target does not hold what was just written: {missing} missing, {stale} stale (such as {keys}).",
+                sync=self.place[0],
+                table=self.place[1],
+                remedy="Nothing was confirmed; the next run writes it again.",
+            )
+
+    def _guard(self, *, deletes: int, held: int, source_empty: bool) -> None:
+        guard = replace(self.binding.guard, allow=self.request.allow_mass_delete)
+        sync, table = self.place
+        guard.check(deletes=deletes, held=held, source_empty=source_empty, sync=sync, table=table)
+
+    def _rebuild(self, changes: ChangeSet) -> None:
+        """Build beside, prove equality, swap; until the swap the old state serves, whole."""
+        old = self.binding.target
+        beside = old.begin_rebuild()
+        self._upsert(beside, changes.upserts)
+        self._delete_by_absence(beside, changes, guarded=False)
+        with changed_since(StreamListing(changes.upserts), old) as differences:
+            if gone := differences.count("extra"):
+                self._guard(deletes=gone, held=old.count(), source_empty=changes.source_empty)
+            self.counts.deleted = gone
+        self.lock.check()
+        old.swap()
+
+    def _confirm(self, changes: ChangeSet) -> None:
+        self.held = self.binding.target.count()
+        self.lock.check()
+        watermark = changes.watermark
+        if watermark is not None:
+            watermark = replace(watermark, target=self.binding.target.identity())
+        self.binding.ledger.finish(
+            self.record, status="completed", counts=self.counts, watermark=watermark, reason=self.reason
+        )
+        if watermark is not None:
+            self.binding.source.confirmed(watermark)
+
+    def fail(self, error: BaseException) -> None:
+        """Close the run's books after a failure; the error itself goes on to the caller."""
+        text = str(error) if isinstance(error, SyncError) else f"{type(error).__name__}: {error}"
+        status = "failed" if isinstance(error, Exception) else "cancelled"
+        self.binding.ledger.finish(
+            self.record, status=status, counts=self.counts, error=text, reason=self.reason
+        )
+
+
+def begin(binding: Binding, request: Request) -> Run:
+    """Take the target's lock and open the run's books.
+
+    Raises:
+        LockBusyError: another writer did not finish within `lock_timeout`.
+        MigrationDueError: the ledger's schema is missing or old.
+    """
+    with ExitStack() as stack:
+        stack.callback(binding.close)
+        binding.ledger.check()
+        stack.enter_context(RunLock(binding.lock_url, request.run_id))
+        lock = TargetLock(binding.lock_url, binding.lock_name, run_id=request.run_id)
+        lock.acquire(timeout_s=binding.lock_timeout)
+        stack.callback(lock.release)
+        record = binding.ledger.begin(
+            binding.spec.sync,
+            binding.spec.name,
+            mode=request.mode,
+            trigger=request.trigger,
+            run_id=request.run_id,
+        )
+        return Run(binding=binding, request=request, record=record, lock=lock, stack=stack.pop_all())
+
+
+def open_run(binding: Binding, request: Request) -> ChangeSet:
+    """Begin a run and read its changes; the change set carries the run, and closing it ends the run.
+
+    The caller writes with `changes.run.write(changes)` and closes the change set in any case.
+    """
+    run = begin(binding, request)
+    try:
+        changes = run.open_changes()
+    except BaseException as error:
+        try:
+            run.fail(error)
+        finally:
+            run.stack.close()
+        raise
+    changes.run = run
+    changes.on_close.insert(0, run.stack.close)
+    return changes
+
+
+def write(changes: ChangeSet) -> Counts:
+    """Write an opened change set, closing the books on failure; the change set is closed in any case."""
+    run = changes.run
+    with changes:
+        try:
+            return run.write(changes)
+        except BaseException as error:
+            run.fail(error)
+            raise
+
+
+def dead_runs(binding: Binding) -> list[str]:
+    """Run ids of this table whose process died: their step has started and their lock is free.
+
+    Their books are closed; the caller closes them in Dagster.
+    """
+    dead: list[str] = []
+    for open_run_ in binding.ledger.open_runs(*binding.place):
+        if not run_is_alive(binding.lock_url, open_run_.run_id):
+            binding.ledger.close_dead(open_run_, error="the process of this run died before it ended")
+            dead.append(open_run_.run_id)
+    return dead

@@ -1,0 +1,78 @@
+"""What a table's YAML document says of its source, without Dagster."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sync_pipelines.engine.errors import ConfigurationError
+
+Capture = Literal["trigger", "cursor", "auto"]
+
+FINGERPRINT_VERSION = 1
+"""Stands in front of each fingerprint; raised when the algorithm changes, so that old ones differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSpec:
+    """One table as a source.
+
+    Args:
+        sync: the sync's name (`knowledge`).
+        name: the record kind's name in asset keys, the ledger and the CLI (`knowledge_reference`).
+        table: the table's name in PostgreSQL, unquoted, as it is spelled there (`KnowledgeReference`).
+        schema: its schema, or None for the connection's default schema.
+        key: the columns that identify a record; together unique and not null.
+        columns: the columns that the sync reads, in order; the fingerprint is taken over just these
+            (key and `changed_at` are always among them). Others may change without causing a write.
+        changed_at: a column that says when a row changed, or None.
+        capture: how changes are read (DESIGN.md §4).
+        lookback_seconds: overlap of `cursor` capture.
+        mapping: a text that changes when the mapping to the target does (text fields, functions, chunking);
+            it is part of every fingerprint, so that a changed mapping makes every record differ.
+    """
+
+    sync: str
+    name: str
+    table: str
+    key: tuple[str, ...]
+    schema: str | None = None
+    columns: tuple[str, ...] = ()
+    changed_at: str | None = None
+    capture: Capture = "trigger"
+    lookback_seconds: float = 300.0
+    mapping: str = ""
+    _projection: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            raise ConfigurationError("source.key names no column.", sync=self.sync, table=self.name)
+        if len(set(self.key)) != len(self.key):
+            raise ConfigurationError("source.key names a column twice.", sync=self.sync, table=self.name)
+        if self.capture == "cursor" and not self.changed_at:
+            raise ConfigurationError(
+                "capture: cursor needs source.changed_at.",
+                sync=self.sync,
+                table=self.name,
+                remedy="Name the column that says when a row changed, or use capture: trigger.",
+            )
+        wanted = (*self.key, *((self.changed_at,) if self.changed_at else ()), *self.columns)
+        object.__setattr__(self, "_projection", tuple(dict.fromkeys(wanted)))
+
+    @property
+    def projection(self) -> tuple[str, ...]:
+        """Every column that is read and fingerprinted: key, `changed_at`, then `columns`, each once."""
+        return self._projection
+
+    @property
+    def path(self) -> str:
+        """`sync/name`, as asset keys, the ledger and the CLI spell it."""
+        return f"{self.sync}/{self.name}"
+
+    @property
+    def mapping_hash(self) -> str:
+        """Twelve hex digits that change with the projection, the key or the mapping."""
+        shape = json.dumps([FINGERPRINT_VERSION, self.key, self.projection, self.mapping], ensure_ascii=True)
+        return hashlib.md5(shape.encode(), usedforsecurity=False).hexdigest()[:12]

@@ -1,0 +1,49 @@
+"""What every IO manager of a sync does with a change set."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import dagster as dg
+
+from sync_pipelines.failures import as_dagster_failure
+from sync_pipelines.engine import run as engine
+from sync_pipelines.engine.model import ChangeSet, Counts
+from sync_pipelines.log import log_context
+
+
+def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:
+    """Write, confirm, and say in the output's metadata what was done."""
+    if not isinstance(changes, ChangeSet):
+        raise dg.Failure(
+            f"{context.asset_key.to_user_string()}: an asset with this IO manager returns a ChangeSet, "
+            f"not {type(changes).__name__}.",
+            allow_retries=False,
+        )
+    run = changes.run
+    sync, table = run.place
+    started = time.monotonic()
+    with log_context(sync=sync, table=table, run_id=run.request.run_id), as_dagster_failure():
+        counts = engine.write(changes)
+    context.add_output_metadata(metadata_of(run, counts, time.monotonic() - started))
+
+
+def metadata_of(run: Any, counts: Counts, seconds: float) -> dict[str, Any]:
+    """The run's numbers, small: a range of partitions repeats them in every event."""
+    done = counts.read + counts.deleted
+    return {
+        "dagster/row_count": run.held,
+        "mode": run.request.mode + (f" ({run.reason})" if run.reason else ""),
+        "read": counts.read,
+        "upserted": counts.upserted,
+        "metadata_only": counts.metadata_only,
+        "unchanged": counts.unchanged,
+        "deleted": counts.deleted,
+        "quarantined": counts.quarantined,
+        "embedded_texts": counts.embedded_texts,
+        "embedded_characters": counts.embedded_characters,
+        "embedded_tokens": counts.embedded_tokens,
+        "seconds": round(seconds, 3),
+        "records_per_second": round(done / seconds, 1) if seconds > 0 else 0.0,
+    }

@@ -1,0 +1,107 @@
+"""The tables of this project for code outside Dagster: the CLI, the client and scripts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
+
+from sync_pipelines.engine.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sync_pipelines.components.base import SyncComponent
+    from sync_pipelines.engine.ledger import Ledger
+    from sync_pipelines.engine.run import Binding
+    from sync_pipelines.engine.spec import TableSpec
+    from sync_pipelines.sources.postgres import PostgresSource
+
+
+def resources() -> SimpleNamespace:
+    """The resources with the settings of the environment; nothing connects yet."""
+    from sync_pipelines.definitions import default_resources
+
+    return SimpleNamespace(**default_resources())
+
+
+@dataclass(frozen=True)
+class BoundTable:
+    """A table of a sync and the settings of this environment."""
+
+    component: SyncComponent
+    resources: Any
+
+    @property
+    def spec(self) -> TableSpec:
+        return self.component.spec
+
+    @property
+    def path(self) -> str:
+        """`sync/table`."""
+        return self.component.path
+
+    @property
+    def sync_schema(self) -> str:
+        return self.resources.ledger.sync_schema()
+
+    def not_configured(self) -> str | None:
+        """Why the sync is not in use here, or None."""
+        return self.component.not_configured(self.resources)
+
+    def source(self) -> PostgresSource:
+        return self.component.build_source(self.resources)
+
+    def binding(self) -> Binding:
+        return self.component.bind(self.resources)
+
+
+def tables(selector: str | None = None) -> list[BoundTable]:
+    """The enabled tables that `SYNC` or `SYNC/TABLE` names; all of them without a selector.
+
+    Raises:
+        ConfigurationError: nothing has that name; the nearest right one is offered.
+    """
+    from sync_pipelines.definitions import load
+
+    found = [BoundTable(component, resources()) for component in load()[1] if component.enabled]
+    chosen = [table for table in found if selector in (None, table.component.sync, table.path)]
+    if chosen or selector is None:
+        return chosen
+    known = sorted({table.component.sync for table in found} | {table.path for table in found})
+    near = difflib.get_close_matches(selector, known, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known) or 'none'}."
+    raise ConfigurationError(f"There is no sync or table {selector!r}.", remedy=hint)
+
+
+def ledger() -> Ledger:
+    """The ledger of this environment."""
+    return resources().ledger.ledger()
+
+
+Branch = Literal["capture", "ledger"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """A database that holds a part of the sync schema."""
+
+    name: str
+    url: str
+    branches: Sequence[Branch]
+
+
+def databases() -> list[Database]:
+    """Every database of this environment, each once: the ledger's, and each source that is captured by trigger."""
+    given = resources()
+    found: dict[str, list[Branch]] = {given.ledger.database_url(): ["ledger"]}
+    names = {given.ledger.database_url(): "ledger"}
+    for table in tables():
+        if table.spec.capture == "cursor":
+            continue
+        url = given.postgres.connection_url(table.component.source.connection)
+        branches = found.setdefault(url, [])
+        names.setdefault(url, table.component.source.connection)
+        if "capture" not in branches:
+            branches.insert(0, "capture")
+    return [Database(name=names[url], url=url, branches=tuple(branches)) for url, branches in found.items()]

@@ -1,0 +1,1 @@
+"""Connection settings as ConfigurableResources: the only place that names environment variables."""

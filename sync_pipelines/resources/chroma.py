@@ -1,0 +1,88 @@
+"""Chroma: a server (CHROMA_URL) or a folder (CHROMA_PATH)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import dagster as dg
+
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
+from sync_pipelines.resources import environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChromaSettings:
+    """How to reach Chroma; exactly one of `url` and `path` is set. `repr` shows no secret."""
+
+    url: str | None
+    path: str | None
+    token: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    tenant: str | None = None
+    database: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ChromaSettings({self.url or self.path})"
+
+    @property
+    def place(self) -> str:
+        """The store's name in locks and messages."""
+        return self.url or f"path:{self.path}"
+
+
+class ChromaResource(dg.ConfigurableResource):
+    """Fields that are left out come from CHROMA_URL or CHROMA_PATH, CHROMA_TOKEN, CHROMA_HEADERS (JSON),
+    CHROMA_TENANT and CHROMA_DATABASE when a run starts."""
+
+    url: str | None = None
+    path: str | None = None
+
+    def configured(self) -> bool:
+        """Whether a Chroma is named at all."""
+        return bool(self._place())
+
+    def settings(self) -> ChromaSettings:
+        """What to connect to.
+
+        Raises:
+            NotConfiguredError: neither variable is set.
+            ConfigurationError: both are, or CHROMA_HEADERS is no JSON object.
+        """
+        places = self._place()
+        if not places:
+            raise NotConfiguredError(
+                "Chroma is not configured: CHROMA_URL and CHROMA_PATH are not set.",
+                remedy="Set CHROMA_URL (a server) or CHROMA_PATH (a folder).",
+            )
+        if len(places) > 1:
+            raise ConfigurationError(
+                "CHROMA_URL and CHROMA_PATH are both set.", remedy="Set one: a server or a folder."
+            )
+        return ChromaSettings(
+            url=places.get("url"),
+            path=places.get("path"),
+            token=environment.value("CHROMA_TOKEN"),
+            headers=_headers(environment.value("CHROMA_HEADERS")),
+            tenant=environment.value("CHROMA_TENANT"),
+            database=environment.value("CHROMA_DATABASE"),
+        )
+
+    def _place(self) -> dict[str, str]:
+        if self.url or self.path:
+            named = {"url": self.url, "path": self.path}
+        else:
+            named = {"url": environment.value("CHROMA_URL"), "path": environment.value("CHROMA_PATH")}
+        return {name: text for name, text in named.items() if text}
+
+
+def _headers(text: str | None) -> tuple[tuple[str, str], ...]:
+    if text is None:
+        return ()
+    try:
+        parsed = json.loads(text)
+        return tuple((str(name), str(content)) for name, content in parsed.items())
+    except (ValueError, AttributeError):
+        raise ConfigurationError(
+            "CHROMA_HEADERS is no JSON object.", remedy='Write it like {"Authorization": "Bearer …"}.'
+        ) from None

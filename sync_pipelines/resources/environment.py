@@ -1,0 +1,69 @@
+"""Reading the environment: one sentence for each thing that is missing or wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.settings import positive
+
+
+def value(name: str, environment: Mapping[str, str] | None = None) -> str | None:
+    """The variable's value, or None where it is not set or blank."""
+    text = (os.environ if environment is None else environment).get(name, "").strip()
+    return text or None
+
+
+def database_url(connection: str | None = None, *, environment: Mapping[str, str] | None = None) -> str:
+    """The URL of a named connection: `<NAME>_DATABASE_URL`, else `DATABASE_URL`, else `POSTGRES_…`.
+
+    Raises:
+        ConfigurationError: naming the variables, where none is set.
+    """
+    names = ([f"{connection.upper()}_DATABASE_URL"] if connection else []) + ["DATABASE_URL"]
+    for name in names:
+        if found := value(name, environment):
+            return found
+    if built := _from_parts(environment):
+        return built
+    raise ConfigurationError(
+        f"No database is named: {' and '.join(names)} are not set.",
+        remedy=f"Set {names[-1]}, for example postgresql://user:password@host:5432/app.",
+    )
+
+
+def ledger_url(environment: Mapping[str, str] | None = None) -> str:
+    """Where the ledger stands: `SYNC_DATABASE_URL`, else the application's `DATABASE_URL`."""
+    return value("SYNC_DATABASE_URL", environment) or database_url(environment=environment)
+
+
+def sync_schema(environment: Mapping[str, str] | None = None) -> str:
+    """The schema of the ledger and the change log: `SYNC_SCHEMA`, else `sync`."""
+    return value("SYNC_SCHEMA", environment) or "sync"
+
+
+def pool_max(environment: Mapping[str, str] | None = None) -> int:
+    """The most connections that one pool opens: `SYNC_DB_POOL_MAX`, else 10."""
+    text = value("SYNC_DB_POOL_MAX", environment)
+    if text is None:
+        return 10
+    try:
+        return positive(text)
+    except ValueError as error:
+        raise ConfigurationError(f"SYNC_DB_POOL_MAX is {text!r}: {error}.") from None
+
+
+def _from_parts(environment: Mapping[str, str] | None) -> str | None:
+    host = value("POSTGRES_HOST", environment)
+    if host is None:
+        return None
+    user = quote(value("POSTGRES_USER", environment) or "postgres", safe="")
+    password = value("POSTGRES_PASSWORD", environment)
+    login = f"{user}:{quote(password, safe='')}" if password else user
+    port = value("POSTGRES_PORT", environment) or "5432"
+    database = quote(value("POSTGRES_DB", environment) or "postgres", safe="")
+    schema = value("POSTGRES_SCHEMA", environment)
+    query = f"?schema={quote(schema, safe='')}" if schema else ""
+    return f"postgresql://{login}@{host}:{port}/{database}{query}"

@@ -1,0 +1,219 @@
+"""The application whose tables are synced: its tables as Prisma makes them, and sample rows."""
+
+import json
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from importlib import resources
+from io import StringIO
+from itertools import islice
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extras import Json, execute_values
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from sync_pipelines.sandbox import generated
+from sync_pipelines.sandbox.errors import SandboxError
+
+KNOWLEDGE = "KnowledgeReference"
+JOURNEYS = "JourneyTemplate"
+
+# `timestamp(3)` without a zone is Prisma's DateTime, and means UTC. Only Prisma's client moves "updatedAt": a
+# statement that somebody types by hand does not, which is why capture must not rest on it.
+TABLES = {
+    KNOWLEDGE: """
+        CREATE TABLE IF NOT EXISTS "KnowledgeReference" (
+            "id" TEXT NOT NULL,
+            "title" JSONB NOT NULL,
+            "content" JSONB,
+            "arabicText" TEXT,
+            "category" TEXT NOT NULL,
+            "tags" TEXT[],
+            "source" TEXT,
+            "createdAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+            "updatedAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+            CONSTRAINT "KnowledgeReference_pkey" PRIMARY KEY ("id")
+        )""",
+    JOURNEYS: """
+        CREATE TABLE IF NOT EXISTS "JourneyTemplate" (
+            "id" TEXT NOT NULL,
+            "goalKeywords" TEXT[],
+            "tags" TEXT[],
+            "fullJson" JSONB NOT NULL,
+            "isActive" BOOLEAN NOT NULL DEFAULT true,
+            "matchCount" INTEGER NOT NULL DEFAULT 0,
+            "createdAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+            "updatedAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+            CONSTRAINT "JourneyTemplate_pkey" PRIMARY KEY ("id")
+        )""",
+}
+
+_FILES = {KNOWLEDGE: "knowledge_reference.json", JOURNEYS: "journey_template.json"}
+
+
+_JOURNEYS_SHARE = 20
+"""One generated journey for so many knowledge records."""
+
+_BATCH = 1000
+"""Rows in one COPY and one transaction: at 2 KB a record some 2 MB in memory, for any number of records."""
+
+
+@contextmanager
+def transaction(url: str) -> Generator[Any]:
+    """Give a psycopg2 cursor in one transaction, committed at the end.
+
+    Args:
+        url: a PostgreSQL URL in SQLAlchemy's, libpq's or Prisma's form (``?schema=x`` is honoured).
+
+    Raises:
+        SandboxError: when the server cannot be reached; a password never stands in the text.
+    """
+    with closing(_connect(url)) as connection, connection, connection.cursor() as cursor:
+        yield cursor
+
+
+def _connect(url: str) -> Any:
+    try:
+        parts = make_url(url.replace("postgres://", "postgresql://", 1))
+    except ArgumentError:
+        raise SandboxError("DATABASE_URL is no PostgreSQL URL.") from None
+    schema = parts.query.get("schema")
+    address = parts.set(drivername="postgresql").difference_update_query(["schema"])
+    try:
+        connection = psycopg2.connect(address.render_as_string(hide_password=False))
+    except psycopg2.OperationalError as error:
+        where = parts.render_as_string(hide_password=True)
+        # libpq's text names host, port, user and database, and never the password.
+        raise SandboxError(f"{where} cannot be reached: {str(error).strip()}") from None
+    except psycopg2.Error:
+        raise SandboxError("DATABASE_URL holds an option that PostgreSQL's client does not know.") from None
+    if schema:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(str(schema))))
+    return connection
+
+
+def create_tables(cursor: Any) -> None:
+    """Create the application's tables where they are missing.
+
+    Args:
+        cursor: a psycopg2 cursor in an open transaction.
+    """
+    for statement in TABLES.values():
+        cursor.execute(statement)
+
+
+def has_tables(cursor: Any) -> bool:
+    """Return whether the application's tables are all there.
+
+    Args:
+        cursor: a psycopg2 cursor in an open transaction.
+    """
+    cursor.execute(
+        "SELECT bool_and(to_regclass(quote_ident(name)) IS NOT NULL) FROM unnest(%s) AS name", (list(TABLES),)
+    )
+    return bool(cursor.fetchone()[0])
+
+
+def sample_rows(table: str) -> list[dict[str, Any]]:
+    """Return the sample rows of a table, as they stand in its JSON file.
+
+    Args:
+        table: ``KnowledgeReference`` or ``JourneyTemplate``.
+    """
+    file = resources.files("sync_pipelines.sandbox") / "data" / _FILES[table]
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def load_samples(cursor: Any) -> int:
+    """Insert the sample rows that are missing; rows that are there stay as they are.
+
+    Args:
+        cursor: a psycopg2 cursor in an open transaction.
+
+    Returns:
+        How many rows were inserted.
+    """
+    return sum(_insert(cursor, table, sample_rows(table)) for table in TABLES)
+
+
+def _insert(cursor: Any, table: str, rows: Sequence[dict[str, Any]]) -> int:
+    columns = list(rows[0])
+    statement = sql.SQL("INSERT INTO {} ({}) VALUES %s ON CONFLICT DO NOTHING").format(
+        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    values = [[_adapted(row[column]) for column in columns] for row in rows]
+    # One page: psycopg2 reports the row count of the last page alone.
+    execute_values(cursor, statement, values, page_size=len(values))
+    return int(cursor.rowcount)
+
+
+def _adapted(value: Any) -> Any:
+    return (
+        Json(value, dumps=lambda item: json.dumps(item, ensure_ascii=False))
+        if isinstance(value, dict)
+        else value
+    )
+
+
+def generate(url: str, *, records: int, seed: int = 0, text_bytes: int = 2000) -> int:
+    """Load generated rows; rows whose ids are there already stay as they are.
+
+    Args:
+        url: the database's URL; its missing tables are created.
+        records: how many KnowledgeReference rows, ``gen_000000001`` and on; a twentieth as many
+            JourneyTemplate rows come with them.
+        seed: another seed gives other texts and times under the same ids.
+        text_bytes: the size of a record's content over all its languages, in bytes of UTF-8.
+
+    Returns:
+        How many rows were inserted.
+
+    Raises:
+        SandboxError: when the database cannot be reached.
+    """
+    with transaction(url) as cursor:
+        create_tables(cursor)
+    knowledge = generated.knowledge_rows(seed=seed, text_bytes=text_bytes)
+    loaded = _copy(url, KNOWLEDGE, islice(knowledge, records))
+    journeys = islice(generated.journey_rows(seed=seed), records // _JOURNEYS_SHARE)
+    return loaded + _copy(url, JOURNEYS, journeys)
+
+
+def _copy(url: str, table: str, rows: Iterator[generated.Row]) -> int:
+    with closing(_connect(url)) as connection:
+        with connection, connection.cursor() as cursor:
+            # COPY knows no ON CONFLICT: it fills a table of this session, from which the new rows are taken.
+            cursor.execute(_with_names("CREATE TEMP TABLE {incoming} (LIKE {table})", table))
+        return sum(_copy_batch(connection, table, batch) for batch in _batches(rows))
+
+
+def _copy_batch(connection: Any, table: str, rows: list[generated.Row]) -> int:
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_with_names("TRUNCATE {incoming}", table))
+        cursor.copy_expert(_with_names("COPY {incoming} FROM STDIN", table), StringIO(_copy_text(rows)))
+        cursor.execute(_with_names("INSERT INTO {table} TABLE {incoming} ON CONFLICT DO NOTHING", table))
+        return int(cursor.rowcount)
+
+
+def _with_names(statement: str, table: str) -> sql.Composed:
+    incoming = sql.Identifier("pg_temp", f"incoming {table}")
+    return sql.SQL(statement).format(table=sql.Identifier(table), incoming=incoming)
+
+
+def _batches(rows: Iterator[generated.Row]) -> Iterator[list[generated.Row]]:
+    while batch := list(islice(rows, _BATCH)):
+        yield batch
+
+
+def _copy_text(rows: Iterable[generated.Row]) -> str:
+    return "".join("\t".join(map(_copy_value, row)) + "\n" for row in rows)
+
+
+def _copy_value(value: str | None) -> str:
+    """A value in COPY's text format: https://www.postgresql.org/docs/current/sql-copy.html#SQL-COPY-FILE-FORMATS."""
+    if value is None:
+        return r"\N"
+    return value.replace("\\", r"\\").replace("\t", r"\t").replace("\n", r"\n").replace("\r", r"\r")

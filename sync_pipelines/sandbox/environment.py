@@ -1,0 +1,309 @@
+"""The sandbox: PostgreSQL, Chroma and a DAGSTER_HOME under one folder, as one thing to bring up and down."""
+
+import os
+import shutil
+from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from sync_pipelines.sandbox.chroma import ChromaServer
+from sync_pipelines.sandbox.errors import SandboxError
+from sync_pipelines.sandbox.folders import (
+    PASSABLE,
+    PRIVATE,
+    make_folder,
+    read_json,
+    remove,
+    temporary_folder,
+    write_json,
+)
+from sync_pipelines.sandbox.postgres import PostgresServer
+from sync_pipelines.sandbox.prepare import prepare_database
+from sync_pipelines.sandbox.server import Log, Server
+
+APPLICATION_DATABASE = "app"
+
+FOLDER_VARIABLE = "SYNC_SANDBOX_DIR"
+
+OWN_URL_VARIABLE = "SYNC_SANDBOX_DATABASE_URL"
+"""`sandbox env` sets it beside DATABASE_URL: where the two are equal, DATABASE_URL is a sandbox's, maybe one
+that is gone; where they differ, it is the user's own."""
+
+_STATE = "sandbox.json"
+_LOCK = "sandbox.lock"
+_LOCK_SECONDS = 180.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerStatus:
+    """How one server is.
+
+    Attributes:
+        name: the server's name.
+        state: ``up``, ``down``, ``not answering``, or ``yours`` for a database that the user brought.
+        address: its URL, or None; never one with a password.
+        pid: its process, or None.
+    """
+
+    name: str
+    state: str
+    address: str | None = None
+    pid: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxStatus:
+    """How the sandbox is.
+
+    Attributes:
+        folder: where it lies.
+        up: whether every server that it needs answers.
+        servers: each server.
+    """
+
+    folder: str
+    up: bool
+    servers: tuple[ServerStatus, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        return asdict(self)
+
+
+class Sandbox:
+    """PostgreSQL, Chroma and DAGSTER_HOME under one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database_url: str | None = None,
+        detached: bool = True,
+        durable: bool = True,
+        log: Log | None = None,
+    ) -> None:
+        """Name a sandbox; nothing is started or made.
+
+        Args:
+            folder: its folder.
+            database_url: a database of the user's own. Then no PostgreSQL is started, and nothing is ever
+                created in that database.
+            detached: whether the servers are to live on when this process ends.
+            durable: False trades safety against a power cut for speed.
+            log: takes lines of progress.
+        """
+        self.folder = Path(folder).absolute()
+        self.database_url = database_url
+        self.log = log or (lambda _line: None)
+        self.postgres = PostgresServer(
+            self.folder / "postgres", durable=durable, detached=detached, log=self.log
+        )
+        self.chroma = ChromaServer(self.folder / "chroma", detached=detached, log=self.log)
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, str] = os.environ, *, log: Log | None = None) -> Self:
+        """Return the sandbox that these variables ask for.
+
+        Args:
+            environment: ``SYNC_SANDBOX_DIR`` names the folder, by default ``.sandbox`` in the current one;
+                ``DATABASE_URL``, unless `sandbox env` set it, is a database of the user's own.
+            log: takes lines of progress.
+        """
+        folder = Path(environment.get(FOLDER_VARIABLE) or ".sandbox")
+        given = environment.get("DATABASE_URL") or None
+        own = given == environment.get(OWN_URL_VARIABLE)
+        return cls(folder, database_url=None if own else given, log=log)
+
+    @classmethod
+    @contextmanager
+    def ephemeral(cls, *, durable: bool = False, log: Log | None = None) -> Generator[Self]:
+        """Give a sandbox in a temporary folder, up and prepared, that ends with this process.
+
+        However this process ends (a return, an error, Ctrl-C, SIGTERM, SIGKILL), no server is left. After a
+        SIGKILL the folder is; the next ephemeral sandbox of the same user removes it. A DATABASE_URL in the
+        environment plays no part.
+
+        Args:
+            durable: see :class:`Sandbox`.
+            log: takes lines of progress.
+        """
+        with temporary_folder() as folder:
+            sandbox = cls(folder / "sandbox", detached=False, durable=durable, log=log)
+            try:
+                sandbox.up()
+                yield sandbox
+            finally:
+                sandbox.down()
+
+    @property
+    def dagster_home(self) -> Path:
+        """The folder for DAGSTER_HOME."""
+        return self.folder / "dagster_home"
+
+    def up(self) -> None:
+        """Bring up what is not up, and prepare the database. May be called at any time, by several at once.
+
+        Raises:
+            SandboxError: when the folder is not a sandbox's, or a server does not start.
+        """
+        self._insist_on_a_sandbox()
+        with self._locked():
+            self._claim()
+            self._start_servers()
+            self._prepare_dagster_home()
+            if self.database_url is None:
+                self._prepare_database()
+
+    def down(self) -> None:
+        """Stop both servers; the data stay.
+
+        Raises:
+            SandboxError: when one cannot be stopped; the other is stopped all the same.
+        """
+        if not self.folder.exists():
+            return
+        with self._locked():
+            self._stop_servers()
+
+    def reset(self) -> None:
+        """Stop both servers and remove the folder, and nothing outside it.
+
+        Raises:
+            SandboxError: when the folder is not a sandbox's.
+        """
+        self._insist_on_a_sandbox()
+        if not self.folder.exists():
+            return
+        with self._locked():
+            self._stop_servers()
+            self.postgres.destroy()
+            self._remove_folder()
+
+    def status(self) -> SandboxStatus:
+        """Ask each server now, and return how they are."""
+        servers = (self._postgres_status(), self._chroma_status())
+        up = all(server.state in ("up", "yours") for server in servers)
+        return SandboxStatus(folder=str(self.folder), up=up, servers=servers)
+
+    def env(self) -> dict[str, str]:
+        """Return the variables that point the project at this sandbox.
+
+        Returns:
+            DATABASE_URL (not when the user brought one: it stands in the environment already), CHROMA_URL,
+            DAGSTER_HOME, and the marker by which a later call knows its own DATABASE_URL.
+
+        Raises:
+            SandboxError: when the sandbox has never been up.
+        """
+        variables = {"CHROMA_URL": self.chroma.url, "DAGSTER_HOME": str(self.dagster_home)}
+        if self.database_url is not None:
+            return variables
+        url = self.postgres.url(APPLICATION_DATABASE)
+        return {"DATABASE_URL": url, OWN_URL_VARIABLE: url, **variables}
+
+    def __enter__(self) -> Self:
+        """Bring it up."""
+        self.up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Bring it down."""
+        self.down()
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        lock = FileLock(self.folder / _LOCK)
+        try:
+            self._acquire(lock)
+        except Timeout:
+            raise SandboxError(
+                f"Another process has been busy with {self.folder} for {_LOCK_SECONDS:.0f} s."
+            ) from None
+        except PermissionError:
+            raise SandboxError(f"{self.folder} belongs to another user; use another folder.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _acquire(self, lock: FileLock) -> None:
+        make_folder(self.folder, PASSABLE)
+        try:
+            lock.acquire(timeout=_LOCK_SECONDS)
+        except FileNotFoundError:
+            # A reset that we waited for took the folder away, and the lock in it.
+            make_folder(self.folder, PASSABLE)
+            lock.acquire(timeout=_LOCK_SECONDS)
+
+    def _insist_on_a_sandbox(self) -> None:
+        """Refuse a folder that holds other things: `reset` would remove them."""
+        strange = self.folder.exists() and not (self.folder / _STATE).exists() and self._entries()
+        if strange:
+            raise SandboxError(
+                f"{self.folder} holds other things than a sandbox; "
+                f"set {FOLDER_VARIABLE} to a folder of its own."
+            )
+
+    def _entries(self) -> list[Path]:
+        return [entry for entry in self.folder.iterdir() if entry.name != _LOCK]
+
+    def _claim(self) -> None:
+        if not read_json(self.folder / _STATE):
+            write_json(self.folder / _STATE, {"format": 1, "created_at": datetime.now(UTC).isoformat()})
+
+    def _start_servers(self) -> None:
+        needed: list[Server] = [self.chroma]
+        if self.database_url is None:
+            needed.append(self.postgres)
+        # Side by side: Chroma spends its second importing, PostgreSQL its second in initdb.
+        with ThreadPoolExecutor(len(needed)) as pool:
+            list(pool.map(lambda server: server.start(), needed))
+
+    def _stop_servers(self) -> None:
+        try:
+            self.chroma.stop()
+        finally:
+            self.postgres.stop()
+
+    def _prepare_dagster_home(self) -> None:
+        make_folder(self.dagster_home, PRIVATE)
+        settings = Path("dagster.yaml").absolute()
+        # Dagster reads the settings of its instance from DAGSTER_HOME alone, not from the checkout.
+        if settings.exists():
+            shutil.copyfile(settings, self.dagster_home / "dagster.yaml")
+
+    def _prepare_database(self) -> None:
+        if not self.postgres.has_database(APPLICATION_DATABASE):
+            self.postgres.create_database(APPLICATION_DATABASE)
+        prepare_database(self.postgres.url(APPLICATION_DATABASE))
+
+    def _remove_folder(self) -> None:
+        # The marker last but for the lock: a reset that is cut off can be taken up again. Whoever waits for
+        # the lock sees that its file is gone and starts over.
+        for entry in sorted(self._entries(), key=lambda entry: entry.name == _STATE):
+            remove(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        (self.folder / _LOCK).unlink()
+        with suppress(OSError):  # somebody may be making a new sandbox here already
+            self.folder.rmdir()
+
+    def _postgres_status(self) -> ServerStatus:
+        if self.database_url is not None:
+            return ServerStatus(name=self.postgres.name, state="yours", address="DATABASE_URL")
+        return _status(self.postgres, lambda: self.postgres.url(APPLICATION_DATABASE))
+
+    def _chroma_status(self) -> ServerStatus:
+        return _status(self.chroma, lambda: self.chroma.url)
+
+
+def _status(server: Server, address: Any) -> ServerStatus:
+    process = server.process
+    if process is None:
+        return ServerStatus(name=server.name, state="down")
+    state = "up" if server.answers() else "not answering"
+    return ServerStatus(name=server.name, state=state, address=address(), pid=process.pid)

@@ -1,0 +1,87 @@
+"""The steps of the demo: each runs a real Dagster run and asks both sides afterwards."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from sync_pipelines.engine.model import Counts
+from sync_pipelines.engine.proof import Proof
+
+
+class DemoFailedError(Exception):
+    """A step did not do what it was to show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One row of the summary."""
+
+    step: str
+    table: str
+    proof: Proof
+    counts: Counts
+    seconds: float
+
+    def cells(self) -> list[str]:
+        run = self.counts
+        numbers = [self.proof.source_count, self.proof.target_count]
+        numbers += [run.upserted, run.metadata_only, run.deleted, run.embedded_texts]
+        equal = "[green]yes[/]" if self.proof.equal else "[red]NO[/]"
+        return [self.step, self.table, *map(str, numbers), f"{self.seconds:.1f}", equal]
+
+
+@dataclass(kw_only=True)
+class Story:
+    """What has been shown so far."""
+
+    console: Console
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether source and target were equal after every step."""
+        return all(line.proof.equal for line in self.lines)
+
+    def tell(self, text: str) -> None:
+        """A heading."""
+        self.console.rule(text, align="left")
+
+    def sync(self, step: str, path: str, **options: Any) -> Line:
+        """Run one table through Dagster, prove it, and keep the numbers.
+
+        Args:
+            step: its name in the summary.
+            path: `sync/table`.
+            options: as for `sync_pipelines.client.trigger`.
+
+        Raises:
+            DemoFailedError: the run failed.
+        """
+        from sync_pipelines import client
+        from sync_pipelines.checks import prove_and_record
+        from sync_pipelines.registry import tables
+
+        bound = tables(path)[0]
+        started = time.monotonic()
+        run_ids = client.trigger(bound.component.sync, table=bound.component.table_name, wait=True, **options)
+        seconds = time.monotonic() - started
+        for run_id in run_ids:
+            state = client.status(run_id)
+            if state.state != "completed":
+                raise DemoFailedError(f"{step}: run {run_id} of {path} is {state.state}: {state.error}")
+        proof = prove_and_record(bound.component, bound.resources, run_id=None)
+        with bound.resources.ledger.ledger() as ledger:
+            counts = ledger.last_runs(*bound.binding().place, limit=1)[0].counts
+        line = Line(step=step, table=path, proof=proof, counts=counts, seconds=seconds)
+        self.lines.append(line)
+        self.console.print(f"{step}: {path}: {'equal' if proof.equal else 'NOT equal'} after {seconds:.1f} s")
+        return line
+
+    def expect(self, what: str, found: Any, wanted: Any) -> None:
+        """Stop where a step did something else than it is to show."""
+        if found != wanted:
+            raise DemoFailedError(f"{what}: expected {wanted!r}, found {found!r}")

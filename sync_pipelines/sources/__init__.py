@@ -1,0 +1,1 @@
+"""Systems that records are read from, one module (or one family of modules) each."""

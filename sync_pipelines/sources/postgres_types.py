@@ -1,0 +1,138 @@
+"""How each PostgreSQL type is read: the SQL expression, the Arrow type, and what cannot be carried.
+
+| PostgreSQL | Arrow | rule |
+|---|---|---|
+| smallint, integer, bigint | int64 | |
+| real, double precision | float64 | a real is widened exactly; NaN and infinity stay |
+| boolean | bool | |
+| numeric | string | PostgreSQL's own text, scale kept: `1.50`, `NaN`, `Infinity` |
+| text, varchar, char(n), name | string | char(n) without its padding, which is not part of its value |
+| timestamp, timestamptz | timestamp[us, UTC] | timestamp without zone means UTC; `infinity`, BC and years above 9999 are a problem of the row |
+| date | date32 | likewise |
+| time, timetz, interval | string | ISO, `24:00:00` kept |
+| json, jsonb | string | PostgreSQL's own text |
+| arrays of any depth | string | JSON by `to_json`; lower bounds are not carried |
+| bytea | string | hexadecimal digits, without `\\x` |
+| all others: uuid, enum, domain (as its base type), range, composite, xml, inet, money, bit, tsvector, … | string | PostgreSQL's own text |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from sync_pipelines.engine.sql import identifier, literal
+
+MICROSECONDS = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A table's column as the catalog describes it.
+
+    Args:
+        name: unquoted.
+        pg_type: as `format_type` spells it, modifier included (`numeric(10,2)`, `text[]`, `public.mood`).
+        base_type: the type below all domains, without modifier, castable (`character varying`).
+        base_name: that type's name in the catalog (`varchar`), by which its mapping is found.
+        is_array: whether the base type is an array.
+        nullable, comment: from the catalog.
+        number: pg_attribute's attnum: a column that was dropped and made again has another one.
+        equality: the operator (`OPERATOR(pg_catalog.=)`) of the key's index; None for other columns.
+    """
+
+    name: str
+    pg_type: str
+    base_type: str
+    base_name: str
+    is_array: bool = False
+    nullable: bool = True
+    comment: str | None = None
+    number: int = 0
+    equality: str | None = None
+
+    def sql(self, alias: str = "t") -> str:
+        """The column, quoted, below a table's alias."""
+        return f"{alias}.{identifier(self.name)}"
+
+
+@dataclass(frozen=True)
+class _Mapping:
+    """`value` and `problem` are SQL with `{c}` for the column; `problem` is a condition."""
+
+    value: str
+    arrow: pa.DataType
+    problem: str | None = None
+    why: str = ""
+
+
+_TEXT = _Mapping("{c}::pg_catalog.text", pa.string())
+_INT = _Mapping("{c}::pg_catalog.int8", pa.int64())
+_FLOAT = _Mapping("{c}::pg_catalog.float8", pa.float64())
+_ARRAY = _Mapping("pg_catalog.to_json({c})::pg_catalog.text", pa.string())
+_RANGE = "is infinite, BC or after the year 9999"
+
+
+def _time(column: str, arrow: pa.DataType, zone: str) -> _Mapping:
+    outside = f"NOT ({{c}} >= '0001-01-01{zone}' AND {{c}} < '10000-01-01{zone}')"
+    return _Mapping(f"CASE WHEN NOT {outside} THEN {column} END", arrow, outside, _RANGE)
+
+
+_MAPPINGS = {
+    "int2": _INT,
+    "int4": _INT,
+    "int8": _INT,
+    "float4": _FLOAT,
+    "float8": _FLOAT,
+    "bool": _Mapping("{c}::pg_catalog.bool", pa.bool_()),
+    "bytea": _Mapping("pg_catalog.encode({c}, 'hex')", pa.string()),
+    "date": _time("{c}::pg_catalog.date", pa.date32(), ""),
+    "timestamp": _time("{c} AT TIME ZONE 'UTC'", MICROSECONDS, ""),
+    "timestamptz": _time("{c}::pg_catalog.timestamptz", MICROSECONDS, "+00"),
+}
+
+TIME_TYPES = frozenset({"date", "timestamp", "timestamptz"})
+"""Base types that may say when a row changed."""
+
+
+def _mapping(column: Column) -> _Mapping:
+    return _ARRAY if column.is_array else _MAPPINGS.get(column.base_name, _TEXT)
+
+
+def value_sql(column: Column, alias: str = "t") -> str:
+    """The column cast to what both clients carry alike; NULL where `problem_sql` says why."""
+    return _fill(_mapping(column).value, column.sql(alias))
+
+
+def _fill(template: str, column: str) -> str:
+    return template.replace("{c}", column)
+
+
+def problem_sql(column: Column, alias: str = "t") -> str | None:
+    """SQL for why the column's value cannot be carried (NULL where it can), or None where it always can."""
+    mapping = _mapping(column)
+    if mapping.problem is None:
+        return None
+    text = literal(f"column {column.name!r} {mapping.why}")
+    return f"CASE WHEN {_fill(mapping.problem, column.sql(alias))} THEN {text} END"
+
+
+def arrow_field(column: Column) -> pa.Field:
+    """The column's Arrow field; its metadata names the PostgreSQL type, and the one below its domains."""
+    metadata = {"pg_type": column.pg_type, "pg_base": column.base_type}
+    return pa.field(column.name, _mapping(column).arrow, metadata=metadata)
+
+
+def time_sql(column: Column, alias: str = "t") -> str:
+    """A change-time column as timestamptz, NULL outside the years 1 to 9999."""
+    value = value_sql(column, alias)
+    return f"({value})::pg_catalog.timestamp AT TIME ZONE 'UTC'" if column.base_name == "date" else f"({value})"
+
+
+def time_literal(column: Column, iso: str) -> str:
+    """A UTC time (ISO 8601, with offset) as a literal that compares with the column through its index."""
+    if column.base_name == "timestamptz":
+        return f"{literal(iso)}::pg_catalog.timestamptz"
+    return f"({literal(iso)}::pg_catalog.timestamptz AT TIME ZONE 'UTC')::pg_catalog.{column.base_name}"
+

@@ -1,0 +1,128 @@
+"""PostgreSQL's connection URLs in the forms that applications have them, made into the two that we use."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from sync_pipelines.engine.errors import ConfigurationError
+
+_URL = re.compile(r"^(?P<scheme>postgres(?:ql)?(?:\+[a-z0-9_]+)?)://(?P<rest>.*)$", re.I | re.S)
+
+# What Prisma puts into a URL for itself; libpq refuses a URL with a parameter that it does not know.
+_PRISMA_ONLY = frozenset(
+    {
+        "connection_limit",
+        "pool_timeout",
+        "pgbouncer",
+        "socket_timeout",
+        "statement_cache_size",
+        "single_use_connections",
+        "sslaccept",
+        "sslidentity",
+        "schema",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalisedUrl:
+    """One database's address, ready for each client.
+
+    Args:
+        sqlalchemy: for `sqlalchemy.create_engine` (driver psycopg2).
+        libpq: for psycopg2, ADBC and psql.
+        schema: what `?schema=` said: the default schema of unqualified table names, or None.
+        password: to be kept out of every text (never shown by `repr`), or None.
+    """
+
+    sqlalchemy: str = field(repr=False)
+    libpq: str = field(repr=False)
+    schema: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def safe(self) -> str:
+        """The URL without user, password and options, for messages."""
+        place = self.libpq.partition("?")[0].partition("://")[2].rpartition("@")[2]
+        return f"postgresql://{place}"
+
+    def scrub(self, text: str) -> str:
+        """`text` without the password, in whichever spelling it stands there."""
+        spellings = {self.password, quote(self.password, safe="")} if self.password else set()
+        for secret in sorted(filter(None, spellings), key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
+
+def normalise_url(url: str) -> NormalisedUrl:
+    """Read a PostgreSQL URL in any usual spelling.
+
+    `postgres://`, `postgresql://` and `postgresql+driver://` are the same here; Prisma's `?schema=x` becomes
+    `.schema`, its other own parameters are dropped; everything else (`sslmode`, `sslrootcert`,
+    `connect_timeout`, `options`, several hosts) passes through to libpq.
+
+    Raises:
+        ConfigurationError: when it is no PostgreSQL URL; the text never holds the password.
+    """
+    match = _URL.match(url.strip())
+    if match is None:
+        raise ConfigurationError(
+            "The database URL is not a PostgreSQL URL.",
+            remedy="Write postgresql://user:password@host:5432/database.",
+        )
+    userinfo, hosts, database, query = _split(match["rest"])
+    pairs = parse_qsl(query, keep_blank_values=True)
+    kept = [(name, value) for name, value in pairs if name not in _PRISMA_ONLY]
+    user, colon, password = userinfo.partition(":")
+    login = _login(user, password if colon else None)
+    return NormalisedUrl(
+        sqlalchemy=_sqlalchemy(login, hosts, database, kept),
+        libpq=f"postgresql://{login}{hosts}/{database}{_query(kept)}",
+        schema=next((value for name, value in pairs if name == "schema" and value), None),
+        password=unquote(password) or dict(pairs).get("password") or None,
+    )
+
+
+def _split(rest: str) -> tuple[str, str, str, str]:
+    """User and password, hosts, database and query. A password may hold @, / and ? unescaped: the last @ counts,
+    unless that one stands in the query."""
+    at = rest.rfind("@")
+    mark = rest.find("?")
+    if 0 <= mark < at and "/" in rest[:mark] and "@" not in rest[:mark]:
+        at = -1  # postgresql://host/db?options=a@b
+    elif 0 <= mark < at and "@" in rest[:mark] and "/" in rest[rest[:mark].rfind("@") : mark]:
+        at = rest[:mark].rfind("@")  # user:pw@host/db?application_name=a@b
+    userinfo, place = (rest[:at], rest[at + 1 :]) if at >= 0 else ("", rest)
+    place, _, query = place.partition("?")
+    hosts, _, database = place.partition("/")
+    return userinfo, hosts, database, query
+
+
+def _login(user: str, password: str | None) -> str:
+    if not user and password is None:
+        return ""
+    secret = "" if password is None else ":" + quote(unquote(password), safe="")
+    return f"{quote(unquote(user), safe='')}{secret}@"
+
+
+def _query(pairs: list[tuple[str, str]]) -> str:
+    # libpq decodes %20 but takes a plus for a plus
+    return "?" + urlencode(pairs, quote_via=quote) if pairs else ""
+
+
+def _sqlalchemy(login: str, hosts: str, database: str, pairs: list[tuple[str, str]]) -> str:
+    """SQLAlchemy takes several hosts as several `host` parameters only."""
+    if "," in hosts:
+        pairs = [*(("host", host) for host in hosts.split(",")), *pairs]
+        hosts = ""
+    return f"postgresql+psycopg2://{login}{hosts}/{database}{_query(pairs)}"
+
+
+def with_parameters(libpq: str, **defaults: str) -> str:
+    """`libpq` with these parameters where it does not set them itself."""
+    base, _, query = libpq.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    names = {name for name, _ in pairs}
+    return base + _query([*pairs, *((name, value) for name, value in defaults.items() if name not in names)])

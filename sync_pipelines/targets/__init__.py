@@ -1,0 +1,1 @@
+"""Where records go: one module a system writes changes to it and asks it what it holds."""

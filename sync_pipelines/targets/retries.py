@@ -1,0 +1,84 @@
+"""One way of trying again, for every client of this package: transient errors alone, within a budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from sync_pipelines.engine.errors import TransientError
+
+Result = TypeVar("Result")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """How often, and for how long in all, a transient error is tried again.
+
+    Args:
+        attempts: tries in all, the first one included.
+        budget_seconds: no further try begins later than this after the first one; a pause that would not
+            fit (a long Retry-After too) ends the tries at once.
+        sleep, clock: given by tests; seconds.
+    """
+
+    attempts: int = 6
+    budget_seconds: float = 120.0
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.budget_seconds < 0:
+            raise ValueError("a retry policy has at least one attempt and no negative budget")
+
+    def call(self, action: Callable[[], Result]) -> Result:
+        """What `action` gives.
+
+        Raises:
+            TransientError: the last one, when attempts or budget are used up. Any other error at once.
+        """
+        from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+        from tenacity.wait import wait_exponential_jitter
+
+        backoff = wait_exponential_jitter(initial=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE)
+        deadline = self.clock() + self.budget_seconds
+
+        def pause(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            # `Retry-After: 0` must not burn the tries within a second (dlt#4036): never less than the back-off.
+            return max(backoff(state), getattr(error, "retry_after", None) or 0.0)
+
+        def used_up(state: RetryCallState) -> bool:
+            return self.clock() + (state.upcoming_sleep or 0.0) > deadline
+
+        return Retrying(
+            retry=retry_if_exception_type(TransientError),
+            wait=pause,
+            stop=stop_after_attempt(self.attempts) | used_up,
+            sleep=self.sleep,
+            reraise=True,
+        )(action)
+
+
+NO_RETRY = RetryPolicy(attempts=1)
+"""For questions of people who wait: `status`, `health`."""
+
+
+def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:
+    """A Retry-After header (RFC 9110 §10.2.3: seconds or a date) as seconds from now; None if unreadable."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

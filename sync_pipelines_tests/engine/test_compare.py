@@ -1,0 +1,147 @@
+"""The streamed comparison of two sides."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Collection, Iterator, Mapping
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sync_pipelines.engine.compare import compare, differing_buckets
+from sync_pipelines.engine.model import FINGERPRINTS_SCHEMA, Digest, bucket_of
+
+
+class Side:
+    """A side held in a dict; `adds_up` is a store that can add up its buckets by itself."""
+
+    def __init__(self, rows: Mapping[str, str | None], *, adds_up: bool) -> None:
+        self.rows, self.adds_up = rows, adds_up
+        self.listed: list[str] = []
+
+    def count(self) -> int:
+        return len(self.rows)
+
+    def digests(self) -> dict[int, Digest] | None:
+        if not self.adds_up:
+            return None
+        sums: dict[int, Digest] = {}
+        for key, mark in self.rows.items():
+            sums[bucket_of(key)] = sums.get(bucket_of(key), Digest()).add(key, mark)
+        return sums
+
+    def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
+        chosen = None if buckets is None else set(buckets)
+        keys = [key for key in self.rows if chosen is None or bucket_of(key) in chosen]
+        self.listed += keys
+        for start in range(0, len(keys), 100):
+            part = keys[start : start + 100]
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(part, pa.string()), pa.array([self.rows[key] for key in part], pa.string())],
+                schema=FINGERPRINTS_SCHEMA,
+            )
+
+
+def found(source: Side, target: Side) -> dict[str, set[str]]:
+    with compare(source, target) as differences:
+        return {kind: {k for keys in differences.keys(kind) for k in keys} for kind in ("missing", "stale", "extra")}
+
+
+keys = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8)
+sides = st.dictionaries(keys, st.sampled_from(["1:a", "1:b", None]), max_size=30)
+
+
+@settings(max_examples=150, deadline=None)
+@given(sides, sides, st.booleans(), st.booleans())
+def test_every_difference_is_named_and_nothing_else(left, right, left_adds, right_adds):
+    left = {key: mark or "1:c" for key, mark in left.items()}
+    expected = {
+        "missing": left.keys() - right.keys(),
+        "stale": {key for key in left.keys() & right.keys() if left[key] != right[key]},
+        "extra": right.keys() - left.keys(),
+    }
+    assert found(Side(left, adds_up=left_adds), Side(right, adds_up=right_adds)) == expected
+
+
+def test_fingerprints_swapped_between_two_keys_of_one_bucket_differ():
+    first, second = "a", next(f"k{n}" for n in range(100_000) if bucket_of(f"k{n}") == bucket_of("a"))
+    left = Side({first: "1:x", second: "1:y"}, adds_up=True)
+    right = Side({first: "1:y", second: "1:x"}, adds_up=True)
+    assert found(left, right)["stale"] == {first, second}
+
+
+def test_only_differing_buckets_are_listed():
+    rows = {f"k{n}": "1:a" for n in range(5000)}
+    left, right = Side(rows, adds_up=True), Side(rows | {"k7": "1:b"}, adds_up=True)
+    assert found(left, right)["stale"] == {"k7"}
+    assert {bucket_of(key) for key in left.listed + right.listed} == {bucket_of("k7")}
+
+
+def test_equal_sides_are_not_listed_at_all():
+    rows = {f"k{n}": "1:a" for n in range(100)}
+    left, right = Side(rows, adds_up=True), Side(rows, adds_up=True)
+    assert found(left, right) == {"missing": set(), "stale": set(), "extra": set()}
+    assert left.listed == right.listed == []
+
+
+def test_a_stranger_without_fingerprint_is_extra_and_not_equal_to_nothing():
+    assert found(Side({}, adds_up=True), Side({"stranger": None}, adds_up=False))["extra"] == {"stranger"}
+
+
+def test_keys_that_are_left_out_or_dropped_are_no_longer_differences():
+    with compare(Side({"a": "1", "b": "1", "c": "1"}, adds_up=False), Side({}, adds_up=False)) as differences:
+        differences.leave_out(["a"], label="quarantined")
+        differences.drop(["b"])
+        assert (differences.count("missing"), differences.count("quarantined")) == (1, 1)
+        assert differences.sample("missing") == ["c"]
+
+
+def test_paging_over_differences_survives_changes_between_two_pages():
+    rows = {f"k{n:04}": "1:a" for n in range(2500)}
+    with compare(Side(rows, adds_up=False), Side({}, adds_up=False)) as differences:
+        seen = []
+        for page in differences.keys("missing", size=100):
+            seen += page
+            differences.leave_out(page, label="quarantined")
+    assert seen == sorted(rows)
+
+
+@pytest.mark.parametrize(("left", "right"), [({}, {1: Digest(0, 0)}), ({1: Digest(2, 9)}, {1: Digest(2, 9)})])
+def test_an_empty_bucket_is_no_difference(left, right):
+    assert differing_buckets(left, right) == set()
+
+
+class Endless:
+    """A large side whose rows are made while they are read."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def count(self) -> int:
+        return self.rows
+
+    def digests(self) -> None:
+        return None
+
+    def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
+        for start in range(0, self.rows, 1000):
+            names = [f"key-{n:09}" for n in range(start, start + 1000)]
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(names), pa.array(["1:" + "a" * 32] * 1000)], schema=FINGERPRINTS_SCHEMA
+            )
+
+
+def peak_of(rows: int) -> int:
+    tracemalloc.start()
+    with compare(Endless(rows), Endless(rows)) as differences:
+        assert differences.count("missing") == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_grow_with_the_number_of_records():
+    small, large = peak_of(5_000), peak_of(50_000)
+    assert large < small + 2_000_000

@@ -1,0 +1,34 @@
+"""Errors name the place and the remedy, and no secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync_pipelines.engine.errors import RunError, redact
+
+
+def test_an_error_names_sync_table_key_and_remedy():
+    text = str(RunError("It broke.", sync="knowledge", table="k", key="a'b", remedy="Mend it."))
+    assert text == "knowledge/k: It broke. (key \"a'b\") Mend it."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "connection to postgresql://app:CANARY@db:5432/x failed",
+        "postgresql+psycopg2://app:CA:NARY@db/x",
+        "host=db password=CANARY user=x",
+        'password="CANARY"',
+        "Authorization: Bearer CANARY",
+        "x-chroma-token: CANARY",
+        '{"api_key": "CANARY"}',
+        "token=CANARY&x=1",
+    ],
+)
+def test_a_password_never_appears(text):
+    assert "NARY" not in redact(text)
+    assert "***" in redact(text)
+
+
+def test_what_is_no_secret_stays():
+    assert redact("postgresql://db:5432/x has no token here") == "postgresql://db:5432/x has no token here"

@@ -1,0 +1,46 @@
+"""No mass deletion by accident (DESIGN.md §2.5)."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError
+from sync_pipelines.engine.guard import Guard
+
+
+@pytest.mark.parametrize(
+    ("deletes", "held", "source_empty", "refused"),
+    [
+        (0, 1000, True, False),
+        (1, 1, False, False),
+        (100, 100, False, False),
+        (101, 1010, False, False),
+        (101, 1009, False, True),
+        (101, 100_000, False, False),
+        (1, 1, True, True),
+        (5, 5, True, True),
+    ],
+)
+def test_a_deletion_stops_above_the_share_and_the_number_and_always_for_an_empty_source(
+    deletes, held, source_empty, refused
+):
+    assert Guard().refuses(deletes=deletes, held=held, source_empty=source_empty) is refused
+
+
+def test_the_runs_config_allows_it():
+    assert not Guard(allow=True).refuses(deletes=1000, held=1000, source_empty=True)
+
+
+def test_the_error_says_how_many_of_how_many_why_and_how_to_allow_it():
+    with pytest.raises(MassDeleteError) as caught:
+        Guard().check(deletes=500, held=900, source_empty=False, sync="knowledge", table="k")
+    text = str(caught.value)
+    assert "500 of the target's 900" in text
+    assert "over 10%" in text
+    assert "sync-pipelines sync knowledge/k --allow-mass-delete" in text
+
+
+@pytest.mark.parametrize(("share", "records"), [(-0.1, 1), (1.1, 1), (0.1, -1)])
+def test_nonsense_is_refused_when_it_is_made(share, records):
+    with pytest.raises(ConfigurationError):
+        Guard(share=share, records=records)

@@ -1,0 +1,185 @@
+"""The sandbox as a whole: up, down, crashes, two at once, and what `reset` may remove."""
+
+import os
+import signal
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sync_pipelines.sandbox import application
+from sync_pipelines.sandbox.environment import OWN_URL_VARIABLE, Sandbox
+from sync_pipelines.sandbox.errors import SandboxError
+from sync_pipelines.sandbox.folders import temporary_folder
+from sync_pipelines.sandbox.processes import ProcessId
+from sync_pipelines_tests.sandbox.helpers import (
+    EPHEMERAL,
+    descendants,
+    first_line,
+    none_is_left,
+    run_python,
+)
+
+UP = """
+import json, sys
+from pathlib import Path
+from sync_pipelines.sandbox.environment import Sandbox
+sandbox = Sandbox(Path(sys.argv[1]), durable=False)
+sandbox.up()
+print(json.dumps({"env": sandbox.env(), **sandbox.status().as_dict()}), flush=True)
+"""
+
+
+@pytest.fixture
+def sandbox(folder: Path) -> Iterator[Sandbox]:
+    """A sandbox that is down, whose servers end after the test whatever happens in it."""
+    made = Sandbox(folder / "sandbox", durable=False)
+    yield made
+    made.down()
+
+
+def pids(sandbox: Sandbox) -> list[int | None]:
+    return [server.pid for server in sandbox.status().servers]
+
+
+def count_knowledge(url: str) -> int:
+    with application.transaction(url) as cursor:
+        cursor.execute('SELECT count(*) FROM "KnowledgeReference"')
+        return cursor.fetchone()[0]
+
+
+def test_up_heals_a_crash_of_either_server_and_changes_nothing_else(sandbox: Sandbox) -> None:
+    sandbox.up()
+    first, environment = pids(sandbox), sandbox.env()
+    sandbox.up()
+    assert pids(sandbox) == first
+    sandbox.postgres.kill()
+    sandbox.chroma.kill()
+    assert not sandbox.status().up
+    sandbox.up()
+    assert sandbox.status().up
+    assert sandbox.env() == environment
+    assert count_knowledge(environment["DATABASE_URL"]) == len(application.sample_rows(application.KNOWLEDGE))
+
+
+def test_a_deleted_sample_row_stays_deleted_at_the_next_up(sandbox: Sandbox) -> None:
+    sandbox.up()
+    url = sandbox.env()["DATABASE_URL"]
+    with application.transaction(url) as cursor:
+        cursor.execute('DELETE FROM "KnowledgeReference"')
+    sandbox.down()
+    assert [server.state for server in sandbox.status().servers] == ["down", "down"]
+    sandbox.up()
+    assert count_knowledge(url) == 0
+
+
+def test_servers_outlive_the_process_that_brought_them_up(sandbox: Sandbox) -> None:
+    program = run_python(UP, sandbox.folder)
+    brought = first_line(program)
+    assert program.wait(10) == 0
+    assert sandbox.status().as_dict()["servers"] == tuple(brought["servers"])
+    assert count_knowledge(brought["env"]["DATABASE_URL"]) > 0
+    with urllib.request.urlopen(brought["env"]["CHROMA_URL"] + "/api/v2/heartbeat") as response:
+        assert response.status == 200
+    assert Path(brought["env"]["DAGSTER_HOME"]).is_dir()
+
+
+def test_two_ups_at_once_bring_up_one_sandbox(sandbox: Sandbox) -> None:
+    both = [run_python(UP, sandbox.folder), run_python(UP, sandbox.folder)]
+    lines = [first_line(program) for program in both]
+    assert [program.wait(30) for program in both] == [0, 0]
+    assert lines[0] == lines[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_ephemeral_sandbox_ends_with_its_parent(number: signal.Signals) -> None:
+    parent = run_python(EPHEMERAL)
+    folder = Path(first_line(parent)["folder"])
+    family = descendants(parent.pid)
+    # Two servers, their two watchers, and PostgreSQL's own children.
+    assert len(family) > 6
+    os.killpg(parent.pid, number)
+    parent.wait(30)
+    assert none_is_left(family)
+    with temporary_folder():
+        assert not folder.exists()
+
+
+def test_an_ephemeral_sandbox_ends_with_its_block_and_leaves_no_folder() -> None:
+    before = set(Path(tempfile.gettempdir()).iterdir())
+    with Sandbox.ephemeral() as sandbox:
+        family = [ProcessId.of(pid) for pid in pids(sandbox) if pid is not None]
+        assert count_knowledge(sandbox.env()["DATABASE_URL"]) > 0
+        folder = sandbox.folder
+    assert not any(process.alive() for process in family if process)
+    assert not folder.exists()
+    assert not {made for made in set(Path(tempfile.gettempdir()).iterdir()) - before if made in folder.parents}
+
+
+def test_reset_removes_its_folder_and_nothing_else(sandbox: Sandbox, folder: Path) -> None:
+    neighbour = folder / "neighbour"
+    neighbour.mkdir()
+    (neighbour / "precious.txt").write_text("kept")
+    sandbox.up()
+    (sandbox.folder / "link").symlink_to(neighbour)
+    (sandbox.folder / "chroma" / "link").symlink_to(neighbour)
+    family = [ProcessId.of(pid) for pid in pids(sandbox) if pid is not None]
+    sandbox.reset()
+    assert none_is_left([process for process in family if process], seconds=1)
+    assert [entry.name for entry in folder.iterdir() if entry.name != "owner.json"] == ["neighbour"]
+    assert (neighbour / "precious.txt").read_text() == "kept"
+    sandbox.reset()
+
+
+def test_a_folder_with_other_things_in_it_is_neither_used_nor_removed(folder: Path) -> None:
+    (folder / "thesis.txt").write_text("kept")
+    sandbox = Sandbox(folder)
+    for verb in (sandbox.up, sandbox.reset):
+        with pytest.raises(SandboxError, match="holds other things"):
+            verb()
+    assert (folder / "thesis.txt").read_text() == "kept"
+    assert not sandbox.status().up
+
+
+def test_a_database_of_the_users_own_is_left_alone(folder: Path, empty_database_url: str) -> None:
+    variables = {"SYNC_SANDBOX_DIR": str(folder / "sandbox"), "DATABASE_URL": empty_database_url}
+    sandbox = Sandbox.of_environment(variables)
+    try:
+        sandbox.up()
+        assert [server.state for server in sandbox.status().servers] == ["yours", "up"]
+        assert sandbox.postgres.process is None
+        assert "DATABASE_URL" not in sandbox.env()
+        with application.transaction(empty_database_url) as cursor:
+            assert not application.has_tables(cursor)
+    finally:
+        sandbox.reset()
+
+
+def test_a_database_url_that_an_earlier_sandbox_set_is_not_taken_for_the_users_own() -> None:
+    url = "postgresql+psycopg2://postgres@127.0.0.1:1/app"
+    assert Sandbox.of_environment({"DATABASE_URL": url, OWN_URL_VARIABLE: url}).database_url is None
+    assert Sandbox.of_environment({"DATABASE_URL": url}).database_url == url
+    assert Sandbox.of_environment({}).database_url is None
+
+
+def test_a_password_of_the_users_own_database_is_never_shown(folder: Path) -> None:
+    sandbox = Sandbox(folder / "sandbox", database_url="postgresql://u:secret@db.example/app")
+    assert "secret" not in str(sandbox.status())
+    with (
+        pytest.raises(SandboxError) as raised,
+        application.transaction("postgresql://u:secret@127.0.0.1:1/app"),
+    ):
+        pass
+    assert "secret" not in str(raised.value)
+
+
+def test_the_settings_of_the_checkouts_instance_come_along(
+    sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    monkeypatch.chdir(folder)
+    sandbox.database_url = "postgresql://nobody@127.0.0.1:1/none"
+    sandbox.up()
+    assert (sandbox.dagster_home / "dagster.yaml").read_text().startswith("telemetry")
