@@ -34,9 +34,18 @@ def load(project: Path = Path(__file__).resolve().parent) -> tuple[dg.Definition
     found = dg.load_from_defs_folder(path_within_project=project)
     tree = found.component_tree
     components = tuple(tree.get_all_components(of_type=SyncComponent)) if tree else ()
+    return assemble(found, components), components
+
+
+def assemble(found: dg.Definitions, components: tuple[SyncComponent, ...]) -> dg.Definitions:
+    """Assets and checks with the automation of their syncs, the resources and the executor.
+
+    Raises:
+        DagsterInvalidDefinitionError: two documents define one table.
+    """
     _refuse_doubles(components)
     base = dg.Definitions(resources=default_resources(), executor=dg.in_process_executor)
-    return dg.Definitions.merge(found, build_automation(components), base), components
+    return dg.Definitions.merge(found, build_automation(components), base)
 
 
 def _refuse_doubles(components: tuple[SyncComponent, ...]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from sync_pipelines.commands import output
+from sync_pipelines.commands.output import AsJson
 from sync_pipelines.engine.errors import ConfigurationError, MigrationDueError, SyncError
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ app = typer.Typer(help="Make, upgrade and check the sync schema in each database
 
 _COLOURS = {"ok": "green", "upgraded": "green", "due": "yellow", "error": "red"}
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
 Only = Annotated[str | None, typer.Option("--database", help="Only the database of this name.")]
 AsSql = Annotated[bool, typer.Option("--sql", help="Print the script for a DBA and change nothing.")]
 
@@ -55,7 +53,10 @@ def current(database: Only = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def check(sql: AsSql = False, database: Only = None, as_json: AsJson = False) -> None:
-    """Exit code 1 when a migration is due or a database does not answer; --sql prints what is missing."""
+    """Say whether a migration is due; --sql prints what is missing.
+
+    Exit code 1 when one is due or a database does not answer.
+    """
     if sql:
         _print_scripts(_chosen(database), as_json=as_json)
         return
@@ -137,29 +138,28 @@ def _finding(database: Database, branch: Branch, *, found: str | None, state: st
 
 def _report(findings: list[Finding], *, as_json: bool, due_is_fine: bool = False) -> None:
     if as_json:
-        typer.echo(json.dumps({"databases": [asdict(finding) for finding in findings]}, indent=2))
+        output.print_json({"databases": [asdict(finding) for finding in findings]})
     else:
         _show(findings)
     good = {"ok", "upgraded", "due"} if due_is_fine else {"ok", "upgraded"}
-    if any(finding.state not in good for finding in findings):
-        raise typer.Exit(1)
+    output.leave(good=all(finding.state in good for finding in findings))
 
 
 def _show(findings: list[Finding]) -> None:
-    table = Table("database", "at", "branch", "revision", "state", box=None, pad_edge=False)
+    table = output.table("database", "at", "branch", "revision", "state")
     for finding in findings:
         state = f"[{_COLOURS[finding.state]}]{finding.state}[/]"
         table.add_row(finding.database, finding.place, finding.branch, finding.found or "none", state)
-    Console().print(table, highlight=False)
+    output.console().print(table)
     for finding in findings:
         if finding.message and finding.state in ("due", "error"):
-            typer.echo(finding.message, err=True)
+            output.say(finding.message)
 
 
 def _print_scripts(databases: list[Database], *, as_json: bool) -> None:
     scripts = [_script(database, branch) for database, branch in _branches(databases)]
     if as_json:
-        typer.echo(json.dumps({"databases": scripts}, indent=2))
+        output.print_json({"databases": scripts})
         return
     for item in scripts:
         typer.echo(f"-- {item['database']} ({item['place']}), branch {item['branch']}: {item['from']} → head")
@@ -175,7 +175,7 @@ def _script(database: Database, branch: Branch) -> dict[str, str]:
     try:
         start = migrations.current(database.url, branch, schema)
     except SyncError as error:
-        typer.echo(f"{error} The script begins from nothing.", err=True)
+        output.say(f"{error} The script begins from nothing.")
         start = None
     return {
         "database": database.name,

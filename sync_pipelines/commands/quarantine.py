@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
 
+from sync_pipelines.commands import output
+from sync_pipelines.commands.output import AsJson, Named, Selector
 from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,17 +20,12 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Selector = Annotated[str, typer.Argument(metavar="SYNC[/TABLE]", help="A sync, or one of its tables.")]
-OptionalSelector = Annotated[
-    str | None, typer.Argument(metavar="[SYNC[/TABLE]]", help="A sync, or one of its tables; all by default.")
-]
 Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this record; may be given several times.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
 
 
 @app.command("list")
 def list_(
-    selector: OptionalSelector = None,
+    selector: Selector = None,
     key: Keys = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many records of a table.")] = 100,
     as_json: AsJson = False,
@@ -44,13 +36,13 @@ def list_(
         record for place in _places(selector) for record in ledger.list_quarantine(*place, keys=key, limit=limit)
     ]
     if as_json:
-        _print_json({"records": [_plain(record) for record in records]})
+        output.print_json({"records": [asdict(record) for record in records]})
     else:
         _show_records(records)
 
 
 @app.command()
-def show(selector: Selector, key: Keys = None, as_json: AsJson = False) -> None:
+def show(selector: Named, key: Keys = None, as_json: AsJson = False) -> None:
     """Show records whole, each with its history. Exit code 1 when none of them is in quarantine."""
     ledger = _ledger()
     found = [
@@ -59,41 +51,71 @@ def show(selector: Selector, key: Keys = None, as_json: AsJson = False) -> None:
         for record in ledger.list_quarantine(*place, keys=key, limit=None if key else 100)
     ]
     if as_json:
-        records = [{**_plain(record), "events": [_plain(event) for event in events]} for record, events in found]
-        _print_json({"records": records})
+        records = [{**asdict(record), "events": [asdict(event) for event in events]} for record, events in found]
+        output.print_json({"records": records})
     else:
         for record, events in found:
             _show_record(record, events)
     if not found:
-        typer.echo("Nothing of it is in quarantine.", err=True)
-        raise typer.Exit(1)
+        output.say("Nothing of it is in quarantine.")
+    output.leave(good=bool(found))
 
 
 @app.command()
-def replay(selector: Selector, key: Keys = None, as_json: AsJson = False) -> None:
-    """Sync records again now, in a run of their own: those of --key, else all that are not dropped."""
+def replay(
+    selector: Named,
+    key: Keys = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Start the runs and do not wait for them.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sync records again now, in runs of their own: those of --key, else all that are not dropped.
+
+    Exit code 1 when a run failed, or a record is still in quarantine after it.
+    """
+    ledger = _ledger()
+    runs = [
+        _replayed(ledger, place, keys, wait=not no_wait)
+        for place in _places(selector)
+        if (keys := _to_replay(ledger, place, key))
+    ]
+    if as_json:
+        output.print_json({"runs": runs})
+    else:
+        _show_runs(runs)
+    output.leave(good=no_wait or all(run["status"] == "completed" and not run["still_out"] for run in runs))
+
+
+def _to_replay(ledger: Ledger, place: tuple[str, str], named: Sequence[str] | None) -> list[str]:
+    records = ledger.list_quarantine(*place, keys=named, limit=None)
+    return [record.key for record in records if named or record.dropped_at is None]
+
+
+def _replayed(ledger: Ledger, place: tuple[str, str], keys: list[str], *, wait: bool) -> dict[str, Any]:
     from sync_pipelines import client
 
-    ledger = _ledger()
-    runs = []
-    for sync, table in _places(selector):
-        records = ledger.list_quarantine(sync, table, keys=key, limit=None)
-        keys = [record.key for record in records if key or record.dropped_at is None]
-        if keys:
-            run_id = client.trigger(sync, table=table, keys=keys)
-            runs.append({"sync": sync, "table": table, "keys": keys, "run_id": run_id})
-    if as_json:
-        _print_json({"runs": runs})
-        return
+    sync, table = place
+    run_id = client.trigger(sync, table=table, keys=keys, wait=wait)
+    run = {"sync": sync, "table": table, "keys": keys, "run_id": run_id}
+    if not wait:
+        return run
+    status = client.status(run_id)
+    still_out = sorted(ledger.quarantined_among(sync, table, keys))
+    return run | {"status": status.state, "error": status.error, "still_out": still_out}
+
+
+def _show_runs(runs: list[dict[str, Any]]) -> None:
     for run in runs:
-        typer.echo(f"{run['sync']}/{run['table']}: {len(run['keys'])} records, run {run['run_id']}")
+        end = f", {run['status']}, {len(run['still_out'])} still in quarantine" if "status" in run else ""
+        typer.echo(f"{run['sync']}/{run['table']}: {len(run['keys'])} records, run {run['run_id']}{end}")
+        if run.get("error"):
+            output.say(run["error"])
     if not runs:
         typer.echo("Nothing of it is in quarantine.")
 
 
 @app.command()
 def drop(
-    selector: Selector,
+    selector: Named,
     key: Keys = None,
     every: Annotated[bool, typer.Option("--all", help="All records of it that are in quarantine.")] = False,
     as_json: AsJson = False,
@@ -108,7 +130,7 @@ def drop(
         if (keys := ledger.drop_quarantined(sync, table, key))
     ]
     if as_json:
-        _print_json({"dropped": dropped})
+        output.print_json({"dropped": dropped})
         return
     for item in dropped:
         typer.echo(f"{item['sync']}/{item['table']}: {len(item['keys'])} dropped")
@@ -130,22 +152,14 @@ def _places(selector: str | None) -> list[tuple[str, str]]:
     return [(table.spec.sync, table.spec.name) for table in registry.tables(selector)]
 
 
-def _plain(item: QuarantinedRecord | RecordEvent) -> dict[str, Any]:
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(item).items()}
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
 def _show_records(records: Sequence[QuarantinedRecord]) -> None:
     if not records:
         typer.echo("Nothing is in quarantine.")
         return
-    reason = Column("reason", overflow="fold", ratio=1)
-    table = Table(
-        "table", Column("key", overflow="fold"), "stage", "tries", "last seen (UTC)", "state", reason, box=None
-    )
+    from rich.text import Text
+
+    columns = ("table", "key", "stage", "tries", "last seen (UTC)", "state", "reason")
+    table = output.table(*columns)
     for record in records:
         # Text: keys and reasons are the user's, and may hold what rich takes for markup.
         table.add_row(
@@ -153,18 +167,18 @@ def _show_records(records: Sequence[QuarantinedRecord]) -> None:
             Text(record.key),
             record.stage,
             str(record.attempts),
-            f"{record.last_seen:%Y-%m-%d %H:%M:%S}",
+            output.moment(record.last_seen),
             "dropped" if record.dropped_at else "quarantined",
             Text(record.reason),
         )
-    Console().print(table, highlight=False)
+    output.console().print(table)
 
 
 def _show_record(record: QuarantinedRecord, events: Iterable[RecordEvent]) -> None:
-    state = f"dropped {record.dropped_at:%Y-%m-%d %H:%M:%S} UTC" if record.dropped_at else "in quarantine"
+    state = f"dropped {output.moment(record.dropped_at)} UTC" if record.dropped_at else "in quarantine"
     typer.echo(f"{record.sync}/{record.table} {record.key!r}: {state}")
     typer.echo(f"  {record.stage}: {record.reason}")
-    typer.echo(f"  {record.attempts} tries from {record.first_seen:%Y-%m-%d %H:%M:%S} UTC")
+    typer.echo(f"  {record.attempts} tries since {output.moment(record.first_seen)} UTC")
     for event in events:
         run = f" run {event.run_id}" if event.run_id else ""
-        typer.echo(f"  {event.at:%Y-%m-%d %H:%M:%S} {event.event}{run} {event.reason or ''}".rstrip())
+        typer.echo(f"  {output.moment(event.at)} {event.event}{run} {event.reason or ''}".rstrip())

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -109,10 +108,9 @@ def _scope(component: "SyncComponent", context: dg.AssetExecutionContext, mode: 
     return scope_of(mode, (asked.start, asked.end), windows_now(component.partitions.definition()))
 
 
-def windows_now(partitions: dg.TimeWindowPartitionsDefinition, now: datetime | None = None) -> Windows:
+def windows_now(partitions: dg.TimeWindowPartitionsDefinition) -> Windows:
     """The oldest and the current window at this moment."""
-    current = now or datetime.now(UTC)
-    first, newest = partitions.get_first_partition_window(), partitions.get_last_partition_window(current)
+    first, newest = partitions.get_first_partition_window(), partitions.get_last_partition_window()
     if first is None or newest is None:
         start = partitions.start
         return Windows(first=start, newest=start)

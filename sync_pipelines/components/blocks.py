@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import ConfigDict, Field, field_validator, model_validator
+
+if TYPE_CHECKING:
+    from sync_pipelines.targets.chunking import ChunkingSpec
+    from sync_pipelines.targets.embedding import EmbeddingSpec
 
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -159,6 +163,11 @@ class EmbeddingBlock(Block):
     config: dict[str, Any] = Field(default={}, description="The function's own settings; keys stay in variables.")
     dimensions: int | None = Field(default=None, ge=1)
 
+    def spec(self) -> EmbeddingSpec:
+        from sync_pipelines.targets.embedding import EmbeddingSpec
+
+        return EmbeddingSpec(name=self.name, config=self.config, dimensions=self.dimensions)
+
 
 class ChunkingBlock(Block):
     """How a text longer than the model's window is split; nothing is cut off."""
@@ -167,3 +176,8 @@ class ChunkingBlock(Block):
     max_characters: int | None = Field(
         default=None, ge=64, description="Used where the embedding cannot count tokens."
     )
+
+    def spec(self) -> ChunkingSpec:
+        from sync_pipelines.targets.chunking import ChunkingSpec
+
+        return ChunkingSpec(max_tokens=self.max_tokens, max_characters=self.max_characters)

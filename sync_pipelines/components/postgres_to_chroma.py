@@ -52,7 +52,7 @@ class PostgresToChroma(SyncComponent):
         return tuple(dict.fromkeys([*text, *self.metadata, *self.languages, *self.columns]))
 
     def mapping_text(self) -> str:
-        return repr((self.text, self.metadata, self.languages))
+        return self.mapper().signature
 
     def target_name(self) -> str:
         return self.target.collection

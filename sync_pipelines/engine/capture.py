@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sync_pipelines.engine.sql import identifier, literal, qualified
 
-NULL_KEY = "\u2400NULL"
+NULL_KEY = "(null key)"
 """The key of records whose single key column is NULL: they cannot be told apart, and go to quarantine under
 this one name. (In a composite key a NULL is a `null` in its JSON.)"""
 
@@ -118,13 +118,18 @@ class CapturedTable:
         return f"DROP FUNCTION IF EXISTS {self.function}()"
 
     def create_trigger(self, relation: str, event: str) -> list[str]:
-        """One trigger on a relation (as SQL). ALWAYS: also under session_replication_role = replica."""
+        """One trigger on a relation (as SQL)."""
         name = identifier(trigger_name(self.schema, self.number, event))
         return [
             f"CREATE TRIGGER {name} AFTER {event.upper()} ON {relation}{_TRANSITIONS[event]} "
             f"FOR EACH STATEMENT EXECUTE FUNCTION {self.function}()",
-            f"ALTER TABLE {relation} ENABLE ALWAYS TRIGGER {name}",
+            self.enable_trigger(relation, event),
         ]
+
+    def enable_trigger(self, relation: str, event: str) -> str:
+        """ALWAYS: it fires also under session_replication_role = replica."""
+        name = identifier(trigger_name(self.schema, self.number, event))
+        return f"ALTER TABLE {relation} ENABLE ALWAYS TRIGGER {name}"
 
     def drop_trigger(self, relation: str, event: str) -> str:
         return f"DROP TRIGGER IF EXISTS {identifier(trigger_name(self.schema, self.number, event))} ON {relation}"

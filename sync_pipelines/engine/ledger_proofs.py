@@ -144,7 +144,7 @@ class ProofBook(Store):
         table = self._tables.settings
         chosen = sa.select(table.c.setting_key, table.c.setting_value).order_by(table.c.setting_key)
         chosen = chosen.where(table.c.setting_key.startswith(prefix, autoescape=True))
-        return self._transaction(lambda connection: dict(connection.execute(chosen).tuples().all()))
+        return self._transaction(lambda connection: dict(connection.execute(chosen).all()))
 
     def set_setting(self, key: str, value: str | None, *, description: str | None = None) -> None:
         """Store a setting; None removes it. A description that is not given stays as it is."""

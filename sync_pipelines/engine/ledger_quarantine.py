@@ -242,7 +242,7 @@ class QuarantineBook(Store):
         chosen = sa.select(book.c.record_key, book.c.dropped_at).where(
             *at_place(book, sync, table), book.c.record_key == sa.any_(_texts(keys))
         )
-        return self._transaction(lambda connection: dict(connection.execute(chosen).tuples().all()))
+        return self._transaction(lambda connection: dict(connection.execute(chosen).all()))
 
     def _sql(self, statement: str, *arrays: str) -> sa.TextClause:
         tables = {"quarantine": self._tables.quarantine, "events": self._tables.events}

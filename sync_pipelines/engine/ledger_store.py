@@ -62,7 +62,7 @@ class Store:
             # A lost or busy lock is transient for a run, but asking the ledger again does not bring it back.
             retry=tenacity.retry_if_exception(lambda error: type(error) is TransientError),
             stop=tenacity.stop_after_attempt(attempts) | tenacity.stop_after_delay(give_up_after),
-            wait=tenacity.wait_exponential_jitter(initial=0.2, max=8.0, jitter=0.1),
+            wait=tenacity.wait_exponential(multiplier=0.2, max=8.0) + tenacity.wait_random(0.0, 0.1),
             sleep=sleep,
             reraise=True,
         )

@@ -55,16 +55,16 @@ def lock_key(name: str) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who holds a lock: `since` is when its connection was opened; name and time are None where hidden."""
+    """Who holds a lock: `since` is when its connection was opened, None where this role may not see it."""
 
     pid: int
     application_name: str | None
     since: datetime | None
 
     def __str__(self) -> str:
-        name = repr(self.application_name) if self.application_name else "whose name this role may not see"
-        since = f" since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
-        return f"PostgreSQL session {self.pid}, {name},{since}".rstrip(",")
+        name = f", {self.application_name!r}" if self.application_name else ""
+        since = f", since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
+        return f"PostgreSQL session {self.pid}{name}{since}"
 
 
 class _SessionLock:

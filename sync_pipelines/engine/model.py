@@ -263,7 +263,3 @@ class Target(Listing, Protocol):
     def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
         """What `upsert` (or a rebuild) would do with these batches; writes and embeds nothing."""
         ...
-
-    def close(self) -> None:
-        """Give connections back."""
-        ...

@@ -89,7 +89,7 @@ def classify(
     sync: str | None = None,
     table: str | None = None,
 ) -> SyncError:
-    """The failure class of `error`, with a sentence and a remedy; raise it `from error`.
+    """The failure class of `error`, with a sentence and a remedy; raise it `from None` (see `classified`).
 
     Args:
         error: what a driver or SQLAlchemy raised; a SyncError comes back as it is.
@@ -127,9 +127,11 @@ def classified(
     except Exception as error:
         if isinstance(error, SyncError) or not is_database_error(error):
             raise
+        # Not `from error`: its DETAIL and LINE quote the values of records, and every link of the chain is
+        # written out, into logs and into Dagster's storage.
         raise classify(
             error, database=database, sync_schema=sync_schema, only_ours=only_ours, sync=sync, table=table
-        ) from error
+        ) from None
 
 
 def _kind(code: str | None, text: str) -> tuple[type[SyncError], str | None]:

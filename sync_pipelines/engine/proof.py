@@ -98,7 +98,8 @@ def _explain(differences: Comparison, ledger: Ledger, place: tuple[str, str]) ->
 def _second_look(differences: Comparison, source: ProvableSource, target: Target) -> None:
     for keys in differences.keys("missing", "stale", "extra"):
         now, there = _prints(source.values(keys)), _prints(target.values(keys))
-        differences.drop(key for key in keys if now.get(key) == there.get(key))
+        # a stranger's fingerprint is None, which is not the same as not being there
+        differences.drop(key for key in keys if now.get(key, "") == there.get(key, ""))
 
 
 def _prints(batches: Iterator[Any]) -> dict[str, str | None]:

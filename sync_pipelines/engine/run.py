@@ -44,7 +44,6 @@ class Source(Protocol):
     def at_snapshot(self) -> AbstractContextManager[Listing]: ...
     def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]: ...
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]: ...
-    def close(self) -> None: ...
 
 
 class RebuildableTarget(Target, Protocol):
@@ -82,9 +81,7 @@ class Binding:
         return self.spec.sync, self.spec.name
 
     def close(self) -> None:
-        """Give every connection back; the binding connects again where it is used again."""
-        self.source.close()
-        self.target.close()
+        """Give the ledger's connections back; it connects again where it is used again."""
         self.ledger.dispose()
 
 

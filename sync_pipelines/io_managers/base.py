@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from sync_pipelines.failures import as_dagster_failure
 from sync_pipelines.engine import run as engine
-from sync_pipelines.engine.model import ChangeSet, Counts
+from sync_pipelines.engine.model import SYSTEM_FIELDS, ChangeSet, Counts
 from sync_pipelines.log import log_context
 
 
@@ -23,10 +24,22 @@ def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:
         )
     run = changes.run
     sync, table = run.place
+    columns = column_schema(changes.upserts.schema)  # closing the changes removes the file that says so
     started = time.monotonic()
     with log_context(sync=sync, table=table, run_id=run.request.run_id), as_dagster_failure():
         counts = engine.write(changes)
-    context.add_output_metadata(metadata_of(run, counts, time.monotonic() - started))
+    context.add_output_metadata(metadata_of(run, counts, time.monotonic() - started) | columns)
+
+
+def column_schema(schema: pa.Schema) -> dict[str, Any]:
+    """The source's columns that the sync reads, with their types in PostgreSQL, as the UI shows them."""
+    system = {item.name for item in SYSTEM_FIELDS}
+    columns = [
+        dg.TableColumn(item.name, type=(item.metadata or {}).get(b"pg_type", str(item.type).encode()).decode())
+        for item in schema
+        if item.name not in system
+    ]
+    return {"dagster/column_schema": dg.TableSchema(columns)}
 
 
 def metadata_of(run: Any, counts: Counts, seconds: float) -> dict[str, Any]:

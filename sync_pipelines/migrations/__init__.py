@@ -84,14 +84,6 @@ def upgrade(
         command.upgrade(config, revision)
 
 
-def downgrade(url: str, *, branch: Branch, schema: str = DEFAULT_SCHEMA, revision: str) -> None:
-    """Take a database's branch back to a revision; `base` removes its tables and all that they hold."""
-    config = _config(branch, schema)
-    with _connection(url) as connection, _alone(connection, schema, 600.0, time.sleep):
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
-
-
 def current(url: str, branch: Branch, schema: str = DEFAULT_SCHEMA) -> str | None:
     """The revision that a database's branch is at; None where it has none of its tables."""
     with _connection(url) as connection:

@@ -7,12 +7,11 @@ from importlib import resources
 from io import StringIO
 from itertools import islice
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extras import Json, execute_values
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from sync_pipelines.sandbox import generated
 from sync_pipelines.sandbox.errors import SandboxError
@@ -75,24 +74,30 @@ def transaction(url: str) -> Generator[Any]:
 
 
 def _connect(url: str) -> Any:
+    address, schema = _address_and_schema(url)
     try:
-        parts = make_url(url.replace("postgres://", "postgresql://", 1))
-    except ArgumentError:
-        raise SandboxError("DATABASE_URL is no PostgreSQL URL.") from None
-    schema = parts.query.get("schema")
-    address = parts.set(drivername="postgresql").difference_update_query(["schema"])
-    try:
-        connection = psycopg2.connect(address.render_as_string(hide_password=False))
+        connection = psycopg2.connect(address)
     except psycopg2.OperationalError as error:
-        where = parts.render_as_string(hide_password=True)
         # libpq's text names host, port, user and database, and never the password.
-        raise SandboxError(f"{where} cannot be reached: {str(error).strip()}") from None
+        raise SandboxError(f"The database cannot be reached: {str(error).strip()}") from None
     except psycopg2.Error:
-        raise SandboxError("DATABASE_URL holds an option that PostgreSQL's client does not know.") from None
+        raise SandboxError("The database's URL holds an option that PostgreSQL's client does not know.") from None
     if schema:
         with connection, connection.cursor() as cursor:
-            cursor.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(str(schema))))
+            cursor.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
     return connection
+
+
+def _address_and_schema(url: str) -> tuple[str, str | None]:
+    """Split a URL into what libpq understands and Prisma's schema."""
+    parts = urlsplit(url)
+    if parts.scheme.partition("+")[0] not in ("postgres", "postgresql"):
+        raise SandboxError("The database's URL does not begin with postgresql://.")
+    options = dict(parse_qsl(parts.query))
+    schema = options.pop("schema", None)
+    # libpq takes a plus sign for itself, not for a space.
+    query = urlencode(options, quote_via=quote)
+    return urlunsplit(parts._replace(scheme="postgresql", query=query)), schema
 
 
 def create_tables(cursor: Any) -> None:
@@ -151,11 +156,7 @@ def _insert(cursor: Any, table: str, rows: Sequence[dict[str, Any]]) -> int:
 
 
 def _adapted(value: Any) -> Any:
-    return (
-        Json(value, dumps=lambda item: json.dumps(item, ensure_ascii=False))
-        if isinstance(value, dict)
-        else value
-    )
+    return Json(value, dumps=lambda item: json.dumps(item, ensure_ascii=False)) if isinstance(value, dict) else value
 
 
 def generate(url: str, *, records: int, seed: int = 0, text_bytes: int = 2000) -> int:

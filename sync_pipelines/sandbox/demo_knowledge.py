@@ -80,8 +80,11 @@ def _change_the_application() -> dict[str, int]:
                 WHERE id = (SELECT min(id) FROM "KnowledgeReference" WHERE id NOT LIKE 'demo%%')""",
                 (),
             ),
-            ("""UPDATE "JourneyTemplate" SET "matchCount" = "matchCount" + 1
-                WHERE id IN (SELECT id FROM "JourneyTemplate" ORDER BY id LIMIT 5)""", ()),
+            (
+                """UPDATE "JourneyTemplate" SET "matchCount" = "matchCount" + 1
+                WHERE id IN (SELECT id FROM "JourneyTemplate" ORDER BY id LIMIT 5)""",
+                (),
+            ),
             (
                 """DELETE FROM "KnowledgeReference" WHERE id IN
                 (SELECT id FROM "KnowledgeReference" WHERE id NOT LIKE 'demo%%' ORDER BY id DESC LIMIT 3)""",

@@ -101,9 +101,7 @@ class Sandbox:
         self.folder = Path(folder).absolute()
         self.database_url = database_url
         self.log = log or (lambda _line: None)
-        self.postgres = PostgresServer(
-            self.folder / "postgres", durable=durable, detached=detached, log=self.log
-        )
+        self.postgres = PostgresServer(self.folder / "postgres", durable=durable, detached=detached, log=self.log)
         self.chroma = ChromaServer(self.folder / "chroma", detached=detached, log=self.log)
 
     @classmethod
@@ -222,9 +220,7 @@ class Sandbox:
         try:
             self._acquire(lock)
         except Timeout:
-            raise SandboxError(
-                f"Another process has been busy with {self.folder} for {_LOCK_SECONDS:.0f} s."
-            ) from None
+            raise SandboxError(f"Another process has been busy with {self.folder} for {_LOCK_SECONDS:.0f} s.") from None
         except PermissionError:
             raise SandboxError(f"{self.folder} belongs to another user; use another folder.") from None
         try:
@@ -246,8 +242,7 @@ class Sandbox:
         strange = self.folder.exists() and not (self.folder / _STATE).exists() and self._entries()
         if strange:
             raise SandboxError(
-                f"{self.folder} holds other things than a sandbox; "
-                f"set {FOLDER_VARIABLE} to a folder of its own."
+                f"{self.folder} holds other things than a sandbox; set {FOLDER_VARIABLE} to a folder of its own."
             )
 
     def _entries(self) -> list[Path]:

@@ -86,9 +86,7 @@ def _common_place(user: int) -> Path:
     for place in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
         if place.is_dir() and os.access(place, os.W_OK) and passable(place.resolve(), user):
             return place.resolve()
-    raise SandboxError(
-        f"User {user} can reach no temporary folder; set TMPDIR to one that everybody may enter."
-    )
+    raise SandboxError(f"User {user} can reach no temporary folder; set TMPDIR to one that everybody may enter.")
 
 
 def insist_on_owner(folder: Path) -> None:

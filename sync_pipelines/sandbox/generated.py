@@ -153,9 +153,7 @@ def _journey(number: int, random: Random) -> Row:
 
 
 def _week(number: int, random: Random) -> dict[str, object]:
-    tasks = [
-        {"text": _localized(_SENTENCES, random), "minutes": random.choice((5, 10, 20))} for _ in range(3)
-    ]
+    tasks = [{"text": _localized(_SENTENCES, random), "minutes": random.choice((5, 10, 20))} for _ in range(3)]
     return {"week": number, "focus": _localized(_TITLES, random), "tasks": tasks}
 
 

@@ -66,9 +66,7 @@ class PostgresServer(Server):
     # Backends of a killed postmaster need a moment to notice.
     busy_signs: ClassVar[tuple[str, ...]] = ("is still in use", "Address already in use")
 
-    def __init__(
-        self, folder: Path, *, durable: bool = True, detached: bool = False, log: Log | None = None
-    ) -> None:
+    def __init__(self, folder: Path, *, durable: bool = True, detached: bool = False, log: Log | None = None) -> None:
         """Name a server; nothing is started.
 
         Args:
@@ -238,9 +236,7 @@ class PostgresServer(Server):
             )
         if done.returncode != 0:
             said = tail(self.log_file)
-            raise SandboxError(
-                f"PostgreSQL's data folder could not be made; the end of {self.log_file}:\n{said}"
-            )
+            raise SandboxError(f"PostgreSQL's data folder could not be made; the end of {self.log_file}:\n{said}")
 
     def _clear_stale_lock(self) -> None:
         """Remove the lock of a crashed server whose process number somebody else has now.

@@ -1,5 +1,7 @@
 """What stands in the sandbox's application database before anyone uses it."""
 
+from sync_pipelines import migrations
+from sync_pipelines.resources.environment import sync_schema
 from sync_pipelines.sandbox import application
 
 
@@ -18,3 +20,16 @@ def prepare_database(url: str) -> None:
         if not application.has_tables(cursor):
             application.create_tables(cursor)
             application.load_samples(cursor)
+    for branch in ("capture", "ledger"):
+        migrations.upgrade(url, branch=branch, schema=sync_schema())
+    install_captures(url)
+
+
+def install_captures(url: str) -> None:
+    """Install the triggers of every table of this project that is captured by trigger and stands in this database."""
+    from sync_pipelines.registry import tables
+    from sync_pipelines.sources.postgres_capture import install
+
+    for table in tables():
+        if table.spec.capture != "cursor" and table.spec.table in application.TABLES:
+            install(url, table.spec, schema=sync_schema())

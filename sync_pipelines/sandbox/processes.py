@@ -214,9 +214,7 @@ def _parents() -> list[tuple[int, int]]:
     """Every process with its parent."""
     if sys.platform == "linux":
         return _parents_by_proc()
-    shown = subprocess.run(
-        ["ps", "-A", "-o", "pid=", "-o", "ppid="], capture_output=True, text=True, check=True
-    )
+    shown = subprocess.run(["ps", "-A", "-o", "pid=", "-o", "ppid="], capture_output=True, text=True, check=True)
     return [(int(pid), int(parent)) for pid, parent in map(str.split, shown.stdout.splitlines())]
 
 
@@ -242,9 +240,7 @@ def command_line(pid: int) -> str:
     return subprocess.run(shown, capture_output=True, text=True, check=False).stdout
 
 
-def wait_until(
-    answers: Callable[[], bool], *, process: ProcessId, seconds: float, every: float = 0.05
-) -> bool:
+def wait_until(answers: Callable[[], bool], *, process: ProcessId, seconds: float, every: float = 0.05) -> bool:
     """Wait until a server answers.
 
     Args:

@@ -82,9 +82,7 @@ class Server(ABC):
         """
         port = self._record().get("port")
         if port is None:
-            raise SandboxError(
-                f"{self.name} in {self.folder} has never been started (sync-pipelines sandbox up)."
-            )
+            raise SandboxError(f"{self.name} in {self.folder} has never been started (sync-pipelines sandbox up).")
         return int(port)
 
     @property

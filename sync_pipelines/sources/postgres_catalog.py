@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import SourceIdentity
@@ -268,9 +267,17 @@ SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS table, 
 FROM tree JOIN pg_catalog.pg_class AS c ON c.oid = tree.oid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 ORDER BY c.oid <> {oid}, c.oid""")
-    return tuple(
-        Relation(oid=row["oid"], sql=qualified(row["schema"], row["table"]), kind=row["kind"]) for row in rows
+    return tuple(Relation(oid=row["oid"], sql=qualified(row["schema"], row["table"]), kind=row["kind"]) for row in rows)
+
+
+def relation_names(session: Session, oids: Iterable[int]) -> dict[int, str]:
+    """The quoted names of relations that are there."""
+    rows = session.all(
+        "SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS table "
+        "FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
+        f"WHERE c.oid = ANY (ARRAY[{', '.join(map(str, sorted(oids)))}]::pg_catalog.oid[])"
     )
+    return {row["oid"]: qualified(row["schema"], row["table"]) for row in rows}
 
 
 def identity(session: Session, place: Place) -> SourceIdentity:
@@ -292,4 +299,3 @@ _CONTROL = {
     "ELSE ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))"
     "::pg_catalog.bit(32)::int4 END AS timeline",
 }
-

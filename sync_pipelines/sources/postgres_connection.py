@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -53,13 +54,18 @@ class Session(Protocol):
         ...
 
 
+class Writing(Session, Protocol):
+    """An open transaction that may write."""
+
+    def execute(self, sql: str) -> None:
+        """Run a statement that gives no rows."""
+        ...
+
+
 def settings_sql() -> str:
     """A SELECT that fixes `SETTINGS` for the transaction, in one round trip."""
-    calls = ", ".join(
-        f"pg_catalog.set_config('{name}', '{value}', true) AS s{number}"
-        for number, (name, value) in enumerate(SETTINGS.items())
-    )
-    return f"SELECT {calls}"
+    calls = (f"pg_catalog.set_config('{name}', '{value}', true) AS {name}" for name, value in SETTINGS.items())
+    return f"SELECT {', '.join(calls)}"
 
 
 @functools.lru_cache(maxsize=32)
@@ -106,7 +112,9 @@ class _Bulk:
     def all(self, sql: str) -> list[dict[str, Any]]:
         with self._connection.cursor() as cursor:
             cursor.execute(sql)
-            return cursor.fetch_arrow_table().to_pylist()
+            return [
+                {name: _utc(value) for name, value in row.items()} for row in cursor.fetch_arrow_table().to_pylist()
+            ]
 
     def stream(self, sql: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with self._connection.cursor() as cursor:
@@ -117,13 +125,30 @@ class _Bulk:
                     yield from _slices(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
 
 
+def _utc(value: Any) -> Any:
+    # Arrow gives ZoneInfo("UTC") where psycopg2 gives timezone.utc.
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
 def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     for start in range(0, batch.num_rows, BATCH_ROWS):
         yield batch.slice(start, BATCH_ROWS)
 
 
 @contextmanager
-def small_transaction(url: NormalisedUrl, *, pool_max: int, locks: Sequence[str] = ()) -> Iterator[Session]:
+def plain_session(url: NormalisedUrl, *, pool_max: int) -> Generator[Session]:
+    """A read-only transaction with the connection's own settings: there its search_path finds tables."""
+    connection = pool(url.sqlalchemy, pool_max).raw_connection()
+    try:
+        session = _Small(connection)
+        session.execute("SET TRANSACTION READ ONLY")
+        yield session
+    finally:
+        connection.close()
+
+
+@contextmanager
+def small_transaction(url: NormalisedUrl, *, pool_max: int, locks: Sequence[str] = ()) -> Generator[Session]:
     """A REPEATABLE READ READ ONLY transaction on a pooled psycopg2 connection.
 
     Args:
@@ -143,7 +168,18 @@ def small_transaction(url: NormalisedUrl, *, pool_max: int, locks: Sequence[str]
 
 
 @contextmanager
-def bulk_transaction(url: NormalisedUrl, *, locks: Sequence[str] = ()) -> Iterator[Session]:
+def writing_transaction(url: NormalisedUrl, *, pool_max: int = 10) -> Generator[Writing]:
+    """A READ COMMITTED transaction that may write; committed at the end of the block, rolled back on an error."""
+    connection = pool(url.sqlalchemy, pool_max).raw_connection()
+    try:
+        yield _Small(connection)
+        connection.commit()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def bulk_transaction(url: NormalisedUrl, *, locks: Sequence[str] = ()) -> Generator[Session]:
     """The same transaction on an ADBC connection of its own; see `small_transaction`."""
     from adbc_driver_postgresql import dbapi
 

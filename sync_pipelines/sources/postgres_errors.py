@@ -69,7 +69,7 @@ def _broken_stream(error: BaseException, code: str | None) -> bool:
 @contextmanager
 def reading(
     url: NormalisedUrl, *, sync: str | None = None, table: str | None = None, sync_schema: str = "sync"
-) -> Iterator[None]:
+) -> Generator[None]:
     """Turn the errors of a block that reads into SyncErrors; see `classify`."""
     try:
         yield

@@ -6,14 +6,17 @@
 | real, double precision | float64 | a real is widened exactly; NaN and infinity stay |
 | boolean | bool | |
 | numeric | string | PostgreSQL's own text, scale kept: `1.50`, `NaN`, `Infinity` |
-| text, varchar, char(n), name | string | char(n) without its padding, which is not part of its value |
-| timestamp, timestamptz | timestamp[us, UTC] | timestamp without zone means UTC; `infinity`, BC and years above 9999 are a problem of the row |
+| text, varchar, char(n), name | string | char(n) without its padding, which is no part of its value |
+| timestamp, timestamptz | timestamp[us, UTC] | without zone means UTC; outside the years 1 to 9999: a problem |
 | date | date32 | likewise |
 | time, timetz, interval | string | ISO, `24:00:00` kept |
 | json, jsonb | string | PostgreSQL's own text |
 | arrays of any depth | string | JSON by `to_json`; lower bounds are not carried |
 | bytea | string | hexadecimal digits, without `\\x` |
-| all others: uuid, enum, domain (as its base type), range, composite, xml, inet, money, bit, tsvector, … | string | PostgreSQL's own text |
+| uuid, enum, range, composite, xml, inet, money, bit, tsvector, … | string | PostgreSQL's own text |
+| domain | | as the type that it stands on |
+
+A *problem* (infinity, BC) is a text in the row's `_problem`; the column is NULL, the rest of the batch is sound.
 """
 
 from __future__ import annotations
@@ -131,8 +134,9 @@ def time_sql(column: Column, alias: str = "t") -> str:
 
 
 def time_literal(column: Column, iso: str) -> str:
-    """A UTC time (ISO 8601, with offset) as a literal that compares with the column through its index."""
-    if column.base_name == "timestamptz":
-        return f"{literal(iso)}::pg_catalog.timestamptz"
-    return f"({literal(iso)}::pg_catalog.timestamptz AT TIME ZONE 'UTC')::pg_catalog.{column.base_name}"
+    """A UTC time (ISO 8601, with offset) as a literal that compares with the column through its index.
 
+    A date compares with a timestamp: cast to a date, the literal would lose its hours.
+    """
+    moment = f"{literal(iso)}::pg_catalog.timestamptz"
+    return moment if column.base_name == "timestamptz" else f"({moment} AT TIME ZONE 'UTC')"

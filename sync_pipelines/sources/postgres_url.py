@@ -56,8 +56,8 @@ class NormalisedUrl:
         return text
 
 
-def normalise_url(url: str) -> NormalisedUrl:
-    """Read a PostgreSQL URL in any usual spelling.
+def normalise_url(url: str | NormalisedUrl) -> NormalisedUrl:
+    """Read a PostgreSQL URL in any usual spelling; one that was read already comes back as it is.
 
     `postgres://`, `postgresql://` and `postgresql+driver://` are the same here; Prisma's `?schema=x` becomes
     `.schema`, its other own parameters are dropped; everything else (`sslmode`, `sslrootcert`,
@@ -66,6 +66,8 @@ def normalise_url(url: str) -> NormalisedUrl:
     Raises:
         ConfigurationError: when it is no PostgreSQL URL; the text never holds the password.
     """
+    if isinstance(url, NormalisedUrl):
+        return url
     match = _URL.match(url.strip())
     if match is None:
         raise ConfigurationError(

@@ -125,7 +125,7 @@ class ChromaConnection:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError("CHROMA_URL is no http:// or https:// address.", remedy="Write http://host:8000.")
         host, port = _without_userinfo(settings.url or ""), parts.port or (443 if parts.scheme == "https" else 80)
-        client = chromadb.HttpClient(
+        client: Any = chromadb.HttpClient(
             host=host,
             port=port,
             ssl=parts.scheme == "https",

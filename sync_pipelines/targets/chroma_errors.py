@@ -23,7 +23,9 @@ class CollectionGoneError(RunError):
     """The collection is not there (any more)."""
 
 
-def classify(error: BaseException, *, doing: str, place: dict[str, str | None], secrets: tuple[str, ...] = ()) -> SyncError:
+def classify(
+    error: BaseException, *, doing: str, place: dict[str, str | None], secrets: tuple[str, ...] = ()
+) -> SyncError:
     """The error as one of ours.
 
     Args:
@@ -46,7 +48,9 @@ def classify(error: BaseException, *, doing: str, place: dict[str, str | None], 
             message, remedy="Run the sync with `mode: rebuild`: the collection was built with another model.", **place
         )
     if status in (401, 403):
-        return RunError(message, remedy="Check CHROMA_TOKEN or CHROMA_HEADERS, CHROMA_TENANT and CHROMA_DATABASE.", **place)
+        return RunError(
+            message, remedy="Check CHROMA_TOKEN or CHROMA_HEADERS, CHROMA_TENANT and CHROMA_DATABASE.", **place
+        )
     if status == 404:
         return CollectionGoneError(message, remedy="Run the sync again: it makes the collection anew.", **place)
     if status in _TRANSIENT:

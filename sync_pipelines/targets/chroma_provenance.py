@@ -124,7 +124,7 @@ def check_function(store: ChromaStore, function: Any, *, place: Place) -> None:
     was = {"name": stored.get("name"), "config": _deciding(stored.get("config") or {})}
     if canonical(now) != canonical(was):
         raise TargetChangedError(
-            f"the Chroma collection {store.name!r} was built with {canonical(was)}; the function is now {canonical(now)}.",
+            f"the Chroma collection {store.name!r} was built with {canonical(was)}; it is now {canonical(now)}.",
             remedy="Name the old settings in embedding.config, or run the sync with `mode: rebuild`.",
             **place,
         )

@@ -130,13 +130,15 @@ def plan_record(incoming: Incoming, texts: Sequence[str], stored: Stored, *, dou
         stored: what is there now.
         doubt: whether stored documents are compared too (a stranger may have changed them under a right hash).
     """
-    known = {item.metadata.get(SYNC_TEXT): item for item in stored.chunks.values() if _holds_its_text(item, doubt)}
+    trusted = {item.id: item for item in stored.chunks.values() if _holds_its_text(item, doubt)}
+    known = {item.metadata.get(SYNC_TEXT): item.id for item in trusted.values()}
     # an item that stands at an id of ours without being ours is overwritten, fields and all
     strangers = {item.id: item for item in stored.strays}
     plans: list[ChunkPlan | None] = []
     for number, text in enumerate(texts):
         there = stored.chunks.get(number) or strangers.pop(chunk_id(incoming.key, number), None)
-        plans.append(_plan_chunk(incoming, number, len(texts), text, there, known))
+        keeps = there is not None and there.id in trusted
+        plans.append(_plan_chunk(_metadata(incoming, number, len(texts), text), text, there, known, keeps=keeps))
     orphans = [item.id for item in strangers.values()]
     orphans += [stored.chunks[number].id for number in sorted(stored.chunks) if number >= len(texts)]
     return RecordPlan(
@@ -152,21 +154,14 @@ def _holds_its_text(item: Item, doubt: bool) -> bool:
 
 
 def _plan_chunk(
-    incoming: Incoming, number: int, of: int, text: str, there: Item | None, known: Mapping[Any, Item]
+    wanted: dict[str, Any], text: str, there: Item | None, known: Mapping[Any, str], *, keeps: bool
 ) -> ChunkPlan | None:
-    wanted = _metadata(incoming, number, of, text)
+    """What makes one chunk right; None if it is. `keeps`: the text that stands there is the one it claims."""
     patch = merge(there.metadata if there else None, wanted)
-    source = known.get(wanted[SYNC_TEXT])
-    name = chunk_id(incoming.key, number)
-    if there is not None and there.metadata.get(SYNC_TEXT) == wanted[SYNC_TEXT] and source is not None:
-        if there.ours and _is_known(there, known):
-            return ChunkPlan(id=name, metadata=patch) if patch else None
-    return ChunkPlan(id=name, metadata=patch or wanted, text=text, taken_from=source.id if source else None)
-
-
-def _is_known(item: Item, known: Mapping[Any, Item]) -> bool:
-    """Whether this very item holds the text that its hash speaks of (two chunks may have one text)."""
-    return item.document is None or text_hash(item.document) == item.metadata.get(SYNC_TEXT)
+    name = chunk_id(wanted[SYNC_KEY], wanted[SYNC_CHUNK])
+    if there is not None and keeps and there.metadata.get(SYNC_TEXT) == wanted[SYNC_TEXT]:
+        return ChunkPlan(id=name, metadata=patch) if patch else None
+    return ChunkPlan(id=name, metadata=patch or wanted, text=text, taken_from=known.get(wanted[SYNC_TEXT]))
 
 
 def _metadata(incoming: Incoming, number: int, of: int, text: str) -> dict[str, Any]:

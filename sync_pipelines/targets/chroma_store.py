@@ -146,7 +146,8 @@ class ChromaStore:
             self._tell(lambda page=page: self.handle.upsert(**_columns(page)), "write")
         partial = [write for write in writes if write.embedding is None]
         for page in self._pages(partial):
-            names, fields = [write.id for write in page], [write.metadata for write in page]
+            names: list[str] = [write.id for write in page]
+            fields: Any = [write.metadata for write in page]
             self._tell(lambda names=names, fields=fields: self.handle.update(ids=names, metadatas=fields), "update")
         there = {item.id for item in self.get([write.id for write in partial], metadata=False)}
         return [write.id for write in partial if write.id not in there]
@@ -183,9 +184,7 @@ class ChromaStore:
         self._ask(lambda _: action(), doing, writing=True)
 
 
-def open_store(
-    connection: ChromaConnection, name: str, *, place: Place, retry: RetryPolicy
-) -> ChromaStore | None:
+def open_store(connection: ChromaConnection, name: str, *, place: Place, retry: RetryPolicy) -> ChromaStore | None:
     """The collection of this name, or None."""
 
     def find(client: ClientAPI) -> Collection:

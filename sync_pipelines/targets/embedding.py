@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -127,9 +128,9 @@ class Embedder:
 
     def __init__(self, spec: EmbeddingSpec, *, retry: RetryPolicy | None = None, function: Any = None) -> None:
         self.spec, self.usage = spec, Usage()
-        self._retry = retry or RetryPolicy()
+        self.retry = retry or RetryPolicy()
         self._given = function
-        self._dimensions = spec.expected_dimensions
+        self._dimensions = spec.expected_dimensions if function is None else spec.dimensions
 
     @cached_property
     def function(self) -> Any:
@@ -240,7 +241,7 @@ class Embedder:
             except Exception as error:
                 raise classify(error, provider=self.spec.name) from None
 
-        return self._checked(self._retry.call(ask), len(texts))
+        return self._checked(self.retry.call(ask), len(texts))
 
     def _checked(self, vectors: list[np.ndarray], wanted: int) -> list[np.ndarray]:
         import numpy as np
@@ -259,6 +260,29 @@ class Embedder:
             if not np.isfinite(array).all():
                 raise RecordError(f"{self.spec.name} answered a vector with NaN or infinity.")
         return arrays
+
+
+@lru_cache(maxsize=8)
+def _stored_function(name: str, config: str) -> Any:
+    import_module("sync_pipelines.targets.embedding_functions")
+    from chromadb.utils.embedding_functions import config_to_embedding_function
+
+    try:
+        function = config_to_embedding_function({"name": name, "config": json.loads(config)})
+    except (ValueError, TypeError, ImportError) as error:
+        raise ConfigurationError(f"the collection's embedding {name!r} cannot be made: {error}") from None
+    _switch_off_own_retries(function)
+    return function
+
+
+def stored_embedder(name: str, config: Mapping[str, Any], *, retry: RetryPolicy) -> Embedder:
+    """The embedder that a collection was built with, from its own configuration.
+
+    Raises:
+        ConfigurationError: it cannot be made here (its package or its key is missing).
+    """
+    function = _stored_function(name, json.dumps(config, sort_keys=True))
+    return Embedder(EmbeddingSpec(name=name), retry=retry, function=function)
 
 
 def _build(spec: EmbeddingSpec) -> Any:

@@ -10,7 +10,16 @@ from sync_pipelines.targets.retries import retry_after_seconds
 
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
 _RECORD = {400, 413, 422}
-_OUTAGES = ("timeout", "timedout", "connection", "connecterror", "unavailable", "ratelimit", "networkerror", "remoteprotocol")
+_OUTAGES = (
+    "timeout",
+    "timedout",
+    "connection",
+    "connecterror",
+    "unavailable",
+    "ratelimit",
+    "networkerror",
+    "remoteprotocol",
+)
 
 
 class UnclearError(RecordError):

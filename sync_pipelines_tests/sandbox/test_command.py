@@ -36,8 +36,10 @@ class Shell:
 
 @pytest.fixture
 def shell(folder: Path) -> Iterator[Shell]:
-    """A shell in an empty folder; what it brought up goes down."""
-    made = Shell(folder)
+    """A shell in an empty folder with a name that needs quotes; what it brought up goes down."""
+    place = folder / "it's a 'folder'"
+    place.mkdir(mode=0o755)
+    made = Shell(place)
     yield made
     made.run("down")
 
@@ -53,11 +55,11 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
 
     exports = shell.run("env").stdout
     printed = subprocess.run(
-        ["bash", "-c", f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME"'],
+        ["sh", "-c", f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME"'],
         capture_output=True,
         text=True,
         check=True,
-    ).stdout.split()
+    ).stdout.splitlines()
     assert printed[0].startswith("postgresql+psycopg2://postgres@127.0.0.1:")
     assert printed[0].endswith("/app")
     assert printed[1].startswith("http://127.0.0.1:")
@@ -92,16 +94,3 @@ def test_generated_records_go_into_a_database_of_the_users_own_only_when_told_to
     assert refused.returncode == 1
     assert "--into-my-database" in refused.stderr
     assert "21 rows" in shell.run("load", "--records", "20", "--into-my-database").stdout
-
-
-def test_an_address_with_spaces_and_quotes_survives_the_shell(folder: Path) -> None:
-    place = folder / "it's a 'folder'"
-    place.mkdir()
-    shell = Shell(place)
-    try:
-        assert shell.run("up").returncode == 0
-        script = shell.run("env").stdout + '\nprintf "%s" "$DAGSTER_HOME"'
-        shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
-        assert shown == str(place / ".sandbox" / "dagster_home")
-    finally:
-        shell.run("reset")

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from sync_pipelines.sandbox import application, postgres_binaries
 from sync_pipelines.sandbox.errors import SandboxError
+from sync_pipelines.sandbox.folders import temporary_folder
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.processes import ProcessId, children_of, command_line
 from sync_pipelines_tests.sandbox.helpers import (
@@ -35,9 +37,26 @@ server.stop()
 """
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[PostgresServer]:
+    """One server for the tests that put it back as it was: making a data folder takes most of a second."""
+    with temporary_folder() as folder, PostgresServer(folder / "pg", durable=False) as server:
+        server.create_database("app")
+        yield server
+
+
+@pytest.fixture
+def server(shared: PostgresServer) -> PostgresServer:
+    """That server, up and answering, with an empty table."""
+    shared.start()
+    with application.transaction(shared.url("app")) as cursor:
+        cursor.execute("DROP TABLE IF EXISTS t")
+        cursor.execute("CREATE TABLE t (x text)")
+    return shared
+
+
 def write_row(server: PostgresServer, text: str) -> None:
     with application.transaction(server.url("app")) as cursor:
-        cursor.execute("CREATE TABLE IF NOT EXISTS t (x text)")
         cursor.execute("INSERT INTO t VALUES (%s)", (text,))
 
 
@@ -47,36 +66,32 @@ def rows(server: PostgresServer) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def test_rows_and_port_outlive_a_stop_a_restart_and_a_kill(folder: Path) -> None:
-    with PostgresServer(folder / "pg", durable=False) as server:
-        port = server.port
-        server.create_database("app")
-        write_row(server, "1 before the restart")
-        server.restart()
-        write_row(server, "2 before the stop")
-        server.stop()
-        assert server.process is None
-        server.start()
-        write_row(server, "3 before the kill")
-        server.kill()
-        server.start()
-        assert rows(server) == ["1 before the restart", "2 before the stop", "3 before the kill"]
-        assert server.port == port
+def test_rows_and_port_outlive_a_stop_a_restart_and_a_kill(server: PostgresServer) -> None:
+    port = server.port
+    write_row(server, "1 before the restart")
+    server.restart()
+    write_row(server, "2 before the stop")
+    server.stop()
+    assert server.process is None
+    server.start()
+    write_row(server, "3 before the kill")
+    server.kill()
+    server.start()
+    assert rows(server) == ["1 before the restart", "2 before the stop", "3 before the kill"]
+    assert server.port == port
 
 
-def test_a_kill_from_outside_with_busy_backends_is_healed_by_start(folder: Path) -> None:
-    with PostgresServer(folder / "pg", durable=False) as server:
-        server.create_database("app")
-        write_row(server, "kept")
-        busy = psycopg2.connect(server.url("app").replace("+psycopg2", ""))
-        sleeper = threading.Thread(target=_sleep_in, args=(busy,))
-        sleeper.start()
-        assert server.process is not None
-        os.kill(server.process.pid, signal.SIGKILL)
-        assert comes_true(lambda: server.process is None, seconds=5)
-        server.start()
-        assert rows(server) == ["kept"]
-        sleeper.join(10)
+def test_a_kill_from_outside_with_busy_backends_is_healed_by_start(server: PostgresServer) -> None:
+    write_row(server, "kept")
+    busy = psycopg2.connect(server.url("app").replace("+psycopg2", ""))
+    sleeper = threading.Thread(target=_sleep_in, args=(busy,))
+    sleeper.start()
+    assert server.process is not None
+    os.kill(server.process.pid, signal.SIGKILL)
+    assert comes_true(lambda: server.process is None, seconds=5)
+    server.start()
+    assert rows(server) == ["kept"]
+    sleeper.join(10)
 
 
 def _sleep_in(connection: "psycopg2.extensions.connection") -> None:
@@ -84,18 +99,15 @@ def _sleep_in(connection: "psycopg2.extensions.connection") -> None:
         connection.cursor().execute("SELECT pg_sleep(3)")
 
 
-def test_kill_leaves_no_backend(folder: Path) -> None:
-    with PostgresServer(folder / "pg", durable=False) as server:
-        assert server.process is not None
-        family = [server.process, *children_of(server.process.pid)]
-        assert len(family) > 3
-        server.kill()
-        assert not any(process.alive() for process in family)
+def test_kill_leaves_no_backend(server: PostgresServer) -> None:
+    assert server.process is not None
+    family = [server.process, *children_of(server.process.pid)]
+    assert len(family) > 3
+    server.kill()
+    assert not any(process.alive() for process in family)
 
 
-def test_start_and_stop_may_be_called_twice(folder: Path) -> None:
-    server = PostgresServer(folder / "pg", durable=False)
-    server.start()
+def test_start_and_stop_may_be_called_twice(server: PostgresServer) -> None:
     process = server.process
     server.start()
     assert server.process == process
@@ -104,18 +116,16 @@ def test_start_and_stop_may_be_called_twice(folder: Path) -> None:
     assert not server.answers()
 
 
-def test_the_lock_of_a_crashed_server_whose_number_somebody_else_has_is_cleared(folder: Path) -> None:
-    server = PostgresServer(folder / "pg", durable=False)
-    with server:
-        pass
+def test_the_lock_of_a_crashed_server_whose_number_somebody_else_has_is_cleared(server: PostgresServer) -> None:
+    server.stop()
     identity = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
     somebody = subprocess.Popen(["sleep", "60"], cwd="/", **identity)
     try:
         (server.data / "postmaster.pid").write_text(f"{somebody.pid}\n{server.data}\n1\n1\n\n\n\n")
         if identity:
             os.chown(server.data / "postmaster.pid", 65534, 65534)
-        with server:
-            assert server.answers()
+        server.start()
+        assert server.answers()
         assert somebody.poll() is None
     finally:
         somebody.kill()
@@ -146,26 +156,28 @@ def test_a_server_in_use_by_a_living_process_is_refused_and_one_of_a_killed_proc
         assert not process.alive()
 
 
-def test_a_server_that_cannot_start_shows_the_end_of_its_log(folder: Path) -> None:
-    server = PostgresServer(folder / "pg", durable=False)
-    with server:
-        pass
-    (server.data / "postgresql.auto.conf").write_text("no_such_setting = 1\n")
+def test_a_server_that_cannot_start_shows_the_end_of_its_log(server: PostgresServer) -> None:
+    server.stop()
+    settings = server.data / "postgresql.auto.conf"
+    before = settings.read_text()
+    settings.write_text("no_such_setting = 1\n")
     with pytest.raises(SandboxError, match="no_such_setting"):
         server.start()
     assert server.process is None
+    settings.write_text(before)
 
 
-def test_a_server_that_does_not_answer_any_more_is_started_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with PostgresServer(folder / "pg", durable=False) as server:
-        wedged = server.process
-        assert wedged is not None
-        os.kill(wedged.pid, signal.SIGSTOP)
-        monkeypatch.setattr("sync_pipelines.sandbox.server._ADOPT_SECONDS", 0.3)
-        monkeypatch.setattr(server, "escalation", [(signal.SIGKILL, 5.0)])
-        server.start()
-        assert server.answers()
-        assert not wedged.alive()
+def test_a_server_that_does_not_answer_any_more_is_started_anew(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wedged = server.process
+    assert wedged is not None
+    os.kill(wedged.pid, signal.SIGSTOP)
+    monkeypatch.setattr("sync_pipelines.sandbox.server._ADOPT_SECONDS", 0.3)
+    monkeypatch.setattr(server, "escalation", [(signal.SIGKILL, 5.0)])
+    server.start()
+    assert server.answers()
+    assert not wedged.alive()
 
 
 def test_databases_have_any_name_and_are_dropped_under_open_connections(
@@ -250,15 +262,15 @@ def test_it_works_as_a_plain_user(folder: Path) -> None:
         assert (folder / "pg" / "data").stat().st_uid == 65534
 
 
-def test_a_folder_that_another_user_made_is_refused_with_a_sentence(folder: Path) -> None:
+def test_a_folder_that_another_user_made_is_refused_with_a_sentence(server: PostgresServer) -> None:
     if os.geteuid() != 0:
-        pytest.skip("a plain user cannot make folders of another one")
-    server = PostgresServer(folder / "pg", durable=False)
-    with server:
-        pass
+        pytest.skip("a plain user cannot give its folders away")
+    server.stop()
+    owner = server.data.stat()
     os.chown(server.data, 1, 1)
     with pytest.raises(SandboxError, match="belongs to user 1"):
         server.start()
+    os.chown(server.data, owner.st_uid, owner.st_gid)
 
 
 def test_root_keeps_data_where_postgres_can_reach_them_and_takes_them_away_again(folder: Path) -> None:

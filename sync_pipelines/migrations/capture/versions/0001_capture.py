@@ -1,12 +1,12 @@
 """Trigger capture: the change log, the captured tables and their readers.
 
-Revision ID: 0001_capture
+Revision ID: capture_0001
 """
 
 from sync_pipelines.engine.sql import identifier
 from sync_pipelines.migrations import execute, schema_name
 
-revision = "0001_capture"
+revision = "capture_0001"
 down_revision = None
 branch_labels = None
 depends_on = None

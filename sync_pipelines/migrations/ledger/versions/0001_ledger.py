@@ -60,19 +60,6 @@ def upgrade() -> None:
     _sync_settings()
 
 
-def downgrade() -> None:
-    for name in (
-        "sync_settings",
-        "reconciliation_runs",
-        "sync_quarantine",
-        "sync_watermarks",
-        "sync_record_events",
-        "sync_logs",
-        "sync_metadata",
-    ):
-        op.drop_table(name, schema=migrations.schema_name())
-
-
 def _sync_metadata() -> None:
     _table(
         "sync_metadata",

@@ -1,0 +1,220 @@
+"""Start, watch and cancel syncs from Python.
+
+    from sync_pipelines import client
+
+    run_id = client.trigger("knowledge", table="knowledge_reference", full=True)
+    client.status(run_id).state           # queued, running, completed, failed or cancelled
+    client.trigger("knowledge")           # the whole sync: a list of run ids, one a table
+
+Every run is a Dagster run of the instance in DAGSTER_HOME, in the UI under its job.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, overload
+
+from sync_pipelines import execution, launch
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
+from sync_pipelines.run_ending import ask_for_end, close_dead
+from sync_pipelines.run_status import RunStatus, newest, record_of, status_of
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from sync_pipelines.execution import Listener
+    from sync_pipelines.registry import BoundTable
+
+__all__ = ["RunStatus", "active", "cancel", "recent", "status", "trigger"]
+
+_log = logging.getLogger(__name__)
+
+
+@overload
+def trigger(
+    sync: str,
+    *,
+    table: str,
+    full: bool = ...,
+    rebuild: bool = ...,
+    keys: Sequence[str] | None = ...,
+    allow_mass_delete: bool = ...,
+    wait: bool = ...,
+    tags: Mapping[str, str] | None = ...,
+    on_progress: Listener | None = ...,
+) -> str: ...
+@overload
+def trigger(
+    sync: str,
+    *,
+    table: None = None,
+    full: bool = ...,
+    rebuild: bool = ...,
+    keys: Sequence[str] | None = ...,
+    allow_mass_delete: bool = ...,
+    wait: bool = ...,
+    tags: Mapping[str, str] | None = ...,
+    on_progress: Listener | None = ...,
+) -> str | list[str]: ...
+def trigger(
+    sync: str,
+    *,
+    table: str | None = None,
+    full: bool = False,
+    rebuild: bool = False,
+    keys: Sequence[str] | None = None,
+    allow_mass_delete: bool = False,
+    wait: bool = False,
+    tags: Mapping[str, str] | None = None,
+    on_progress: Listener | None = None,
+) -> str | list[str]:
+    """Start a sync.
+
+    Without `wait` it goes to the daemon's queue where a daemon is alive, else to a process of its own that
+    outlives this one. With `wait` it runs here, one table after the other, and this returns when the last has
+    ended, well or not: `status` tells. Ctrl-C in the main thread cancels the run under way and starts no more.
+
+    Args:
+        sync: `knowledge`, or `knowledge/knowledge_reference`.
+        table: one table of the sync; all of them if left out.
+        full: one snapshot of the whole table instead of what is pending; rebuild: built anew and swapped.
+        keys: just these records of one table, at once; a composite key as a JSON array of texts.
+        allow_mass_delete: let this run delete more than the guard's share.
+        tags: further tags of the run.
+        on_progress: called about once a second, from another thread, while a waiting run goes on.
+
+    Returns:
+        The run's id where one table is named (by `table`, `sync/table` or `keys`), else a list of ids, a run
+        a table. Tables that are not configured here are left out where a whole sync is named.
+
+    Raises:
+        ConfigurationError: no such sync, DAGSTER_HOME is not set, contradictory arguments.
+        NotConfiguredError: the far system's variable is not set.
+        MigrationDueError: `sync-pipelines db upgrade` is due.
+        TransientError: the ledger's database cannot be reached.
+    """
+    mode = _mode(full=full, rebuild=rebuild, keys=keys)
+    chosen, single = _chosen(sync, table, keys)
+    marks = {"sync/trigger": "cli", **(tags or {})}
+    run_ids = []
+    with launch.dagster_instance() as instance:
+        for bound in chosen:
+            order = (
+                launch.records_order(bound.component, keys, allow_mass_delete=allow_mass_delete, tags=marks)
+                if keys
+                else launch.table_order(bound.component, mode=mode, allow_mass_delete=allow_mass_delete, tags=marks)
+            )
+            run_ids.append(_start(instance, bound, order, wait=wait, on_progress=on_progress))
+    return run_ids[0] if single else run_ids
+
+
+@overload
+def status(run_id: str) -> RunStatus: ...
+@overload
+def status(run_id: Sequence[str]) -> list[RunStatus]: ...
+def status(run_id: str | Sequence[str]) -> RunStatus | list[RunStatus]:
+    """How a run is; for a list of ids, a list.
+
+    Raises:
+        ConfigurationError: DAGSTER_HOME is not set, or holds no such run.
+    """
+    with launch.dagster_instance() as instance:
+        if isinstance(run_id, str):
+            return status_of(instance, record_of(instance, run_id))
+        return [status_of(instance, record_of(instance, one)) for one in run_id]
+
+
+def active(sync: str | None = None) -> list[RunStatus]:
+    """The runs of this project that are queued or running, the newest first.
+
+    A run whose process died is closed before, in Dagster and in the ledger.
+
+    Args:
+        sync: only those of this sync, or of this `sync/table`.
+    """
+    return [found for found in recent(sync, limit=None, under_way=True) if not found.over]
+
+
+def recent(sync: str | None = None, *, limit: int | None = 20, under_way: bool = False) -> list[RunStatus]:
+    """The newest runs of this project, the newest first; see `active`."""
+    import dagster as dg
+
+    from sync_pipelines.automation import UNDER_WAY
+    from sync_pipelines.registry import tables
+
+    chosen = tables(sync)
+    with launch.dagster_instance() as instance:
+        close_dead(instance, tables())
+        filters = dg.RunsFilter(statuses=list(UNDER_WAY)) if under_way else None
+        records = newest(instance, chosen, filters, limit=limit)
+        return [status_of(instance, record, chosen) for record in records]
+
+
+def cancel(run_id: str, *, timeout: float = 0.0) -> RunStatus:
+    """Ask for a run's end; how it is now.
+
+    A queued run ends at once. A running one ends at its next batch, and keeps nothing half done: the next
+    run takes it up.
+
+    Args:
+        timeout: seconds to wait for its end.
+
+    Raises:
+        ConfigurationError: there is no such run.
+        TransientError: the code server that runs it does not answer.
+    """
+    with launch.dagster_instance() as instance:
+        ask_for_end(instance, record_of(instance, run_id).dagster_run)
+        deadline = time.monotonic() + timeout
+        while not (found := status_of(instance, record_of(instance, run_id))).over and time.monotonic() < deadline:
+            time.sleep(0.25)
+        return found
+
+
+def _mode(*, full: bool, rebuild: bool, keys: Sequence[str] | None) -> str:
+    if keys is not None and not keys:
+        raise ConfigurationError("keys names no record.", remedy="Name at least one key, or leave keys out.")
+    if sum((full, rebuild, keys is not None)) > 1:
+        raise ConfigurationError("full, rebuild and keys exclude each other.", remedy="Give one of them.")
+    return "rebuild" if rebuild else "full" if full else "incremental"
+
+
+def _chosen(sync: str, table: str | None, keys: Sequence[str] | None) -> tuple[list[BoundTable], bool]:
+    """The tables to run, and whether the caller named one."""
+    from sync_pipelines.registry import tables
+
+    found = tables(f"{sync}/{table}" if table else sync)
+    if keys is not None and len(found) > 1:
+        raise ConfigurationError(
+            f"{sync} has several tables, and keys belong to one.",
+            remedy=f"Name it: {' or '.join(bound.path for bound in found)}.",
+        )
+    reasons = {bound.path: bound.not_configured() for bound in found}
+    usable = [bound for bound in found if not reasons[bound.path]]
+    if not usable:
+        raise NotConfiguredError(f"{sync}: {next(iter(reasons.values()))}.")
+    usable[0].resources.ledger.ledger().check()
+    return usable, table is not None or "/" in sync or keys is not None
+
+
+def _start(
+    instance: dg.DagsterInstance,
+    bound: BoundTable,
+    order: launch.Order,
+    *,
+    wait: bool,
+    on_progress: Listener | None,
+) -> str:
+    close_dead(instance, [bound])
+    queue = not wait and launch.can_queue(instance)
+    run = launch.create(instance, order, own_process=not queue)
+    _log.info("run %s of %s: %s", run.run_id, order.job, "here" if wait else "queued" if queue else "detached")
+    if queue:
+        launch.submit(instance, run)
+    elif wait:
+        execution.execute(instance, run.run_id, bound.binding(), on_progress=on_progress)
+    else:
+        launch.detach(run)
+    return run.run_id

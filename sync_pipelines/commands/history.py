@@ -1,0 +1,128 @@
+"""`sync-pipelines logs` and `stats`: what the ledger remembers, and what the targets hold."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sync_pipelines.commands import output, progress
+from sync_pipelines.commands.output import AsJson, Selector
+
+if TYPE_CHECKING:
+    from sync_pipelines.engine.ledger import Ledger, RecordEvent, RunRecord
+    from sync_pipelines.stats import TableStats
+
+
+def logs(
+    selector: Selector = None,
+    key: Annotated[str | None, typer.Option("--key", help="The history of this record instead of the runs.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 20,
+    offset: Annotated[int, typer.Option(min=0, help="Leave out so many of the newest.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Show the runs of a sync or table; with --key when one record failed and recovered."""
+    from sync_pipelines import registry
+
+    sync, table = _place(selector)
+    with registry.ledger() as ledger:
+        ledger.check()
+        if key is not None:
+            _events(ledger.record_events(sync, table, key=key, limit=limit, offset=offset), as_json=as_json)
+        else:
+            _runs(ledger.logs(sync, table, limit=limit, offset=offset), as_json=as_json)
+
+
+def stats(selector: Selector = None, as_json: AsJson = False) -> None:
+    """Show what each target holds and how it was made, and the sums of all runs that the ledger remembers."""
+    from sync_pipelines.stats import stats_of
+
+    found = [stats_of(bound) for bound in _configured(selector)]
+    if as_json:
+        output.print_json({"tables": {one.path: one.as_dict() for one in found}})
+    else:
+        _show_stats(found)
+
+
+def _configured(selector: str | None) -> list[Any]:
+    from sync_pipelines.registry import tables
+
+    return [bound for bound in tables(selector) if not bound.not_configured()]
+
+
+def _place(selector: str | None) -> tuple[str | None, str | None]:
+    """Sync and table of a selector; it must name something, since a typo would show an empty history."""
+    from sync_pipelines.registry import tables
+
+    if selector is None:
+        return None, None
+    tables(selector)
+    sync, _, table = selector.partition("/")
+    return sync, table or None
+
+
+def _runs(found: list[RunRecord], *, as_json: bool) -> None:
+    if as_json:
+        output.print_json({"runs": [_plain_run(run) for run in found]})
+        return
+    shown = output.table("started (UTC)", "table", "mode", "trigger", "status", "what", "took", "run")
+    for run in found:
+        shown.add_row(
+            output.moment(run.started_at),
+            f"{run.sync}/{run.table}",
+            run.mode,
+            run.trigger,
+            run.status,
+            _what(run),
+            output.span(run.duration_seconds),
+            run.run_id,
+        )
+    output.console().print(shown)
+
+
+def _what(run: RunRecord) -> Any:
+    from rich.text import Text
+
+    return Text(run.error or progress.numbers(run.counts) or "-")
+
+
+def _plain_run(run: RunRecord) -> dict[str, Any]:
+    values = asdict(run)
+    values["sync_id"] = str(run.sync_id)
+    values["cost"] = None if run.cost is None else float(run.cost)
+    return values
+
+
+def _events(found: list[RecordEvent], *, as_json: bool) -> None:
+    from rich.text import Text
+
+    if as_json:
+        output.print_json({"events": [asdict(event) for event in found]})
+        return
+    shown = output.table("at (UTC)", "table", "key", "event", "stage", "reason", "run")
+    for event in found:
+        place, reason = f"{event.sync}/{event.table}", Text(event.reason or "")
+        at, stage = output.moment(event.at), event.stage or "-"
+        shown.add_row(at, place, Text(event.key), event.event, stage, reason, event.run_id)
+    output.console().print(shown)
+
+
+def _show_stats(found: list[TableStats]) -> None:
+    shown = output.table("table", "records", "chunks", "dimensions", "model", "last sync (UTC)", "runs", "upserted")
+    for one in found:
+        held = one.holdings
+        shown.add_row(
+            one.path,
+            output.number(held.get("records")),
+            output.number(held.get("chunks")),
+            output.number(held.get("dimensions")),
+            str(held.get("model") or "-"),
+            output.moment(one.last_sync),
+            output.number(one.totals["runs"]),
+            output.number(one.totals["records_upserted"]),
+        )
+    output.console().print(shown)
+
+
+__all__ = ["Ledger", "logs", "stats"]

@@ -1,0 +1,129 @@
+"""What a terminal, or a log, sees of a run that this process executes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from sync_pipelines.engine.model import Counts
+    from sync_pipelines.execution import Progress
+
+LINE_SECONDS = 10.0
+"""Between two lines about one run where there is no terminal."""
+
+_log = logging.getLogger(__name__)
+
+Show = Callable[["Progress"], None]
+
+
+@contextmanager
+def shown(table: str) -> Iterator[Show]:
+    """A listener for `client.trigger` that shows how far the run is, on standard error.
+
+    A terminal gets one line that moves; anything else gets a timestamped line now and then, and our log lines.
+    Nothing else of the run comes through: Dagster prints every event, and standard output is the answer's.
+    """
+    with _silenced() as stream:
+        shower = _moving if stream.isatty() else _lines
+        with shower(table, stream) as show:
+            yield show
+
+
+@contextmanager
+def _silenced() -> Iterator[TextIO]:
+    """Standard error as it was; meanwhile what this process and its children print leads nowhere.
+
+    By descriptor, since Dagster's capture of a step's output and native libraries work there. What a step
+    prints is kept by Dagster, in the run's compute logs.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = {number: os.dup(number) for number in (1, 2)}
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    try:
+        for number in saved:
+            os.dup2(nowhere, number)
+        yield stream
+    finally:
+        for number, original in saved.items():
+            os.dup2(original, number)
+            os.close(original)
+        os.close(nowhere)
+        stream.close()
+
+
+@contextmanager
+def _moving(table: str, stream: TextIO) -> Iterator[Show]:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    bar = Bar(
+        *columns,
+        console=Console(file=stream, highlight=False),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with bar:
+        line = bar.add_task(f"{table}: starting", total=None)
+        yield lambda progress: bar.update(line, description=describe(progress))
+
+
+@contextmanager
+def _lines(table: str, stream: TextIO) -> Iterator[Show]:
+    handler = logging.StreamHandler(stream)
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    package = logging.getLogger("sync_pipelines")
+    package.addHandler(handler)
+    try:
+        _log.info("%s: starting", table)
+        yield _now_and_then()
+    finally:
+        package.removeHandler(handler)
+
+
+def _now_and_then() -> Show:
+    last = time.monotonic()
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            _log.info("%s", describe(progress))
+
+    return show
+
+
+def describe(progress: Progress) -> str:
+    """One line: where the run is, and its numbers so far."""
+    if progress.phase == "waiting":
+        holder = f" (run {progress.holder})" if progress.holder else ""
+        return f"{progress.table}: waiting for another run of it{holder}"
+    if progress.counts is None:
+        return f"{progress.table}: starting"
+    return f"{progress.table}: {numbers(progress.counts) or 'reading'}"
+
+
+def numbers(counts: Counts) -> str:
+    """`120 read, 80 upserted, 40 unchanged`: what is not 0."""
+    named = {
+        "read": counts.read,
+        "upserted": counts.upserted,
+        "metadata only": counts.metadata_only,
+        "unchanged": counts.unchanged,
+        "deleted": counts.deleted,
+        "quarantined": counts.quarantined,
+        "texts embedded": counts.embedded_texts,
+    }
+    return ", ".join(f"{count:,} {name}" for name, count in named.items() if count)

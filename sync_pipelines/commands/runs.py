@@ -1,0 +1,219 @@
+"""`sync-pipelines sync` and `plan`: run a sync, or say what a run would do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sync_pipelines.commands import output, progress
+from sync_pipelines.commands.output import AsJson, Named
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
+
+if TYPE_CHECKING:
+    from sync_pipelines.client import RunStatus
+    from sync_pipelines.engine.ledger import ProofRecord, RunRecord
+    from sync_pipelines.engine.plan import Plan
+    from sync_pipelines.registry import BoundTable
+
+Full = Annotated[bool, typer.Option("--full", help="One snapshot of the whole table, not just what is pending.")]
+Rebuild = Annotated[bool, typer.Option("--rebuild", help="Build anew beside the old target, prove, swap.")]
+
+
+def sync(
+    selector: Named,
+    full: Full = False,
+    rebuild: Rebuild = False,
+    keys: Annotated[
+        str | None, typer.Option("--keys", metavar="A,B,…", help="Just these records, at once, of one table.")
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", help="One such record; may be repeated. A composite key as a JSON array of texts."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, as `plan` does.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return the run's id at once.")] = False,
+    allow_mass_delete: Annotated[
+        bool, typer.Option("--allow-mass-delete", help="Let this run delete more than the guard's share.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sync what is pending (or everything), as Dagster runs that the UI shows, one a table.
+
+    It waits for their end and shows how far they are; Ctrl-C cancels the one under way. With --no-wait they
+    go to the daemon's queue, or, where no daemon is alive, to a process of their own. Exit code 1 when a run
+    failed or was cancelled, or source and target differ after it.
+    """
+    wanted = _keys(keys, key)
+    if dry_run:
+        _plan(selector, mode=_mode(full=full, rebuild=rebuild), keys=wanted, as_json=as_json)
+        return
+    options = {"full": full, "rebuild": rebuild, "keys": wanted, "allow_mass_delete": allow_mass_delete}
+    if no_wait:
+        _hand_over(selector, options, as_json=as_json)
+    else:
+        _run_here(selector, options, as_json=as_json)
+
+
+def plan(selector: Named, full: Full = False, rebuild: Rebuild = False, as_json: AsJson = False) -> None:
+    """Say what a run would read, write, embed and delete, and how long the embedding takes. Writes nothing."""
+    _plan(selector, mode=_mode(full=full, rebuild=rebuild), keys=None, as_json=as_json)
+
+
+def _keys(joined: str | None, single: list[str] | None) -> list[str] | None:
+    """`--keys a,b` and every `--key`, each once; None where neither is given."""
+    if joined is None and not single:
+        return None
+    given = [part.strip() for part in (joined or "").split(",")] + list(single or ())
+    return list(dict.fromkeys(part for part in given if part))
+
+
+def _mode(*, full: bool, rebuild: bool) -> str:
+    if full and rebuild:
+        raise ConfigurationError("--full and --rebuild exclude each other.", remedy="Give one of them.")
+    return "rebuild" if rebuild else "full" if full else "incremental"
+
+
+def _configured(selector: str) -> list[BoundTable]:
+    """The tables to work on; those that are not configured are named on standard error and left out."""
+    from sync_pipelines.registry import tables
+
+    found = [(bound, bound.not_configured()) for bound in tables(selector)]
+    chosen = [bound for bound, reason in found if not reason]
+    if not chosen:
+        raise NotConfiguredError(f"{selector}: {found[0][1]}.")
+    for bound, reason in found:
+        if reason:
+            output.say(f"{bound.path}: {reason}")
+    return chosen
+
+
+def _hand_over(selector: str, options: dict[str, Any], *, as_json: bool) -> None:
+    from sync_pipelines import client
+
+    started = client.trigger(selector, **options)
+    runs = [client.status(run_id) for run_id in ([started] if isinstance(started, str) else started)]
+    if as_json:
+        output.print_json({"runs": [run.as_dict() for run in runs]})
+        return
+    for run in runs:
+        typer.echo(f"{_path(run)}: run {run.run_id} {run.state}")
+
+
+def _run_here(selector: str, options: dict[str, Any], *, as_json: bool) -> None:
+    """One table after the other; one that fails does not keep the others from their turn."""
+    from sync_pipelines import client
+
+    chosen = _configured(selector)
+    if options["keys"] is not None and len(chosen) > 1:
+        client.trigger(selector, **options)  # says that keys belong to one table
+    outcomes = []
+    for bound in chosen:
+        with progress.shown(bound.path) as show:
+            run_id = client.trigger(
+                bound.component.sync, table=bound.component.table_name, wait=True, on_progress=show, **options
+            )
+        outcome = _outcome(bound, client.status(run_id))
+        outcomes.append(outcome)
+        if not as_json:
+            _show_outcome(outcome)
+    if as_json:
+        output.print_json({"runs": [_plain(*outcome) for outcome in outcomes]})
+    output.leave(good=all(_is_good(run, proof) for run, _, proof in outcomes))
+
+
+Outcome = tuple["RunStatus", "RunRecord | None", "ProofRecord | None"]
+
+
+def _outcome(bound: BoundTable, run: RunStatus) -> Outcome:
+    """How the run ended, its row in the ledger, and the proof that it ended with."""
+    place = (bound.spec.sync, bound.spec.name)
+    with bound.resources.ledger.ledger() as ledger:
+        records = ledger.logs(*place, run_id=run.run_id, limit=1)
+        proof = ledger.last_proof(*place)
+    return run, records[0] if records else None, proof if proof and proof.run_id == run.run_id else None
+
+
+def _is_good(run: RunStatus, proof: ProofRecord | None) -> bool:
+    return run.state == "completed" and (proof is None or proof.equal)
+
+
+def _plain(run: RunStatus, record: RunRecord | None, proof: ProofRecord | None) -> dict[str, Any]:
+    differences = {kind: getattr(proof, kind) for kind in ("missing", "stale", "extra")} if proof else None
+    return {
+        **run.as_dict(),
+        "counts": asdict(record.counts) if record else None,
+        "reason": record.reason if record else None,
+        "duration_seconds": record.duration_seconds if record else None,
+        "proof": differences and {"equal": proof is not None and proof.equal, **differences},
+    }
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    from rich.text import Text
+
+    run, record, proof = outcome
+    console = output.console()
+    good = _is_good(run, proof)
+    console.print(Text(_sentence(run, record), style="green" if good else "red"))
+    if record and record.reason:
+        console.print(Text(f"  it read everything: {record.reason}"))
+    if record and record.counts.quarantined:
+        console.print(Text(f"  in quarantine: sync-pipelines quarantine list {_path(run)}", style="yellow"))
+    if proof and not proof.equal:
+        console.print(Text(f"  differs: {proof.missing} missing, {proof.stale} stale, {proof.extra} extra", "red"))
+    if run.error:
+        output.say(run.error)
+
+
+def _sentence(run: RunStatus, record: RunRecord | None) -> str:
+    done = (progress.numbers(record.counts) or "nothing to do") if record else "nothing was done"
+    lasted = f" in {output.span(record.duration_seconds)}" if record and record.duration_seconds else ""
+    return f"{_path(run)}: {run.state}: {done}{lasted} (run {run.run_id})"
+
+
+def _path(run: RunStatus) -> str:
+    return "/".join(part for part in (run.sync, run.table) if part)
+
+
+def _plan(selector: str, *, mode: str, keys: list[str] | None, as_json: bool) -> None:
+    from sync_pipelines.engine.model import Scope
+    from sync_pipelines.engine.plan import plan as plan_run
+
+    chosen = _configured(selector)
+    if keys is not None and (mode != "incremental" or len(chosen) > 1):
+        raise ConfigurationError("Keys belong to one table, and to no --full or --rebuild.", remedy="Name SYNC/TABLE.")
+    scope = None if keys is None else Scope(keys=tuple(keys), reason="keys")
+    plans = [plan_run(bound.binding(), mode=mode, scope=scope) for bound in chosen]
+    if as_json:
+        output.print_json({"plans": [found.as_dict() for found in plans]})
+        return
+    for found in plans:
+        _show_plan(found)
+
+
+def _show_plan(found: Plan) -> None:
+    from rich.text import Text
+
+    console = output.console()
+    reason = f" ({found.reason})" if found.reason else ""
+    console.print(Text(f"{found.table}: {found.mode}{reason}", style="bold"))
+    rows = {
+        "records read": found.read,
+        "to write with new text": found.upserts,
+        "metadata only": found.metadata_only,
+        "unchanged": found.unchanged,
+        "to delete": found.deletes,
+        "to quarantine": found.quarantined,
+        "texts to embed": found.embed_texts,
+        "characters": found.embed_characters,
+        "tokens": found.embed_tokens,
+    }
+    shown = output.table("", "")
+    for name, count in rows.items():
+        shown.add_row(f"  {name}", output.number(count))
+    shown.add_row("  embedding takes about", output.span(found.embed_seconds))
+    console.print(shown)
+    if found.refused:
+        console.print(Text(f"  {found.refused}: --allow-mass-delete allows it once", style="red"))

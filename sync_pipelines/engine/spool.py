@@ -1,0 +1,202 @@
+"""Temporary Arrow files: what was read in one snapshot, to be read again after the transaction is closed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from sync_pipelines.engine.errors import RunError
+
+_PREFIX = "changes-"
+_LOCK = "lock"
+_YOUNG_SECONDS = 60.0
+"""A folder younger than this may belong to a process that has not locked it yet."""
+
+_KEYS = pa.schema([pa.field("key", pa.string(), nullable=False)])
+_KEYS_A_BATCH = 1000
+
+
+def default_folder() -> Path:
+    """A folder of this user's below the system's temporary folder (TMPDIR moves it)."""
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    return Path(tempfile.gettempdir()) / f"sync_pipelines-{user}"
+
+
+class Spool:
+    """A folder for one change set, readable by its owner alone, locked while its process lives.
+
+    Args:
+        parent: where to make it; made with mode 0700 if it is not there. Folders of dead processes in it go.
+
+    Raises:
+        RunError: the folder cannot be made, or belongs to somebody else.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        parent = parent or default_folder()
+        try:
+            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _require_own(parent)
+            clean(parent)
+            self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        except OSError as error:
+            raise _unwritable(parent, error) from error
+        self._lock = FileLock(self.folder / _LOCK)
+        self._lock.acquire(timeout=0)
+
+    def path(self, name: str) -> Path:
+        """A file's path; the file is made here, with mode 0600."""
+        path = self.folder / f"{name}.arrow"
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+        return path
+
+    def close(self) -> None:
+        """Delete the folder; a second call does nothing."""
+        self._lock.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _require_own(folder: Path) -> None:
+    # A folder in /tmp that another user made first could be read or swapped by that user.
+    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+        raise RunError(
+            f"the folder {str(folder)!r} for temporary files belongs to another user.",
+            remedy="Remove it, or set TMPDIR to a folder of your own.",
+        )
+
+
+def _unwritable(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"a temporary file below {str(path)!r} cannot be written: {error.strerror or error}.",
+        remedy="Free space there, or set TMPDIR to another folder.",
+    )
+
+
+def clean(parent: Path) -> int:
+    """Delete the folders of processes that are dead (their lock is free); how many there were."""
+    gone = 0
+    for folder in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _YOUNG_SECONDS and _is_free(folder / _LOCK):
+                shutil.rmtree(folder, ignore_errors=True)
+                gone += 1
+    return gone
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+class SpooledRecords:
+    """Record batches in a file; every `iter()` opens it anew and holds one batch at a time."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, schema
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        with pa.OSFile(str(self._path), "rb") as file, pa.ipc.open_stream(file) as reader:
+            yield from reader
+
+
+class SpooledKeys:
+    """Keys in a file; every `iter()` opens it anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._records = SpooledRecords(path, _KEYS)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for batch in self._records:
+            yield batch.column(0).to_pylist()
+
+
+class RecordWriter:
+    """Writes batches to a file of a spool, compressed; a context manager. `rows` counts them.
+
+    Raises:
+        RunError: the file cannot be written (disk full).
+    """
+
+    def __init__(self, spool: Spool, name: str, schema: pa.Schema) -> None:
+        self.path, self._schema = spool.path(name), schema
+        self._file = pa.OSFile(str(self.path), "wb")
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        self._writer = pa.ipc.new_stream(self._file, schema, options=options)
+        self.rows = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a batch; one without rows is left out."""
+        if not batch.num_rows:
+            return
+        try:
+            self._writer.write_batch(batch)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self.rows += batch.num_rows
+
+    def records(self) -> SpooledRecords:
+        return SpooledRecords(self.path, self._schema)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._writer.close()
+            self._file.close()
+        except OSError as failure:
+            if kind is None:
+                raise _unwritable(self.path, failure) from failure
+
+
+class KeyWriter:
+    """Writes keys to a file of a spool; a context manager. `rows` counts them."""
+
+    def __init__(self, spool: Spool, name: str) -> None:
+        self._records = RecordWriter(spool, name, _KEYS)
+        self._waiting: list[str] = []
+        self.rows = 0
+
+    def write(self, keys: list[str]) -> None:
+        """Append keys; they are stored in batches of a thousand."""
+        self.rows += len(keys)
+        self._waiting.extend(keys)
+        while len(self._waiting) >= _KEYS_A_BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        keys, self._waiting = self._waiting[:_KEYS_A_BATCH], self._waiting[_KEYS_A_BATCH:]
+        if keys:
+            self._records.write(pa.record_batch([pa.array(keys, pa.string())], schema=_KEYS))
+
+    def keys(self) -> SpooledKeys:
+        return SpooledKeys(self._records.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._records.__exit__(kind, error, trace)

@@ -1,0 +1,162 @@
+"""What `status` says of the tables is asked here: of the ledger, the source, and (live) of both sides."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Any
+
+from sync_pipelines.engine.errors import SyncError, redact
+from sync_pipelines.status import Facts, Report, Thresholds, report
+
+if TYPE_CHECKING:
+    from sync_pipelines.components.base import SyncComponent
+    from sync_pipelines.engine.ledger import Ledger, ProofRecord
+    from sync_pipelines.engine.run import Binding
+    from sync_pipelines.registry import BoundTable
+
+_SUCCESSES = 50
+"""Completed runs that are looked through for the newest sync: runs over single records are not one."""
+
+_log = logging.getLogger(__name__)
+
+
+def status_report(selector: str | None = None, *, live: bool = False) -> Report:
+    """How the tables are now; one that cannot be asked is reported as such, and the others all the same.
+
+    Args:
+        selector: `SYNC` or `SYNC/TABLE`; all of them if left out.
+        live: prove each now, instead of taking the last proof from the ledger.
+
+    Raises:
+        ConfigurationError: nothing has that name.
+    """
+    from sync_pipelines.registry import tables
+
+    now = datetime.now(UTC)
+    found = [facts_of(bound, live=live, now=now) for bound in tables(selector)]
+    return report(found, now=datetime.now(UTC))
+
+
+def live_report() -> dict[str, Any]:
+    """What `sync-pipelines status --live --json` prints."""
+    return status_report(live=True).as_dict()
+
+
+def facts_of(bound: BoundTable, *, live: bool, now: datetime) -> Facts:
+    """What there is to know of one table."""
+    facts = Facts(path=bound.path, thresholds=thresholds(bound.component), **_schedule(bound.component, now))
+    if reason := bound.not_configured():
+        return replace(facts, not_configured=reason)
+    problems: list[str] = []
+    with _noting(problems):
+        binding = bound.binding()
+        with binding.ledger:
+            for ask in (_proof_now if live else _nothing, _of_ledger, _of_source):
+                with _noting(problems):
+                    facts = replace(facts, **ask(bound, binding))
+    return replace(facts, problem=" ".join(problems) or None)
+
+
+def thresholds(component: SyncComponent) -> Thresholds:
+    """The limits that the table's document states."""
+    from sync_pipelines.components.blocks import seconds
+
+    names = ("proof_within", "lag_warn", "lag_error")
+    return Thresholds(**{name: timedelta(seconds=seconds(getattr(component.checks, name))) for name in names})
+
+
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except SyncError as error:
+        sentence = str(error)
+    except Exception as error:  # whatever one table's systems do, the others are still reported
+        _log.debug("a table could not be asked", exc_info=True)
+        sentence = redact(f"{type(error).__name__}: {error}")
+    else:
+        return
+    if sentence not in problems:
+        problems.append(sentence)
+
+
+def _nothing(_: BoundTable, __: Binding) -> dict[str, Any]:
+    return {}
+
+
+def _proof_now(bound: BoundTable, binding: Binding) -> dict[str, Any]:
+    from sync_pipelines.checks import prove_and_record
+
+    prove_and_record(bound.component, bound.resources, run_id=None)
+    return {}
+
+
+def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
+    ledger, place = binding.ledger, binding.place
+    ledger.check()
+    quarantined, excluded = ledger.quarantine_counts(*place)
+    failures = ledger.failure_streak(*place).count
+    return {
+        **_proofs(ledger, place),
+        "last_success": _last_success(ledger, place),
+        "failures": failures,
+        "last_error": _last_error(ledger, place) if failures else None,
+        "running": _running(binding),
+        "quarantined": quarantined,
+        "excluded": excluded,
+    }
+
+
+def _proofs(ledger: Ledger, place: tuple[str, str]) -> dict[str, ProofRecord | None]:
+    newest = ledger.last_proof(*place)
+    if newest is None or newest.kind != "count":
+        return {"proof": newest, "content": None}
+    # equal counts say nothing of what an earlier look at the content found
+    deeper = [found for kind in ("quick", "deep") if (found := ledger.last_proof(*place, kind))]
+    return {"proof": newest, "content": max(deeper, key=lambda it: it.id) if deeper else None}
+
+
+def _last_success(ledger: Ledger, place: tuple[str, str]) -> datetime | None:
+    from sync_pipelines.engine.ledger import PARTIAL_MODES
+
+    completed = ledger.logs(*place, status="completed", limit=_SUCCESSES)
+    newest = next((run.completed_at for run in completed if run.mode not in PARTIAL_MODES), None)
+    state = None if newest else ledger.state(*place)
+    return newest or (state.last_sync_timestamp if state else None)
+
+
+def _last_error(ledger: Ledger, place: tuple[str, str]) -> str | None:
+    failed = ledger.logs(*place, status="failed", limit=1)
+    return failed[0].error if failed else None
+
+
+def _running(binding: Binding) -> bool:
+    from sync_pipelines.engine.locks import alive_runs
+
+    under_way = [run.run_id for run in binding.ledger.open_runs(*binding.place)]
+    return bool(alive_runs(binding.lock_url, under_way))
+
+
+def _of_source(bound: BoundTable, binding: Binding) -> dict[str, Any]:
+    pending = binding.source.pending(binding.ledger.watermark(*binding.place))
+    return {"pending": pending, "warnings": tuple(binding.source.capture_warnings())}
+
+
+def _schedule(component: SyncComponent, now: datetime) -> dict[str, Any]:
+    """`interval` of the incremental schedule (of the full one where there is none), and the next run of any."""
+    from dagster._utils.schedules import cron_string_iterator
+
+    from sync_pipelines.automation import timezone
+
+    zone = timezone()
+    crons = [cron for cron in (component.schedules.incremental, component.schedules.full) if cron]
+    ticks = [list(islice(cron_string_iterator(now.timestamp(), cron, zone), 2)) for cron in crons]
+    if not ticks:
+        return {}
+    first, second = next(pairwise(ticks[0]))
+    return {"interval": second - first, "next_run": min(pair[0] for pair in ticks).astimezone(UTC)}

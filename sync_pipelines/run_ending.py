@@ -1,0 +1,116 @@
+"""Ending runs from outside: those that are cancelled, and those whose process is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sync_pipelines import execution, launch
+from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.run_status import concerns
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from sync_pipelines.registry import BoundTable
+
+_BIRTH_SECONDS = 120.0
+"""A process in the background needs a few seconds until it holds its run's lock; on a loaded machine many."""
+
+
+def close_dead(instance: dg.DagsterInstance, chosen: Iterable[BoundTable]) -> list[str]:
+    """Close the runs whose process is gone; their ids.
+
+    Both kinds: those that began to write (the ledger has them open, their lock is free), and those of
+    `trigger` that died while they waited or started (`launch.OWN_PROCESS`), which no daemon would ever close.
+    """
+    from sync_pipelines.dead_runs import close_dead_runs
+
+    configured = [bound for bound in chosen if not bound.not_configured()]
+    if not configured:
+        return []
+    closed = [run_id for bound in configured for run_id in close_dead_runs(instance, bound.binding())]
+    return closed + _close_orphans(instance, configured[0].resources.ledger.database_url())
+
+
+def _close_orphans(instance: dg.DagsterInstance, lock_url: str) -> list[str]:
+    import dagster as dg
+
+    from sync_pipelines.automation import UNDER_WAY
+    from sync_pipelines.engine.locks import alive_runs
+
+    filters = dg.RunsFilter(statuses=list(UNDER_WAY), tags={launch.OWN_PROCESS: "true"})
+    born_before = datetime.now(UTC).timestamp() - _BIRTH_SECONDS
+    records = instance.get_run_records(filters)
+    old = [
+        record.dagster_run
+        for record in records
+        # one that has started held its lock before
+        if record.start_time or record.create_timestamp.timestamp() < born_before
+    ]
+    alive = alive_runs(lock_url, [run.run_id for run in old])
+    dead = [run for run in old if run.run_id not in alive]
+    for run in dead:
+        instance.report_run_failed(run, "The process of this run died; closed by a later command.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return [run.run_id for run in dead]
+
+
+def ask_for_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    if run.is_finished:
+        return
+    if run.status.value in ("QUEUED", "NOT_STARTED") and not _is_alive(run):
+        instance.report_run_canceling(run, "Cancelled before it started.")
+        instance.report_run_canceled(run)
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    elif launch.OWN_PROCESS in run.tags:
+        _ask_own_process(instance, run)
+    else:
+        _ask_launcher(instance, run)
+
+
+def _ask_own_process(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Its process looks once a second whether its end is asked for; a dead one is closed here."""
+    if _is_alive(run):
+        instance.report_run_canceling(run)
+        return
+    _force(instance, run)
+
+
+def _ask_launcher(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    from dagster._core.errors import DagsterError
+
+    try:
+        if instance.run_coordinator.cancel_run(run.run_id) or _is_alive(run):
+            return
+    except DagsterError as error:
+        if _is_alive(run):
+            raise TransientError(
+                f"The code server that executes run {run.run_id} does not answer: {error}",
+                remedy="Look at `dagster dev` or the code location's server, then cancel again.",
+            ) from error
+    _force(instance, run)
+
+
+def _force(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """End a run that has no process any more."""
+    instance.report_run_canceled(run, "Cancelled; its process was gone already.")
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    bound = _table_of(run)
+    if bound is not None:
+        execution.close_books(bound.binding(), run.run_id, cancelled=True)
+
+
+def _is_alive(run: dg.DagsterRun) -> bool:
+    from sync_pipelines.engine.locks import run_is_alive
+    from sync_pipelines.registry import resources
+
+    return run_is_alive(resources().ledger.database_url(), run.run_id)
+
+
+def _table_of(run: dg.DagsterRun) -> BoundTable | None:
+    from sync_pipelines.registry import tables
+
+    found = [bound for bound in tables() if concerns(run, bound)]
+    return found[0] if len(found) == 1 else None

@@ -1,0 +1,161 @@
+"""How runs are, in this project's words: from Dagster's records to a `RunStatus`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from sync_pipelines.engine.errors import ConfigurationError, redact
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from sync_pipelines.registry import BoundTable
+
+State = Literal["queued", "running", "completed", "failed", "cancelled"]
+
+STATES: dict[str, State] = {
+    "QUEUED": "queued",
+    "NOT_STARTED": "queued",
+    "MANAGED": "queued",
+    "STARTING": "running",
+    "STARTED": "running",
+    "CANCELING": "running",
+    "SUCCESS": "completed",
+    "FAILURE": "failed",
+    "CANCELED": "cancelled",
+}
+"""Dagster's word for a run's state → ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """How a run is.
+
+    Args:
+        run_id: Dagster's id; job: its job; sync, table: what it works on, None where it is several tables.
+        state: queued, running, completed, failed or cancelled (`status` in JSON).
+        mode: incremental, full, rebuild, records, …, None where unknown; trigger: cli, schedule, sensor, manual.
+        created_at, started_at, ended_at: UTC; None for what has not happened yet.
+        cancelling: its end was asked for.
+        error: why it failed, one sentence without a secret.
+    """
+
+    run_id: str
+    state: State
+    job: str
+    sync: str | None
+    table: str | None
+    mode: str | None
+    trigger: str
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    cancelling: bool = False
+    error: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, one way or another."""
+        return self.state in ("completed", "failed", "cancelled")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; times as ISO 8601 in UTC."""
+        values = {"status" if name == "state" else name: value for name, value in asdict(self).items()}
+        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+def record_of(instance: dg.DagsterInstance, run_id: str) -> Any:
+    """Dagster's record of a run.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    record = instance.get_run_record_by_id(run_id)
+    if record is None:
+        raise ConfigurationError(
+            f"There is no run {run_id!r} in DAGSTER_HOME.", remedy="`sync-pipelines jobs list` names the newest."
+        )
+    return record
+
+
+def newest(instance: dg.DagsterInstance, chosen: Sequence[BoundTable], filters: Any, *, limit: int | None) -> list[Any]:
+    """The newest run records that work on one of these tables, read page by page."""
+    found: list[Any] = []
+    cursor = None
+    while page := instance.get_run_records(filters, limit=100, cursor=cursor):
+        found += [record for record in page if any(concerns(record.dagster_run, bound) for bound in chosen)]
+        if limit is not None and len(found) >= limit:
+            return found[:limit]
+        cursor = page[-1].dagster_run.run_id
+    return found
+
+
+def concerns(run: dg.DagsterRun, bound: BoundTable) -> bool:
+    """Whether a run, of whatever job, has to do with this table."""
+    from sync_pipelines.automation import works_on
+
+    if works_on(run, bound.component):
+        return True
+    of_sync = run.job_name in {f"{bound.component.sync}_{job}" for job in ("records", "plan", "check", "repair")}
+    return of_sync and not run.tags.get("sync/table")
+
+
+def status_of(instance: dg.DagsterInstance, record: Any, chosen: Sequence[BoundTable] | None = None) -> RunStatus:
+    """How a run is, from Dagster's record of it."""
+    from sync_pipelines.components.assets import trigger_of
+    from sync_pipelines.registry import tables
+
+    run = record.dagster_run
+    worked_on = [bound for bound in (tables() if chosen is None else chosen) if concerns(run, bound)]
+    return RunStatus(
+        run_id=run.run_id,
+        state=STATES[run.status.value],
+        job=run.job_name,
+        sync=worked_on[0].component.sync if worked_on else run.tags.get("sync"),
+        table=worked_on[0].component.table_name if len(worked_on) == 1 else None,
+        mode=_mode_of(run),
+        trigger=trigger_of(run.tags),
+        created_at=record.create_timestamp.astimezone(UTC),
+        started_at=_moment(record.start_time),
+        ended_at=_moment(record.end_time),
+        cancelling=run.status.value == "CANCELING",
+        error=_error_of(instance, run),
+    )
+
+
+def _mode_of(run: dg.DagsterRun) -> str | None:
+    configs = [op.get("config", {}) for op in run.run_config.get("ops", {}).values() if isinstance(op, dict)]
+    modes = {config["mode"] for config in configs if config.get("mode")}
+    kind = run.job_name.rpartition("_")[2]
+    if kind in ("records", "plan", "check", "repair"):
+        return kind
+    return modes.pop() if len(modes) == 1 else (kind if kind in ("incremental", "full") else None)
+
+
+def _moment(timestamp: float | None) -> datetime | None:
+    return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
+
+
+def _error_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    """The first failed step's sentence, else what Dagster says of the run's failure."""
+    import dagster as dg
+
+    if run.status != dg.DagsterRunStatus.FAILURE:
+        return None
+    wanted = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+    events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=wanted)]
+    steps = [event.step_failure_data for event in events if event.is_step_failure]
+    sentences = [_sentence(data) for data in steps] or [event.message for event in events]
+    return redact(sentences[0] or "") or None if sentences else None
+
+
+def _sentence(data: Any) -> str | None:
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else None

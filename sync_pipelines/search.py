@@ -1,0 +1,226 @@
+"""Search: words to records, best first, over one collection or several."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sync_pipelines.engine.errors import ConfigurationError, RunError
+from sync_pipelines.targets.chroma_errors import CollectionGoneError
+from sync_pipelines.targets.chroma_names import SYNC_CHUNKS, SYNC_KEY
+from sync_pipelines.targets.chroma_reading import lookup
+from sync_pipelines.targets.chroma_store import ChromaStore, Item
+from sync_pipelines.targets.chroma_values import user_fields
+from sync_pipelines.targets.document_values import microseconds
+
+if TYPE_CHECKING:
+    from sync_pipelines.targets.chroma import ChromaTarget
+    from sync_pipelines.targets.embedding import Embedder
+
+Result = TypeVar("Result")
+
+_RANGES = {"$gt", "$gte", "$lt", "$lte"}
+_LOGIC = {"$and", "$or"}
+_TRIES, _PAUSE = 10, 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """A record that was found.
+
+    Args:
+        key: the record's key, or a stranger's id.
+        score: similarity of its best chunk, 1 for the same text, 0 for none (cosine: 1 - distance).
+        text: the record's whole text; passage: its best chunk.
+        metadata: its fields, without the sync's own.
+        collection: where it was found.
+        stranger: whether something else than the sync wrote it.
+    """
+
+    key: str
+    score: float
+    text: str
+    passage: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    collection: str = ""
+    stranger: bool = False
+
+
+def search(
+    targets: ChromaTarget | Iterable[ChromaTarget],
+    words: str,
+    *,
+    limit: int = 10,
+    where: Mapping[str, Any] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Hit]:
+    """The records that are nearest to some words, best first, each once.
+
+    Between the two renames of a rebuild's swap the old collection answers. A collection answers with the
+    model that it was built with, also where the YAML already names another. Records without any text are
+    stored but never found.
+
+    Args:
+        targets: one collection or several.
+        words: in any language that the model knows.
+        limit: number of records in all.
+        where: Chroma's filter (`{"category": "history"}`, `{"matchCount": {"$gt": 3}}`, `$and`, `$or`, `$in`,
+            `$contains` for a list). Several fields mean all of them. Times may be written as datetime, or
+            after `$gt`, `$gte`, `$lt`, `$lte` as ISO text.
+        sleep: for tests.
+
+    Raises:
+        CollectionGoneError: a collection has not been made yet.
+        ConfigurationError: no words, or a filter that Chroma does not take.
+        TransientError, RunError: Chroma or the provider of the embedding.
+    """
+    if not words.strip():
+        raise ConfigurationError("search needs words.")
+    if limit < 1:
+        raise ConfigurationError(f"limit: {limit} is no number of records.")
+    many = targets if isinstance(targets, Iterable) else [targets]
+    wanted = chroma_filter(where)
+    hits = [hit for target in many for hit in _search_one(target, words, limit, wanted, sleep)]
+    return sorted(hits, key=lambda hit: (-hit.score, hit.collection, hit.key))[:limit]
+
+
+def _search_one(
+    target: ChromaTarget, words: str, limit: int, where: dict[str, Any] | None, sleep: Callable[[float], None]
+) -> list[Hit]:
+    def attempt() -> list[Hit]:
+        store = target.store()
+        if store is None:
+            raise CollectionGoneError(
+                f"there is no collection {target.collection!r} yet.", remedy="Run its sync first.", **target.place
+            )
+        vector = _embedder_of(store, target).embed_query(words).tolist()
+        best = _best_chunks(store, vector, limit, where)
+        return _hits(store, target.collection, best)
+
+    return _through_a_swap(attempt, sleep)
+
+
+def _through_a_swap(attempt: Callable[[], Result], sleep: Callable[[float], None]) -> Result:
+    """Try again when the collection went while it was read: a swap drops the old one."""
+    for tries in range(_TRIES):
+        try:
+            return attempt()
+        except CollectionGoneError:
+            if tries == _TRIES - 1:
+                raise
+            sleep(_PAUSE)
+    raise AssertionError("unreachable")
+
+
+def _embedder_of(store: ChromaStore, target: ChromaTarget) -> Embedder:
+    """The embedder of the YAML, or where the collection was built with another one, that one."""
+    stored = store.handle.configuration_json.get("embedding_function") or {}
+    if stored.get("type") != "known" or not target.provenance.differences(store.metadata):
+        return target.embedder
+    from sync_pipelines.targets.embedding import stored_embedder
+
+    return stored_embedder(stored["name"], stored.get("config") or {}, retry=target.embedder.retry)
+
+
+def _best_chunks(
+    store: ChromaStore, vector: Sequence[float], limit: int, where: dict[str, Any] | None
+) -> list[tuple[Item, float]]:
+    """The best chunk of each of the best records; more chunks are fetched until there are enough records."""
+    total = store.count()
+    asked = min(total, limit * 4)
+    while asked:
+        found = _query(store, vector, asked, where)
+        best: dict[str, tuple[Item, float]] = {}
+        for item, distance in found:
+            if (item.document or "").strip():
+                best.setdefault(_name(item), (item, _score(distance, store.space)))
+        if len(best) >= limit or len(found) < asked or asked >= total:
+            return list(best.values())[:limit]
+        asked = min(total, asked * 4)
+    return []
+
+
+def _query(
+    store: ChromaStore, vector: Sequence[float], limit: int, where: dict[str, Any] | None
+) -> list[tuple[Item, float]]:
+    try:
+        return store.query(vector, limit=limit, where=where)
+    except CollectionGoneError:
+        raise
+    except RunError as error:
+        if where is None:
+            raise
+        raise ConfigurationError(f"where: {error.message}") from None
+
+
+def _name(item: Item) -> str:
+    # a stranger's id may be spelled like a record's key
+    return f"ours {item.metadata[SYNC_KEY]}" if item.ours else f"stranger {item.id}"
+
+
+def _score(distance: float, space: str) -> float:
+    similarity = 1.0 / (1.0 + distance) if space == "l2" else 1.0 - distance
+    return min(1.0, max(0.0, similarity))
+
+
+def _hits(store: ChromaStore, collection: str, best: list[tuple[Item, float]]) -> list[Hit]:
+    long = [item.metadata[SYNC_KEY] for item, _ in best if item.ours and item.metadata.get(SYNC_CHUNKS, 1) > 1]
+    whole = lookup(store, long, documents=True) if long else {}
+    hits = []
+    for item, score in best:
+        stored = whole.get(item.metadata[SYNC_KEY]) if item.ours else None
+        chunks = [stored.chunks[number] for number in sorted(stored.chunks)] if stored else [item]
+        hits.append(
+            Hit(
+                key=item.metadata[SYNC_KEY] if item.ours else item.id,
+                score=score,
+                text="".join(chunk.document or "" for chunk in chunks),
+                passage=item.document or "",
+                metadata=user_fields(item.metadata),
+                collection=collection,
+                stranger=not item.ours,
+            )
+        )
+    return hits
+
+
+def chroma_filter(where: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A filter as Chroma takes it: times as microseconds, several fields joined by `$and`.
+
+    Raises:
+        ConfigurationError: a range over text that is no time.
+    """
+    if not where:
+        return None
+    parts = [_part(name, condition) for name, condition in where.items()]
+    return parts[0] if len(parts) == 1 else {"$and": parts}
+
+
+def _part(name: str, condition: Any) -> dict[str, Any]:
+    if name in _LOGIC:
+        parts = [part for each in condition if (part := chroma_filter(each))]
+        return {name: parts} if len(parts) > 1 else parts[0]
+    if isinstance(condition, Mapping):
+        if len(condition) > 1:
+            return {"$and": [_part(name, {operator: value}) for operator, value in condition.items()]}
+        return {name: {operator: _operand(name, operator, value) for operator, value in condition.items()}}
+    return {name: _operand(name, "$eq", condition)}
+
+
+def _operand(name: str, operator: str, value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return microseconds(value)
+    if isinstance(value, list | tuple):
+        return [_operand(name, operator, each) for each in value]
+    if operator in _RANGES and isinstance(value, str):
+        try:
+            return microseconds(datetime.fromisoformat(value))
+        except ValueError:
+            raise ConfigurationError(
+                f"where: {name}: {operator} compares numbers and times, and {value!r} is neither.",
+                remedy="Write a number, or a time like 2024-05-01T12:00:00Z.",
+            ) from None
+    return value

@@ -1,0 +1,109 @@
+"""What a target holds and how it was made, and what all runs that the ledger remembers have done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sync_pipelines.engine.ledger import Ledger, RunRecord
+    from sync_pipelines.registry import BoundTable
+
+_PAGE = 1000
+
+SUMS = {
+    "records_read": "read",
+    "records_upserted": "upserted",
+    "records_metadata_only": "metadata_only",
+    "records_unchanged": "unchanged",
+    "records_deleted": "deleted",
+    "embedded_texts": "embedded_texts",
+    "embedded_characters": "embedded_characters",
+    "tokens": "embedded_tokens",
+}
+"""Name in the totals → field of `engine.model.Counts`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableStats:
+    """One table.
+
+    Args:
+        holdings: what the target says of itself: records, and what else it knows (for Chroma chunks,
+            dimensions, model, embedding, space).
+        last_sync: when the newest completed run ended (UTC).
+        totals: sums over the runs in the ledger; `seconds` of those whose duration is known.
+    """
+
+    path: str
+    holdings: dict[str, Any] = field(default_factory=dict)
+    last_sync: datetime | None = None
+    totals: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            **self.holdings,
+            "last_sync": self.last_sync.astimezone(UTC).isoformat() if self.last_sync else None,
+            "totals": self.totals,
+        }
+
+
+def stats_of(bound: BoundTable) -> TableStats:
+    """Ask one table's target and ledger.
+
+    Raises:
+        SyncError: one of them cannot be asked.
+    """
+    binding = bound.binding()
+    with binding.ledger as ledger:
+        ledger.check()
+        runs = list(_runs(ledger, binding.place))
+    completed = [run.completed_at for run in runs if run.status == "completed" and run.completed_at]
+    return TableStats(
+        path=bound.path,
+        holdings={"records": binding.target.count(), **_collection(binding.target)},
+        last_sync=max(completed, default=None),
+        totals=totals(runs),
+    )
+
+
+def totals(runs: list[RunRecord]) -> dict[str, Any]:
+    """Sums over runs; `success_rate` over those that have ended, None where none has."""
+    by_status = {word: sum(run.status == word for run in runs) for word in ("completed", "failed", "cancelled")}
+    ended = by_status["completed"] + by_status["failed"]
+    lasted = [run.duration_seconds for run in runs if run.duration_seconds is not None]
+    return {
+        "runs": len(runs),
+        **by_status,
+        "success_rate": round(by_status["completed"] / ended, 4) if ended else None,
+        **{name: sum(getattr(run.counts, part) for run in runs) for name, part in SUMS.items()},
+        "seconds": round(sum(lasted), 3),
+        "average_seconds": round(sum(lasted) / len(lasted), 3) if lasted else None,
+    }
+
+
+def _runs(ledger: Ledger, place: tuple[str, str]) -> Iterator[RunRecord]:
+    offset = 0
+    while page := ledger.logs(*place, limit=_PAGE, offset=offset):
+        yield from page
+        offset += _PAGE
+
+
+def _collection(target: Any) -> dict[str, Any]:
+    """What a Chroma collection says of itself; nothing for another kind of target, or before the first sync."""
+    store = target.store() if hasattr(target, "store") else None
+    if store is None:
+        return {}
+    made = store.metadata
+    return {
+        "collection": store.name,
+        "chunks": store.count(),
+        "dimensions": made.get("sync_dimensions") or None,
+        "embedding": made.get("sync_embedding"),
+        "model": made.get("sync_model") or made.get("sync_embedding"),
+        "chunking": made.get("sync_chunking"),
+        "space": store.space,
+    }

@@ -1,0 +1,113 @@
+"""What tests of the Dagster side do again and again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import chromadb
+import psycopg2
+
+import dagster as dg
+from sync_pipelines import migrations
+from sync_pipelines.automation import newest_partition
+from sync_pipelines.checks import prove_and_record
+from sync_pipelines.components.postgres_to_chroma import PostgresToChroma
+from sync_pipelines.definitions import default_resources
+from sync_pipelines.engine.model import Counts
+from sync_pipelines.engine.proof import Proof
+from sync_pipelines_tests.dagster.project import article, definitions
+
+
+class Resources:
+    """Resources by attribute, as a run has them."""
+
+    def __getattr__(self, name: str) -> Any:
+        return default_resources()[name]
+
+
+@dataclass
+class World:
+    """A database, a Chroma, an instance, and the component under test."""
+
+    url: str
+    chroma: Any
+    instance: dg.DagsterInstance
+    component: PostgresToChroma = field(default_factory=article)
+    resources: Any = field(default_factory=Resources)
+
+    def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement and commit; its rows, if it has any."""
+        connection = psycopg2.connect(self.url.replace("+psycopg2", ""))
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, values or None)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def migrate(self) -> None:
+        for branch in ("capture", "ledger"):
+            migrations.upgrade(self.url, branch=branch)
+
+    def install(self) -> None:
+        from sync_pipelines.sources.postgres_capture import install
+
+        install(self.url, self.component.spec, schema="sync")
+
+    def put(self, key: str, *, title: str = "a title", body: str = "a body", stock: int = 1) -> None:
+        """Insert or update an article."""
+        self.execute(
+            """INSERT INTO "Article" VALUES (%s, jsonb_build_object('en', %s::text), %s, %s)
+            ON CONFLICT (id) DO UPDATE SET title = excluded.title, body = excluded.body, stock = excluded.stock,
+            "updatedAt" = now() AT TIME ZONE 'UTC'""",
+            key, title, body, stock,
+        )  # fmt: skip
+
+    def materialize(
+        self, *, mode: str = "incremental", partition: str | None = None, raises: bool = True, **config: Any
+    ) -> dg.ExecuteInProcessResult:
+        """Run the asset as a schedule's run does, in this process."""
+        job = definitions(self.component).resolve_job_def(f"{self.component.sync}_incremental")
+        return job.execute_in_process(
+            instance=self.instance,
+            partition_key=partition or newest_partition(self.component),
+            run_config={"ops": {self.component.op_name: {"config": {"mode": mode, **config}}}},
+            raise_on_error=raises,
+        )
+
+    def sync(self, **options: Any) -> Counts:
+        """Materialize and give the run's numbers from the ledger."""
+        assert self.materialize(**options).success
+        return self.last_run().counts
+
+    def last_run(self) -> Any:
+        with self.resources.ledger.ledger() as ledger:
+            return ledger.last_runs(self.component.sync, self.component.table_name, limit=1)[0]
+
+    def prove(self) -> Proof:
+        return prove_and_record(self.component, self.resources, run_id=None)
+
+    @property
+    def client(self) -> Any:
+        host, port = self.chroma.url.removeprefix("http://").split(":")
+        return chromadb.HttpClient(host=host, port=int(port), database=self.chroma.database)
+
+    @property
+    def collection(self) -> Any:
+        return self.client.get_collection(self.component.target.collection, embedding_function=None)
+
+    def stored(self) -> dict[str, str]:
+        """What Chroma holds, asked with its own client: id → document."""
+        found = self.collection.get(include=["documents"])
+        return dict(zip(found["ids"], found["documents"], strict=True))
+
+    def metadata(self, key: str) -> dict[str, Any]:
+        return self.collection.get(ids=[key], include=["metadatas"])["metadatas"][0]
+
+    def exists(self) -> bool:
+        return self.component.target.collection in [found.name for found in self.client.list_collections()]
+
+    def logs(self) -> list[Any]:
+        with self.resources.ledger.ledger() as ledger:
+            return ledger.last_runs(self.component.sync, self.component.table_name, limit=50)

@@ -1,0 +1,109 @@
+"""What a proof reports, and what explains a difference away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sync_pipelines.engine.proof import counted, prove
+from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines_tests.engine.sides import Side
+
+SPEC = TableSpec(sync="shop", name="article", table="Article", key=("id",))
+
+
+class Source(Side):
+    """`waiting` are the keys that are committed and not yet synced; `meanwhile` runs after the snapshot."""
+
+    def __init__(self, rows: dict[str, str], *, waiting: list[str] | None = None) -> None:
+        super().__init__(rows, adds_up=True)
+        self.waiting = waiting or []
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def at_snapshot(self) -> Iterator[Side]:
+        frozen = Side(dict(self.rows), adds_up=True)
+        self.meanwhile()
+        yield frozen
+
+    def pending_keys(self, since: object) -> Iterator[list[str]]:
+        yield self.waiting
+
+
+class Ledger:
+    def __init__(self, quarantined: set[str], dropped: set[str]) -> None:
+        self.held, self.dropped = quarantined, dropped
+
+    def watermark(self, sync: str, table: str) -> None:
+        return None
+
+    def quarantined_among(self, sync: str, table: str, keys: list[str]) -> set[str]:
+        return self.held & set(keys)
+
+    def excluded_among(self, sync: str, table: str, keys: list[str]) -> set[str]:
+        return self.dropped & set(keys)
+
+    def quarantine_counts(self, sync: str, table: str) -> tuple[int, int]:
+        return len(self.held), len(self.dropped)
+
+
+@dataclass
+class Table:
+    source: Source
+    target: Side
+    ledger: Any = field(default_factory=lambda: Ledger(set(), set()))
+    spec: TableSpec = SPEC
+
+
+def test_missing_stale_and_extra_are_counted_and_named():
+    proof = prove(Table(Source({"a": "1", "b": "1", "c": "1"}), Side({"b": "0", "c": "1", "d": "1"})))
+    assert (proof.source_count, proof.target_count) == (3, 3)
+    assert proof.samples == {"missing": ["a"], "stale": ["b"], "extra": ["d"]}
+    assert not proof.equal
+
+
+def test_equal_sides_are_equal():
+    assert prove(Table(Source({"a": "1"}), Side({"a": "1"}))).equal
+
+
+def test_a_change_that_waits_is_lag_and_no_difference():
+    proof = prove(Table(Source({"a": "2", "b": "1"}, waiting=["a"]), Side({"a": "1", "b": "1"})))
+    assert proof.equal
+    assert proof.pending == 1
+
+
+def test_a_quarantined_key_counts_in_quarantined_alone_and_a_dropped_one_in_excluded_alone():
+    ledger = Ledger({"bad"}, {"left"})
+    proof = prove(Table(Source({"bad": "1", "left": "1", "good": "1"}), Side({"good": "1"}), ledger))
+    assert (proof.missing, proof.quarantined, proof.excluded) == (0, 1, 1)
+    assert proof.equal
+
+
+def test_a_change_that_was_committed_and_synced_meanwhile_is_not_reported():
+    source, target = Source({"a": "1", "gone": "1"}), Side({"a": "1", "gone": "1"})
+
+    def work() -> None:
+        source.rows["a"] = target.rows["a"] = "2"
+        del source.rows["gone"], target.rows["gone"]
+
+    source.meanwhile = work
+    assert prove(Table(source, target)).equal
+
+
+def test_what_still_differs_at_the_second_look_is_reported():
+    source, target = Source({"a": "1"}), Side({"a": "1"})
+    source.meanwhile = lambda: target.rows.update(a="behind the back")
+    assert prove(Table(source, target)).samples == {"stale": ["a"]}
+
+
+def test_a_stranger_without_fingerprint_is_still_there_at_the_second_look():
+    assert prove(Table(Source({}), Side({"stranger": None}))).samples == {"extra": ["stranger"]}
+
+
+def test_counts_alone_are_enough_only_for_large_tables_whose_counts_agree():
+    rows = {f"k{n}": "1" for n in range(20)}
+    assert counted(Table(Source(rows), Side(rows)), above=10) is not None
+    assert counted(Table(Source(rows), Side(rows)), above=20) is None
+    assert counted(Table(Source(rows), Side(dict(list(rows.items())[1:]))), above=10) is None

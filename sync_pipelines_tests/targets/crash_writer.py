@@ -1,0 +1,36 @@
+"""Run as a process of its own by the tests: upserts records and kills itself at one boundary.
+
+Arguments: server URL, collection, boundary, occurrence, and the records as JSON ([key, text, metadata]).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+from sync_pipelines.targets.chroma import ChromaTarget
+from sync_pipelines.targets.chroma_client import ChromaAddress
+from sync_pipelines.targets.chunking import ChunkingSpec
+from sync_pipelines.targets.embedding import EmbeddingSpec
+from sync_pipelines_tests.targets.chroma_helpers import Doc, put
+
+
+def main(url: str, collection: str, boundary: str, rows: str) -> None:
+    def at(reached: str) -> None:
+        if reached == boundary:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    target = ChromaTarget(
+        settings=ChromaAddress(url=url),
+        collection=collection,
+        embedding=EmbeddingSpec(name="hash"),
+        chunking=ChunkingSpec(max_characters=60),
+        boundary=at,
+    )
+    put(target, *[Doc(key, text, metadata) for key, text, metadata in json.loads(rows)])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
