@@ -100,7 +100,7 @@ def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
     ledger, place = binding.ledger, binding.place
     ledger.check()
     quarantined, excluded = ledger.quarantine_counts(*place)
-    failures = ledger.failure_streak(*place).count
+    failures = ledger.failure_streak(*place).failures
     return {
         **_proofs(ledger, place),
         "last_success": _last_success(ledger, place),

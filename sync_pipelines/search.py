@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sync_pipelines.engine.errors import ConfigurationError, RunError
+from sync_pipelines.engine.errors import ConfigurationError, RunError, SyncError
 from sync_pipelines.targets.chroma_errors import CollectionGoneError
 from sync_pipelines.targets.chroma_names import SYNC_CHUNKS, SYNC_KEY
 from sync_pipelines.targets.chroma_reading import lookup
@@ -91,16 +91,32 @@ def _search_one(
     target: ChromaTarget, words: str, limit: int, where: dict[str, Any] | None, sleep: Callable[[float], None]
 ) -> list[Hit]:
     def attempt() -> list[Hit]:
-        store = target.store()
-        if store is None:
-            raise CollectionGoneError(
-                f"there is no collection {target.collection!r} yet.", remedy="Run its sync first.", **target.place
-            )
+        store = _served(target)
         vector = _embedder_of(store, target).embed_query(words).tolist()
-        best = _best_chunks(store, vector, limit, where)
-        return _hits(store, target.collection, best)
+        try:
+            hits = _hits(store, target.collection, _best_chunks(store, vector, limit, where))
+        except SyncError:
+            _must_be_served(target, store)
+            raise
+        _must_be_served(target, store)
+        return hits
 
     return _through_a_swap(attempt, sleep)
+
+
+def _must_be_served(target: ChromaTarget, store: ChromaStore) -> None:
+    """Look again: a collection that is being dropped answers with less, or with odd errors, before it is gone."""
+    if _served(target).id != store.id:
+        raise CollectionGoneError("the collection was swapped while it was searched.", **target.place)
+
+
+def _served(target: ChromaTarget) -> ChromaStore:
+    store = target.store()
+    if store is None:
+        raise CollectionGoneError(
+            f"there is no collection {target.collection!r} yet.", remedy="Run its sync first.", **target.place
+        )
+    return store
 
 
 def _through_a_swap(attempt: Callable[[], Result], sleep: Callable[[float], None]) -> Result:

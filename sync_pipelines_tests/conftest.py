@@ -41,6 +41,8 @@ def template_database(postgres_server: PostgresServer) -> str:
     """The name of a prepared database: the application's tables with their sample rows."""
     postgres_server.create_database(_TEMPLATE)
     prepare_database(postgres_server.url(_TEMPLATE))
+    # A pooled connection that preparing left open would make every copy fail.
+    postgres_server.seal_database(_TEMPLATE)
     return _TEMPLATE
 
 

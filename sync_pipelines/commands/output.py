@@ -30,7 +30,7 @@ PLAIN_WIDTH = 200
 """Columns of a table where nobody says how wide the output is; 80 would fold every key."""
 
 Selector = Annotated[
-    str | None, typer.Argument(metavar="[SYNC[/TABLE]]", help="A sync, or one of its tables; all by default.")
+    str | None, typer.Argument(metavar="SYNC[/TABLE]", help="A sync, or one of its tables; all by default.")
 ]
 Named = Annotated[str, typer.Argument(metavar="SYNC[/TABLE]", help="A sync, or one of its tables.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]

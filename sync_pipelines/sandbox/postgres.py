@@ -121,6 +121,14 @@ class PostgresServer(Server):
         """Drop a database if it exists, and end the connections to it."""
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def seal_database(self, name: str) -> None:
+        """End all connections to a database and let in nobody, so that it can be copied as a template."""
+        self._execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        with self._cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
     def destroy(self) -> None:
         """Stop the server and remove its folder, and the data where they had to lie elsewhere."""
         self.stop()

@@ -67,12 +67,11 @@ class Story:
 
         bound = tables(path)[0]
         started = time.monotonic()
-        run_ids = client.trigger(bound.component.sync, table=bound.component.table_name, wait=True, **options)
+        run_id = client.trigger(bound.component.sync, table=bound.component.table_name, wait=True, **options)
         seconds = time.monotonic() - started
-        for run_id in run_ids:
-            state = client.status(run_id)
-            if state.state != "completed":
-                raise DemoFailedError(f"{step}: run {run_id} of {path} is {state.state}: {state.error}")
+        state = client.status(run_id)
+        if state.state != "completed":
+            raise DemoFailedError(f"{step}: run {run_id} of {path} is {state.state}: {state.error}")
         proof = prove_and_record(bound.component, bound.resources, run_id=None)
         with bound.resources.ledger.ledger() as ledger:
             counts = ledger.last_runs(*bound.binding().place, limit=1)[0].counts

@@ -6,7 +6,7 @@ half-way; and a data error in our own statement is no fault of one record: it st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pyarrow as pa

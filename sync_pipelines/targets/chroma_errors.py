@@ -19,6 +19,10 @@ _RECORD = {400, 413, 422}
 _BY_NAME = {"InvalidArgumentError": 400, "DuplicateIDError": 400, "BatchSizeExceededError": 413, "QuotaError": 413}
 
 
+_BEING_DROPPED = "Missing field: [Missing"
+"""Chroma 1.5.9 drops a collection's segments before the collection: in between it says this."""
+
+
 class CollectionGoneError(RunError):
     """The collection is not there (any more)."""
 
@@ -51,7 +55,7 @@ def classify(
         return RunError(
             message, remedy="Check CHROMA_TOKEN or CHROMA_HEADERS, CHROMA_TENANT and CHROMA_DATABASE.", **place
         )
-    if status == 404:
+    if status == 404 or _BEING_DROPPED in text:
         return CollectionGoneError(message, remedy="Run the sync again: it makes the collection anew.", **place)
     if status in _TRANSIENT:
         return TransientError(message, retry_after=retry_after, **place)

@@ -78,8 +78,8 @@ def deployed(folder: Path, code: str) -> Iterator[Deployment]:
     home = folder / "home"
     home.mkdir()
     shutil.copy(REPOSITORY / "dagster.yaml", home / "dagster.yaml")
-    (folder / "code.py").write_text(code)
-    (folder / "workspace.yaml").write_text("load_from:\n  - python_file: {relative_path: code.py}\n")
+    (folder / "code_location.py").write_text(code)
+    (folder / "workspace.yaml").write_text("load_from:\n  - python_file: {relative_path: code_location.py}\n")
     port = free_port()
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)

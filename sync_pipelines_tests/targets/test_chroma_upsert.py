@@ -280,7 +280,9 @@ def test_a_provider_that_refuses_everything_stops_the_run(make_target: MakeTarge
 
 def _answer(status: int) -> Exception:
     request = httpx.Request("POST", "http://provider/embed")
-    return httpx.HTTPStatusError(f"answered {status}", request=request, response=httpx.Response(status, request=request))
+    return httpx.HTTPStatusError(
+        f"answered {status}", request=request, response=httpx.Response(status, request=request)
+    )
 
 
 def test_a_record_that_vanishes_before_its_update_is_written_whole(target: ChromaTarget, embedding: CountingEmbedding):

@@ -99,19 +99,6 @@ CREATE TRIGGER change_log_truncated AFTER TRUNCATE ON {s}.change_log
 ALTER TABLE {s}.change_log ENABLE ALWAYS TRIGGER change_log_truncated
 """
 
-# Trigger functions of captured tables stand in the schema too; dropping them drops their triggers.
-_DROP_CAPTURES = """DO $drop$
-DECLARE name text;
-BEGIN
-    FOR name IN SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc AS p
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
-        WHERE n.nspname = {literal} AND p.proname ~ '^capture_[0-9]+$'
-    LOOP
-        EXECUTE 'DROP FUNCTION ' || name || ' CASCADE';
-    END LOOP;
-END
-$drop$"""
-
 
 def _run(statements: str) -> None:
     schema = identifier(schema_name())
@@ -122,10 +109,3 @@ def _run(statements: str) -> None:
 def upgrade() -> None:
     _run(_TABLES)
     _run(_GUARDS)
-
-
-def downgrade() -> None:
-    name = schema_name()
-    execute(_DROP_CAPTURES.format(literal="'" + name.replace("'", "''") + "'"))
-    _run("DROP TABLE {s}.capture_readers ;; DROP TABLE {s}.change_log ;; DROP TABLE {s}.captured_tables")
-    _run("DROP FUNCTION {s}.change_log_deleted() ;; DROP FUNCTION {s}.change_log_truncated()")

@@ -1,0 +1,55 @@
+"""`sync-pipelines health`: whether every system answers, and whether the tables fit their documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sync_pipelines.commands import output
+from sync_pipelines.commands.output import AsJson
+
+if TYPE_CHECKING:
+    from sync_pipelines.health import Health
+
+_COLOURS = {"up": "green", "down": "red"}
+
+
+def health(
+    connect: Annotated[
+        bool,
+        typer.Option(
+            "--connect", help="Look at every table, its columns and triggers, the migrations and the YAML files too."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask every system whether it answers. Exit code 1 when one is down, or --connect finds something wrong."""
+    from sync_pipelines.health import health as ask
+
+    found = ask(connect=connect)
+    if as_json:
+        output.print_json(found.as_dict())
+    else:
+        _show(found)
+    output.leave(good=found.status == "healthy")
+
+
+def _show(found: Health) -> None:
+    from rich.text import Text
+
+    shown = output.table("system", "state", "latency", "where")
+    for name, one in found.dependencies.items():
+        latency = f"{one.latency_ms:.1f} ms" if one.latency_ms is not None else "-"
+        shown.add_row(name, Text(one.status, style=_COLOURS.get(one.status, "dim")), latency, Text(one.detail or ""))
+    console = output.console()
+    console.print(shown)
+    for name, one in found.dependencies.items():
+        if one.error:
+            console.print(Text(f"{name}: {one.error}", style="red"))
+    for item in found.findings or ():
+        console.print(Text(f"{item.where}: {item.problem}", style="red"))
+    for item in found.warnings or ():
+        console.print(Text(f"{item.where}: {item.problem}", style="yellow"))
+    style = "green" if found.status == "healthy" else "red"
+    console.print(Text(f"{found.status} (sync-pipelines {found.version})", style=style))

@@ -1,0 +1,255 @@
+"""Whether the systems of this environment can be reached, and, on demand, whether every table fits its document."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sync_pipelines import __version__
+from sync_pipelines.engine.errors import SyncError, redact
+
+if TYPE_CHECKING:
+    from sync_pipelines.registry import BoundTable, Database
+
+Word = Literal["up", "down", "not configured", "never started"]
+
+DEFS = Path(__file__).resolve().parent / "defs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependency:
+    """One system: `up` or `down` count, the other words only inform.
+
+    Args:
+        latency_ms: how long one question took; detail: where it is, without a secret; error: why it is down.
+    """
+
+    status: Word
+    latency_ms: float | None = None
+    detail: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that `--connect` found to be wrong: where, and one sentence with the remedy."""
+
+    where: str
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """How this environment is. `findings` and `warnings` are None where nobody asked for them."""
+
+    status: Literal["healthy", "degraded"]
+    version: str
+    checked_at: datetime
+    dependencies: dict[str, Dependency]
+    findings: tuple[Finding, ...] | None = None
+    warnings: tuple[Finding, ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `findings` and `warnings` only where they were asked for."""
+        values = {**asdict(self), "checked_at": self.checked_at.astimezone(UTC).isoformat()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def health(*, connect: bool = False) -> Health:
+    """Ask every system once.
+
+    Args:
+        connect: also look at every table, the migrations, the capture and the documents.
+    """
+    from sync_pipelines.registry import tables
+
+    chosen = [bound for bound in tables() if not bound.not_configured()]
+    dependencies = dict(_dependencies(tables()))
+    findings = tuple(_findings(chosen)) if connect else None
+    warnings = tuple(_warnings(chosen)) if connect else None
+    good = not findings and all(found.status != "down" for found in dependencies.values())
+    return Health(
+        status="healthy" if good else "degraded",
+        version=__version__,
+        checked_at=datetime.now(UTC),
+        dependencies=dependencies,
+        findings=findings,
+        warnings=warnings,
+    )
+
+
+def asked(question: Callable[[], str | None]) -> Dependency:
+    """Ask a system and time it; what it raises becomes `down` with a sentence."""
+    started = time.monotonic()
+    try:
+        detail = question()
+    except SyncError as error:
+        return Dependency(status="down", error=str(error))
+    except Exception as error:  # a fault of a client that its module does not know is an outage to the reader
+        return Dependency(status="down", error=redact(f"{type(error).__name__}: {error}"))
+    return Dependency(status="up", latency_ms=round((time.monotonic() - started) * 1000, 1), detail=detail)
+
+
+def _dependencies(found: list[BoundTable]) -> Iterator[tuple[str, Dependency]]:
+    yield from _databases()
+    if any(hasattr(bound.component, "build_target") for bound in found):
+        yield "chroma", _chroma(found[0].resources.chroma)
+    yield "dagster", _dagster()
+    yield "dagster_daemon", _daemon()
+
+
+def _databases() -> Iterator[tuple[str, Dependency]]:
+    from sync_pipelines.registry import databases
+
+    try:
+        found = databases()
+    except SyncError as error:
+        yield "database", Dependency(status="down", error=str(error))
+        return
+    for database in found:
+        yield f"database:{database.name}", asked(lambda database=database: _ask_database(database))
+
+
+def _ask_database(database: Database) -> str:
+    from sync_pipelines.engine.database import connect, place
+    from sync_pipelines.engine.pg_errors import classified
+
+    with classified(database=place(database.url)):
+        connection = connect(database.url, "sync-pipelines health")
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        finally:
+            connection.close()
+    return place(database.url)
+
+
+def _chroma(resource: Any) -> Dependency:
+    if not resource.configured():
+        return Dependency(status="not configured", detail="CHROMA_URL and CHROMA_PATH are not set")
+    try:
+        settings = resource.settings()
+    except SyncError as error:
+        return Dependency(status="down", error=str(error))
+    if settings.path:
+        # opening it would lock out a sync that has it open, and be locked out by one
+        return asked(lambda: _ask_folder(Path(settings.path).expanduser()))
+    opened = asked(lambda: _ask_chroma(settings))
+    return asked(lambda: _ask_chroma(settings)) if opened.status == "up" else opened
+
+
+def _ask_folder(folder: Path) -> str:
+    there = folder if folder.exists() else folder.absolute().parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise SyncError(f"CHROMA_PATH {folder} cannot be written.")
+    return str(folder)
+
+
+def _ask_chroma(settings: Any) -> str:
+    from sync_pipelines.targets.chroma_client import connect
+    from sync_pipelines.targets.retries import RetryPolicy
+
+    connect(settings).call(
+        lambda client: client.heartbeat(),
+        doing="reach the server",
+        place={"sync": None, "table": None},
+        retry=RetryPolicy(attempts=1),
+    )
+    return redact(settings.place)
+
+
+def _dagster() -> Dependency:
+    if not os.environ.get("DAGSTER_HOME", "").strip():
+        return Dependency(status="not configured", detail="DAGSTER_HOME is not set")
+    return asked(_ask_instance)
+
+
+def _ask_instance() -> str:
+    from sync_pipelines.launch import dagster_instance
+
+    with dagster_instance() as instance:
+        instance.get_runs_count()
+        return instance.root_directory
+
+
+def _daemon() -> Dependency:
+    """Down when its heartbeats are old; an environment that never had a daemon is none the worse."""
+    from sync_pipelines.launch import HEARTBEAT_SECONDS, daemon_is_alive, dagster_instance
+
+    if not os.environ.get("DAGSTER_HOME", "").strip():
+        return Dependency(status="not configured", detail="DAGSTER_HOME is not set")
+    try:
+        with dagster_instance() as instance:
+            beats = [heartbeat.timestamp for heartbeat in instance.get_daemon_heartbeats().values()]
+            alive = daemon_is_alive(instance)
+    except Exception as error:
+        return Dependency(status="down", error=redact(str(error)))
+    if not beats:
+        return Dependency(status="never started")
+    last = f"last heartbeat {datetime.fromtimestamp(max(beats), UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if alive:
+        return Dependency(status="up", detail=last)
+    late = f"no heartbeat for more than {HEARTBEAT_SECONDS:.0f} s; start `dagster dev`, or its daemon."
+    return Dependency(status="down", detail=last, error=f"The Dagster daemon: {late}")
+
+
+def _findings(chosen: list[BoundTable]) -> Iterator[Finding]:
+    yield from _strays()
+    yield from _migrations()
+    for bound in chosen:
+        for look in (_look_at_table, _look_at_capture, _look_at_target):
+            try:
+                look(bound)
+            except SyncError as error:
+                yield Finding(where=bound.path, problem=str(error))
+                break
+
+
+def _strays() -> Iterable[Finding]:
+    from sync_pipelines.strays import strays
+
+    sentence = "Dagster ignores this file in silence; name it defs.yaml in a folder of its own."
+    return [Finding(where=str(path.relative_to(DEFS.parent)), problem=sentence) for path in strays(DEFS)]
+
+
+def _migrations() -> Iterator[Finding]:
+    from sync_pipelines import migrations, registry
+
+    try:
+        schema = registry.resources().ledger.sync_schema()
+        for database in registry.databases():
+            for branch in database.branches:
+                try:
+                    migrations.check(database.url, branch, schema)
+                except SyncError as error:
+                    yield Finding(where=f"database:{database.name}", problem=str(error))
+    except SyncError as error:
+        yield Finding(where="database", problem=str(error))
+
+
+def _look_at_table(bound: BoundTable) -> None:
+    """The table, its key and every column that the document names; the nearest right name is offered."""
+    bound.source().inspect()
+
+
+def _look_at_capture(bound: BoundTable) -> None:
+    """Triggers that are missing are an error of `pending`; the ledger may not be there yet."""
+    bound.source().pending(None)
+
+
+def _look_at_target(bound: BoundTable) -> None:
+    bound.binding().target.count()
+
+
+def _warnings(chosen: list[BoundTable]) -> Iterator[Finding]:
+    for bound in chosen:
+        try:
+            found = bound.source().capture_warnings()
+        except SyncError:
+            continue  # a finding tells it already
+        yield from (Finding(where=bound.path, problem=sentence) for sentence in found)

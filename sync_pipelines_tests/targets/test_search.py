@@ -1,0 +1,167 @@
+"""Search finds records, best first, in any of the model's languages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.search import chroma_filter, search
+from sync_pipelines.targets.chroma import ChromaTarget
+from sync_pipelines.targets.chroma_errors import CollectionGoneError
+from sync_pipelines.targets.document_values import microseconds
+from sync_pipelines.targets.embedding import EmbeddingSpec
+from sync_pipelines_tests.targets.chroma_helpers import NOON, CountingEmbedding, Doc, put
+from sync_pipelines_tests.targets.conftest import MakeTarget
+from sync_pipelines_tests.targets.test_chroma_reading import add_strangers
+
+LIBRARY = {
+    "sleep": "Good sleep: go to bed at the same hour each night and keep the room dark.\n\nنَم في الوقت نفسه كل ليلة.",
+    "water": "Drink enough water during the day, more when it is hot.",
+    "fasting": "In Ramadan Muslims fast from dawn to sunset.\n\nيصوم المسلمون في شهر رمضان من الفجر إلى غروب الشمس.",
+    "zakat": "Zakat is alms, one fortieth of savings, given to the poor.\n\nالزكاة ركن من أركان الإسلام تُعطى للفقراء.",
+    "pilgrimage": "The pilgrimage to Mecca is made once in a life.\n\nالحج إلى بيت الله الحرام في مكة مرة في العمر.",
+    "bread": "Bake bread from flour, water, salt and yeast.",
+    "bicycle": "How to repair a flat bicycle tyre with a patch.",
+    "garden": "Tomatoes grow best in a sunny garden with rich soil.",
+    "moon": "The moon goes round the earth in twenty-seven days.",
+    "chess": "In chess the queen moves in every direction.",
+    "budget": "Write down income and expenses to keep a household budget.",
+    "running": "Begin running slowly, three times a week, and rest between.",
+}
+
+
+@pytest.fixture(scope="module")
+def library(chroma_server: Any) -> ChromaTarget:
+    from sync_pipelines.targets.chroma_client import ChromaAddress
+
+    chroma_server.start()
+    target = ChromaTarget(settings=ChromaAddress(url=chroma_server.url), collection="library")
+    put(target, *[Doc(key, text, {"n": number}) for number, (key, text) in enumerate(LIBRARY.items())])
+    return target
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        ("how can I sleep better at night", "sleep"),
+        ("fixing a puncture on my bike", "bicycle"),
+        ("managing my money each month", "budget"),
+        ("متى يصوم المسلمون؟", "fasting"),
+        ("إعطاء المال للفقراء والمحتاجين", "zakat"),
+        ("السفر إلى مكة لأداء الحج", "pilgrimage"),
+        ("cara memanggang roti", "bread"),
+    ],
+)
+def test_words_find_the_right_record_first(library: ChromaTarget, words: str, key: str):
+    hits = search(library, words, limit=3)
+    assert hits[0].key == key
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert all(0 <= hit.score <= 1 for hit in hits)
+    assert (hits[0].text, hits[0].collection, hits[0].stranger) == (LIBRARY[key], "library", False)
+
+
+def test_a_record_of_many_chunks_is_one_hit_with_its_whole_text(target: ChromaTarget):
+    long = "The cat sat on the mat and purred all day long. " * 12 + "A whale swam by."
+    put(target, Doc("long", long, {"category": "x"}), Doc("other", "A dog ran."), Doc("third", "Nothing of the sort."))
+    hits = search(target, "the cat sat on the mat", limit=2)
+    assert [hit.key for hit in hits][0] == "long"
+    assert len({hit.key for hit in hits}) == 2
+    assert hits[0].text == long
+    assert hits[0].passage in long
+    assert len(hits[0].passage) <= 60
+    assert hits[0].metadata == {"category": "x"}
+    assert search(target, "whale swam", limit=1)[0].key == "long"
+
+
+def test_more_chunks_are_fetched_until_there_are_enough_records(target: ChromaTarget):
+    docs = [Doc(f"k{n}", "The cat sat on the mat and purred all day long. " * 20) for n in range(5)]
+    put(target, *docs, Doc("last", "An entirely different thing"))
+    assert {hit.key for hit in search(target, "cat on the mat", limit=6)} == {*(d.key for d in docs), "last"}
+    assert len(search(target, "cat on the mat", limit=50)) == 6
+
+
+def test_records_without_text_are_never_found(target: ChromaTarget):
+    put(target, Doc("empty", ""), Doc("blank", " \n "), Doc("text", "something"))
+    assert [hit.key for hit in search(target, "anything", limit=10)] == ["text"]
+
+
+def test_strangers_are_shown_and_marked(target: ChromaTarget):
+    put(target, Doc("a", "the cat sat"))
+    add_strangers(target, "s", by="hand")
+    hits = {hit.key: hit for hit in search(target, "cat", limit=5)}
+    assert (hits["a"].stranger, hits["s"].stranger) == (False, True)
+    assert hits["s"].metadata == {"by": "hand"}
+
+
+def test_several_collections_are_searched_as_one(make_target: MakeTarget):
+    first, second = make_target(), make_target()
+    put(first, Doc("a", "the cat sat on the mat"), Doc("b", "cat"))
+    put(second, Doc("a", "the cat sat on the mat today"), Doc("c", "a bird"))
+    hits = search([first, second], "the cat sat on the mat", limit=3)
+    assert [(hit.key, hit.collection) for hit in hits][:2] == [("a", first.collection), ("a", second.collection)]
+    assert hits[0].score == pytest.approx(1, abs=1e-3)
+
+
+def test_a_search_can_be_filtered_by_every_kind_of_field(target: ChromaTarget):
+    put(
+        target,
+        Doc("a", "cat one", {"category": "x", "n": 1, "f": 0.5, "on": True, "tags": ["p", "q"], "at": microseconds(NOON)}),
+        Doc("b", "cat two", {"category": "y", "n": 2, "f": 1.5, "on": False, "tags": ["q"]}),
+    )
+
+    def keys(where: dict[str, Any]) -> set[str]:
+        return {hit.key for hit in search(target, "cat", where=where)}
+
+    assert keys({"category": "x"}) == {"a"}
+    assert keys({"n": {"$gt": 1}}) == {"b"}
+    assert keys({"n": {"$gte": 1, "$lt": 2}}) == {"a"}
+    assert keys({"f": {"$lt": 1.0}}) == {"a"}
+    assert keys({"on": True}) == {"a"}
+    assert keys({"tags": {"$contains": "p"}}) == {"a"}
+    assert keys({"tags": {"$contains": "q"}, "n": 2}) == {"b"}
+    assert keys({"$or": [{"category": "x"}, {"n": 2}]}) == {"a", "b"}
+    assert keys({"category": {"$in": ["x", "z"]}}) == {"a"}
+    assert keys({"at": {"$gte": NOON}}) == {"a"}
+    assert keys({"at": {"$gt": "2024-05-01T12:00:00Z"}}) == set()
+    assert keys({"at": {"$gte": "2024-05-01"}}) == {"a"}
+    assert keys({"at": NOON + timedelta(seconds=1)}) == set()
+    assert keys({"category": "nothing"}) == set()
+
+
+def test_a_filter_is_translated_to_what_chroma_takes():
+    assert chroma_filter(None) is None
+    assert chroma_filter({}) is None
+    assert chroma_filter({"at": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)}) == {"at": {"$eq": 1_000_000}}
+    assert chroma_filter({"a": 1, "b": {"$gt": 2}}) == {"$and": [{"a": {"$eq": 1}}, {"b": {"$gt": 2}}]}
+    assert chroma_filter({"$and": [{"a": 1}]}) == {"a": {"$eq": 1}}
+
+
+@pytest.mark.parametrize("where", [{"n": {"$gt": "soon"}}, {"n": {"$near": 1}}, {"n": None}, {"n": {"$in": []}}])
+def test_a_wrong_filter_is_one_sentence(target: ChromaTarget, where: dict):
+    put(target, Doc("a"))
+    with pytest.raises(ConfigurationError, match="where"):
+        search(target, "words", where=where)
+
+
+def test_a_collection_that_is_not_there_yet_is_one_sentence(target: ChromaTarget):
+    pauses: list[float] = []
+    with pytest.raises(CollectionGoneError, match="Run its sync first"):
+        search(target, "words", sleep=pauses.append)
+    assert pauses
+
+
+def test_without_words_nothing_is_asked(target: ChromaTarget):
+    with pytest.raises(ConfigurationError, match="words"):
+        search(target, "  ")
+    with pytest.raises(ConfigurationError, match="limit"):
+        search(target, "words", limit=0)
+
+
+def test_a_collection_answers_with_the_model_that_it_was_built_with(make_target: MakeTarget):
+    built = make_target(function=None, embedding=EmbeddingSpec(name="hash", dimensions=48))
+    put(built, Doc("a", "the cat sat"), Doc("b", "birds fly"))
+    asked = make_target(collection=built.collection, function=CountingEmbedding())
+    assert search(asked, "cat", limit=1)[0].key == "a"
