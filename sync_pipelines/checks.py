@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from sync_pipelines.engine.proof import Proof, counted, prove
-from sync_pipelines.failures import as_dagster_failure
-from sync_pipelines.log import log_context
+from sync_pipelines.failures import working_on
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -30,7 +29,7 @@ def _count_check(component: "SyncComponent") -> dg.AssetChecksDefinition:
         if reason := component.not_configured(context.resources):
             return dg.AssetCheckResult(passed=True, metadata={"skipped": reason})
         run_id = context.run.run_id
-        with log_context(sync=component.sync, table=component.table_name, run_id=run_id), as_dagster_failure():
+        with working_on(component.sync, component.table_name, run_id=run_id):
             limit = 0 if "sync/proof" in context.run.tags else component.checks.content_limit
             return result_of(prove_and_record(component, context.resources, run_id=run_id, counts_above=limit))
 

@@ -11,6 +11,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 VARIABLE = "DAGSTER_POSTGRES_URL"
+FALLBACK = ".dagster_home"
 
 
 class SyncPipelinesStorage(DagsterStorage, ConfigurableClass):
@@ -27,7 +28,7 @@ class SyncPipelinesStorage(DagsterStorage, ConfigurableClass):
         """PostgreSQL's storage for the variable's URL, else SQLite's below DAGSTER_HOME.
 
         Raises:
-            ConfigurationError: DAGSTER_HOME is missing or relative, where SQLite is to stand.
+            ConfigurationError: DAGSTER_HOME is a relative path, where SQLite is to stand.
         """
         if url := os.environ.get(VARIABLE, "").strip():
             return _postgres(url, inst_data)
@@ -44,9 +45,14 @@ def _postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterStora
 
 
 def _home() -> str:
+    """DAGSTER_HOME; without one (`dg list defs` in a fresh checkout), a folder of the current directory.
+
+    Every process of a command has the same current directory, so that they meet there; a temporary folder a
+    process would part them.
+    """
     from sync_pipelines.engine.errors import ConfigurationError
 
-    home = os.environ.get("DAGSTER_HOME", "").strip()
+    home = os.environ.get("DAGSTER_HOME", "").strip() or os.path.abspath(FALLBACK)
     if not os.path.isabs(home):
         raise ConfigurationError(
             f"DAGSTER_HOME is {home!r}, not an absolute path.",

@@ -10,8 +10,7 @@ from sync_pipelines.dead_runs import close_dead_runs
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import Counts, Scope
 from sync_pipelines.engine.plan import plan
-from sync_pipelines.failures import as_dagster_failure
-from sync_pipelines.log import log_context
+from sync_pipelines.failures import working_on
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -59,7 +58,7 @@ def records_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
     @dg.op(name=f"{sync}_sync_records", required_resource_keys=_keys(tables), out=dg.Out(dg.Nothing))
     def sync_records(context: dg.OpExecutionContext, config: RecordsConfig):
         component = _named(by_name, sync, config.table)
-        with log_context(sync=sync, table=config.table, run_id=context.run_id), as_dagster_failure():
+        with working_on(sync, config.table, run_id=context.run_id):
             counts = _sync_records(component, context, config)
         context.log_event(dg.AssetObservation(component.asset_key, metadata=_numbers(counts, config.keys)))
 
@@ -91,7 +90,10 @@ def plan_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
     def plan_tables(context: dg.OpExecutionContext, config: PlanConfig):
         chosen = [_named(by_name, sync, config.table)] if config.table else tables
         for component in chosen:
-            with as_dagster_failure(), closing(component.bind(context.resources)) as binding:
+            with (
+                working_on(sync, component.table_name, run_id=context.run_id),
+                closing(component.bind(context.resources)) as binding,
+            ):
                 found = plan(binding, mode=config.mode)
             context.log_event(dg.AssetObservation(component.asset_key, metadata=found.as_dict()))
 

@@ -73,6 +73,12 @@ def configure(
     _install(number, handlers)
 
 
+def ensure_configured() -> None:
+    """`configure`, unless this process has done so: a step of a run may be in a command that has."""
+    if not any(isinstance(handler.formatter, _LineFormatter) for handler in logging.getLogger(ROOT).handlers):
+        configure()
+
+
 def _install(level: int, handlers: list[logging.Handler]) -> None:
     if not isinstance(logging.getLogRecordFactory(), _RecordFactory):
         logging.setLogRecordFactory(_RecordFactory(logging.getLogRecordFactory()))
@@ -113,9 +119,9 @@ class _RecordFactory:
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
-    def __call__(self, name: str, *args: Any, **options: Any) -> logging.LogRecord:
+    def __call__(self, name: str | None, *args: Any, **options: Any) -> logging.LogRecord:
         record = self._inner(name, *args, **options)
-        if name == ROOT or name.startswith(f"{ROOT}."):
+        if name and (name == ROOT or name.startswith(f"{ROOT}.")):  # makeLogRecord has no name
             _clean(record)
         return record
 

@@ -162,6 +162,14 @@ def brief(span: timedelta) -> str:
     return f"{seconds}s"
 
 
+def age(seconds: float) -> str:
+    """45s, 20m, 3h or 2d: whole units, rounded down, of the largest of which there are at least two."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
+
+
 def _numbers(facts: Facts) -> dict[str, int | None]:
     """Counts of the newest proof; differences of the newest that looked for them."""
     proof, content = facts.proof, facts.content or facts.proof
@@ -191,7 +199,7 @@ def _problems(facts: Facts, numbers: dict[str, int | None], lag: float | None, *
         yield f"{facts.failures} failed syncs in a row" if facts.failures > 1 else "the last sync failed"
     yield from _doubts(facts, numbers, now=now)
     if lag is not None and lag > facts.thresholds.lag_error.total_seconds():
-        yield f"the oldest pending change is {brief(timedelta(seconds=round(lag)))} old"
+        yield f"the oldest pending change is {age(lag)} old"
 
 
 def _doubts(facts: Facts, numbers: dict[str, int | None], *, now: datetime) -> Iterable[str]:
@@ -211,7 +219,7 @@ def _warnings(facts: Facts, lag: float | None) -> Iterable[str]:
         yield f"{facts.quarantined} in quarantine"
     warn, error = (limit.total_seconds() for limit in (facts.thresholds.lag_warn, facts.thresholds.lag_error))
     if lag is not None and warn < lag <= error:
-        yield f"the oldest pending change is {brief(timedelta(seconds=round(lag)))} old"
+        yield f"the oldest pending change is {age(lag)} old"
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,12 @@
 """Real servers for every test: one PostgreSQL and one Chroma a session, a database of its own a test."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +15,11 @@ from sync_pipelines.sandbox.folders import temporary_folder
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.prepare import prepare_database
 
+if TYPE_CHECKING:
+    from sync_pipelines_tests.dagster.world import World
+
 _TEMPLATE = "template_app"
+_WORLD_TEMPLATE = "template_world"
 _numbers = count(1)
 
 
@@ -66,3 +74,55 @@ def _database(server: PostgresServer, template: str | None) -> Iterator[str]:
     yield server.url(name)
     server.start()
     server.drop_database(name)
+
+
+@pytest.fixture
+def chroma_database(chroma_server: ChromaServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A Chroma database of the test's own; the variables point at it."""
+    import chromadb
+    from chromadb.config import Settings
+
+    chroma_server.start()
+    name = f"world_{next(_numbers)}"
+    host, port = chroma_server.url.removeprefix("http://").split(":")
+    settings = Settings(
+        chroma_api_impl="chromadb.api.fastapi.FastAPI", chroma_server_host=host, chroma_server_http_port=int(port)
+    )
+    chromadb.AdminClient(settings).create_database(name)
+    monkeypatch.setenv("CHROMA_URL", chroma_server.url)
+    monkeypatch.setenv("CHROMA_DATABASE", name)
+    monkeypatch.delenv("CHROMA_PATH", raising=False)
+    return name
+
+
+@pytest.fixture(scope="session")
+def world_template(postgres_server: PostgresServer) -> str:
+    """The name of a database with the table Article, both branches of migrations and the triggers."""
+    from sync_pipelines_tests.dagster.world import prepare
+
+    postgres_server.create_database(_WORLD_TEMPLATE)
+    prepare(postgres_server.url(_WORLD_TEMPLATE))
+    postgres_server.seal_database(_WORLD_TEMPLATE)
+    return _WORLD_TEMPLATE
+
+
+@pytest.fixture
+def world_url(postgres_server: PostgresServer, world_template: str) -> Iterator[str]:
+    """The URL of a fresh copy of that database."""
+    yield from _database(postgres_server, world_template)
+
+
+@pytest.fixture
+def world(
+    world_url: str, chroma_database: str, chroma_server: ChromaServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """The table Article with its triggers, migrated, a Chroma database, and an ephemeral Dagster instance."""
+    import dagster as dg
+    from sync_pipelines_tests.dagster.world import World
+
+    monkeypatch.setenv("DATABASE_URL", world_url)
+    for name in ("SYNC_DATABASE_URL", "SHOP_DATABASE_URL", "SYNC_SCHEMA", "SYNC_BATCH_SIZE", "SHOP_BATCH_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    with dg.DagsterInstance.ephemeral() as instance:
+        chroma = SimpleNamespace(url=chroma_server.url, database=chroma_database)
+        yield World(url=world_url, chroma=chroma, instance=instance)

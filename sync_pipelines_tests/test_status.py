@@ -8,7 +8,7 @@ import pytest
 
 from sync_pipelines.engine.ledger_proofs import ProofRecord
 from sync_pipelines.engine.model import Pending
-from sync_pipelines.status import Facts, Thresholds, brief, report, table_status
+from sync_pipelines.status import Facts, Thresholds, age, brief, report, table_status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 AGO = {
@@ -130,7 +130,7 @@ def test_a_limit_of_the_document_decides():
     strict = Thresholds(proof_within=timedelta(minutes=5), lag_error=timedelta(seconds=30))
     pending = Pending(changes=1, oldest=NOW - timedelta(minutes=1))
     found = status(thresholds=strict, pending=pending)
-    assert found.problems == ("the last proof is older than 5m", "the oldest pending change is 1m old")
+    assert found.problems == ("the last proof is older than 5m", "the oldest pending change is 60s old")
 
 
 def test_the_last_error_is_told_while_syncs_fail_and_not_after():
@@ -211,3 +211,8 @@ def test_one_unhealthy_table_makes_the_whole_unhealthy_and_the_others_are_told()
 )
 def test_a_span_is_told_in_the_largest_unit_without_a_fraction(span, text):
     assert brief(span) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (119, "119s"), (121, "2m"), (10_801, "3h"), (200_000, "2d")])
+def test_an_age_is_told_in_whole_units(seconds, text):
+    assert age(seconds) == text

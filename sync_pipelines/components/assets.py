@@ -3,18 +3,17 @@
 import os
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
 from pydantic import Field
 
-from sync_pipelines.failures import as_dagster_failure
+from sync_pipelines.failures import working_on
 from sync_pipelines.dead_runs import close_dead_runs
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.engine.settings import positive, resolve
-from sync_pipelines.engine.windows import Windows, scope_of
-from sync_pipelines.log import log_context
+from sync_pipelines.engine.windows import Mode, Windows, scope_of
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -81,9 +80,8 @@ def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
         ),
     )
     def table(context: dg.AssetExecutionContext, config: SyncConfig):  # noqa: ANN202 - an annotation costs a type check
-        with log_context(sync=component.sync, table=component.table_name, run_id=context.run.run_id):
-            with as_dagster_failure():
-                return _open(component, context, config)
+        with working_on(component.sync, component.table_name, run_id=context.run.run_id):
+            return _open(component, context, config)
 
     return table
 
@@ -105,7 +103,7 @@ def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config:
 
 def _scope(component: "SyncComponent", context: dg.AssetExecutionContext, mode: str) -> Any:
     asked = context.partition_time_window
-    return scope_of(mode, (asked.start, asked.end), windows_now(component.partitions.definition()))
+    return scope_of(cast("Mode", mode), (asked.start, asked.end), windows_now(component.partitions.definition()))
 
 
 def windows_now(partitions: dg.TimeWindowPartitionsDefinition) -> Windows:

@@ -82,7 +82,7 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
         """Why this sync is not in use here (it names the variable), or None."""
         raise NotImplementedError
 
-    def target_parts(self, resources: Any, *, batch_size: int | None) -> dict[str, Any]:
+    def target_parts(self, resources: Any) -> dict[str, Any]:
         """`target`, `mapper` and `lock_name` of a binding."""
         raise NotImplementedError
 
@@ -143,7 +143,7 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
         Raises:
             NotConfiguredError, ConfigurationError: a setting is missing or wrong.
         """
-        parts = self.target_parts(resources, batch_size=batch_size)
+        parts = self.target_parts(resources)
         return Binding(
             spec=self.spec,
             source=self.build_source(resources),
@@ -151,6 +151,7 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
             guard=self.guard(),
             lock_url=resources.ledger.database_url(),
             lock_timeout=seconds(self.runs.lock_timeout),
+            batch_size=batch_size or self.runs.batch_size or self.default_batch_size,
             **parts,
         )
 

@@ -77,7 +77,7 @@ class PostgresToChroma(SyncComponent):
             text=self.text, metadata=tuple(self.metadata), languages=tuple(self.languages), place=self.path
         )
 
-    def build_target(self, chroma: ChromaResource, *, batch_size: int | None = None) -> ChromaTarget:
+    def build_target(self, chroma: ChromaResource) -> ChromaTarget:
         from sync_pipelines.targets.chroma import ChromaTarget
 
         return ChromaTarget(
@@ -90,12 +90,12 @@ class PostgresToChroma(SyncComponent):
             table=self.name,
         )
 
-    def target_parts(self, resources: Any, *, batch_size: int | None) -> dict[str, Any]:
+    def target_parts(self, resources: Any) -> dict[str, Any]:
         settings = resources.chroma.settings()
         # a folder belongs to one process at a time, so all of its collections are one target (DESIGN.md §4)
         lock = settings.place if settings.path else f"{settings.place}#{self.target.collection}"
         return {
-            "target": self.build_target(resources.chroma, batch_size=batch_size),
+            "target": self.build_target(resources.chroma),
             "mapper": self.mapper().map,
             "lock_name": f"chroma:{lock}",
         }

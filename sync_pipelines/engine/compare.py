@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ class Difference:
 
 
 @contextmanager
-def scratch(folder: Path | None = None) -> Iterator[sqlite3.Connection]:
+def scratch(folder: Path | None = None) -> Generator[sqlite3.Connection]:
     """A SQLite database in a file of its own that is gone afterwards; its page cache is 16 MB at most."""
     with tempfile.TemporaryDirectory(prefix="sync-compare-", dir=folder) as place:
         with closing(sqlite3.connect(Path(place) / "keys.sqlite", isolation_level=None)) as connection:
@@ -122,7 +122,7 @@ SELECT t.key, 'extra' FROM target t WHERE NOT EXISTS (SELECT 1 FROM source s WHE
 
 
 @contextmanager
-def compare(source: Listing, target: Listing, *, folder: Path | None = None) -> Iterator[Comparison]:
+def compare(source: Listing, target: Listing, *, folder: Path | None = None) -> Generator[Comparison]:
     """The differences between two sides, each asked itself.
 
     A side that can add up its buckets (`digests`) is listed only where buckets differ; one that cannot is

@@ -15,6 +15,7 @@ import pyarrow as pa
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.guard import Guard
+from sync_pipelines.engine.batches import resized
 from sync_pipelines.engine.ledger import Ledger, RunRecord
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.locks import RunLock, TargetLock, run_is_alive
@@ -40,7 +41,8 @@ class Source(Protocol):
 
     def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet: ...
     def pending(self, since: Watermark | None) -> Pending: ...
-    def confirmed(self, watermark: Watermark) -> None: ...
+    def confirmed(self, watermark: Watermark) -> bool: ...
+    def capture_warnings(self) -> list[str]: ...
     def at_snapshot(self) -> AbstractContextManager[Listing]: ...
     def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]: ...
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]: ...
@@ -63,6 +65,7 @@ class Binding:
         guard: the mass-delete guard without any allowance.
         lock_url: the ledger's database, where locks are held; lock_name: the target's name in all the world.
         lock_timeout: seconds to wait for another writer.
+        batch_size: records a batch: the unit of writing, of progress and of the look at the lock.
     """
 
     spec: TableSpec
@@ -74,6 +77,7 @@ class Binding:
     lock_url: str
     lock_name: str
     lock_timeout: float = 900.0
+    batch_size: int = 500
 
     @property
     def place(self) -> tuple[str, str]:
@@ -158,7 +162,7 @@ class Run:
             self.binding.ledger.progress(self.record, self.counts)
 
     def _mapped(self, upserts: RecordStream, written: list[str]) -> Iterator[pa.RecordBatch]:
-        for batch in upserts:
+        for batch in resized(upserts, self.binding.batch_size):
             self.lock.check()
             mapped, rejected = self.binding.mapper(batch)
             self.counts.read += batch.num_rows

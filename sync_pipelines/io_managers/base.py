@@ -8,10 +8,9 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from sync_pipelines.failures import as_dagster_failure
+from sync_pipelines.failures import working_on
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import SYSTEM_FIELDS, ChangeSet, Counts
-from sync_pipelines.log import log_context
 
 
 def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:
@@ -26,7 +25,7 @@ def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:
     sync, table = run.place
     columns = column_schema(changes.upserts.schema)  # closing the changes removes the file that says so
     started = time.monotonic()
-    with log_context(sync=sync, table=table, run_id=run.request.run_id), as_dagster_failure():
+    with working_on(sync, table, run_id=run.request.run_id):
         counts = engine.write(changes)
     context.add_output_metadata(metadata_of(run, counts, time.monotonic() - started) | columns)
 

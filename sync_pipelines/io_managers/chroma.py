@@ -40,7 +40,7 @@ class ChromaIOManager(dg.ConfigurableIOManager):
 
         wanted = _annotation(context)
         settings = self.chroma.settings()
-        if "handle" == wanted:
+        if wanted == "handle":
             return open_collection(settings, collection)
         return _frames()[wanted](read_records(settings, collection, window=_window(context)))
 
@@ -50,7 +50,10 @@ def _window(context: dg.InputContext) -> tuple[datetime | None, datetime | None]
     if not context.has_asset_partitions:
         return None
     window = context.asset_partitions_time_window
-    first = context.asset_partitions_def.get_first_partition_window()
+    partitions = context.asset_partitions_def
+    if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        return None
+    first = partitions.get_first_partition_window()
     start = None if first is not None and window.start <= first.start else window.start
     return start, window.end
 

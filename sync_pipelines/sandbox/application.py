@@ -122,6 +122,23 @@ def has_tables(cursor: Any) -> bool:
     return bool(cursor.fetchone()[0])
 
 
+def create(url: str) -> None:
+    """Create the application's tables with their sample rows, once.
+
+    The rows come with the tables: one that somebody deleted afterwards stays deleted.
+
+    Args:
+        url: the database's URL, as its owner.
+
+    Raises:
+        SandboxError: when it cannot be reached.
+    """
+    with transaction(url) as cursor:
+        if not has_tables(cursor):
+            create_tables(cursor)
+            load_samples(cursor)
+
+
 def sample_rows(table: str) -> list[dict[str, Any]]:
     """Return the sample rows of a table, as they stand in its JSON file.
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ SYNCS = (demo_knowledge.tell,)
 
 
 @contextmanager
-def environment(variables: dict[str, str]) -> Iterator[None]:
+def environment(variables: dict[str, str]) -> Generator[None]:
     """The sandbox's variables alone: what the user has set for his own systems must not be touched."""
     ours = ("DATABASE_URL", "CHROMA_", "SYNC_", "DAGSTER_", "POSTGRES_", "KNOWLEDGE_")
     saved = dict(os.environ)

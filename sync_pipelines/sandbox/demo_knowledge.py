@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import psycopg2
 from rich.table import Table
 
 from sync_pipelines.sandbox.story import DemoFailedError, Story
@@ -52,7 +51,7 @@ def _execute(statements: list[tuple[str, tuple[Any, ...]]]) -> list[int]:
     from sync_pipelines.engine.database import connect
     from sync_pipelines.resources.environment import database_url
 
-    connection: psycopg2.extensions.connection = connect(database_url("knowledge"), "sync_pipelines demo")
+    connection = connect(database_url("knowledge"), "sync_pipelines demo")
     try:
         with connection, connection.cursor() as cursor:
             counts = []

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -24,7 +24,6 @@ from sync_pipelines.sandbox.folders import (
     write_json,
 )
 from sync_pipelines.sandbox.postgres import PostgresServer
-from sync_pipelines.sandbox.prepare import prepare_database
 from sync_pipelines.sandbox.server import Log, Server
 
 APPLICATION_DATABASE = "app"
@@ -34,6 +33,9 @@ FOLDER_VARIABLE = "SYNC_SANDBOX_DIR"
 OWN_URL_VARIABLE = "SYNC_SANDBOX_DATABASE_URL"
 """`sandbox env` sets it beside DATABASE_URL: where the two are equal, DATABASE_URL is a sandbox's, maybe one
 that is gone; where they differ, it is the user's own."""
+
+Prepare = Callable[[str], None]
+"""Makes the database of this URL ready for use; is called at each `up`."""
 
 _STATE = "sandbox.json"
 _LOCK = "sandbox.lock"
@@ -86,6 +88,7 @@ class Sandbox:
         database_url: str | None = None,
         detached: bool = True,
         durable: bool = True,
+        prepare: Prepare | None = None,
         log: Log | None = None,
     ) -> None:
         """Name a sandbox; nothing is started or made.
@@ -96,10 +99,13 @@ class Sandbox:
                 created in that database.
             detached: whether the servers are to live on when this process ends.
             durable: False trades safety against a power cut for speed.
+            prepare: makes the application's database ready at each `up`; by default
+                :func:`prepare.prepare_database`.
             log: takes lines of progress.
         """
         self.folder = Path(folder).absolute()
         self.database_url = database_url
+        self.prepare = prepare or _prepare
         self.log = log or (lambda _line: None)
         self.postgres = PostgresServer(self.folder / "postgres", durable=durable, detached=detached, log=self.log)
         self.chroma = ChromaServer(self.folder / "chroma", detached=detached, log=self.log)
@@ -120,7 +126,9 @@ class Sandbox:
 
     @classmethod
     @contextmanager
-    def ephemeral(cls, *, durable: bool = False, log: Log | None = None) -> Generator[Self]:
+    def ephemeral(
+        cls, *, durable: bool = False, prepare: Prepare | None = None, log: Log | None = None
+    ) -> Generator[Self]:
         """Give a sandbox in a temporary folder, up and prepared, that ends with this process.
 
         However this process ends (a return, an error, Ctrl-C, SIGTERM, SIGKILL), no server is left. After a
@@ -129,10 +137,11 @@ class Sandbox:
 
         Args:
             durable: see :class:`Sandbox`.
+            prepare: see :class:`Sandbox`.
             log: takes lines of progress.
         """
         with temporary_folder() as folder:
-            sandbox = cls(folder / "sandbox", detached=False, durable=durable, log=log)
+            sandbox = cls(folder / "sandbox", detached=False, durable=durable, prepare=prepare, log=log)
             try:
                 sandbox.up()
                 yield sandbox
@@ -164,7 +173,7 @@ class Sandbox:
         Raises:
             SandboxError: when one cannot be stopped; the other is stopped all the same.
         """
-        if not self.folder.exists():
+        if not (self.folder / _STATE).exists():
             return
         with self._locked():
             self._stop_servers()
@@ -239,11 +248,14 @@ class Sandbox:
 
     def _insist_on_a_sandbox(self) -> None:
         """Refuse a folder that holds other things: `reset` would remove them."""
-        strange = self.folder.exists() and not (self.folder / _STATE).exists() and self._entries()
-        if strange:
+        if self.folder.exists() and not (self.folder / _STATE).exists() and self._strangers():
             raise SandboxError(
                 f"{self.folder} holds other things than a sandbox; set {FOLDER_VARIABLE} to a folder of its own."
             )
+
+    def _strangers(self) -> list[Path]:
+        # Another process may be about to put the state file in its place.
+        return [entry for entry in self._entries() if not entry.name.startswith(f".{_STATE}.")]
 
     def _entries(self) -> list[Path]:
         return [entry for entry in self.folder.iterdir() if entry.name != _LOCK]
@@ -276,7 +288,7 @@ class Sandbox:
     def _prepare_database(self) -> None:
         if not self.postgres.has_database(APPLICATION_DATABASE):
             self.postgres.create_database(APPLICATION_DATABASE)
-        prepare_database(self.postgres.url(APPLICATION_DATABASE))
+        self.prepare(self.postgres.url(APPLICATION_DATABASE))
 
     def _remove_folder(self) -> None:
         # The marker last but for the lock: a reset that is cut off can be taken up again. Whoever waits for
@@ -296,7 +308,14 @@ class Sandbox:
         return _status(self.chroma, lambda: self.chroma.url)
 
 
-def _status(server: Server, address: Any) -> ServerStatus:
+def _prepare(url: str) -> None:
+    # It loads all definitions and the migrations, three seconds that `status`, `env` and `down` do not need.
+    from sync_pipelines.sandbox.prepare import prepare_database
+
+    prepare_database(url)
+
+
+def _status(server: Server, address: Callable[[], str]) -> ServerStatus:
     process = server.process
     if process is None:
         return ServerStatus(name=server.name, state="down")

@@ -125,9 +125,7 @@ class PostgresServer(Server):
         """End all connections to a database and let in nobody, so that it can be copied as a template."""
         self._execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
         with self._cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", (name,)
-            )
+            cursor.execute("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s", (name,))
 
     def destroy(self) -> None:
         """Stop the server and remove its folder, and the data where they had to lie elsewhere."""
@@ -222,7 +220,7 @@ class PostgresServer(Server):
         make_folder(beside, PRIVATE)
         user = self._user()
         if user is not None:
-            os.chown(beside, *user)
+            _give(beside, user)
         self._run_initdb(beside, user)
         beside.rename(self.data)
 
@@ -262,6 +260,16 @@ class PostgresServer(Server):
             )
         if ProcessId.of(holder) is not None:
             lock.unlink()
+
+
+def _give(folder: Path, user: tuple[int, int]) -> None:
+    try:
+        os.chown(folder, *user)
+    except OSError as error:
+        raise SandboxError(
+            f"{folder} cannot be given to user {user[0]}, as whom PostgreSQL runs: {error.strerror}; "
+            "use a folder on a local disk."
+        ) from error
 
 
 def _locale() -> list[str]:

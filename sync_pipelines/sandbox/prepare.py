@@ -16,10 +16,7 @@ def prepare_database(url: str) -> None:
     Raises:
         SandboxError: when it cannot be reached.
     """
-    with application.transaction(url) as cursor:
-        if not application.has_tables(cursor):
-            application.create_tables(cursor)
-            application.load_samples(cursor)
+    application.create(url)
     for branch in ("capture", "ledger"):
         migrations.upgrade(url, branch=branch, schema=sync_schema())
     install_captures(url)

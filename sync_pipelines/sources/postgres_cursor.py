@@ -12,6 +12,7 @@ not seen at all: reconciliation finds them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from sync_pipelines.engine.model import Watermark
 from sync_pipelines.engine.sql import literal
 from sync_pipelines.sources.postgres_connection import APPLICATION_NAME, Session
 from sync_pipelines.sources.postgres_sql import TableSql
-from sync_pipelines.sources.postgres_types import time_literal, time_sql
+from sync_pipelines.sources.postgres_types import Column, time_literal, time_sql
 
 CLOCK_SET_BACK = "the server's clock was set back by more than the lookback"
 
@@ -44,6 +45,7 @@ class Bound:
 
 _LOOK = f"""
 SELECT pg_catalog.statement_timestamp() AS now, pg_catalog.pg_is_in_recovery() AS standby,
+    CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_xact_replay_timestamp() END AS replayed,
     pg_catalog.pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS stats,
     (SELECT count(*) FROM pg_catalog.pg_prepared_xacts AS p
         WHERE p.database = pg_catalog.current_database()) AS prepared,
@@ -63,9 +65,9 @@ def look(session: Session, lookback_seconds: float) -> Bound:
     """
     row = session.all(_LOOK)[0]
     caveats = tuple(_caveats(row))
-    at = min(row["oldest"] or row["now"], row["now"])
+    at = min(filter(None, (row["now"], row["oldest"], row["replayed"])))
     if caveats:
-        at = min(at, row["now"] - timedelta(seconds=lookback_seconds))
+        at -= timedelta(seconds=lookback_seconds)
     return Bound(at=at, now=row["now"], caveats=caveats, stats=row["stats"])
 
 
@@ -89,11 +91,6 @@ class Position:
     bound: datetime
     seen: datetime | None = None
     key: str = ""
-
-    @property
-    def floor(self) -> datetime:
-        """Below it nothing can be news, lookback aside."""
-        return min(self.bound, self.seen) if self.seen else self.bound
 
     def as_mapping(self) -> dict[str, Any]:
         seen = self.seen.isoformat() if self.seen else None
@@ -123,11 +120,19 @@ def cursor_reason(since: Watermark, bound: Bound, lookback_seconds: float) -> st
     return None
 
 
+def _rounded(column: Column) -> timedelta:
+    """How far the column may round a time down: timestamp(3) by half a millisecond."""
+    digits = re.search(r"\((\d)\)", column.pg_type)
+    return timedelta(seconds=0.5 * 10.0 ** -int(digits[1])) if digits else timedelta()
+
+
 def to_read(sql: TableSql, position: Position, lookback_seconds: float) -> str:
     """Condition: the rows that the next read takes."""
     column = sql.changed_at
     assert column is not None
-    start = position.floor - timedelta(seconds=lookback_seconds)
+    start = position.bound - timedelta(seconds=lookback_seconds) - _rounded(column)
+    if column.base_name == "date":
+        start = start.replace(hour=0, minute=0, second=0, microsecond=0)
     condition = f"{column.sql()} >= {time_literal(column, start.isoformat())}"
     return f"({condition} OR {column.sql()} IS NULL)" if column.nullable else condition
 
@@ -136,12 +141,14 @@ def is_news(sql: TableSql, position: Position, bound: Bound) -> str:
     """Condition: rows that ask for a run.
 
     What is newer than the newest row that was read; and, once a transaction that held the bound back has
-    ended, what lies between that bound and the present one: it may have come late.
+    ended, what lies between that bound and the present one: it may have come late. A date says too little: a
+    change on the day of the last read waits for the next run, whoever asks for it.
     """
     column = sql.changed_at
     assert column is not None
     name, now = column.sql(), time_literal(column, bound.now.isoformat())
-    late = f"{name} >= {time_literal(column, position.bound.isoformat())} AND {name} <= {now}"
+    start = time_literal(column, (position.bound - _rounded(column)).isoformat())
+    late = f"{name} >= {start} AND {name} <= {now}"
     if position.seen is None:
         return late
     seen = time_literal(column, position.seen.isoformat())
@@ -151,7 +158,6 @@ def is_news(sql: TableSql, position: Position, bound: Bound) -> str:
     if bound.at <= position.bound:
         return newer
     until = time_literal(column, bound.at.isoformat())
-    start = time_literal(column, position.bound.isoformat())
     return f"({newer} OR {name} >= {start} AND {name} < {until} AND {name} <= {seen})"
 
 

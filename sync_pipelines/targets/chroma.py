@@ -206,6 +206,19 @@ class ChromaTarget:
         tally.counts.embedded_tokens = estimate.tokens or 0
         return Planned(counts=tally.counts, seconds=estimate.seconds)
 
+    def unsearchable(self, keys: Sequence[str]) -> dict[str, str]:
+        """The keys of this sample that a search with their own text would miss, with why (for deep checks).
+
+        Embeds the sample's texts again; what that uses is not counted as a sync's.
+        """
+        from sync_pipelines.targets.chroma_probe import unsearchable
+
+        store = self.store()
+        if store is None:
+            return {}
+        embedder = Embedder(self.embedder.spec, retry=self._retry, function=self.embedder.function)
+        return dict(unsearchable(store, embedder, keys))
+
     def begin_rebuild(self) -> ChromaTarget:
         """A target over `<name>__rebuild`, beside the old state, which goes on serving.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError
-from sync_pipelines.targets.chroma_errors import classify
+from sync_pipelines.targets.chroma_errors import CollectionGoneError, classify
 from sync_pipelines.targets.retries import RetryPolicy
 
 if TYPE_CHECKING:
@@ -107,8 +107,9 @@ class ChromaConnection:
         """
 
         def attempt() -> Result:
+            client = self._opened(place)
             try:
-                return action(self.client)
+                return action(client)
             except Exception as error:
                 ours = classify(error, doing=doing, place=place, secrets=self.secrets)
                 if isinstance(ours, RecordError) and not writing:
@@ -116,6 +117,18 @@ class ChromaConnection:
                 raise ours from None
 
         return retry.call(attempt)
+
+    def _opened(self, place: dict[str, str | None]) -> ClientAPI:
+        try:
+            return self.client
+        except Exception as error:
+            ours = classify(error, doing="connect", place=place, secrets=self.secrets)
+            if isinstance(ours, CollectionGoneError):
+                remedy = "Check CHROMA_TENANT and CHROMA_DATABASE."
+                ours = ConfigurationError(ours.message, remedy=remedy, **place)
+            if isinstance(ours, RecordError):
+                ours = RunError(ours.message, **place)
+            raise ours from None
 
     def _open_server(self) -> ClientAPI:
         import chromadb
@@ -154,11 +167,11 @@ class ChromaConnection:
         return {name: value for name, value in named.items() if value}
 
     def _open_folder(self) -> ClientAPI:
-        import chromadb
-
         folder = Path(self._settings.path or "").expanduser().absolute()
         lock = _lock_folder(folder)
         try:
+            import chromadb
+
             client = chromadb.PersistentClient(path=str(folder), settings=_settings(), **self._names())
         except BaseException:
             lock.release()

@@ -48,7 +48,7 @@ class EmbeddingSpec:
         for name in self.config:
             if _SECRET.search(name):
                 raise ConfigurationError(
-                    f"embedding.config.{name}: secrets do not stand in YAML, nor in the collection.",
+                    f"embedding.config has a field {name!r}, and secrets stand neither in YAML nor in a collection.",
                     remedy="Set the provider's environment variable; api_key_env_var names it.",
                 )
 

@@ -16,7 +16,16 @@ from sync_pipelines.components.postgres_to_chroma import PostgresToChroma
 from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine.model import Counts
 from sync_pipelines.engine.proof import Proof
-from sync_pipelines_tests.dagster.project import article, definitions
+from sync_pipelines_tests.dagster.project import ARTICLE_DDL, article, definitions
+
+
+def prepare(url: str) -> None:
+    """Make the table Article, both branches of migrations and the triggers in an empty database."""
+    for branch in ("capture", "ledger"):
+        migrations.upgrade(url, branch=branch)
+    world = World(url=url, chroma=None, instance=None)
+    world.execute(ARTICLE_DDL)
+    world.install()
 
 
 class Resources:
@@ -32,7 +41,7 @@ class World:
 
     url: str
     chroma: Any
-    instance: dg.DagsterInstance
+    instance: Any
     component: PostgresToChroma = field(default_factory=article)
     resources: Any = field(default_factory=Resources)
 
@@ -45,10 +54,6 @@ class World:
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
-
-    def migrate(self) -> None:
-        for branch in ("capture", "ledger"):
-            migrations.upgrade(self.url, branch=branch)
 
     def install(self) -> None:
         from sync_pipelines.sources.postgres_capture import install

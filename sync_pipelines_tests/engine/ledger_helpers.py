@@ -62,17 +62,18 @@ def row(url: str, statement: str, *parameters: Any) -> tuple[Any, ...]:
 
 
 @contextmanager
-def losing_an_answer(url: str, *, to: bytes) -> Iterator[str]:
+def losing_an_answer(url: str, *, to: bytes, after: bytes = b"") -> Iterator[str]:
     """The URL of a proxy that passes everything on, and breaks the line instead of giving one answer.
 
     Args:
         url: the database.
         to: bytes of the request whose answer is lost: the server has done it, and the client never hears.
+        after: bytes of a request that must have come before, on the same connection.
     """
     server = (urlsplit(url).hostname, urlsplit(url).port)
     listener = socket.create_server(("127.0.0.1", 0))
     lost = threading.Event()
-    threading.Thread(target=_accept, args=(listener, server, to, lost), daemon=True).start()
+    threading.Thread(target=_accept, args=(listener, server, (after, to), lost), daemon=True).start()
     port = listener.getsockname()[1]
     try:
         yield make_url(url).set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
@@ -81,7 +82,7 @@ def losing_an_answer(url: str, *, to: bytes) -> Iterator[str]:
     assert lost.is_set(), "the request whose answer should be lost never came"
 
 
-def _accept(listener: socket.socket, server: Any, to: bytes, lost: threading.Event) -> None:
+def _accept(listener: socket.socket, server: Any, requests: tuple[bytes, bytes], lost: threading.Event) -> None:
     while True:
         try:
             client, _ = listener.accept()
@@ -89,16 +90,23 @@ def _accept(listener: socket.socket, server: Any, to: bytes, lost: threading.Eve
             return
         upstream = socket.create_connection(server)
         breaking = threading.Event()
-        threading.Thread(target=_requests, args=(client, upstream, to, lost, breaking), daemon=True).start()
+        threading.Thread(target=_requests, args=(client, upstream, requests, lost, breaking), daemon=True).start()
         threading.Thread(target=_answers, args=(upstream, client, breaking), daemon=True).start()
 
 
 def _requests(
-    client: socket.socket, upstream: socket.socket, to: bytes, lost: threading.Event, breaking: threading.Event
+    client: socket.socket,
+    upstream: socket.socket,
+    requests: tuple[bytes, bytes],
+    lost: threading.Event,
+    breaking: threading.Event,
 ) -> None:
+    after, to = requests
+    armed = False
     with client, upstream:
         while data := _received(client):
-            if to in data and not lost.is_set():
+            armed = armed or after in data
+            if armed and to in data and not lost.is_set():
                 lost.set()
                 breaking.set()
             upstream.sendall(data)

@@ -71,6 +71,7 @@ def test_a_setting_is_stored_changed_and_removed(ledger):
     assert ledger.setting("hotels.sync_interval") == "24h"
     assert ledger.setting("hotels.sync") is None
     assert ledger.settings("hotels.") == {"hotels.rate%": "10", "hotels.sync_interval": "24h"}
+    assert ledger.settings("hotels%") == {}
     assert ledger.settings("hotels.rate%") == {"hotels.rate%": "10"}
     ledger.set_setting("hotels.sync_interval", None)
     assert ledger.setting("hotels.sync_interval") is None
@@ -123,8 +124,8 @@ def test_what_is_needed_stays_however_old_it_is(ledger, ledger_url):
     end(ledger, begin(ledger), counts=Counts(upserted=5), watermark=watermark())
     end(ledger, begin(ledger))
     end(ledger, begin(ledger), "failed", error="the store is down")
-    open_run = begin(ledger)
-    ledger.quarantine(open_run, [Rejection(key="a", reason="no text", stage="map")])
+    open_runs = [begin(ledger), begin(ledger)]
+    ledger.quarantine(open_runs[0], [Rejection(key="a", reason="no text", stage="map")])
     record(ledger, kind="deep")
     record(ledger, kind="quick")
     ledger.set_setting("a.b", "1")
@@ -133,7 +134,7 @@ def test_what_is_needed_stays_however_old_it_is(ledger, ledger_url):
     assert ledger.watermark(*PLACE) == watermark()
     assert ledger.records_synced(*PLACE) == 5
     assert ledger.failure_streak(*PLACE).failures == 1
-    assert [run.sync_id for run in ledger.open_runs()] == [open_run.sync_id]
+    assert [run.sync_id for run in ledger.open_runs()] == [run.sync_id for run in open_runs]
     assert ledger.quarantined(*PLACE) == 1
     assert ledger.last_proof(*PLACE, "deep")
     assert ledger.state(*PLACE)

@@ -57,7 +57,10 @@ def test_a_rejection_whose_answer_got_lost_counts_once(ledger_url):
         run = begin(ledger, run_id="run-1")
         ledger.quarantine(run, rejected("a"))
         second = begin(ledger, run_id="run-2")
-    with losing_an_answer(ledger_url, to=b"COMMIT") as url, Ledger(url, sleep=lambda _: None) as ledger:
+    with (
+        losing_an_answer(ledger_url, to=b"COMMIT", after=b"sync_quarantine") as url,
+        Ledger(url, sleep=lambda _: None) as ledger,
+    ):
         ledger.quarantine(second, rejected("a"))
         assert only(ledger).attempts == 2
         assert history(ledger, "a") == [("failed", "run-1"), ("failed", "run-2")]

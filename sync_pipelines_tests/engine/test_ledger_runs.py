@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_pipelines.engine import ledger_watermarks
+from sync_pipelines.engine.database import connect
 from sync_pipelines.engine.errors import LockLostError, MigrationDueError, RunError, SyncError, TransientError
 from sync_pipelines.engine.ledger import FailureStreak, Ledger
 from sync_pipelines.engine.model import Counts, SourceIdentity
@@ -282,7 +284,10 @@ def test_records_that_a_target_once_held_are_known(ledger):
 
 
 def test_a_begin_whose_answer_got_lost_is_there_once(ledger_url):
-    with losing_an_answer(ledger_url, to=b"COMMIT") as url, Ledger(url, sleep=lambda _: None) as ledger:
+    with (
+        losing_an_answer(ledger_url, to=b"COMMIT", after=b"sync_logs") as url,
+        Ledger(url, sleep=lambda _: None) as ledger,
+    ):
         run = begin(ledger)
     assert rows(ledger_url, "SELECT sync_id::text FROM sync.sync_logs") == [(str(run.sync_id),)]
 
@@ -290,7 +295,10 @@ def test_a_begin_whose_answer_got_lost_is_there_once(ledger_url):
 def test_an_end_whose_answer_got_lost_is_the_same_end(ledger_url):
     with Ledger(ledger_url) as ledger:
         run = begin(ledger)
-    with losing_an_answer(ledger_url, to=b"COMMIT") as url, Ledger(url, sleep=lambda _: None) as ledger:
+    with (
+        losing_an_answer(ledger_url, to=b"COMMIT", after=b"sync_logs") as url,
+        Ledger(url, sleep=lambda _: None) as ledger,
+    ):
         closed = end(ledger, run, watermark=watermark(), counts=Counts(read=7))
         assert ledger.last_runs(*PLACE) == [closed]
         assert ledger.watermark(*PLACE) == watermark()
@@ -329,16 +337,30 @@ def test_a_missing_ledger_is_named_with_its_remedy(empty_database_url):
         ledger.check()
 
 
+def test_a_ledger_of_an_older_version_is_a_migration_that_is_due(ledger, ledger_url):
+    rows(ledger_url, "ALTER TABLE sync.sync_logs RENAME COLUMN tokens TO later")
+    try:
+        with pytest.raises(MigrationDueError, match="sync-pipelines db upgrade"):
+            ledger.logs()
+    finally:
+        rows(ledger_url, "ALTER TABLE sync.sync_logs RENAME COLUMN later TO tokens")
+
+
 def test_the_pool_opens_no_more_connections_than_it_may(ledger_url):
-    with Ledger(ledger_url, pool_max=2) as ledger:
+    used = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sync-pipelines ledger'"
+    with Ledger(ledger_url, pool_max=2) as ledger, closing(connect(ledger_url, "test")) as blocker:
         run = begin(ledger)
+        blocker.autocommit = False
+        blocker.cursor().execute("LOCK TABLE sync.sync_logs")
         threads = [threading.Thread(target=end, args=(ledger, run)) for _ in range(8)]
         for thread in threads:
             thread.start()
+        time.sleep(0.3)
+        held = row(ledger_url, f"{used} AND datname = current_database()")
+        blocker.rollback()
         for thread in threads:
             thread.join()
-        used = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sync-pipelines ledger'"
-        assert row(ledger_url, f"{used} AND datname = current_database()") == (2,)
+    assert held == (2,)
 
 
 @pytest.mark.slow

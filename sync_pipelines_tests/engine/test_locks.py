@@ -111,12 +111,12 @@ def test_a_lock_whose_session_was_ended_is_noticed_as_lost(url):
 
 
 def test_a_lock_that_a_pooler_gave_away_is_noticed_as_lost(url):
-    """The connection answers, and the lock is not its own any more."""
+    """The connection answers, and the lock is held, by somebody else."""
     lock = TargetLock(url, NAME)
     lock.acquire()
     with lock._connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_unlock_all()")
-    with pytest.raises(LockLostError, match="does not hold it"):
+    with TargetLock(url, NAME), pytest.raises(LockLostError, match="does not hold it"):
         lock.check()
 
 

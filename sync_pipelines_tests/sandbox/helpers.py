@@ -18,8 +18,9 @@ EPHEMERAL = """
 import json, signal, time
 # A test run in the background may have handed on an ignored SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+from sync_pipelines.sandbox import application
 from sync_pipelines.sandbox.environment import Sandbox
-with Sandbox.ephemeral() as sandbox:
+with Sandbox.ephemeral(prepare=application.create) as sandbox:
     print(json.dumps({"folder": str(sandbox.folder), **sandbox.status().as_dict()}), flush=True)
     time.sleep(600)
 """

@@ -40,7 +40,7 @@ def checksum(url: str) -> list[tuple[Any, ...]]:
 def test_columns_are_those_that_prisma_makes(database_url: str) -> None:
     found = query(
         database_url,
-        """SELECT table_name, column_name, coalesce(data_type || nullif('(' || datetime_precision || ')', ''), data_type)
+        """SELECT table_name, column_name, concat(data_type, '(' || datetime_precision || ')')
            FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, ordinal_position""",
     )
     at = "timestamp without time zone(3)"

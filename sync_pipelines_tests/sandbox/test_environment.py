@@ -25,8 +25,9 @@ from sync_pipelines_tests.sandbox.helpers import (
 UP = """
 import json, sys
 from pathlib import Path
+from sync_pipelines.sandbox import application
 from sync_pipelines.sandbox.environment import Sandbox
-sandbox = Sandbox(Path(sys.argv[1]), durable=False)
+sandbox = Sandbox(Path(sys.argv[1]), durable=False, prepare=application.create)
 sandbox.up()
 print(json.dumps({"env": sandbox.env(), **sandbox.status().as_dict()}), flush=True)
 """
@@ -139,8 +140,10 @@ def test_a_folder_with_other_things_in_it_is_neither_used_nor_removed(folder: Pa
     for verb in (sandbox.up, sandbox.reset):
         with pytest.raises(SandboxError, match="holds other things"):
             verb()
-    assert (folder / "thesis.txt").read_text() == "kept"
+    sandbox.down()
     assert not sandbox.status().up
+    assert sorted(entry.name for entry in folder.iterdir()) == ["owner.json", "thesis.txt"]
+    assert (folder / "thesis.txt").read_text() == "kept"
 
 
 def test_a_database_of_the_users_own_is_left_alone(folder: Path, empty_database_url: str) -> None:

@@ -113,6 +113,54 @@ def test_a_chunked_record_is_deleted_with_every_chunk(target: ChromaTarget):
     assert all(name.startswith("b2") for name in items(target))
 
 
+def test_a_deletion_that_is_cut_is_finished_by_the_next_one(target: ChromaTarget, monkeypatch: pytest.MonkeyPatch):
+    keep = Doc("c", LONG)
+    put(target, Doc("b", LONG), keep)
+    delete, calls = chroma_store.ChromaStore.delete, []
+
+    def cut(self: chroma_store.ChromaStore, ids: list[str]) -> None:
+        calls.append(ids)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        delete(self, ids)
+
+    monkeypatch.setattr(chroma_store.ChromaStore, "delete", cut)
+    with pytest.raises(KeyboardInterrupt):
+        target.delete(["b"])
+    monkeypatch.undo()
+    assert marks(target) == {"b": None, **wanted(keep)}
+    assert target.existing(["b"]) == ["b"]
+    assert target.delete(["b"]) == 1
+    assert (marks(target), len(items(target))) == (wanted(keep), stored(target, "c")["c"]["chunks"])
+
+
+def test_records_that_a_search_would_miss_are_named(target: ChromaTarget):
+    docs = [Doc("a", "the cat sat"), Doc("b", LONG), Doc("c", "a bird sings"), Doc("e", "")]
+    twins = [Doc(f"twin{n}", "the very same words") for n in range(15)]
+    put(target, *docs, *twins)
+    keys = [doc.key for doc in (*docs, *twins)]
+    assert target.unsearchable([*keys, "never there"]) == {}
+    store = target.store()
+    assert store is not None
+    store.handle.update(ids=["c"], embeddings=[[0.3] * 384])
+    store.handle.update(ids=["b#2"], embeddings=[[0.3] * 384])
+    found = target.unsearchable(keys)
+    assert set(found) == {"b", "c"}
+    assert "'b#2'" in found["b"]
+    assert "not that of its text" in found["c"]
+
+
+def test_a_record_that_only_get_returns_is_named(target: ChromaTarget, monkeypatch: pytest.MonkeyPatch):
+    put(target, Doc("a", "the cat sat"), Doc("c", "a bird sings"))
+    query = chroma_store.ChromaStore.query
+
+    def lossy(self: chroma_store.ChromaStore, vector: list[float], **asked: object) -> list:
+        return [hit for hit in query(self, vector, **asked) if hit[0].id != "c"]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(chroma_store.ChromaStore, "query", lossy)
+    assert list(target.unsearchable(["a", "c"])) == ["c"]
+
+
 def test_listings_are_paged_and_can_be_asked_by_bucket(target: ChromaTarget, monkeypatch: pytest.MonkeyPatch):
     docs = [Doc(f"k{n}", LONG if n % 3 == 0 else "short") for n in range(40)]
     put(target, *docs)

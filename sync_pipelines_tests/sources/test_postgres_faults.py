@@ -1,0 +1,188 @@
+"""Outages, time-outs and secrets; and what is left of files and memory."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sync_pipelines.engine.errors import RunError, TransientError
+from sync_pipelines.engine.model import Scope
+from sync_pipelines.sources import postgres_connection
+from sync_pipelines.sources.postgres import PostgresSource
+from sync_pipelines_tests.sources.helpers import ITEM, Connection, make_item, reader
+
+CANARY = "c4n4ry-p@ss/word"
+QUOTED = "c4n4ry-p%40ss%2Fword"
+
+
+def _repeat(what: Callable[[], object]) -> None:
+    """Again and again, until the fault hits."""
+    for _ in range(50):
+        what()
+
+
+def _says_no_secret(error: BaseException) -> None:
+    texts = []
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, KeyboardInterrupt):
+        texts.append(str(found))
+        found = found.__cause__ if isinstance(found.__cause__, TransientError | RunError) else None
+    assert CANARY not in " ".join(texts)
+    assert QUOTED not in " ".join(texts)
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "words"),
+    [
+        ("127.0.0.1:1/app", TransientError, "refused"),
+        ("{server}/no_such_database", RunError, "no_such_database"),
+        ("{server}/{database}?sslmode=verify-full&sslrootcert=/nowhere", RunError, "SSL"),
+        ("{server}/{database}?nonsense=1", RunError, "nonsense"),
+        ("no-such-host.invalid/app", RunError, "host"),
+    ],
+)
+@pytest.mark.parametrize("scope", [Scope(full=True), Scope(keys=("1",))])
+def test_a_connection_that_fails_is_classified_and_says_no_password(
+    url: str, place: str, kind: type[Exception], words: str, scope: Scope
+) -> None:
+    server, _, database = url.rpartition("@")[2].rpartition("/")
+    address = f"postgresql://postgres:{QUOTED}@" + place.format(server=server, database=database)
+    with pytest.raises(kind, match=words) as caught:
+        PostgresSource(address, ITEM).changes(scope, since=None)
+    _says_no_secret(caught.value)
+
+
+def test_a_missing_right_on_the_table_names_the_grant(
+    url: str, db: Connection, connect: Callable[..., Connection]
+) -> None:
+    make_item(db)
+    db.run("DROP ROLE IF EXISTS nobody_reads", "CREATE ROLE nobody_reads LOGIN")
+    with pytest.raises(RunError, match="GRANT the role of this connection SELECT"):
+        PostgresSource(url.replace("postgres@", "nobody_reads@"), ITEM).count()
+    db.run("GRANT SELECT (id, name, amount) ON item TO nobody_reads")
+    assert PostgresSource(url.replace("postgres@", "nobody_reads@"), ITEM).count() == 3
+    db.run("DROP OWNED BY nobody_reads", "DROP ROLE nobody_reads")
+
+
+@pytest.mark.parametrize("big", [True, False])
+def test_a_connection_that_is_cut_while_reading_is_transient(url: str, db: Connection, big: bool) -> None:
+    make_item(db, rows=200_000 if big else 10)
+    db.run("UPDATE item SET name = repeat(md5(id::text), 10)") if big else None
+    target = reader(url)
+    stop = threading.Event()
+
+    def cut() -> None:
+        while not stop.is_set():
+            db.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                f"AND application_name = 'sync_pipelines' AND query LIKE '{'COPY%FROM' if big else '%'}%'"
+            )
+            time.sleep(0.02 if big else 0)
+
+    killer = threading.Thread(target=cut)
+    killer.start()
+    try:
+        with pytest.raises(TransientError):
+            _repeat(lambda: target.source.changes(Scope(full=big), since=None).close())
+    finally:
+        stop.set()
+        killer.join()
+    assert target.sync().full
+
+
+def test_the_servers_statement_timeout_is_transient_and_says_what_to_do(url: str, db: Connection) -> None:
+    make_item(db, rows=100_000)
+    db.run(f'ALTER DATABASE "{url.rpartition("/")[2]}" SET statement_timeout = 40')
+    source = PostgresSource(url + "?application_name=timeout", ITEM)
+    with pytest.raises(TransientError, match="timeout"):
+        _repeat(source.digests)
+    with pytest.raises(TransientError, match="timeout"):
+        _repeat(lambda: list(source.fingerprints()))
+
+
+def test_spooled_files_are_private_and_go_with_the_change_set(url: str, db: Connection, tmp_path: Path) -> None:
+    make_item(db)
+    source = reader(url, spool=tmp_path).source
+    with source.changes(Scope(full=True), since=None) as changes:
+        (folder,) = tmp_path.iterdir()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        files = list(folder.glob("*.arrow"))
+        assert len(files) == 2
+        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+        assert sum(batch.num_rows for batch in changes.upserts) == sum(b.num_rows for b in changes.upserts) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_that_fails_leaves_no_file(
+    url: str, db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_item(db)
+    source = reader(url, spool=tmp_path).source
+
+    def broken(*_: object) -> None:
+        raise OSError("[libpq] PQgetCopyData() failed: server closed the connection unexpectedly")
+
+    monkeypatch.setattr(postgres_connection._Bulk, "stream", broken)
+    with pytest.raises(TransientError):
+        source.changes(Scope(full=True), since=None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_transaction_is_closed_before_the_change_set_is_written(url: str, db: Connection) -> None:
+    make_item(db)
+    with reader(url).source.changes(Scope(full=True), since=None):
+        open_ones = db.one(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_xmin IS NOT NULL "
+            "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+    assert open_ones == 0
+
+
+_MEMORY = """
+import resource, sys, psutil
+from sync_pipelines.engine.model import Scope
+from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.sources.postgres import PostgresSource
+source = PostgresSource(sys.argv[1], TableSpec(sync="s", name="t", table=sys.argv[2], key=("id",), columns=("text",)))
+def read(table):
+    with source.changes(Scope(full=True), since=None) as changes:
+        for batch in changes.upserts: pass
+    for batch in source.fingerprints(): pass
+    source.digests()
+    return changes.rows
+rows = read(None)
+print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_table(url: str, db: Connection) -> None:
+    from sync_pipelines.engine.spec import TableSpec
+    from sync_pipelines.sources.postgres_capture import install
+
+    used = {}
+    for name, rows in (("small", 500), ("large", 20_000)):
+        db.run(
+            f"CREATE TABLE {name} (id int PRIMARY KEY, text text)",
+            f"INSERT INTO {name} SELECT g, (SELECT string_agg(md5(g::text || n), '') FROM generate_series(1, 64) n) "
+            f"FROM generate_series(1, {rows}) AS g",
+        )
+        install(url, TableSpec(sync="s", name="t", table=name, key=("id",), columns=("text",)))
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(_MEMORY), url, name],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+        )
+        read, used[name] = map(int, done.stdout.split())
+        assert read == rows
+    assert used["large"] - used["small"] < 40, used

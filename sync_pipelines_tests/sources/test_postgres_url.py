@@ -1,0 +1,83 @@
+"""PostgreSQL's URLs in every usual spelling."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from psycopg2.extensions import parse_dsn
+
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.sources.postgres_url import normalise_url, with_parameters
+
+
+@pytest.mark.parametrize(
+    "scheme", ["postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg", "POSTGRESQL"]
+)
+def test_every_scheme_means_the_same(scheme: str) -> None:
+    found = normalise_url(f" {scheme}://u:p@h:5433/db ")
+    assert found.libpq == "postgresql://u:p@h:5433/db"
+    assert found.sqlalchemy == "postgresql+psycopg2://u:p@h:5433/db"
+    assert normalise_url(found) is found
+
+
+def test_prismas_schema_is_honoured_and_its_own_parameters_are_dropped() -> None:
+    found = normalise_url("postgresql://u:p@h/db?schema=my%20app&connection_limit=5&pgbouncer=true&sslmode=require")
+    assert found.schema == "my app"
+    assert found.libpq == "postgresql://u:p@h/db?sslmode=require"
+    assert normalise_url("postgresql://h/db?schema=").schema is None
+
+
+def test_options_of_libpq_pass_through() -> None:
+    query = (
+        "sslmode=verify-full&sslrootcert=/ca%20dir/root.crt&connect_timeout=3&"
+        "options=-c%20search_path%3Da%2Cb%20-c%20x%3D1%2B1"
+    )
+    found = normalise_url(f"postgres://u@h/db?{query}")
+    for parsed in (parse_dsn(found.libpq), dict(sa.make_url(found.sqlalchemy).query)):
+        assert parsed["sslmode"] == "verify-full"
+        assert parsed["sslrootcert"] == "/ca dir/root.crt"
+        assert parsed["connect_timeout"] == "3"
+        assert parsed["options"] == "-c search_path=a,b -c x=1+1"
+
+
+@pytest.mark.parametrize("password", ["simple", "p@ss", "a/b?c", "per%cent", "sp ace", "ü:ñ", "%41", "#hash"])
+@pytest.mark.parametrize("encoded", [True, False])
+@pytest.mark.parametrize("query", ["", "?sslmode=require", "?application_name=me%40home"])
+def test_a_password_arrives_whole_and_is_never_shown(password: str, encoded: bool, query: str) -> None:
+    if not encoded and password == "%41":
+        return  # unescaped, it cannot be told from an escaped A
+    from urllib.parse import quote
+
+    found = normalise_url(f"postgres://me:{quote(password, safe='') if encoded else password}@host:1/db{query}")
+    assert parse_dsn(found.libpq)["password"] == password
+    assert sa.make_url(found.sqlalchemy).password == password
+    assert parse_dsn(found.libpq)["host"] == "host"
+    assert password not in repr(found)
+    assert found.safe == "postgresql://host:1/db"
+    assert found.scrub(f"x {password} y {quote(password, safe='')} z") == "x *** y *** z"
+
+
+def test_several_hosts_and_a_socket_are_kept() -> None:
+    found = normalise_url("postgresql://u:p@h1:1,h2:2/db?target_session_attrs=read-write")
+    assert parse_dsn(found.libpq)["host"] == "h1,h2"
+    assert sa.make_url(found.sqlalchemy).query["host"] == ("h1:1", "h2:2")
+    socket = normalise_url("postgresql:///db?host=/var/run/postgresql")
+    assert parse_dsn(socket.libpq)["host"] == "/var/run/postgresql"
+    assert normalise_url("postgresql://[::1]:5/db").libpq == "postgresql://[::1]:5/db"
+
+
+def test_a_password_in_the_query_is_known_too() -> None:
+    found = normalise_url("postgresql://u@h/db?password=s3cret")
+    assert found.scrub("it was s3cret") == "it was ***"
+    assert "s3cret" not in found.safe
+
+
+@pytest.mark.parametrize("text", ["", "mysql://u:sesame@h/db", "host=h password=sesame", "postgresql:u:sesame@h"])
+def test_anything_else_is_refused_without_repeating_it(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="Write postgresql://") as caught:
+        normalise_url(text)
+    assert "sesame" not in str(caught.value)
+
+
+def test_defaults_do_not_replace_what_the_url_says() -> None:
+    assert with_parameters("postgresql://h/db?a=1", a="2", b="x y") == "postgresql://h/db?a=1&b=x%20y"

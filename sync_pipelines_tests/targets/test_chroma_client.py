@@ -1,0 +1,173 @@
+"""The connection: errors in three classes, no secret in any of them, a folder for one process."""
+
+from __future__ import annotations
+
+import gc
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from sync_pipelines.engine.errors import ConfigurationError, RunError, SyncError, TransientError
+from sync_pipelines.targets.chroma import ChromaTarget
+from sync_pipelines.targets.chroma_client import ChromaAddress, connect
+from sync_pipelines.targets.embedding import EmbeddingSpec
+from sync_pipelines.targets.retries import RetryPolicy
+from sync_pipelines_tests.targets.chroma_helpers import Doc, marks, put, wanted
+
+CANARY = "canary-7f3a"
+
+
+class Front(BaseHTTPRequestHandler):
+    """Answers everything with one status and what was sent to it."""
+
+    status = 200
+    headers_seen: dict[str, str]
+
+    def do_GET(self) -> None:
+        type(self).headers_seen = dict(self.headers)
+        self.send_response(self.status)
+        self.send_header("Retry-After", "7")
+        self.end_headers()
+        self.wfile.write(f"<html>{dict(self.headers)}</html>".encode())
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def front() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def failure(pauses: list[float] | None = None, **address: object) -> SyncError:
+    retry = RetryPolicy(attempts=2, sleep=(pauses if pauses is not None else []).append)
+    target = ChromaTarget(settings=ChromaAddress(**address), collection="abc", sync="s", table="t", retry=retry)
+    with pytest.raises(SyncError) as caught:
+        target.count()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, RunError),
+        (403, RunError),
+        (429, TransientError),
+        (500, TransientError),
+        (502, TransientError),
+        (503, TransientError),
+        (504, TransientError),
+        (400, RunError),
+        (200, RunError),
+    ],
+)
+def test_a_status_decides_the_class_and_no_secret_is_shown(
+    front: str, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[SyncError]
+):
+    monkeypatch.setattr(Front, "status", status)
+    pauses: list[float] = []
+    error = failure(pauses, url=front, token=CANARY, headers=(("X-Other", CANARY + "2"),))
+    assert type(error) is kind
+    assert CANARY not in str(error)
+    assert "s/t" in str(error)
+    assert Front.headers_seen["Authorization"] == f"Bearer {CANARY}"
+    assert [pause >= 7 for pause in pauses] == ([True] if kind is TransientError else [])
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://no.such.host.invalid:8000"])
+def test_a_server_that_is_away_is_transient(url: str):
+    pauses: list[float] = []
+    error = failure(pauses, url=url)
+    assert type(error) is TransientError
+    assert "CHROMA_URL" in str(error)
+    assert len(pauses) == 1
+
+
+def test_a_password_in_the_url_is_not_shown():
+    error = failure(url=f"http://user:{CANARY}@127.0.0.1:1")
+    assert CANARY not in str(error)
+    assert CANARY not in repr(ChromaAddress(url="http://h", token=CANARY, headers=(("a", CANARY),)))
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://"])
+def test_an_address_that_is_none_is_a_configuration_error(url: str):
+    assert type(failure(url=url)) is ConfigurationError
+
+
+@pytest.mark.parametrize("both", [{}, {"url": "http://h:1", "path": "p"}])
+def test_one_of_url_and_path_is_needed(both: dict):
+    assert type(failure(**both)) is ConfigurationError
+
+
+def test_a_tenant_that_does_not_exist_is_no_outage(address: ChromaAddress):
+    for wrong in ({"tenant": "nobody"}, {"database": "nothing"}):
+        error = failure(url=address.url, **wrong)
+        assert type(error) is ConfigurationError
+        assert "CHROMA_TENANT" in str(error)
+
+
+def test_what_chroma_reads_from_the_environment_does_not_disturb(
+    address: ChromaAddress, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("CHROMA_SERVER_HOST", "somewhere.else")
+    monkeypatch.setenv("CHROMA_SERVER_HTTP_PORT", "1")
+    monkeypatch.setenv("CHROMA_API_IMPL", "nonsense")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("CHROMA_SERVER_HOST=third.place\n")
+    connection = connect(ChromaAddress(url=address.url, headers=(("X-Only-Here", "1"),)))
+    assert connection.client.heartbeat()
+
+
+def test_targets_of_one_process_share_a_connection(address: ChromaAddress):
+    assert connect(address) is connect(ChromaAddress(url=address.url))
+    assert connect(address) is not connect(ChromaAddress(url=address.url, token="x"))
+
+
+def folder_target(folder: Path) -> ChromaTarget:
+    return ChromaTarget(
+        settings=ChromaAddress(path=str(folder)), collection="docs", embedding=EmbeddingSpec(name="hash")
+    )
+
+
+def test_a_folder_is_for_its_owner_and_for_one_process(tmp_path: Path):
+    folder = tmp_path / "deep" / "chroma"
+    target = folder_target(folder)
+    docs = [Doc("a"), Doc("b", "a long text. " * 200)]
+    put(target, *docs)
+    assert marks(target) == wanted(*docs)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert put(folder_target(folder), *docs)[0].unchanged == 2  # the same process may
+    found = _other_process(folder)
+    assert "another process" in found
+    assert f"chroma run --path {folder}" in found
+    del target
+    gc.collect()
+    assert _other_process(folder) == "2"
+    again = folder_target(folder)
+    assert marks(again) == wanted(*docs)
+
+
+def _other_process(folder: Path) -> str:
+    program = (
+        "import sys\n"
+        "from sync_pipelines.targets.chroma import ChromaTarget\n"
+        "from sync_pipelines.targets.chroma_client import ChromaAddress\n"
+        "from sync_pipelines.targets.embedding import EmbeddingSpec\n"
+        "from sync_pipelines.engine.errors import RunError\n"
+        "address, hashed = ChromaAddress(path=sys.argv[1]), EmbeddingSpec(name='hash')\n"
+        "try: print(ChromaTarget(settings=address, collection='docs', embedding=hashed).count())\n"
+        "except RunError as error: print(error)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True)
+    return found.stdout.strip()

@@ -1,0 +1,40 @@
+"""Memory does not grow with the collection."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from sync_pipelines.targets import chroma_reading, chroma_store, chroma_writing
+from sync_pipelines.targets.embedding import EmbeddingSpec
+from sync_pipelines_tests.targets.chroma_helpers import Doc, batch
+from sync_pipelines_tests.targets.conftest import MakeTarget
+
+
+def test_writing_and_listing_many_records_takes_no_more_memory_than_a_few(
+    make_target: MakeTarget, monkeypatch: pytest.MonkeyPatch
+):
+    for module in (chroma_store, chroma_reading, chroma_writing):
+        monkeypatch.setattr(module, "PAGE", 100)
+
+    def peak(records: int) -> int:
+        target = make_target(function=None, embedding=EmbeddingSpec(name="hash", dimensions=16))
+        tracemalloc.start()
+        for _ in target.upsert(_batches(records)):
+            pass
+        assert sum(found.num_rows for found in target.fingerprints()) == records
+        assert target.count() == records
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    few = peak(200)
+    assert peak(1600) < few * 1.5
+
+
+def _batches(records: int) -> Iterator[pa.RecordBatch]:
+    for start in range(0, records, 100):
+        yield batch([Doc(f"k{n}", f"text {n} " * (1 if n % 8 else 30)) for n in range(start, start + 100)])
