@@ -37,8 +37,8 @@ def status_report(selector: str | None = None, *, live: bool = False) -> Report:
     """
     from sync_pipelines.registry import tables
 
-    now = datetime.now(UTC)
-    found = [facts_of(bound, live=live, now=now) for bound in tables(selector)]
+    now, ledgers = datetime.now(UTC), Ledgers()
+    found = [facts_of(bound, live=live, now=now, ledgers=ledgers) for bound in tables(selector)]
     return report(found, now=datetime.now(UTC))
 
 
@@ -47,8 +47,24 @@ def live_report() -> dict[str, Any]:
     return status_report(live=True).as_dict()
 
 
-def facts_of(bound: BoundTable, *, live: bool, now: datetime) -> Facts:
-    """What there is to know of one table."""
+class Ledgers:
+    """Asks each ledger once whether it answers: one that does not is tried for 20 s, which is once enough."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, SyncError] = {}
+
+    def check(self, binding: Binding) -> None:
+        if error := self._failed.get(binding.lock_url):
+            raise error
+        try:
+            binding.ledger.check()
+        except SyncError as error:
+            self._failed[binding.lock_url] = error
+            raise
+
+
+def facts_of(bound: BoundTable, *, live: bool, now: datetime, ledgers: Ledgers | None = None) -> Facts:
+    """What there is to know of one table; `ledgers` is shared by the tables of one report."""
     facts = Facts(path=bound.path, thresholds=thresholds(bound.component), **_schedule(bound.component, now))
     if reason := bound.not_configured():
         return replace(facts, not_configured=reason)
@@ -56,6 +72,7 @@ def facts_of(bound: BoundTable, *, live: bool, now: datetime) -> Facts:
     with _noting(problems):
         binding = bound.binding()
         with binding.ledger:
+            (ledgers or Ledgers()).check(binding)
             for ask in (_proof_now if live else _nothing, _of_ledger, _of_source):
                 with _noting(problems):
                     facts = replace(facts, **ask(bound, binding))
@@ -98,7 +115,6 @@ def _proof_now(bound: BoundTable, binding: Binding) -> dict[str, Any]:
 
 def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
     ledger, place = binding.ledger, binding.place
-    ledger.check()
     quarantined, excluded = ledger.quarantine_counts(*place)
     failures = ledger.failure_streak(*place).failures
     return {

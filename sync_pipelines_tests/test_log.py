@@ -194,6 +194,37 @@ def test_the_file_rotates_and_keeps_its_rights(tmp_path, monkeypatch):
     assert max((tmp_path / name).stat().st_size for name in files) <= 1_000
 
 
+@pytest.fixture
+def two_writers(tmp_path):
+    """Two handlers of one file, as two processes have them."""
+    both = [log._SharedFileHandler(tmp_path / "sync.log") for _ in range(2)]
+    yield both
+    for handler in both:
+        handler.close()
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.makeLogRecord({"msg": text})
+
+
+def test_after_another_process_has_rotated_a_line_goes_into_the_new_file(two_writers, tmp_path):
+    first, second = two_writers
+    second.emit(record("before"))
+    first.doRollover()
+    second.emit(record("after"))
+    assert (tmp_path / "sync.log").read_text() == "after\n"
+    assert (tmp_path / "sync.log.1").read_text() == "before\n"
+
+
+def test_two_processes_that_find_the_file_full_rotate_it_once(two_writers, tmp_path):
+    first, second = two_writers
+    second.emit(record("before"))
+    first.doRollover()
+    second.doRollover()
+    assert (tmp_path / "sync.log.1").read_text() == "before\n"
+    assert not (tmp_path / "sync.log.2").exists()
+
+
 WRITER = """
 import io, logging, sys
 from sync_pipelines import log

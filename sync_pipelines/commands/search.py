@@ -66,10 +66,10 @@ def _show(hits: list[Hit]) -> None:
     if not hits:
         output.say("Nothing was found.")
         return
-    shown = output.table("key", "score", Column("text", ratio=2), Column("metadata", ratio=1), "table")
+    shown = output.table("key", "score", Column("text", ratio=2), Column("metadata", ratio=1), "collection")
     for hit in hits:
         metadata = ", ".join(f"{name}={value}" for name, value in (hit.metadata or {}).items())
-        shown.add_row(Text(hit.key), f"{hit.score:.3f}", Text(excerpt(hit.text)), Text(metadata), hit.table)
+        shown.add_row(Text(hit.key), f"{hit.score:.3f}", Text(excerpt(hit.text)), Text(metadata), hit.collection)
     output.console().print(shown)
 
 

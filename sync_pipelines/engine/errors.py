@@ -93,7 +93,8 @@ class LockBusyError(TransientError):
 
 # userinfo of a URL, and key=value forms that libpq and HTTP clients print
 _SECRETS = (
-    re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(?=@)", re.I),
+    # the look-behind keeps it linear: a long text without a blank is tried once, not from each of its letters
+    re.compile(r"(?P<keep>(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(?=@)", re.I),
     re.compile(
         r"(?P<keep>\b(?:password|passwd|pwd|token|api[_-]?key|secret|x-chroma-token|authorization)"
         r"\b[\"']?\s*[=:]\s*[\"']?(?:bearer\s+|basic\s+)?)[^\s\"'&,;]+",

@@ -24,6 +24,102 @@ TOTALS = {
 """Field of `engine.model.Counts` → column of `sync_logs`."""
 
 
+_COLUMNS: dict[str, dict[str, Any]] = {
+    "sync_metadata": {
+        "id": sa.BigInteger,
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "last_sync_timestamp": _AT,
+        "last_sync_id": sa.Uuid,
+        "records_synced": sa.BigInteger,
+        "sync_status": sa.Text,
+        "error_message": sa.Text,
+        "sync_duration_seconds": sa.Double,
+        "created_at": _AT,
+        "updated_at": _AT,
+    },
+    "sync_logs": {
+        "id": sa.BigInteger,
+        "sync_id": sa.Uuid,
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "direction": sa.Text,
+        "mode": sa.Text,
+        "trigger": sa.Text,
+        "status": sa.Text,
+        "started_at": _AT,
+        "completed_at": _AT,
+        **dict.fromkeys(TOTALS.values(), sa.BigInteger),
+        "records_failed": sa.BigInteger,
+        "duration_seconds": sa.Double,
+        "cost": sa.Numeric,
+        "run_id": sa.Text,
+        "reason": sa.Text,
+        "error_message": sa.Text,
+        "created_at": _AT,
+    },
+    "sync_record_events": {
+        "id": sa.BigInteger,
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "record_key": sa.Text,
+        "event": sa.Text,
+        "stage": sa.Text,
+        "reason": sa.Text,
+        "run_id": sa.Text,
+        "occurred_at": _AT,
+    },
+    "sync_watermarks": {
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "scope": sa.Text,
+        "watermark": JSONB,
+        "confirmed_at": _AT,
+        "run_id": sa.Text,
+    },
+    "sync_quarantine": {
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "record_key": sa.Text,
+        "reason": sa.Text,
+        "stage": sa.Text,
+        "first_seen": _AT,
+        "last_seen": _AT,
+        "attempts": sa.Integer,
+        "run_id": sa.Text,
+        "fingerprint": sa.Text,
+        "dropped_at": _AT,
+    },
+    "reconciliation_runs": {
+        "id": sa.BigInteger,
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "kind": sa.Text,
+        "started_at": _AT,
+        "finished_at": _AT,
+        "scope": sa.Text,
+        "source_count": sa.BigInteger,
+        "target_count": sa.BigInteger,
+        "missing": sa.BigInteger,
+        "stale": sa.BigInteger,
+        "extra": sa.BigInteger,
+        "quarantined": sa.BigInteger,
+        "excluded": sa.BigInteger,
+        "pending": sa.BigInteger,
+        "repaired": sa.BigInteger,
+        "sample": JSONB,
+        "run_id": sa.Text,
+        "error": sa.Text,
+    },
+    "sync_settings": {
+        "setting_key": sa.Text,
+        "setting_value": sa.Text,
+        "description": sa.Text,
+        "updated_at": _AT,
+    },
+}
+
+
 class Tables:
     """Every table of the ledger in one schema.
 
@@ -33,101 +129,13 @@ class Tables:
 
     def __init__(self, schema: str) -> None:
         self.metadata = sa.MetaData(schema=schema)
-        self.state = self._table(
-            "sync_metadata",
-            id=sa.BigInteger,
-            sync_type=sa.Text,
-            table_name=sa.Text,
-            last_sync_timestamp=_AT,
-            last_sync_id=sa.Uuid,
-            records_synced=sa.BigInteger,
-            sync_status=sa.Text,
-            error_message=sa.Text,
-            sync_duration_seconds=sa.Double,
-            created_at=_AT,
-            updated_at=_AT,
-        )
-        self.logs = self._table(
-            "sync_logs",
-            id=sa.BigInteger,
-            sync_id=sa.Uuid,
-            sync_type=sa.Text,
-            table_name=sa.Text,
-            direction=sa.Text,
-            mode=sa.Text,
-            trigger=sa.Text,
-            status=sa.Text,
-            started_at=_AT,
-            completed_at=_AT,
-            **dict.fromkeys(TOTALS.values(), sa.BigInteger),
-            records_failed=sa.BigInteger,
-            duration_seconds=sa.Double,
-            cost=sa.Numeric,
-            run_id=sa.Text,
-            reason=sa.Text,
-            error_message=sa.Text,
-            created_at=_AT,
-        )
-        self.events = self._table(
-            "sync_record_events",
-            id=sa.BigInteger,
-            sync_type=sa.Text,
-            table_name=sa.Text,
-            record_key=sa.Text,
-            event=sa.Text,
-            stage=sa.Text,
-            reason=sa.Text,
-            run_id=sa.Text,
-            occurred_at=_AT,
-        )
-        self.watermarks = self._table(
-            "sync_watermarks",
-            sync_type=sa.Text,
-            table_name=sa.Text,
-            scope=sa.Text,
-            watermark=JSONB,
-            confirmed_at=_AT,
-            run_id=sa.Text,
-        )
-        self.quarantine = self._table(
-            "sync_quarantine",
-            sync_type=sa.Text,
-            table_name=sa.Text,
-            record_key=sa.Text,
-            reason=sa.Text,
-            stage=sa.Text,
-            first_seen=_AT,
-            last_seen=_AT,
-            attempts=sa.Integer,
-            run_id=sa.Text,
-            fingerprint=sa.Text,
-            dropped_at=_AT,
-        )
-        self.proofs = self._table(
-            "reconciliation_runs",
-            id=sa.BigInteger,
-            sync_type=sa.Text,
-            table_name=sa.Text,
-            kind=sa.Text,
-            started_at=_AT,
-            finished_at=_AT,
-            scope=sa.Text,
-            source_count=sa.BigInteger,
-            target_count=sa.BigInteger,
-            missing=sa.BigInteger,
-            stale=sa.BigInteger,
-            extra=sa.BigInteger,
-            quarantined=sa.BigInteger,
-            excluded=sa.BigInteger,
-            pending=sa.BigInteger,
-            repaired=sa.BigInteger,
-            sample=JSONB,
-            run_id=sa.Text,
-            error=sa.Text,
-        )
-        self.settings = self._table(
-            "sync_settings", setting_key=sa.Text, setting_value=sa.Text, description=sa.Text, updated_at=_AT
-        )
+        self.state = self._table("sync_metadata")
+        self.logs = self._table("sync_logs")
+        self.events = self._table("sync_record_events")
+        self.watermarks = self._table("sync_watermarks")
+        self.quarantine = self._table("sync_quarantine")
+        self.proofs = self._table("reconciliation_runs")
+        self.settings = self._table("sync_settings")
 
-    def _table(self, name: str, **columns: Any) -> sa.Table:
-        return sa.Table(name, self.metadata, *(sa.Column(key, kind) for key, kind in columns.items()))
+    def _table(self, name: str) -> sa.Table:
+        return sa.Table(name, self.metadata, *(sa.Column(column, kind) for column, kind in _COLUMNS[name].items()))

@@ -5,7 +5,7 @@ Nothing here knows Dagster or a client: source, target and ledger are given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -20,6 +20,7 @@ from sync_pipelines.engine.ledger import Ledger, RunRecord
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.locks import RunLock, TargetLock, run_is_alive
 from sync_pipelines.engine.model import (
+    FINGERPRINT,
     KEY,
     ChangeSet,
     Counts,
@@ -104,7 +105,7 @@ class Request:
 class Run:
     """A run under way: it holds the target's lock from the first look at the watermark to the last write.
 
-    `held` is the number of records in the target at the end.
+    `held` is the number of records in the target at the end; `since` the watermark that it began with.
     """
 
     binding: Binding
@@ -115,6 +116,7 @@ class Run:
     counts: Counts = field(default_factory=Counts)
     reason: str = ""
     held: int = 0
+    since: Watermark | None = None
 
     @property
     def place(self) -> tuple[str, str]:
@@ -123,7 +125,7 @@ class Run:
     def open_changes(self) -> ChangeSet:
         """What this run brings, spooled; from here on the source is not needed."""
         ledger, target = self.binding.ledger, self.binding.target
-        since = ledger.watermark(*self.place)
+        since = self.since = ledger.watermark(*self.place)
         scope = self.request.scope
         if self.request.mode != "rebuild":
             target.prepare()
@@ -152,29 +154,31 @@ class Run:
         return self.counts
 
     def _upsert(self, target: Target, upserts: RecordStream) -> None:
-        written: list[str] = []
+        written: dict[str, str] = {}
         for result in target.upsert(self._mapped(upserts, written)):
             self.counts += result.counts
-            self._quarantine(result.rejected)
+            self._quarantine(result.rejected, written)
             bad = {rejection.key for rejection in result.rejected}
             self._settle([key for key in written if key not in bad])
             written.clear()
             self.binding.ledger.progress(self.record, self.counts)
 
-    def _mapped(self, upserts: RecordStream, written: list[str]) -> Iterator[pa.RecordBatch]:
+    def _mapped(self, upserts: RecordStream, written: dict[str, str]) -> Iterator[pa.RecordBatch]:
+        """Batches for the target; `written` collects the keys and fingerprints that it was given."""
         for batch in resized(upserts, self.binding.batch_size):
             self.lock.check()
             mapped, rejected = self.binding.mapper(batch)
             self.counts.read += batch.num_rows
             self.counts.quarantined += len(rejected)
-            self._quarantine(rejected)
-            written.extend(mapped.column(KEY).to_pylist())
+            self._quarantine(rejected, _prints(batch) if rejected else {})
+            written.update(_prints(mapped))
             if mapped.num_rows:
                 yield mapped
 
-    def _quarantine(self, rejected: Sequence[Rejection]) -> None:
+    def _quarantine(self, rejected: Sequence[Rejection], fingerprints: Mapping[str, str]) -> None:
         if rejected:
-            self.binding.ledger.quarantine(self.record, rejected)
+            known = {item.key: fingerprints[item.key] for item in rejected if item.key in fingerprints}
+            self.binding.ledger.quarantine(self.record, rejected, fingerprints=known)
 
     def _settle(self, keys: list[str]) -> None:
         if keys:
@@ -245,14 +249,24 @@ class Run:
     def _confirm(self, changes: ChangeSet) -> None:
         self.held = self.binding.target.count()
         self.lock.check()
-        watermark = changes.watermark
+        watermark = None if self._nothing_happened(changes) else changes.watermark
         if watermark is not None:
             watermark = replace(watermark, target=self.binding.target.identity())
+        as_of = changes.watermark.taken_at if changes.watermark else None
         self.binding.ledger.finish(
-            self.record, status="completed", counts=self.counts, watermark=watermark, reason=self.reason
+            self.record,
+            status="completed",
+            counts=self.counts,
+            watermark=watermark,
+            as_of=None if watermark else as_of,
+            reason=self.reason,
         )
         if watermark is not None:
             self.binding.source.confirmed(watermark)
+
+    def _nothing_happened(self, changes: ChangeSet) -> bool:
+        """Whether the old watermark says all that the new one would: then nothing but the run's row is written."""
+        return self.since is not None and not (changes.full or changes.rows or changes.touched)
 
     def fail(self, error: BaseException) -> None:
         """Close the run's books after a failure; the error itself goes on to the caller."""
@@ -261,6 +275,10 @@ class Run:
         self.binding.ledger.finish(
             self.record, status=status, counts=self.counts, error=text, reason=self.reason
         )
+
+
+def _prints(batch: pa.RecordBatch) -> dict[str, str]:
+    return dict(zip(batch.column(KEY).to_pylist(), batch.column(FINGERPRINT).to_pylist(), strict=True))
 
 
 def begin(binding: Binding, request: Request) -> Run:
@@ -325,6 +343,7 @@ def dead_runs(binding: Binding) -> list[str]:
     dead: list[str] = []
     for open_run_ in binding.ledger.open_runs(*binding.place):
         if not run_is_alive(binding.lock_url, open_run_.run_id):
-            binding.ledger.close_dead(open_run_, error="the process of this run died before it ended")
-            dead.append(open_run_.run_id)
+            # False: it ended between the two looks
+            if binding.ledger.close_dead(open_run_, error="the process of this run died before it ended"):
+                dead.append(open_run_.run_id)
     return dead

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shutil
 import stat
 import tempfile
@@ -17,6 +18,9 @@ PASSABLE = 0o711
 """Others may pass through, and not look around: PostgreSQL, run as another user, must reach its data."""
 
 PRIVATE = 0o700
+
+NOBODY = 65_534
+"""The user as whom a server runs that refuses to run as root."""
 
 _OWNER = "owner.json"
 _PREFIX = "sync-sandbox-"
@@ -137,11 +141,11 @@ def temporary_folder() -> Generator[Path]:
     One that a killed process left over is removed by the next call of the same user.
     """
     sweep()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_temporary_place()))
     folder.chmod(PASSABLE)
     owner = ProcessId.of(os.getpid())
     assert owner is not None
-    write_json(folder / _OWNER, {"pid": owner.pid, "started": owner.started})
+    write_json(folder / _OWNER, {"host": platform.node(), "pid": owner.pid, "started": owner.started})
     try:
         yield folder
     finally:
@@ -150,7 +154,7 @@ def temporary_folder() -> Generator[Path]:
 
 def sweep() -> None:
     """Remove the temporary folders of this user's processes that ended without doing so themselves."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+    for folder in _temporary_place().glob(f"{_PREFIX}*"):
         status = folder.lstat()
         if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and _abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -158,4 +162,11 @@ def sweep() -> None:
 
 def _abandoned(folder: Path) -> bool:
     owner = read_json(folder / _OWNER)
-    return bool(owner) and not ProcessId(owner["pid"], owner["started"]).alive()
+    # Containers may share a temporary folder, and do not see each other's processes.
+    if owner.get("host") != platform.node():
+        return False
+    return not ProcessId(owner["pid"], owner["started"]).alive()
+
+
+def _temporary_place() -> Path:
+    return _common_place(NOBODY if os.geteuid() == 0 else os.geteuid())

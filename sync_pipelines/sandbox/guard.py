@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import cache
 
 LOOK_EVERY_SECONDS = 0.2
 """How often a watcher looks whether its parent lives: no server outlives a killed parent for longer."""
@@ -51,6 +52,7 @@ def _started_by_proc(pid: int) -> str | None:
     return None if state in "ZX" and threads <= 1 else f"{_boot()}/{ticks}"
 
 
+@cache
 def _boot() -> str:
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()

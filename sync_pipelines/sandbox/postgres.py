@@ -16,6 +16,7 @@ from psycopg2 import sql
 from sync_pipelines.sandbox import guard, postgres_binaries
 from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.folders import (
+    NOBODY,
     PASSABLE,
     PRIVATE,
     insist_on_owner,
@@ -31,7 +32,7 @@ from sync_pipelines.sandbox.server import Log, Server
 
 SUPERUSER = "postgres"
 
-_NOBODY = (65_534, 65_534)
+_NOBODY = (NOBODY, NOBODY)
 """PostgreSQL refuses to run as root; then it runs as this user and group."""
 
 _PLACE = "place.json"

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from sync_pipelines.engine.model import Counts
 from sync_pipelines.engine.proof import Proof
+
+if TYPE_CHECKING:
+    from sync_pipelines.execution import Progress
+
+
+_PROGRESS_SECONDS = 5.0
 
 
 class DemoFailedError(Exception):
@@ -40,6 +46,7 @@ class Story:
 
     console: Console
     lines: list[Line] = field(default_factory=list)
+    last_word: float = 0.0
 
     @property
     def good(self) -> bool:
@@ -67,7 +74,9 @@ class Story:
 
         bound = tables(path)[0]
         started = time.monotonic()
-        run_id = client.trigger(bound.component.sync, table=bound.component.table_name, wait=True, **options)
+        run_id = client.trigger(
+            bound.component.sync, table=bound.component.table_name, wait=True, on_progress=self._progress, **options
+        )
         seconds = time.monotonic() - started
         state = client.status(run_id)
         if state.state != "completed":
@@ -79,6 +88,17 @@ class Story:
         self.lines.append(line)
         self.console.print(f"{step}: {path}: {'equal' if proof.equal else 'NOT equal'} after {seconds:.1f} s")
         return line
+
+    def _progress(self, progress: Progress) -> None:
+        """A line every few seconds: a long step must not look like a standstill."""
+        if progress.counts is None or time.monotonic() - self.last_word < _PROGRESS_SECONDS:
+            return
+        self.last_word = time.monotonic()
+        counts = progress.counts
+        self.console.print(
+            f"  {progress.table}: {counts.read} records read, {counts.embedded_texts} texts embedded, "
+            f"{progress.seconds:.0f} s"
+        )
 
     def expect(self, what: str, found: Any, wanted: Any) -> None:
         """Stop where a step did something else than it is to show."""

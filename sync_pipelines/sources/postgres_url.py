@@ -88,18 +88,20 @@ def normalise_url(url: str | NormalisedUrl) -> NormalisedUrl:
 
 
 def _split(rest: str) -> tuple[str, str, str, str]:
-    """User and password, hosts, database and query. A password may hold @, / and ? unescaped: the last @ counts,
-    unless that one stands in the query."""
-    at = rest.rfind("@")
-    mark = rest.find("?")
-    if 0 <= mark < at and "/" in rest[:mark] and "@" not in rest[:mark]:
-        at = -1  # postgresql://host/db?options=a@b
-    elif 0 <= mark < at and "@" in rest[:mark] and "/" in rest[rest[:mark].rfind("@") : mark]:
-        at = rest[:mark].rfind("@")  # user:pw@host/db?application_name=a@b
-    userinfo, place = (rest[:at], rest[at + 1 :]) if at >= 0 else ("", rest)
-    place, _, query = place.partition("?")
+    """User and password, hosts, database and query.
+
+    A password that holds @, / or ? unescaped is understood too: a part of it left in the query would be
+    repeated by libpq's complaint. What follows a ? is a query if a = comes before the next @.
+    """
+    query_at = next((m.start() for m in re.finditer(r"\?", rest) if _is_query(rest[m.end() :])), len(rest))
+    place, query = rest[:query_at], rest[query_at + 1 :]
+    userinfo, _, place = place.rpartition("@")
     hosts, _, database = place.partition("/")
     return userinfo, hosts, database, query
+
+
+def _is_query(text: str) -> bool:
+    return "@" not in text or "=" in text.partition("@")[0]
 
 
 def _login(user: str, password: str | None) -> str:

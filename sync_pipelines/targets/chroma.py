@@ -134,6 +134,7 @@ class ChromaTarget:
         if store is None:
             store = self._create()
         check(store, self.provenance, place=self.place)
+        self._note(store, "sync_mapping", self.provenance.mapping)
         self._checked = store.id
 
     def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: bool = False) -> Iterator[BatchResult]:
@@ -156,7 +157,8 @@ class ChromaTarget:
         )
         for batch in batches:
             yield writer.write(batch)
-            self._note_dimensions(store)
+            # nobody knows the length of a remote model's vectors before the first one
+            self._note(store, "sync_dimensions", self.embedder.dimensions or 0)
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` of which anything is stored, a torn rest included."""
@@ -264,10 +266,10 @@ class ChromaTarget:
             raise CollectionGoneError(f"Chroma: collection {name!r} was deleted as soon as it was made.", **self.place)
         return store
 
-    def _note_dimensions(self, store: ChromaStore) -> None:
-        """Write down the vectors' length where nobody knew it before the first one."""
-        if self.embedder.dimensions and not store.metadata.get("sync_dimensions"):
-            store.modify(metadata={**store.metadata, "sync_dimensions": self.embedder.dimensions})
+    def _note(self, store: ChromaStore, name: str, value: str | int) -> None:
+        """Write something down in the collection's provenance, if it does not stand there."""
+        if value and store.metadata.get(name) != value:
+            store.modify(metadata={**store.metadata, name: value})
 
 
 def _once(action: Callable[[], None]) -> Callable[[], None]:

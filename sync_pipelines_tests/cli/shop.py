@@ -6,18 +6,24 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import chromadb
 import dagster as dg
+from chromadb.config import Settings
 
 from sync_pipelines import migrations
+from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.engine.database import connect
 from sync_pipelines.engine.ledger import Ledger
 from sync_pipelines.registry import BoundTable, tables
+from sync_pipelines.sources.postgres_capture import install
 from sync_pipelines_tests.dagster.project import article, definitions
 
 CHECKOUT = Path(__file__).parents[2]
@@ -31,20 +37,56 @@ CREATE TABLE "{name}" (
 ARTICLE, AUTHOR = "shop/article", "shop/author"
 
 
-def components(**changed: Any):
+def components() -> tuple[SyncComponent, ...]:
     """The documents of the shop's two tables."""
     source = {"connection": "shop", "table": "Author", "key": ["id"], "changed_at": "updatedAt"}
-    author = article(source=source, target={"collection": "author"}, **changed)
-    return (article(**changed), author)
+    return article(), article(source=source, target={"collection": "author"})
+
+
+@cache
+def loaded() -> tuple[dg.Definitions, tuple[SyncComponent, ...]]:
+    """What `sync_pipelines.definitions.load` gives, of the shop's documents."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Dagster's own of its beta features, which it leaves out for defs/
+        found = components()
+        return definitions(*found), found
 
 
 def open_shop() -> None:
     """Put the shop's documents in the place of those below `defs/`, in this process."""
     import sync_pipelines.definitions as project
 
-    found = components()
-    loaded = (definitions(*found), found)
-    project.load = lambda *_: loaded
+    found = loaded()
+    project.load = lambda *_: found
+
+
+def build(url: str) -> None:
+    """The shop's tables, both branches of migrations, and the triggers."""
+    connection = connect(url, "shop")
+    try:
+        with connection.cursor() as cursor:
+            for component in components():
+                cursor.execute(DDL.format(name=component.source.table))
+    finally:
+        connection.close()
+    for branch in migrations.BRANCHES:
+        migrations.upgrade(url, branch=branch)
+    for component in components():
+        install(url, component.spec)
+
+
+_numbers = count(1)
+
+
+def new_chroma_database(url: str) -> str:
+    """A new, empty Chroma database; its name."""
+    host, port = url.removeprefix("http://").split(":")
+    name = f"shop_{os.getpid()}_{next(_numbers)}"
+    settings = Settings(
+        chroma_api_impl="chromadb.api.fastapi.FastAPI", chroma_server_host=host, chroma_server_http_port=int(port)
+    )
+    chromadb.AdminClient(settings).create_database(name)
+    return name
 
 
 PROGRAM = """
@@ -95,15 +137,6 @@ class Shop:
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
-
-    def build(self) -> None:
-        """Tables, migrations, triggers."""
-        for name in ("Article", "Author"):
-            self.execute(DDL.format(name=name))
-        for branch in migrations.BRANCHES:
-            migrations.upgrade(self.url, branch=branch)
-        for bound in tables():
-            bound.source().install_capture()
 
     def put(self, *keys: str, table: str = "Article", body: str = "a body") -> None:
         """Insert or change rows."""

@@ -20,7 +20,21 @@ from sync_pipelines_tests.cli.shop import Shop, environment, run
 
 SCRIPT = Path(sys.executable).with_name("sync-pipelines")
 
-COMMANDS = "status sync plan check search logs stats health jobs quarantine capture db sandbox".split()
+COMMANDS = [
+    "status",
+    "sync",
+    "plan",
+    "check",
+    "search",
+    "logs",
+    "stats",
+    "health",
+    "jobs",
+    "quarantine",
+    "capture",
+    "db",
+    "sandbox",
+]
 
 
 def script(*words: str, **options) -> subprocess.CompletedProcess[str]:
@@ -81,11 +95,17 @@ def test_a_missing_database_ends_with_3_and_names_the_variable():
     assert "Traceback" not in result.stderr
 
 
+IMPATIENT = """
+from sync_pipelines.engine.ledger import Ledger
+init = Ledger.__init__
+Ledger.__init__ = lambda self, *given, **named: init(self, *given, **{**named, "attempts": 1})
+"""
+"""The ledger tries for 20 s to reach its database; that it does is its own tests' business."""
+
+
 def test_a_database_out_of_reach_ends_with_4_without_its_password(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://app:s3cret-word@127.0.0.1:9/app")
-    # the ledger tries for 20 s; whether it does is its own test's business
-    before = "from sync_pipelines.engine.ledger import Ledger; Ledger.__init__.__kwdefaults__['attempts'] = 1"
-    result = run("logs", before=before)
+    result = run("logs", before=IMPATIENT)
     assert result.returncode == ExitCode.UNREACHABLE
     assert "127.0.0.1:9" in result.stderr
     assert "Traceback" not in result.stderr

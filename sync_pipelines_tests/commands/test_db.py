@@ -8,9 +8,15 @@ from typer.testing import CliRunner
 from sync_pipelines import migrations
 from sync_pipelines.commands.db import app
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines_tests.engine.ledger_helpers import rows
+from sync_pipelines_tests.engine.ledger_helpers import emptied, rows
 
 BRANCHES = ["capture", "ledger"]
+
+
+@pytest.fixture
+def empty_database_url(postgres_server) -> str:
+    """A database without any schema of ours."""
+    return emptied(postgres_server, "commands")
 
 
 @pytest.fixture

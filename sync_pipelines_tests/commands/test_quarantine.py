@@ -11,8 +11,15 @@ from sync_pipelines.commands.quarantine import app
 from sync_pipelines.engine.errors import ConfigurationError, MigrationDueError
 from sync_pipelines.engine.ledger import Ledger
 from sync_pipelines.engine.model import Rejection
+from sync_pipelines_tests.engine.ledger_helpers import emptied
 
 PLACE = ("knowledge", "knowledge_reference")
+
+
+@pytest.fixture
+def empty_database_url(postgres_server) -> str:
+    """A database without any schema of ours."""
+    return emptied(postgres_server, "commands")
 
 
 @pytest.fixture

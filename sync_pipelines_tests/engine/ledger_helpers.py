@@ -14,6 +14,7 @@ import psycopg2
 from sqlalchemy import make_url
 
 from sync_pipelines.engine.model import Counts, SourceIdentity, Watermark
+from sync_pipelines.sandbox.postgres import PostgresServer
 
 PLACE = ("knowledge", "journey_template")
 
@@ -53,6 +54,21 @@ def rows(url: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
             return cursor.fetchall() if cursor.description else []
     finally:
         connection.close()
+
+
+def emptied(server: PostgresServer, name: str) -> str:
+    """The URL of a database that tests share one after the other, with nothing left of the one before.
+
+    Dropping its schemas takes 10 ms; a database of its own for each test takes 140, and on a busy machine 2 s.
+    """
+    server.start()
+    if not server.has_database(name):
+        server.create_database(name)
+    url = server.url(name)
+    ours = "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema|public$)'"
+    for (schema,) in rows(url, ours):
+        rows(url, f"DROP SCHEMA {schema} CASCADE")
+    return url
 
 
 def row(url: str, statement: str, *parameters: Any) -> tuple[Any, ...]:

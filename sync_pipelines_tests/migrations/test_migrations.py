@@ -19,10 +19,10 @@ from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, Migr
 from sync_pipelines.engine.ledger_tables import Tables
 from sync_pipelines.engine.locks import lock_key
 from sync_pipelines.sandbox import postgres_binaries
-from sync_pipelines_tests.engine.ledger_helpers import row, rows
+from sync_pipelines_tests.engine.ledger_helpers import emptied, row, rows
 
 BRANCHES = migrations.BRANCHES
-ODD = 'my "schema": 50%s'
+ODD = 'my "schema" :x 50%s'
 
 # All that a DBA would see: columns with types and defaults, keys, checks, indexes, triggers, functions, comments.
 CATALOG = """
@@ -74,11 +74,15 @@ def steps() -> list[tuple[str, str | None]]:
 
 
 @pytest.fixture
-def second_url(postgres_server) -> Iterator[str]:
-    """Another empty database."""
-    postgres_server.create_database("second")
-    yield postgres_server.url("second")
-    postgres_server.drop_database("second")
+def empty_database_url(postgres_server) -> str:
+    """A database without any schema of ours."""
+    return emptied(postgres_server, "migrations")
+
+
+@pytest.fixture
+def second_url(postgres_server) -> str:
+    """Another one."""
+    return emptied(postgres_server, "migrations_second")
 
 
 @pytest.mark.parametrize(("branch", "start"), steps())

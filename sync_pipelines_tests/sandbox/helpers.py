@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,26 +40,31 @@ def run_python(program: str, *arguments: object, **options: Any) -> "subprocess.
     )
 
 
-def run_as_plain_user(program: str, *arguments: object) -> "subprocess.Popen[str]":
+def run_as_plain_user(
+    program: str, *arguments: object, env: Mapping[str, str] | None = None
+) -> "subprocess.Popen[str]":
     """Run a program as somebody who is not root."""
+    environment = {"HOME": "/", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
     if os.geteuid() != 0:
-        return run_python(program, *arguments)
-    if passable(Path(sys.executable).resolve().parent, 65534) and passable(Path(sys.prefix).resolve(), 65534):
-        return run_python(program, *arguments, user=65534, group=65534, extra_groups=[])
-    return _as_plain_user_who_may_read_everything(program, *arguments)
+        return run_python(program, *arguments, env=environment)
+    needed = (Path(sys.executable).resolve().parent, Path(sys.prefix).resolve(), CHECKOUT)
+    if all(passable(place, 65534) for place in needed):
+        return run_python(program, *arguments, env=environment, user=65534, group=65534, extra_groups=[])
+    return _as_plain_user_who_may_read_everything(program, *arguments, env=environment)
 
 
-def _as_plain_user_who_may_read_everything(program: str, *arguments: object) -> "subprocess.Popen[str]":
+def _as_plain_user_who_may_read_everything(
+    program: str, *arguments: object, env: Mapping[str, str]
+) -> "subprocess.Popen[str]":
     # The interpreter lies below a folder that root alone may enter: all that this user gets beyond a plain
     # one is to read and pass through everything; PostgreSQL itself sees an ordinary user id.
     may_read = ["--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search"]
     become = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *may_read]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
         [*become, sys.executable, "-c", program, *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), **env},
     )
 
 

@@ -12,13 +12,14 @@ import pytest
 from sync_pipelines.sandbox import application
 from sync_pipelines.sandbox.environment import OWN_URL_VARIABLE, Sandbox
 from sync_pipelines.sandbox.errors import SandboxError
-from sync_pipelines.sandbox.folders import temporary_folder
+from sync_pipelines.sandbox.folders import read_json, sweep, temporary_folder, write_json
 from sync_pipelines.sandbox.processes import ProcessId
 from sync_pipelines_tests.sandbox.helpers import (
     EPHEMERAL,
     descendants,
     first_line,
     none_is_left,
+    run_as_plain_user,
     run_python,
 )
 
@@ -31,6 +32,22 @@ sandbox = Sandbox(Path(sys.argv[1]), durable=False, prepare=application.create)
 sandbox.up()
 print(json.dumps({"env": sandbox.env(), **sandbox.status().as_dict()}), flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Sandbox]:
+    """One sandbox for the tests that leave it whole: a fresh one takes a second and more."""
+    with temporary_folder() as folder, Sandbox(folder / "sandbox", durable=False) as made:
+        yield made
+
+
+@pytest.fixture
+def standing(shared: Sandbox) -> Sandbox:
+    """That sandbox, up, with its sample rows."""
+    shared.up()
+    with application.transaction(shared.env()["DATABASE_URL"]) as cursor:
+        application.load_samples(cursor)
+    return shared
 
 
 @pytest.fixture
@@ -51,40 +68,52 @@ def count_knowledge(url: str) -> int:
         return cursor.fetchone()[0]
 
 
-def test_up_heals_a_crash_of_either_server_and_changes_nothing_else(sandbox: Sandbox) -> None:
-    sandbox.up()
-    first, environment = pids(sandbox), sandbox.env()
-    sandbox.up()
-    assert pids(sandbox) == first
-    sandbox.postgres.kill()
-    sandbox.chroma.kill()
-    assert not sandbox.status().up
-    sandbox.up()
-    assert sandbox.status().up
-    assert sandbox.env() == environment
+def test_up_heals_a_crash_of_either_server_and_changes_nothing_else(standing: Sandbox) -> None:
+    first, environment = pids(standing), standing.env()
+    standing.up()
+    assert pids(standing) == first
+    standing.postgres.kill()
+    standing.chroma.kill()
+    assert not standing.status().up
+    standing.up()
+    assert standing.status().up
+    assert standing.env() == environment
     assert count_knowledge(environment["DATABASE_URL"]) == len(application.sample_rows(application.KNOWLEDGE))
 
 
-def test_a_deleted_sample_row_stays_deleted_at_the_next_up(sandbox: Sandbox) -> None:
-    sandbox.up()
-    url = sandbox.env()["DATABASE_URL"]
+def test_a_deleted_sample_row_stays_deleted_at_the_next_up(standing: Sandbox) -> None:
+    url = standing.env()["DATABASE_URL"]
     with application.transaction(url) as cursor:
         cursor.execute('DELETE FROM "KnowledgeReference"')
-    sandbox.down()
-    assert [server.state for server in sandbox.status().servers] == ["down", "down"]
-    sandbox.up()
+    standing.down()
+    assert [server.state for server in standing.status().servers] == ["down", "down"]
+    standing.up()
     assert count_knowledge(url) == 0
 
 
-def test_servers_outlive_the_process_that_brought_them_up(sandbox: Sandbox) -> None:
-    program = run_python(UP, sandbox.folder)
+def test_servers_outlive_the_process_that_brought_them_up(standing: Sandbox) -> None:
+    standing.down()
+    program = run_python(UP, standing.folder)
     brought = first_line(program)
     assert program.wait(10) == 0
-    assert sandbox.status().as_dict()["servers"] == tuple(brought["servers"])
+    assert standing.status().as_dict()["servers"] == tuple(brought["servers"])
     assert count_knowledge(brought["env"]["DATABASE_URL"]) > 0
     with urllib.request.urlopen(brought["env"]["CHROMA_URL"] + "/api/v2/heartbeat") as response:
         assert response.status == 200
     assert Path(brought["env"]["DAGSTER_HOME"]).is_dir()
+
+
+def test_it_works_as_a_plain_user(folder: Path) -> None:
+    os.chmod(folder, 0o777)
+    with run_as_plain_user(EPHEMERAL, env={"TMPDIR": str(folder)}) as parent:
+        brought = first_line(parent)
+        assert brought["up"]
+        assert folder in Path(brought["folder"]).parents
+        family = descendants(parent.pid)
+        owner = os.geteuid() or 65534
+        assert (Path(brought["folder"]) / "postgres" / "data").stat().st_uid == owner
+        parent.send_signal(signal.SIGTERM)
+    assert none_is_left(family)
 
 
 def test_two_ups_at_once_bring_up_one_sandbox(sandbox: Sandbox) -> None:
@@ -117,6 +146,17 @@ def test_an_ephemeral_sandbox_ends_with_its_block_and_leaves_no_folder() -> None
     assert not any(process.alive() for process in family if process)
     assert not folder.exists()
     assert not {made for made in set(Path(tempfile.gettempdir()).iterdir()) - before if made in folder.parents}
+
+
+def test_a_temporary_folder_of_another_container_is_left_alone() -> None:
+    with temporary_folder() as folder:
+        owner = {**read_json(folder / "owner.json"), "started": "over there"}
+        write_json(folder / "owner.json", {**owner, "host": "another-container"})
+        sweep()
+        assert folder.exists()
+        write_json(folder / "owner.json", owner)
+        sweep()
+        assert not folder.exists()
 
 
 def test_reset_removes_its_folder_and_nothing_else(sandbox: Sandbox, folder: Path) -> None:

@@ -19,8 +19,6 @@ from sync_pipelines.sandbox.processes import ProcessId, children_of, command_lin
 from sync_pipelines_tests.sandbox.helpers import (
     comes_true,
     first_line,
-    none_is_left,
-    run_as_plain_user,
     run_python,
 )
 
@@ -146,6 +144,7 @@ def test_a_server_in_use_by_a_living_process_is_refused_and_one_of_a_killed_proc
     pid = first_line(other)["pid"]
     process = ProcessId.of(pid)
     assert process is not None
+    family = [process, *children_of(pid)]
     server = PostgresServer(folder / "pg", durable=False)
     with pytest.raises(SandboxError, match="in use"):
         server.start()
@@ -153,7 +152,7 @@ def test_a_server_in_use_by_a_living_process_is_refused_and_one_of_a_killed_proc
     other.wait()
     with server:
         assert server.has_database("app")
-        assert not process.alive()
+        assert not any(member.alive() for member in family)
 
 
 def test_a_server_that_cannot_start_shows_the_end_of_its_log(server: PostgresServer) -> None:
@@ -224,12 +223,11 @@ def test_settings_are_those_that_capture_and_its_tests_need(postgres_server: Pos
         assert cursor.fetchone()[0] in ("C.UTF-8", "C")
 
 
-def test_a_durable_server_waits_for_the_disk_and_a_server_for_tests_does_not(
-    folder: Path, postgres_server: PostgresServer
-) -> None:
-    postgres_server.start()
-    with PostgresServer(folder / "pg") as durable:
-        assert (_fsync(durable), _fsync(postgres_server)) == ("on", "off")
+def test_a_durable_server_waits_for_the_disk_and_a_server_for_tests_does_not(server: PostgresServer) -> None:
+    assert _fsync(server) == "off"
+    server.stop()
+    with PostgresServer(server.folder) as durable:
+        assert _fsync(durable) == "on"
 
 
 def _fsync(server: PostgresServer) -> str:
@@ -239,27 +237,12 @@ def _fsync(server: PostgresServer) -> str:
 
 
 def test_settings_that_the_user_has_for_other_servers_play_no_part(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {
-        "PGSSLMODE": "verify-full",
-        "PGPORT": "1",
-        "PGDATA": "/nowhere",
-        "PGUSER": "x",
-    }.items():
+    for name, value in {"PGSSLMODE": "verify-full", "PGPORT": "1", "PGDATA": "/nowhere", "PGUSER": "x"}.items():
         monkeypatch.setenv(name, value)
-    with PostgresServer(folder / "pg", durable=False) as server:
-        assert server.has_database("postgres")
-
-
-def test_it_works_as_a_plain_user(folder: Path) -> None:
-    os.chmod(folder, 0o777)
-    with run_as_plain_user(SERVER, folder / "pg", 0) as program:
-        started = first_line(program)
-        assert program.wait(30) == 0
-    assert Path(started["data"]) == folder / "pg" / "data"
-    if os.geteuid() == 0:
-        assert (folder / "pg" / "data").stat().st_uid == 65534
+    server.restart()
+    assert server.has_database("app")
 
 
 def test_a_folder_that_another_user_made_is_refused_with_a_sentence(server: PostgresServer) -> None:
@@ -324,13 +307,3 @@ def test_the_newest_of_the_systems_versions_is_taken(folder: Path, monkeypatch: 
         (folder / version / "bin").mkdir(parents=True)
     monkeypatch.setattr(postgres_binaries, "_SYSTEM", folder)
     assert [place.parent.name for place in postgres_binaries._of_the_system()] == ["16", "14", "9.6"]
-
-
-def test_a_killed_parent_leaves_no_server(folder: Path) -> None:
-    parent = run_python(SERVER, folder / "pg", 60)
-    server = ProcessId.of(first_line(parent)["pid"])
-    assert server is not None
-    family = [server, *children_of(server.pid)]
-    parent.kill()
-    parent.wait()
-    assert none_is_left(family)

@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from sync_pipelines.sandbox import guard
 from sync_pipelines.sandbox.processes import (
     LOOPBACK,
@@ -71,6 +73,21 @@ def test_a_dead_child_that_nobody_collected_counts_as_gone() -> None:
     os.kill(child.pid, signal.SIGKILL)
     assert none_is_left([process], seconds=5)
     child.wait()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows a process by its first thread")
+def test_a_process_whose_first_thread_has_ended_lives_while_another_runs(folder: Path) -> None:
+    program = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    process = launch(folder, program)
+    state = Path(f"/proc/{process.pid}/stat")
+    assert comes_true(lambda: state.read_text().rpartition(")")[2].split()[0] == "Z", seconds=10)
+    assert process.alive()
+    stop(process)
+    assert not process.alive()
 
 
 def test_a_process_that_ignores_the_polite_signal_is_killed(folder: Path) -> None:

@@ -31,7 +31,7 @@ def test_writing_and_listing_many_records_takes_no_more_memory_than_a_few(
         tracemalloc.stop()
         return found
 
-    few = peak(200)
+    few = peak(400)
     assert peak(1600) < few * 1.5
 
 

