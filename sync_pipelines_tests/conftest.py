@@ -118,6 +118,7 @@ def world(
 ) -> Iterator[World]:
     """The table Article with its triggers, migrated, a Chroma database, and an ephemeral Dagster instance."""
     import dagster as dg
+
     from sync_pipelines_tests.dagster.world import World
 
     monkeypatch.setenv("DATABASE_URL", world_url)

@@ -104,8 +104,7 @@ def _target_of_load(*, into_my_database: bool) -> str:
         return sandbox.env()["DATABASE_URL"]
     if not into_my_database:
         raise SandboxError(
-            "DATABASE_URL names a database of your own; to load generated records into it, "
-            "add --into-my-database."
+            "DATABASE_URL names a database of your own; to load generated records into it, add --into-my-database."
         )
     return sandbox.database_url
 

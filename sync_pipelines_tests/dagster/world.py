@@ -86,6 +86,24 @@ class World:
         assert self.materialize(**options).success
         return self.last_run().counts
 
+    def failure(self, result: dg.ExecuteInProcessResult) -> str:
+        """The sentence with which a run's asset failed, as the UI shows it."""
+        failed = result.failure_data_for_node(self.component.op_name)
+        assert failed is not None
+        said = failed.user_failure_data.description if failed.user_failure_data else None
+        return said or str(failed.error.cause or failed.error)
+
+    def sensor_tick(self, **options: Any) -> Any:
+        """Evaluate the table's sensor as the daemon does: a SensorResult."""
+        project = definitions(self.component)
+        sensor = project.resolve_sensor_def(f"{self.component.op_name}_changes")
+        context = dg.build_sensor_context(instance=self.instance, definitions=project, **options)
+        return sensor(context)
+
+    def watermark(self) -> Any:
+        with self.resources.ledger.ledger() as ledger:
+            return ledger.watermark(self.component.sync, self.component.table_name)
+
     def last_run(self) -> Any:
         with self.resources.ledger.ledger() as ledger:
             return ledger.last_runs(self.component.sync, self.component.table_name, limit=1)[0]
