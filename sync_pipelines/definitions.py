@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ def default_resources() -> dict[str, Any]:
         "search": SearchResource(chroma=chroma),
         "chroma_io_manager": ChromaIOManager(chroma=chroma),
     }
+
+
+# Dagster calls backfill policies and pools beta at each definition; both are decided in DESIGN.md, and pinned.
+warnings.filterwarnings("ignore", category=dg.BetaWarning, module="dagster")
 
 
 @cache

@@ -135,6 +135,7 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
             self.spec,
             sync_schema=resources.ledger.sync_schema(),
             pool_max=resources.postgres.pool_max(),
+            spool=resources.postgres.spool_folder(),
         )
 
     def bind(self, resources: Any, *, batch_size: int | None = None) -> Binding:

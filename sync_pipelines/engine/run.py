@@ -212,6 +212,14 @@ class Run:
                 self.lock.check()
                 self.counts.deleted += target.delete(keys)
                 self._settle(keys)
+        self._settle_gone(changes.upserts)
+
+    def _settle_gone(self, upserts: RecordStream) -> None:
+        """Take records out of quarantine that the whole source lacks: they were never stored, so never deleted."""
+        gone = {record.key for record in self.binding.ledger.list_quarantine(*self.place, limit=None)}
+        for batch in upserts if gone else ():
+            gone.difference_update(batch.column(KEY).to_pylist())
+        self._settle(sorted(gone))
 
     def _leave_out_quarantined(self, differences: Comparison) -> None:
         for keys in differences.keys("missing", "stale"):

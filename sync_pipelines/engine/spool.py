@@ -49,15 +49,18 @@ class Spool:
             _require_own(parent)
             clean(parent)
             self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            self._lock = FileLock(self.folder / _LOCK)
+            self._lock.acquire(timeout=0)
         except OSError as error:
             raise _unwritable(parent, error) from error
-        self._lock = FileLock(self.folder / _LOCK)
-        self._lock.acquire(timeout=0)
 
     def path(self, name: str) -> Path:
         """A file's path; the file is made here, with mode 0600."""
         path = self.folder / f"{name}.arrow"
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+        except OSError as error:
+            raise _unwritable(path, error) from error
         return path
 
     def close(self) -> None:

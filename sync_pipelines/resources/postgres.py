@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -24,6 +25,11 @@ class PostgresResource(dg.ConfigurableResource):
 
     def pool_max(self) -> int:
         return self.max_connections or environment.pool_max()
+
+    def spool_folder(self) -> Path | None:
+        """Where changes are spooled: `SYNC_SPOOL_DIR`, else None for the system's temporary folder."""
+        named = environment.value("SYNC_SPOOL_DIR")
+        return Path(named) if named else None
 
 
 class LedgerResource(dg.ConfigurableResource):

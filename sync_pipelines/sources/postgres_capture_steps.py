@@ -55,9 +55,29 @@ class Work:
         )
 
 
+def _require_right_to_log(work: Work) -> None:
+    """The trigger function runs as whoever makes it: without INSERT on the log, every write of the application
+    would fail."""
+    may = work.session.all(
+        "SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_schema_privilege(n.oid, 'CREATE') "
+        "AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AS may, current_user::text AS role "
+        "FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
+        f"WHERE n.nspname = {literal(work.schema)} AND c.relname = 'change_log'"
+    )[0]
+    if not may["may"]:
+        raise RunError(
+            f"role {may['role']!r} may not write to the change log, and the triggers would run as this role.",
+            sync=work.spec.sync,
+            table=work.spec.name,
+            remedy=f"Install as the owner of schema {work.schema}, or GRANT it INSERT on all tables there, "
+            "and USAGE and CREATE on the schema.",
+        )
+
+
 def install_steps(work: Work) -> None:
     """Bring triggers, function, catalog row and reader to what they should be."""
     work.require_schema()
+    _require_right_to_log(work)
     place = work.find()
     work.session.all(settings_sql())
     if not work.dry_run:
@@ -88,22 +108,28 @@ def _refuse_foreign(spec: TableSpec, info: TableInfo) -> None:
 
 
 def _register_table(work: Work, info: TableInfo) -> CaptureState:
-    """A new row of captured_tables; a dry run guesses its number."""
+    """A new row of captured_tables."""
+    table = work.table("captured_tables")
+    if not work.dry_run:
+        # Two installations at once must not choose the same number.
+        work.session.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+    number = _next_number(work)
     key = ", ".join(literal(column.name) for column in info.key)
-    statement = (
-        f"INSERT INTO {work.table('captured_tables')} (schema_name, table_name, relation, key_columns) "
-        f"VALUES ({literal(info.schema)}, {literal(info.table)}, {info.oid}, ARRAY[{key}])"
+    work.run(
+        f"INSERT INTO {table} (id, schema_name, table_name, relation, key_columns) "
+        f"VALUES ({number}, {literal(info.schema)}, {literal(info.table)}, {info.oid}, ARRAY[{key}])"
     )
-    work.done.append(statement)
-    number = _next_number(work) if work.dry_run else work.session.all(f"{statement} RETURNING id")[0]["id"]
     missing = tuple((relation, EVENTS) for relation in info.relations)
     return CaptureState(number=number, installed_tx=0, missing=missing)
 
 
 def _next_number(work: Work) -> int:
-    sequence = literal(work.table("captured_tables"))
-    name = work.session.all(f"SELECT pg_catalog.pg_get_serial_sequence({sequence}, 'id') AS name")[0]["name"]
-    return work.session.all(f"SELECT (last_value + is_called::int4)::int4 AS number FROM {name}")[0]["number"]
+    """A number that no captured table has, and no line that an earlier one left in the log."""
+    row = work.session.all(
+        f"SELECT greatest((SELECT max(c.id) FROM {work.table('captured_tables')} AS c), "
+        f"(SELECT max(l.table_id) FROM {work.table('change_log')} AS l), 0) + 1 AS number"
+    )[0]
+    return row["number"]
 
 
 def _make_function(work: Work, captured: CapturedTable) -> None:

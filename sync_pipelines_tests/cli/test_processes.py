@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import dagster as dg
 import pytest
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from sync_pipelines import client
+from sync_pipelines import client, launch
 from sync_pipelines.engine.database import connect
 from sync_pipelines.sandbox import application
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop, command, environment, run
@@ -246,7 +246,22 @@ def test_with_a_daemon_no_wait_goes_through_its_queue(shop: Shop, tmp_path: Path
         run_id = client.trigger(ARTICLE)
         comes("the end", lambda: client.status(run_id).over, seconds=180)
         assert client.status(run_id).state == "completed", client.status(run_id).error
-        kinds = {dg.DagsterEventType.PIPELINE_ENQUEUED, dg.DagsterEventType.PIPELINE_DEQUEUED}
-        seen = {entry.dagster_event.event_type for entry in deployment.instance.all_logs(run_id, of_type=kinds)}
-        assert seen == kinds
+        run = deployment.instance.get_run_by_id(run_id)
+        assert launch.OWN_PROCESS not in run.tags
+        assert GRPC_INFO_TAG in run.tags  # the daemon gave it to its code server
     assert shop.stored() == {"a"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_run_of_the_daemon_is_cancelled(shop: Shop, tmp_path: Path):
+    shop.put("a")
+    folder = tmp_path / "deployment"
+    folder.mkdir()
+    with deployed(folder, SLOW + CODE) as deployment, shop.ledger as ledger:
+        comes("the daemon", lambda: deployment.instance.all_instigator_state() or None)
+        client.trigger(ARTICLE)
+        comes("a batch", lambda: any(one.counts.read for one in ledger.open_runs("shop", "article")), seconds=180)
+        (active,) = [one for one in client.active(ARTICLE) if one.state == "running"]
+        assert client.cancel(active.run_id, timeout=60).state == "cancelled"
+        assert shop.last_run().status == "cancelled"

@@ -193,3 +193,55 @@ def test_single_records_move_no_watermark_and_turn_no_partition_green(world: Wor
     assert set(world.stored()) == {"a"}
     counts = world.sync()
     assert (counts.read, counts.upserted, counts.unchanged) == (2, 1, 1)
+
+
+def test_a_rebuild_may_be_the_first_run_of_all(world: World):
+    world.put("a")
+    assert world.sync(mode="rebuild").upserted == 1
+    assert set(world.stored()) == {"a"}
+    assert world.sync().read == 0
+
+
+def test_a_rebuild_over_a_shrunken_source_stops_and_leaves_the_old_state_whole(world: World):
+    for number in range(150):
+        world.put(f"k{number}")
+    world.sync()
+    world.execute("""DELETE FROM "Article" WHERE id <> 'k0'""")
+    assert not world.materialize(mode="rebuild", raises=False).success
+    assert len(world.stored()) == 150
+    assert world.sync(mode="rebuild", allow_mass_delete=True).deleted == 149
+    assert set(world.stored()) == {"k0"}
+
+
+def test_the_batch_size_is_the_unit_of_writing(world: World, monkeypatch):
+    for number in range(7):
+        world.put(f"k{number}")
+    sizes = []
+    from sync_pipelines.engine.run import Run
+
+    mapped = Run._mapped
+
+    def watched(self, upserts, written):
+        for batch in mapped(self, upserts, written):
+            sizes.append(batch.num_rows)
+            yield batch
+
+    monkeypatch.setattr(Run, "_mapped", watched)
+    assert world.sync(batch_size=3).upserted == 7
+    assert sizes == [3, 3, 1]
+
+
+def test_a_source_without_triggers_stops_and_names_the_command(world: World):
+    from sync_pipelines.sources.postgres_capture import remove
+
+    world.put("a")
+    remove(world.url, world.component.spec, schema="sync")
+    result = world.materialize(raises=False)
+    error = str(result.failure_data_for_node("shop__article").user_failure_data.description)
+    assert "sync-pipelines capture install" in error
+
+
+def test_a_sync_that_is_not_configured_says_which_variable(world: World, monkeypatch):
+    monkeypatch.delenv("CHROMA_URL")
+    result = world.materialize(raises=False)
+    assert "CHROMA_URL" in str(result.failure_data_for_node("shop__article").user_failure_data.description)

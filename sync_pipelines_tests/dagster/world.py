@@ -93,12 +93,17 @@ class World:
         said = failed.user_failure_data.description if failed.user_failure_data else None
         return said or str(failed.error.cause or failed.error)
 
-    def sensor_tick(self, **options: Any) -> Any:
-        """Evaluate the table's sensor as the daemon does: a SensorResult."""
-        project = definitions(self.component)
-        sensor = project.resolve_sensor_def(f"{self.component.op_name}_changes")
-        context = dg.build_sensor_context(instance=self.instance, definitions=project, **options)
-        return sensor(context)
+    def sensor_tick(self) -> Any:
+        """Evaluate the table's sensor as the daemon does."""
+        sensor = definitions(self.component).resolve_sensor_def(f"{self.component.op_name}_changes")
+        resources = {name: default_resources()[name] for name in sensor.required_resource_keys}
+        return sensor.evaluate_tick(dg.build_sensor_context(instance=self.instance, resources=resources))
+
+    def schedule_tick(self, name: str) -> Any:
+        """Evaluate a schedule as the daemon does."""
+        schedule = definitions(self.component).resolve_schedule_def(name)
+        resources = {name: default_resources()[name] for name in schedule.required_resource_keys}
+        return schedule.evaluate_tick(dg.build_schedule_context(instance=self.instance, resources=resources))
 
     def watermark(self) -> Any:
         with self.resources.ledger.ledger() as ledger:

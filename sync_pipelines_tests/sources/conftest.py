@@ -27,10 +27,29 @@ def capture_template(postgres_server: PostgresServer) -> str:
 @pytest.fixture
 def url(postgres_server: PostgresServer, capture_template: str) -> Iterator[str]:
     """The URL of a fresh database with the capture branch."""
+    yield from _database(postgres_server, capture_template)
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres_server: PostgresServer, capture_template: str) -> Iterator[str]:
+    """The URL of a database that the tests of a module share; each makes tables of its own names."""
+    yield from _database(postgres_server, capture_template)
+
+
+def _database(server: PostgresServer, template: str) -> Iterator[str]:
     name = f"capture_{next(_numbers)}"
-    postgres_server.create_database(name, template=capture_template)
-    yield postgres_server.url(name)
-    postgres_server.drop_database(name)
+    server.create_database(name, template=template)
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def shared_db(shared_url: str) -> Iterator[Connection]:
+    """One connection in autocommit mode to the shared database."""
+    raw = psycopg2.connect(normalise_url(shared_url).libpq)
+    raw.autocommit = True
+    yield Connection(raw)
+    raw.close()
 
 
 @pytest.fixture

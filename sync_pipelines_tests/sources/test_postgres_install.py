@@ -184,6 +184,23 @@ def test_the_writing_role_needs_no_right_on_the_sync_schema(
     db.run("DROP OWNED BY app_writer", "DROP ROLE app_writer")
 
 
+def test_a_role_whose_triggers_could_not_write_to_the_log_installs_nothing(url: str, db: Connection) -> None:
+    db.run("DROP ROLE IF EXISTS app_owner", "CREATE ROLE app_owner LOGIN", "ALTER TABLE item OWNER TO app_owner")
+    owner = url.replace("postgres@", "app_owner@")
+    with pytest.raises(RunError, match="'app_owner' may not write to the change log"):
+        install(owner, ITEM)
+    db.run("GRANT USAGE, CREATE ON SCHEMA sync TO app_owner", "GRANT SELECT ON ALL TABLES IN SCHEMA sync TO app_owner")
+    with pytest.raises(RunError, match="'app_owner' may not write to the change log"):
+        install(owner, ITEM)
+    db.run("UPDATE item SET amount = 1")
+    db.run("GRANT ALL ON ALL TABLES IN SCHEMA sync TO app_owner")
+    assert install(owner, ITEM)
+    db.run("SET ROLE app_owner", "UPDATE item SET amount = 2", "RESET ROLE")
+    assert db.one("SELECT count(*) FROM sync.change_log") == 3
+    remove(owner, ITEM)
+    db.run("ALTER TABLE item OWNER TO postgres", "DROP OWNED BY app_owner", "DROP ROLE app_owner")
+
+
 def test_nobody_else_may_call_the_trigger_function(
     url: str, connect: Callable[..., Connection], db: Connection
 ) -> None:

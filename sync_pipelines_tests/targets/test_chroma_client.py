@@ -127,6 +127,7 @@ def test_what_chroma_reads_from_the_environment_does_not_disturb(
     (tmp_path / ".env").write_text("CHROMA_SERVER_HOST=third.place\n")
     connection = connect(ChromaAddress(url=address.url, headers=(("X-Only-Here", "1"),)))
     assert connection.client.heartbeat()
+    assert connect(ChromaAddress(path=str(tmp_path / "store"))).client.heartbeat()
 
 
 def test_targets_of_one_process_share_a_connection(address: ChromaAddress):

@@ -70,6 +70,16 @@ def test_a_stranger_is_deleted_by_its_id_and_nothing_else_goes(target: ChromaTar
     assert marks(target) == wanted(*docs)
 
 
+def test_a_stranger_at_the_id_that_a_record_would_have_is_not_deleted_for_it(target: ChromaTarget):
+    target.prepare()
+    add_strangers(target, "x##1")
+    assert (target.existing(["x#1"]), target.delete(["x#1"])) == ([], 0)
+    assert marks(target) == {"x##1": None}
+    doc = Doc("x#1", "mine")
+    put(target, doc)
+    assert marks(target) == wanted(doc)
+
+
 def test_a_stranger_that_has_the_name_of_a_record_is_removed_when_the_record_is_mended(target: ChromaTarget):
     doc = Doc("a##1", "mine")
     put(target, doc)
@@ -129,6 +139,7 @@ def test_a_deletion_that_is_cut_is_finished_by_the_next_one(target: ChromaTarget
         target.delete(["b"])
     monkeypatch.undo()
     assert marks(target) == {"b": None, **wanted(keep)}
+    assert "b" in items(target)  # the head goes last
     assert target.existing(["b"]) == ["b"]
     assert target.delete(["b"]) == 1
     assert (marks(target), len(items(target))) == (wanted(keep), stored(target, "c")["c"]["chunks"])

@@ -16,7 +16,7 @@ _GUARD = "LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_tem
 
 _TABLES = """
 CREATE TABLE {s}.captured_tables (
-    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id integer PRIMARY KEY,
     schema_name text NOT NULL,
     table_name text NOT NULL,
     relation oid NOT NULL,

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against peers and against the limit, each measured in one run. See README.md."""

@@ -1,0 +1,82 @@
+"""Connections come from the environment when a run starts; what is wrong is one sentence with the variable."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
+from sync_pipelines.resources import environment
+from sync_pipelines.resources.chroma import ChromaResource
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CHROMA_URL", "CHROMA_PATH", "CHROMA_TOKEN", "CHROMA_HEADERS", "CHROMA_TENANT", "CHROMA_DATABASE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"KNOWLEDGE_DATABASE_URL": "postgres://k", "DATABASE_URL": "postgres://d"}, "postgres://k"),
+        ({"KNOWLEDGE_DATABASE_URL": " ", "DATABASE_URL": "postgres://d"}, "postgres://d"),
+        ({"POSTGRES_HOST": "h"}, "postgresql://postgres@h:5432/postgres"),
+        (
+            {
+                "POSTGRES_HOST": "h",
+                "POSTGRES_PORT": "5433",
+                "POSTGRES_DB": "a/b",
+                "POSTGRES_USER": "u@x",
+                "POSTGRES_PASSWORD": "p:w@/",
+                "POSTGRES_SCHEMA": "s",
+            },
+            "postgresql://u%40x:p%3Aw%40%2F@h:5433/a%2Fb?schema=s",
+        ),
+        ({"POSTGRES_HOST": "h", "DATABASE_URL": "postgres://d"}, "postgres://d"),
+    ],
+)
+def test_a_connections_url_is_its_own_then_the_common_one_then_the_parts(given, found):
+    assert environment.database_url("knowledge", environment=given) == found
+
+
+def test_no_database_at_all_names_the_variables():
+    with pytest.raises(ConfigurationError, match="KNOWLEDGE_DATABASE_URL and DATABASE_URL are not set"):
+        environment.database_url("knowledge", environment={})
+
+
+def test_the_ledger_stands_in_its_own_database_or_in_the_applications():
+    both = {"SYNC_DATABASE_URL": "postgres://l", "DATABASE_URL": "postgres://d"}
+    assert environment.ledger_url(both) == "postgres://l"
+    assert environment.ledger_url({"DATABASE_URL": "postgres://d"}) == "postgres://d"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "ten"])
+def test_a_pool_of_nonsense_names_its_variable(text):
+    with pytest.raises(ConfigurationError, match="SYNC_DB_POOL_MAX"):
+        environment.pool_max({"SYNC_DB_POOL_MAX": text})
+
+
+def test_without_a_chroma_the_sync_is_not_configured():
+    assert not ChromaResource().configured()
+    with pytest.raises(NotConfiguredError, match="CHROMA_URL and CHROMA_PATH are not set"):
+        ChromaResource().settings()
+
+
+def test_two_chromas_are_a_mistake(monkeypatch):
+    monkeypatch.setenv("CHROMA_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("CHROMA_PATH", "chroma")
+    with pytest.raises(ConfigurationError, match="both set"):
+        ChromaResource().settings()
+
+
+def test_headers_are_a_json_object_and_are_never_shown(monkeypatch):
+    monkeypatch.setenv("CHROMA_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("CHROMA_TOKEN", "CANARY")
+    monkeypatch.setenv("CHROMA_HEADERS", '{"Authorization": "Bearer CANARY"}')
+    settings = ChromaResource().settings()
+    assert settings.headers == (("Authorization", "Bearer CANARY"),)
+    assert "CANARY" not in repr(settings)
+    monkeypatch.setenv("CHROMA_HEADERS", "Authorization: Bearer CANARY")
+    with pytest.raises(ConfigurationError) as caught:
+        ChromaResource().settings()
+    assert "CANARY" not in str(caught.value)
