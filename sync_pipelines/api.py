@@ -31,12 +31,13 @@ def search(
     Raises:
         ConfigurationError: an unknown table, or one that has no search.
     """
+    from sync_pipelines.components.postgres_to_chroma import PostgresToChroma
     from sync_pipelines.registry import tables
     from sync_pipelines.targets.search import best
 
-    found = [bound for bound in tables(table) if hasattr(bound.component, "build_target")]
+    connection = chroma or ChromaResource()
+    found = [bound.component for bound in tables(table) if isinstance(bound.component, PostgresToChroma)]
     if not found:
         raise ConfigurationError(f"{table} has no table that can be searched.")
-    connection = chroma or found[0].resources.chroma
-    targets = [bound.component.build_target(connection) for bound in found]
+    targets = [component.build_target(connection) for component in found]
     return best(targets, words, limit=limit, where=where)

@@ -24,7 +24,7 @@ class SyncPipelinesStorage(DagsterStorage, ConfigurableClass):
     @classmethod
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> DagsterStorage:
+    ) -> Any:
         """PostgreSQL's storage for the variable's URL, else SQLite's below DAGSTER_HOME.
 
         Raises:
@@ -32,7 +32,7 @@ class SyncPipelinesStorage(DagsterStorage, ConfigurableClass):
         """
         if url := os.environ.get(VARIABLE, "").strip():
             return _postgres(url, inst_data)
-        return DagsterSqliteStorage.from_config_value(inst_data, {"base_dir": _home()})
+        return DagsterSqliteStorage.from_local(_home(), inst_data)
 
 
 def _postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterStorage:

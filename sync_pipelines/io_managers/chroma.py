@@ -53,9 +53,11 @@ def _window(context: dg.InputContext) -> tuple[datetime | None, datetime | None]
     partitions = context.asset_partitions_def
     if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
         return None
-    first = partitions.get_first_partition_window()
+    first, newest = partitions.get_first_partition_window(), partitions.get_last_partition_window()
+    # as in a sync: the first window reaches back without limit, the newest is open at its end
     start = None if first is not None and window.start <= first.start else window.start
-    return start, window.end
+    end = None if newest is not None and window.end >= newest.end else window.end
+    return start, end
 
 
 def _annotation(context: dg.InputContext) -> str:

@@ -44,9 +44,8 @@ class NormalisedUrl:
 
     @property
     def safe(self) -> str:
-        """The URL without user, password and options, for messages."""
-        place = self.libpq.partition("?")[0].partition("://")[2].rpartition("@")[2]
-        return f"postgresql://{place}"
+        """`host:port/database`, for messages."""
+        return self.libpq.partition("?")[0].partition("://")[2].rpartition("@")[2]
 
     def scrub(self, text: str) -> str:
         """`text` without the password, in whichever spelling it stands there."""

@@ -95,15 +95,19 @@ class World:
 
     def sensor_tick(self) -> Any:
         """Evaluate the table's sensor as the daemon does."""
-        sensor = definitions(self.component).resolve_sensor_def(f"{self.component.op_name}_changes")
-        resources = {name: default_resources()[name] for name in sensor.required_resource_keys}
-        return sensor.evaluate_tick(dg.build_sensor_context(instance=self.instance, resources=resources))
+        return self._tick("sensor", f"{self.component.op_name}_changes")
 
     def schedule_tick(self, name: str) -> Any:
         """Evaluate a schedule as the daemon does."""
-        schedule = definitions(self.component).resolve_schedule_def(name)
-        resources = {name: default_resources()[name] for name in schedule.required_resource_keys}
-        return schedule.evaluate_tick(dg.build_schedule_context(instance=self.instance, resources=resources))
+        return self._tick("schedule", name)
+
+    def _tick(self, kind: str, name: str) -> Any:
+        project = definitions(self.component)
+        found = getattr(project, f"resolve_{kind}_def")(name)
+        build = dg.build_sensor_context if kind == "sensor" else dg.build_schedule_context
+        resources = {key: default_resources()[key] for key in found.required_resource_keys}
+        context = build(instance=self.instance, repository_def=project.get_repository_def(), resources=resources)
+        return found.evaluate_tick(context)
 
     def watermark(self) -> Any:
         with self.resources.ledger.ledger() as ledger:

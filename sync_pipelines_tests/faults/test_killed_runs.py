@@ -31,16 +31,23 @@ def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DAGSTER_HOME with the project's settings: one for all, since making its databases takes a second."""
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copy(REPOSITORY / "dagster.yaml", folder / "dagster.yaml")
+    return folder
+
+
 @pytest.fixture
-def variables(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
-    """What a command needs; DAGSTER_HOME is one of its own, with the project's settings."""
-    shutil.copy(REPOSITORY / "dagster.yaml", tmp_path / "dagster.yaml")
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+def variables(world: World, home: Path, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    """What a command needs."""
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
     return {
         "DATABASE_URL": world.url,
         "CHROMA_URL": world.chroma.url,
         "CHROMA_DATABASE": world.chroma.database,
-        "DAGSTER_HOME": str(tmp_path),
+        "DAGSTER_HOME": str(home),
     }
 
 
@@ -74,9 +81,9 @@ def texts(collection: Any) -> set[tuple[str, str]]:
 
 
 def states() -> list[dg.DagsterRunStatus]:
-    """How Dagster's runs ended, the newest first."""
+    """How Dagster's last two runs ended, the newest first."""
     with dg.DagsterInstance.get() as instance:
-        return [run.status for run in instance.get_runs()]
+        return [run.status for run in instance.get_runs(limit=2)]
 
 
 def kill_then_run_again(
@@ -115,11 +122,9 @@ def kill_then_run_again(
         ("heads", 1),
         ("orphans", 1),
         ("embedded", 2),
-        ("extras", 3),
         ("heads", 3),
         ("before delete", 3),
         ("after delete", 3),
-        ("after delete", 4),
         ("before confirm", 1),
         ("confirmed", 1),
         ("noted", 1),
@@ -132,7 +137,7 @@ def test_an_incremental_run_that_is_killed(
     kill_then_run_again(shop, children, variables, boundary=boundary)
 
 
-@pytest.mark.parametrize("boundary", [("heads", 2), ("before delete", 3), ("after delete", 3)])
+@pytest.mark.parametrize("boundary", [("heads", 2), ("after delete", 3)])
 def test_a_full_run_that_is_killed(
     shop: World, children: Children, variables: Mapping[str, str], boundary: tuple[str, int]
 ):

@@ -1,0 +1,142 @@
+"""`health`: every system asked, and with --connect every table, trigger, migration and document."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import sync_pipelines.health
+from sync_pipelines import __version__
+from sync_pipelines.cli import app
+from sync_pipelines.launch import HEARTBEAT_SECONDS
+from sync_pipelines_tests.cli.shop import ARTICLE, AUTHOR, Shop
+
+
+def health(*words: str, code: int = 0) -> dict:
+    """The JSON of `health`, after it ended with this code."""
+    result = CliRunner().invoke(app, ["health", *words, "--json"])
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
+
+
+def problems(found: dict) -> dict[str, str]:
+    """The findings of --connect, by place."""
+    return {item["where"]: item["problem"] for item in found["findings"]}
+
+
+def test_systems_that_answer_are_up_with_their_latency(settled: Shop):
+    found = health()
+    assert (found["status"], found["version"]) == ("healthy", __version__)
+    assert datetime.fromisoformat(found["checked_at"]).tzinfo == UTC
+    for name in ("database:ledger", "chroma", "dagster"):
+        assert found["dependencies"][name]["status"] == "up"
+        assert found["dependencies"][name]["latency_ms"] > 0
+    assert "findings" not in found
+
+
+def test_people_get_a_table_and_a_verdict(settled: Shop):
+    text = CliRunner().invoke(app, ["health"]).stdout
+    for part in ("database:ledger", "chroma", "up", "ms", "healthy"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name"),
+    [
+        ("CHROMA_URL", "http://127.0.0.1:9", "chroma"),
+        ("SYNC_DATABASE_URL", "postgresql://app:s3cret-word@127.0.0.1:9/app", "database:ledger"),
+        ("CHROMA_PATH", "/tmp/both", "chroma"),
+    ],
+)
+def test_a_system_that_does_not_answer_is_down_and_the_whole_degraded(
+    settled: Shop, monkeypatch, variable, value, name
+):
+    monkeypatch.setenv(variable, value)
+    found = health(code=1)
+    assert found["status"] == "degraded"
+    assert found["dependencies"][name]["status"] == "down"
+    assert found["dependencies"][name]["error"]
+    assert "s3cret" not in json.dumps(found)
+    others = [one["status"] for other, one in found["dependencies"].items() if other != name]
+    assert "down" not in others
+
+
+def test_a_database_that_nobody_named_is_down_with_the_variable(settled: Shop, monkeypatch):
+    monkeypatch.delenv("DATABASE_URL")
+    assert "DATABASE_URL" in health(code=1)["dependencies"]["database"]["error"]
+
+
+def test_what_is_not_configured_is_no_failure(settled: Shop, monkeypatch):
+    monkeypatch.delenv("CHROMA_URL")
+    monkeypatch.delenv("DAGSTER_HOME")
+    found = health()
+    for name in ("chroma", "dagster", "dagster_daemon"):
+        assert found["dependencies"][name]["status"] == "not configured"
+
+
+def test_a_daemon_counts_from_the_day_it_was_started(shop: Shop):
+    assert health()["dependencies"]["dagster_daemon"]["status"] == "never started"
+    _heartbeat(shop, age=0.0)
+    assert health()["dependencies"]["dagster_daemon"]["status"] == "up"
+    _heartbeat(shop, age=HEARTBEAT_SECONDS + 5)
+    found = health(code=1)["dependencies"]["dagster_daemon"]
+    assert found["status"] == "down"
+    assert "heartbeat" in found["error"]
+
+
+def test_connect_finds_nothing_where_all_is_right(settled: Shop):
+    found = health("--connect")
+    assert found["findings"] == []
+    assert found["warnings"] == []
+
+
+def test_connect_offers_the_right_name_for_a_wrong_table_and_a_wrong_column(shop: Shop):
+    shop.execute("""ALTER TABLE "Author" RENAME TO "Authors" """)
+    shop.execute("""ALTER TABLE "Article" RENAME COLUMN body TO bodies""")
+    found = problems(health("--connect", code=1))
+    assert "Did you mean 'Authors'?" in found[AUTHOR]
+    assert "Did you mean 'bodies'?" in found[ARTICLE]
+
+
+def test_connect_finds_missing_triggers(shop: Shop):
+    shop.bound(ARTICLE).source().remove_capture()
+    found = problems(health("--connect", code=1))
+    assert "capture install" in found[ARTICLE]
+    assert AUTHOR not in found
+
+
+def test_connect_finds_a_migration_that_is_due(shop: Shop):
+    shop.execute("DROP TABLE sync.alembic_version_ledger")
+    assert "db upgrade" in problems(health("--connect", code=1))["database:ledger"]
+
+
+def test_connect_finds_a_document_that_dagster_ignores(settled: Shop, monkeypatch, tmp_path: Path):
+    (tmp_path / "defs" / "sixth").mkdir(parents=True)
+    (tmp_path / "defs" / "sixth" / "table.yaml").write_text("type: x\n")
+    monkeypatch.setattr(sync_pipelines.health, "DEFS", tmp_path / "defs")
+    assert "defs.yaml" in problems(health("--connect", code=1))["defs/sixth/table.yaml"]
+    assert "defs/sixth/table.yaml" in CliRunner().invoke(app, ["health", "--connect"]).stdout
+
+
+def test_a_folder_of_chroma_is_not_opened(settled: Shop, monkeypatch, tmp_path: Path):
+    """A sync may have it open: it belongs to one process at a time."""
+    monkeypatch.delenv("CHROMA_URL")
+    monkeypatch.setenv("CHROMA_PATH", str(tmp_path / "store"))
+    assert health()["dependencies"]["chroma"]["status"] == "up"
+    assert not (tmp_path / "store").exists()
+    monkeypatch.setenv("CHROMA_PATH", str(tmp_path / "no" / "such" / "store"))
+    assert health(code=1)["dependencies"]["chroma"]["status"] == "down"
+
+
+def _heartbeat(shop: Shop, *, age: float) -> None:
+    from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+    from dagster._daemon.types import DaemonHeartbeat
+
+    kind = QueuedRunCoordinatorDaemon.daemon_type()
+    with shop.instance as instance:
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - age, kind, "test", []))
