@@ -1,5 +1,6 @@
 """The asset of a table: it opens a run and hands its changes to the IO manager."""
 
+import logging
 import os
 from collections.abc import Mapping
 from enum import Enum
@@ -17,6 +18,8 @@ from sync_pipelines.engine.windows import Mode, Windows, scope_of
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
+
+_log = logging.getLogger(__name__)
 
 
 class SyncMode(Enum):
@@ -97,7 +100,7 @@ def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config:
         allow_mass_delete=config.allow_mass_delete,
     )
     changes = engine.open_run(binding, request)
-    context.log.info(f"{component.path}: {changes.rows} rows to write, {changes.touched} keys touched")
+    _log.info("%d rows to write, %d keys touched in the log", changes.rows, changes.touched)
     return changes
 
 

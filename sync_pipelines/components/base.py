@@ -52,7 +52,7 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
     kinds: ClassVar[tuple[str, ...]] = ()
     io_manager_key: ClassVar[str] = ""
     resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger"})
-    default_batch_size: ClassVar[int] = 500
+    default_batch_size: ClassVar[int] = 100
 
     @field_validator("sync", "name")
     @classmethod

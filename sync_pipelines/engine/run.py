@@ -78,7 +78,7 @@ class Binding:
     lock_url: str
     lock_name: str
     lock_timeout: float = 900.0
-    batch_size: int = 500
+    batch_size: int = 100
 
     @property
     def place(self) -> tuple[str, str]:

@@ -21,6 +21,10 @@ from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.story import DemoFailedError, Story
 
 REPORT = Path("demo-report.json")
+SETTINGS = {"SYNC_BATCH_SIZE": "16", "SYNC_LOG_LEVEL": "WARNING"}
+"""Small batches, so that progress shows every few seconds; the steps say themselves what goes on."""
+
+WIDTH = 130
 SYNCS = (demo_knowledge.tell,)
 """One function a sync, in the order in which they are shown; a new sync adds its own."""
 
@@ -44,7 +48,7 @@ def run(console: Console) -> bool:
     """Bring the sandbox up, tell the story of every sync, write the report; whether all was equal."""
     started = time.monotonic()
     console.rule("sync_pipelines: the demo")
-    with Sandbox.ephemeral(log=lambda line: console.log(line)) as sandbox, environment(sandbox.env()):
+    with Sandbox.ephemeral(log=console.print) as sandbox, environment(sandbox.env() | SETTINGS):
         story = Story(console=console)
         for tell in SYNCS:
             tell(story)
@@ -77,7 +81,7 @@ def summary(story: Story) -> Table:
 
 def main() -> int:
     """Run the demo; 0 if everything was equal."""
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     try:
         return 0 if run(console) else 1
     except (SyncError, SandboxError, DemoFailedError) as error:

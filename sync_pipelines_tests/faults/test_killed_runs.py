@@ -144,7 +144,7 @@ def test_a_full_run_that_is_killed(
     kill_then_run_again(shop, children, variables, boundary=boundary, words=["--full"])
 
 
-@pytest.mark.parametrize("boundary", [("extras", 3), ("heads", 4)])
+@pytest.mark.parametrize("boundary", [("extras", 2), ("heads", 4)])
 def test_a_rebuild_that_is_killed_while_it_builds(
     shop: World, children: Children, variables: Mapping[str, str], boundary: tuple[str, int]
 ):
