@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -15,6 +15,8 @@ from sync_pipelines.sandbox import application
 from sync_pipelines.sandbox.environment import Sandbox
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from sync_pipelines.components.postgres_to_chroma import PostgresToChroma
     from sync_pipelines.engine.model import Counts
     from sync_pipelines.engine.run import Binding
@@ -135,6 +137,15 @@ class Stage:
             function=function,
         )
         return replace(binding, target=target)
+
+    def documents(self, table: PostgresToChroma) -> Iterator[pa.RecordBatch]:
+        """Every row as the document that its sync makes of it."""
+        from sync_pipelines.engine.model import Scope
+
+        binding = table.bind(self.resources)
+        with binding.source.changes(Scope(full=True), since=None) as changes:
+            for batch in changes.upserts:
+                yield binding.mapper(batch)[0]
 
     def run(self, binding: Binding, *, mode: str = "incremental", keys: Sequence[str] | None = None) -> Done:
         """One run of the engine, as the asset and the IO manager make it, without Dagster.

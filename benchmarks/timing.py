@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any
 
@@ -44,24 +45,44 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return values[0] if len(values) == 1 else quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
-class Work:
-    """CPU seconds of processes and all their children: what a thing costs, also on a busy machine."""
+@dataclass(frozen=True)
+class Spent:
+    """What something took: seconds on the clock, and CPU seconds of all the processes that worked for it."""
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.seconds + other.seconds, self.cpu + other.cpu)
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.seconds - other.seconds, self.cpu - other.cpu)
+
+
+class Clock:
+    """Measures what this process and these servers, with their children, spend.
+
+    Args:
+        pids: the servers.
+    """
 
     def __init__(self, *pids: int) -> None:
-        self._roots = [psutil.Process(pid) for pid in pids]
-        self._began = self._sum()
+        self._servers = [psutil.Process(pid) for pid in pids]
 
-    def seconds(self) -> float:
-        """CPU seconds since this was made."""
-        return self._sum() - self._began
+    def measure(self, action: Callable[[], Any]) -> Spent:
+        """What an action takes."""
+        worked, began = self._cpu(), time.perf_counter()
+        action()
+        seconds = time.perf_counter() - began
+        return Spent(seconds, self._cpu() - worked)
 
-    def _sum(self) -> float:
-        family = {process for root in self._roots for process in (root, *root.children(recursive=True))}
-        return sum(map(_spent, family))
+    def _cpu(self) -> float:
+        family = {process for server in self._servers for process in (server, *server.children(recursive=True))}
+        return time.process_time() + sum(map(_used, family))
 
 
-def _spent(process: psutil.Process) -> float:
-    """The process's own seconds, and those of its children that have ended."""
+def _used(process: psutil.Process) -> float:
+    """The process's own CPU seconds, and those of its children that have ended."""
     try:
         used = process.cpu_times()
     except psutil.Error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -10,16 +10,21 @@ from sync_pipelines.targets.embedding_functions import HashEmbedding
 
 
 class KnownVectors(HashEmbedding):
-    """The hash embedding with every vector made before: a look into a dictionary a text."""
+    """The hash embedding with every vector made before: a look into a dictionary a text.
+
+    `before` is called before each batch is answered.
+    """
 
     def __init__(self, dimensions: int = 384) -> None:
         super().__init__(dimensions)
+        self.before: Callable[[], object] = lambda: None
         self._known: dict[str, np.ndarray] = {}
 
     def learn(self, texts: Iterable[str]) -> None:
         """Make the vectors of these texts now."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._known]
-        self._known.update(zip(missing, super().__call__(missing), strict=True))
+        self._known.update(zip(missing, HashEmbedding(self._dimensions)(missing), strict=True))
 
     def __call__(self, input: list[str]) -> list[np.ndarray]:
+        self.before()
         return [self._known[text] for text in input]

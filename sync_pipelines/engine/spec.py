@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.model import SYSTEM_FIELDS
 
 Capture = Literal["trigger", "cursor", "auto"]
 
@@ -60,6 +61,14 @@ class TableSpec:
             )
         wanted = (*self.key, *((self.changed_at,) if self.changed_at else ()), *self.columns)
         object.__setattr__(self, "_projection", tuple(dict.fromkeys(wanted)))
+        for field_ in SYSTEM_FIELDS:
+            if field_.name in self._projection:
+                raise ConfigurationError(
+                    f"the column {field_.name!r} has a name that the sync itself needs.",
+                    sync=self.sync,
+                    table=self.name,
+                    remedy="Rename the column, or leave it out of the document.",
+                )
 
     @property
     def projection(self) -> tuple[str, ...]:

@@ -230,7 +230,8 @@ def test_a_waiting_run_that_is_cancelled_from_elsewhere_just_ends(shop: Shop, mo
     _is_cancelled(shop)
 
 
-def test_ctrl_c_while_another_run_is_waited_for_takes_the_run_out_of_the_queue(shop: Shop):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_another_run_is_waited_for_takes_the_run_out_of_the_queue(shop: Shop, number: signal.Signals):
     with shop.instance as instance:
         holder = launch.create(instance, _order(shop), own_process=False)
         instance.event_log_storage.initialize_concurrency_limit_to_default("shop__article")
@@ -240,7 +241,7 @@ def test_ctrl_c_while_another_run_is_waited_for_takes_the_run_out_of_the_queue(s
     def listen(progress):
         told.append(progress)
         if len(told) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     with pytest.raises(KeyboardInterrupt):
         client.trigger(ARTICLE, wait=True, on_progress=listen)

@@ -14,9 +14,9 @@ from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.faults.equality import EQUAL, Record, as_json, differences, held, joined
 
 SCHEMA = 'scheme "%s" \'; DROP SCHEMA sync CASCADE; --'
-TABLE = 'select "ta%ble"; DROP TABLE x; -- 🦊 \u202eעברית'
+TABLE = 'select "ta%ble"; DROP TABLE x; -- 🦊 \u202eעברית 63 bytes'
 NUMBER, NAME = "order", 'k"e%y \'s {0} 🗝'
-LONGEST = "a column name of sixty-three bytes, more than which is cut off.."
+LONGEST = "the longest name that PostgreSQL takes ".ljust(63, "_")
 TEXTS = ["from", LONGEST, 'qu"o\'te %(x)s \\ $1', "اسم عربي"]
 FIELDS = ["user", "ta g.s[]", "🦊 €"]
 RAW = "table"
@@ -78,19 +78,19 @@ def hell(world: World) -> World:
     return world
 
 
-def run(world: World, statement: sql.Composable, *values: Any) -> None:
+def run(world: World, statement: sql.Composable) -> None:
     connection = psycopg2.connect(world.url.replace("+psycopg2", ""))
     try:
         with connection, connection.cursor() as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(statement)  # without parameters: psycopg2 would take a name's % for one
     finally:
         connection.close()
 
 
 def insert(world: World, number: int, value: str, *, raw: str | None = None) -> None:
     row = [number, value, *[value] * 4, value, [value, "x"], 2**62 + number, raw or json.dumps({"deep": [value]})]
-    places = sql.SQL(", ").join([sql.Placeholder()] * len(row))
-    run(world, sql.SQL("INSERT INTO {} VALUES ({})").format(table(), places), *row)
+    values = sql.SQL(", ").join(map(sql.Literal, row))
+    run(world, sql.SQL("INSERT INTO {} VALUES ({})").format(table(), values))
 
 
 def expected(values: dict[int, str]) -> dict[str, Record]:
@@ -119,7 +119,7 @@ def test_every_name_and_value_arrives_as_it_is(hell: World):
     assert hell.prove().equal
     change_everything(hell, rows)
     counts = hell.sync()
-    assert (counts.read, counts.deleted) == (len(rows), len(VALUES) + 1)
+    assert (counts.read, counts.deleted) == (len(rows), len(VALUES))
     assert differences(expected(rows), held(hell.collection)) == EQUAL
     assert hell.prove().equal
     assert hell.sync(mode="full").unchanged == len(rows)
@@ -154,7 +154,7 @@ def test_single_keys_from_hell_stay_apart(world: World):
         world.put(value, body=f"body of {value[:20]}", title="t")
     world.sync()
     assert set(held(world.collection)) == set(VALUES)
-    world.execute("""DELETE FROM "Article" WHERE id IN ('', '#', 'a##1', '%%s %%(name)s %%%% {} {0} ${x} $1 :name ?')""")
+    world.execute("""DELETE FROM "Article" WHERE id IN ('', '#', 'a##1', '%s %(name)s %% {} {0} ${x} $1 :name ?')""")
     world.execute("""UPDATE "Article" SET body = 'changed' WHERE id IN (' ', 'key#1')""")
     assert world.sync().upserted == 2
     gone = {"", "#", "a##1", VALUES[5]}
@@ -171,4 +171,4 @@ def test_a_column_with_a_name_of_the_engines_own_is_refused_in_a_sentence(world:
     result = world.materialize(raises=False)
     assert not result.success
     assert repr(column) in world.failure(result)
-    assert "in a view" in world.failure(result)
+    assert "Rename the column" in world.failure(result)

@@ -139,7 +139,7 @@ def test_a_window_is_read_beside_what_is_pending(target: Reader, db: Connection)
     assert len(found.upserts) == len(set(found.upserts))
 
 
-@pytest.mark.parametrize("kind", ["timestamp", "timestamptz", "date"])
+@pytest.mark.parametrize("kind", ["timestamp", "timestamptz", "date", "timestamp(0)", "timestamptz(3)"])
 def test_each_kind_of_time_column_works_in_any_time_zone(url: str, db: Connection, kind: str) -> None:
     db.run(f"ALTER DATABASE \"{url.rpartition('/')[2]}\" SET TimeZone = 'Asia/Tokyo'")
     make_item(db)

@@ -157,8 +157,9 @@ def test_a_key_lookup_uses_the_index_of_an_extensions_type(url: str, db: Connect
     from sync_pipelines.sources.postgres_sql import TableSql, keys_query
 
     query = TableSql(source.inspect(), spec).by_keys(keys_query(["Name 7", "name 8"]))
+    db.run("SET search_path = pg_catalog")
     plan = "\n".join(line for (line,) in db.all("EXPLAIN " + query))
-    assert "Index Scan" in plan or "Bitmap" in plan
+    assert "people_pkey" in plan, plan
     found = reader(url, spec).sync(Scope(keys=("Name 7", "name 8")))
     assert (found.upserts, found.deletes) == (["Name 7"], ["name 8"])
 

@@ -1,6 +1,6 @@
-"""Run as a process of its own by the tests: upserts records and kills itself at one boundary.
+"""Run as a process of its own by the tests: writes records, then newer ones, and kills itself at one boundary.
 
-Arguments: server URL, collection, boundary, occurrence, and the records as JSON ([key, text, metadata]).
+Arguments: server URL, collection, boundary, and twice records as JSON ([key, text, metadata]).
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines_tests.targets.chroma_helpers import Doc, put
 
 
-def main(url: str, collection: str, boundary: str, rows: str) -> None:
+def main(url: str, collection: str, boundary: str, old: str, new: str) -> None:
+    armed = False
+
     def at(reached: str) -> None:
-        if reached == boundary:
+        if armed and reached == boundary:
             os.kill(os.getpid(), signal.SIGKILL)
 
     target = ChromaTarget(
@@ -29,7 +31,13 @@ def main(url: str, collection: str, boundary: str, rows: str) -> None:
         chunking=ChunkingSpec(max_characters=60),
         boundary=at,
     )
-    put(target, *[Doc(key, text, metadata) for key, text, metadata in json.loads(rows)])
+    put(target, *records(old))
+    armed = True
+    put(target, *records(new))
+
+
+def records(rows: str) -> list[Doc]:
+    return [Doc(key, text, metadata) for key, text, metadata in json.loads(rows)]
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def test_what_chroma_reads_from_the_environment_does_not_disturb(
     monkeypatch.setenv("CHROMA_SERVER_HTTP_PORT", "1")
     monkeypatch.setenv("CHROMA_API_IMPL", "nonsense")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_text("CHROMA_SERVER_HOST=third.place\n")
+    (tmp_path / ".env").write_text("CHROMA_SERVER_HOST=third.place\nCHROMA_SERVER_NOFILE=many\n")
     connection = connect(ChromaAddress(url=address.url, headers=(("X-Only-Here", "1"),)))
     assert connection.client.heartbeat()
     assert connect(ChromaAddress(path=str(tmp_path / "store"))).client.heartbeat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Iterator
 
@@ -18,23 +19,27 @@ def test_writing_and_listing_many_records_takes_no_more_memory_than_a_few(
     make_target: MakeTarget, monkeypatch: pytest.MonkeyPatch
 ):
     for module in (chroma_store, chroma_reading, chroma_writing):
-        monkeypatch.setattr(module, "PAGE", 100)
+        monkeypatch.setattr(module, "PAGE", 50)
 
     def peak(records: int) -> int:
         target = make_target(function=None, embedding=EmbeddingSpec(name="hash", dimensions=16))
         tracemalloc.start()
         for _ in target.upsert(_batches(records)):
-            pass
-        assert sum(found.num_rows for found in target.fingerprints()) == records
+            gc.collect()  # the HTTP client leaves cycles, which are collected at times of their own
+        listed = 0
+        for found in target.fingerprints():
+            gc.collect()
+            listed += found.num_rows
+        assert listed == records
         assert target.count() == records
-        found = tracemalloc.get_traced_memory()[1]
+        most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        return found
+        return most
 
-    few = peak(400)
-    assert peak(1600) < few * 1.5
+    few = peak(200)
+    assert peak(800) < few * 1.5
 
 
 def _batches(records: int) -> Iterator[pa.RecordBatch]:
-    for start in range(0, records, 100):
-        yield batch([Doc(f"k{n}", f"text {n} " * (1 if n % 8 else 30)) for n in range(start, start + 100)])
+    for start in range(0, records, 50):
+        yield batch([Doc(f"k{n}", f"text {n} " * (1 if n % 8 else 30)) for n in range(start, start + 50)])

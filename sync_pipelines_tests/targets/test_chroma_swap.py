@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipelines.engine.errors import RunError, TargetChangedError
+from sync_pipelines.engine.errors import RunError, TargetChangedError, TransientError
 from sync_pipelines.targets.chroma import ChromaTarget
 from sync_pipelines.targets.chroma_store import ChromaStore
 from sync_pipelines.targets.chroma_swap import Swap
@@ -274,6 +274,27 @@ def test_in_the_gap_of_a_swap_the_old_state_is_read(old: ChromaTarget, new: Chro
     rename(new, "", "__old")
     assert (marks(new), new.identity()) == (wanted(*DOCS), identity)
     assert best(new, "cat mat", limit=1)[0].key == "a"
+
+
+@pytest.mark.parametrize("answer", [None, RunError("Missing field"), TransientError("odd")], ids=repr)
+def test_what_a_collection_answers_while_it_is_dropped_is_not_believed(
+    old: ChromaTarget, new: ChromaTarget, monkeypatch: pytest.MonkeyPatch, answer: Exception | None
+):
+    put(new.begin_rebuild(), *DOCS)
+    query, asked = ChromaStore.query, []
+
+    def half_dropped(self: ChromaStore, *args: Any, **options: Any) -> list:
+        asked.append(self.id)
+        if len(asked) > 1:
+            return query(self, *args, **options)
+        new.swap()
+        if answer is not None:
+            raise answer
+        return []
+
+    monkeypatch.setattr(ChromaStore, "query", half_dropped)
+    assert best(new, "cat mat", limit=1, sleep=lambda _: None)[0].key == "a"
+    assert len(set(asked)) == 2
 
 
 def test_searches_that_run_all_through_swaps_always_find_the_record(old: ChromaTarget, new: ChromaTarget):

@@ -1,0 +1,52 @@
+"""Run as a process of its own: syncs many records of 2 KB and says on standard output what memory that took."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+
+import psutil
+
+import dagster as dg
+from sync_pipelines_tests.dagster.project import article
+from sync_pipelines_tests.dagster.world import World
+
+MEGABYTE = 1024 * 1024
+
+INSERT = """
+INSERT INTO "Article" SELECT 'k' || n, jsonb_build_object('en', 'title ' || n),
+    left((SELECT string_agg(md5(n || '/' || i), ' ') FROM generate_series(1, 62) i), 2000), n, now()
+FROM generate_series(%s, %s) n"""
+
+
+def peak() -> float:
+    """The most memory that this process has had so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform != "darwin" else 1) / MEGABYTE
+
+
+def main(records: int) -> None:
+    """Warm up with a hundred records; then a tenth of all; then all of them, incrementally and in full."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        world = World(url=os.environ["DATABASE_URL"], chroma=None, instance=instance)
+        world.component = article(checks={"content_limit": 10**6})
+        _sync(world, 0, 99)
+        found = {"baseline": psutil.Process().memory_info().rss / MEGABYTE}
+        _sync(world, 100, records // 10 - 1)
+        found["tenth"] = peak()
+        _sync(world, records // 10, records - 1)
+        found["all"] = peak()
+        _sync(world, 0, -1, mode="full")
+        found["full"] = peak()
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+def _sync(world: World, first: int, last: int, **options: str) -> None:
+    world.execute(INSERT, first, last)
+    result = world.materialize(**options)
+    assert result.get_asset_check_evaluations()[0].passed
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
