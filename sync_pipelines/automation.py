@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sync_pipelines.dead_runs import close_dead_runs
+from sync_pipelines.dead_runs import UNDER_WAY, close_dead_runs, close_orphans
 from sync_pipelines.decide import Facts, Request, decide
 from sync_pipelines.engine.model import Pending
 from sync_pipelines.jobs import check_job, plan_job, records_job, table_job
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
-UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def build_automation(components: "Iterable[SyncComponent]") -> dg.Definitions:
@@ -174,6 +167,7 @@ def read_facts(component: "SyncComponent", resources: Any, instance: dg.DagsterI
     with closing(component.bind(resources)) as binding:
         binding.ledger.check()
         close_dead_runs(instance, binding)
+        close_orphans(instance, binding.lock_url)
         failures, last_failure = binding.ledger.failure_streak(*binding.place)
         return Facts(
             pending=binding.source.pending(binding.ledger.watermark(*binding.place)),

@@ -141,7 +141,7 @@ def recent(sync: str | None = None, *, limit: int | None = 20, under_way: bool =
     """The newest runs of this project, the newest first; see `active`."""
     import dagster as dg
 
-    from sync_pipelines.automation import UNDER_WAY
+    from sync_pipelines.dead_runs import UNDER_WAY
     from sync_pipelines.registry import tables
 
     chosen = tables(sync)

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
+from sync_pipelines.engine.locks import alive_runs
 from sync_pipelines.engine.run import Binding, dead_runs
+from sync_pipelines.launch import OWN_PROCESS
+
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+_BIRTH_SECONDS = 120.0
+"""A process in the background needs a few seconds until it holds its run's lock; on a loaded machine many."""
 
 _OPEN = {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING}
 
@@ -22,3 +37,24 @@ def close_dead_runs(instance: dg.DagsterInstance, binding: Binding, *, besides: 
             instance.report_run_failed(run, f"{binding.spec.path}: the process of this run died; closed by the next run.")
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     return found
+
+
+def close_orphans(instance: dg.DagsterInstance, lock_url: str) -> list[str]:
+    """Close runs of processes of their own that died while they waited or started; returns their ids.
+
+    The ledger does not know them yet, and no daemon watches them, so that nobody else would ever close them.
+    """
+    born_before = datetime.now(UTC).timestamp() - _BIRTH_SECONDS
+    records = instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY, tags={OWN_PROCESS: "true"}))
+    old = [
+        record.dagster_run
+        for record in records
+        # one that has started held its lock before
+        if record.start_time or record.create_timestamp.timestamp() < born_before
+    ]
+    alive = alive_runs(lock_url, [run.run_id for run in old])
+    dead = [run for run in old if run.run_id not in alive]
+    for run in dead:
+        instance.report_run_failed(run, "The process of this run died; closed by a later command or tick.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return [run.run_id for run in dead]

@@ -16,10 +16,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.model import Counts
@@ -174,7 +174,7 @@ def own_record(binding: Binding, run_id: str):
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _signals() -> Generator[None]:
     """Ctrl-C and SIGTERM interrupt, also where a shell started us in the background with SIGINT ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -236,7 +236,8 @@ def _iterate(instance: dg.DagsterInstance, run_id: str, keeper: Keeper) -> None:
     from sync_pipelines.launch import job_definition
 
     run = _run(instance, run_id)
-    events = execute_run_iterator(InMemoryJob(job_definition(run.job_name)), run, instance)
+    started = execute_run_iterator(InMemoryJob(job_definition(run.job_name)), run, instance)
+    events = cast("Generator[dg.DagsterEvent]", started)  # it is one, and closing it ends the run
     for event in events:
         if _is_interrupt(event) or check_captured_interrupt():
             keeper.interrupted = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sync_pipelines import execution, launch
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
 
     from sync_pipelines.registry import BoundTable
 
-_BIRTH_SECONDS = 120.0
-"""A process in the background needs a few seconds until it holds its run's lock; on a loaded machine many."""
-
 
 def close_dead(instance: dg.DagsterInstance, chosen: Iterable[BoundTable]) -> list[str]:
     """Close the runs whose process is gone; their ids.
@@ -25,36 +21,13 @@ def close_dead(instance: dg.DagsterInstance, chosen: Iterable[BoundTable]) -> li
     Both kinds: those that began to write (the ledger has them open, their lock is free), and those of
     `trigger` that died while they waited or started (`launch.OWN_PROCESS`), which no daemon would ever close.
     """
-    from sync_pipelines.dead_runs import close_dead_runs
+    from sync_pipelines.dead_runs import close_dead_runs, close_orphans
 
     configured = [bound for bound in chosen if not bound.not_configured()]
     if not configured:
         return []
     closed = [run_id for bound in configured for run_id in close_dead_runs(instance, bound.binding())]
-    return closed + _close_orphans(instance, configured[0].resources.ledger.database_url())
-
-
-def _close_orphans(instance: dg.DagsterInstance, lock_url: str) -> list[str]:
-    import dagster as dg
-
-    from sync_pipelines.automation import UNDER_WAY
-    from sync_pipelines.engine.locks import alive_runs
-
-    filters = dg.RunsFilter(statuses=list(UNDER_WAY), tags={launch.OWN_PROCESS: "true"})
-    born_before = datetime.now(UTC).timestamp() - _BIRTH_SECONDS
-    records = instance.get_run_records(filters)
-    old = [
-        record.dagster_run
-        for record in records
-        # one that has started held its lock before
-        if record.start_time or record.create_timestamp.timestamp() < born_before
-    ]
-    alive = alive_runs(lock_url, [run.run_id for run in old])
-    dead = [run for run in old if run.run_id not in alive]
-    for run in dead:
-        instance.report_run_failed(run, "The process of this run died; closed by a later command.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return [run.run_id for run in dead]
+    return closed + close_orphans(instance, configured[0].resources.ledger.database_url())
 
 
 def ask_for_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

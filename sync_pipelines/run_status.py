@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sync_pipelines.engine.errors import ConfigurationError, redact
 
@@ -127,7 +127,8 @@ def status_of(instance: dg.DagsterInstance, record: Any, chosen: Sequence[BoundT
 
 
 def _mode_of(run: dg.DagsterRun) -> str | None:
-    configs = [op.get("config", {}) for op in run.run_config.get("ops", {}).values() if isinstance(op, dict)]
+    ops = cast("Mapping[str, Any]", run.run_config.get("ops") or {})
+    configs = [op.get("config", {}) for op in ops.values() if isinstance(op, dict)]
     modes = {config["mode"] for config in configs if config.get("mode")}
     kind = run.job_name.rpartition("_")[2]
     if kind in ("records", "plan", "check", "repair"):
@@ -146,7 +147,8 @@ def _error_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
     if run.status != dg.DagsterRunStatus.FAILURE:
         return None
     wanted = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
-    events = [entry.dagster_event for entry in instance.all_logs(run.run_id, of_type=wanted)]
+    entries = instance.all_logs(run.run_id, of_type=wanted)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     steps = [event.step_failure_data for event in events if event.is_step_failure]
     sentences = [_sentence(data) for data in steps] or [event.message for event in events]
     return redact(sentences[0] or "") or None if sentences else None

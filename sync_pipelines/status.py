@@ -170,7 +170,7 @@ def age(seconds: float) -> str:
     return f"{int(seconds)}s"
 
 
-def _numbers(facts: Facts) -> dict[str, int | None]:
+def _numbers(facts: Facts) -> dict[str, Any]:
     """Counts of the newest proof; differences of the newest that looked for them."""
     proof, content = facts.proof, facts.content or facts.proof
     return {

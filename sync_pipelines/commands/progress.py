@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -23,7 +23,7 @@ Show = Callable[["Progress"], None]
 
 
 @contextmanager
-def shown(table: str) -> Iterator[Show]:
+def shown(table: str) -> Generator[Show]:
     """A listener for `client.trigger` that shows how far the run is, on standard error.
 
     A terminal gets one line that moves; anything else gets a timestamped line now and then, and our log lines.
@@ -36,7 +36,7 @@ def shown(table: str) -> Iterator[Show]:
 
 
 @contextmanager
-def _silenced() -> Iterator[TextIO]:
+def _silenced() -> Generator[TextIO]:
     """Standard error as it was; meanwhile what this process and its children print leads nowhere.
 
     By descriptor, since Dagster's capture of a step's output and native libraries work there. What a step
@@ -60,7 +60,7 @@ def _silenced() -> Iterator[TextIO]:
 
 
 @contextmanager
-def _moving(table: str, stream: TextIO) -> Iterator[Show]:
+def _moving(table: str, stream: TextIO) -> Generator[Show]:
     from rich.console import Console
     from rich.progress import Progress as Bar
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -79,7 +79,7 @@ def _moving(table: str, stream: TextIO) -> Iterator[Show]:
 
 
 @contextmanager
-def _lines(table: str, stream: TextIO) -> Iterator[Show]:
+def _lines(table: str, stream: TextIO) -> Generator[Show]:
     handler = logging.StreamHandler(stream)
     formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime

@@ -144,8 +144,9 @@ def test_a_sync_that_is_not_configured_is_refused_with_the_variable(shop: Shop, 
         client.trigger("shop")
 
 
-def test_a_schema_that_is_missing_is_refused_before_a_run_exists(shop: Shop):
-    shop.execute("DROP SCHEMA sync CASCADE")
+@pytest.mark.parametrize("damage", ["DROP SCHEMA sync CASCADE", "DELETE FROM sync.alembic_version_ledger"])
+def test_a_schema_that_is_missing_or_old_is_refused_before_a_run_exists(shop: Shop, damage: str):
+    shop.execute(damage)
     with pytest.raises(MigrationDueError, match="db upgrade"):
         client.trigger(ARTICLE)
     with shop.instance as instance:
@@ -276,6 +277,21 @@ def test_a_process_that_died_before_its_first_step_is_closed_and_its_place_in_th
     monkeypatch.setattr("sync_pipelines.run_ending._BIRTH_SECONDS", 0.0)
     assert client.active() == []
     assert client.status(dead.run_id).state == "failed"
+    assert shop.slots() == []
+
+
+def test_a_run_that_died_while_it_wrote_does_not_hold_up_the_one_that_is_queued_next(shop: Shop):
+    with shop.instance as instance, shop.ledger as ledger:
+        dead = launch.create(instance, _order(shop), own_process=False)
+        instance.report_run_canceling(dead)
+        storage = instance.event_log_storage
+        storage.initialize_concurrency_limit_to_default("shop__article")
+        storage.claim_concurrency_slot("shop__article", dead.run_id, "shop__article", 0)
+        ledger.begin("shop", "article", mode="incremental", trigger="sensor", run_id=dead.run_id)
+    _heartbeat(shop)
+    run_id = client.trigger(ARTICLE)
+    assert client.status([dead.run_id, run_id])[0].state == "failed"
+    assert client.status(run_id).state == "queued"
     assert shop.slots() == []
 
 

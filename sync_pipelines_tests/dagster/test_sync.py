@@ -245,3 +245,24 @@ def test_a_sync_that_is_not_configured_says_which_variable(world: World, monkeyp
     monkeypatch.delenv("CHROMA_URL")
     result = world.materialize(raises=False)
     assert "CHROMA_URL" in str(result.failure_data_for_node("shop__article").user_failure_data.description)
+
+
+def test_a_command_that_was_killed_before_it_wrote_does_not_stop_the_sensor_for_ever(world: World):
+    from sync_pipelines.automation import read_facts
+    from sync_pipelines.launch import OWN_PROCESS
+    from sync_pipelines_tests.dagster.project import definitions
+
+    world.put("a")
+    job = definitions(world.component).resolve_job_def("shop_incremental")
+    tags = {OWN_PROCESS: "true", "sync/table": "shop/article"}
+    run = world.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTING, tags=tags)
+    assert read_facts(world.component, world.resources, world.instance).active_runs == (run.run_id,)
+    world.instance.report_dagster_event(
+        dg.DagsterEvent(event_type_value="PIPELINE_START", job_name=job.name), run_id=run.run_id
+    )
+    facts = read_facts(world.component, world.resources, world.instance)
+    assert facts.active_runs == ()
+    assert facts.pending
+    closed = world.instance.get_run_by_id(run.run_id)
+    assert closed is not None
+    assert closed.status == dg.DagsterRunStatus.FAILURE
