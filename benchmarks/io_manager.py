@@ -12,7 +12,6 @@ batch to a collection of its own, and its time is taken off the path's.
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -94,8 +93,7 @@ class Rounds:
         self.stage.execute(f"CREATE TABLE kept AS TABLE {ROWS}")
         table = component()
         self.stage.install(table)
-        for batch in self.stage.documents(table):
-            self.vectors.learn(batch.column("document").to_pylist())
+        self.vectors.learn(self.stage.texts(table))
         self.stage.run(self.stage.bind(table, function=self.vectors, batch_size=self.batch_size), mode="full")
         handle = self.stage.chroma().get_collection(table.target.collection, embedding_function=None)
         self.pages = list(_stored(handle, self.batch_size))
@@ -130,6 +128,7 @@ class Rounds:
     def _write(self, table: Any, mode: str) -> None:
         """What the asset and the IO manager do between them."""
         import dagster as dg
+
         from sync_pipelines.engine import run as engine
         from sync_pipelines.engine.model import Scope
         from sync_pipelines.io_managers.chroma import ChromaIOManager

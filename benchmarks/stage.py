@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from sync_pipelines.components.postgres_to_chroma import PostgresToChroma
     from sync_pipelines.engine.model import Counts
     from sync_pipelines.engine.run import Binding
+    from sync_pipelines.targets.chroma import ChromaTarget
 
 TABLE = application.KNOWLEDGE
 ROWS = f'"{TABLE}"'
 """The application's table as SQL; its columns are in `sync_pipelines.sandbox.application`."""
-
-_DATABASE = "bench"
 
 # What the user has set for other syncs must not decide what is measured here.
 _FOREIGN = (
@@ -73,30 +72,23 @@ class Done:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """Servers that end with the block, and the few things that every benchmark does.
+class Place:
+    """A database and a Chroma, which the environment names too, and the few things that every benchmark does there.
 
     Args:
         url: the application's database, where ledger and change log stand too.
-        say: takes a line of progress.
+        chroma_url: Chroma's server.
     """
 
-    sandbox: Sandbox
     url: str
-    say: Callable[[str], None]
+    chroma_url: str
 
     @property
     def resources(self) -> SimpleNamespace:
-        """The project's resources, with the stage's settings."""
+        """The project's resources, with the settings of the environment."""
         from sync_pipelines.definitions import default_resources
 
         return SimpleNamespace(**default_resources())
-
-    @property
-    def server_pids(self) -> tuple[int, ...]:
-        """The processes of PostgreSQL and Chroma."""
-        servers = (self.sandbox.postgres.process, self.sandbox.chroma.process)
-        return tuple(process.pid for process in servers if process)
 
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run a statement and commit; its rows, if it has any."""
@@ -119,24 +111,26 @@ class Stage:
         """What a run of the table needs.
 
         Args:
-            function: an embedding function instead of the table's own.
+            function: an embedding function instead of the table's own; the collection is then made with it.
+            batch_size: records a batch; the table's own where left out.
         """
         binding = table.bind(self.resources, batch_size=batch_size)
-        if function is None:
-            return binding
-        from sync_pipelines.targets.chroma import ChromaTarget
+        return binding if function is None else replace(binding, target=self._target(table, function))
 
-        target = ChromaTarget(
+    def _target(self, table: PostgresToChroma, function: Any) -> ChromaTarget:
+        from sync_pipelines.targets.chroma import ChromaTarget
+        from sync_pipelines.targets.embedding import EmbeddingSpec
+
+        return ChromaTarget(
             settings=self.resources.chroma.settings(),
             collection=table.target.collection,
-            embedding=table.embedding.spec(),
+            embedding=EmbeddingSpec(name="hash"),
             chunking=table.chunking.spec(),
             mapping=table.spec.mapping_hash,
             sync=table.sync,
             table=table.table_name,
             function=function,
         )
-        return replace(binding, target=target)
 
     def documents(self, table: PostgresToChroma) -> Iterator[pa.RecordBatch]:
         """Every row as the document that its sync makes of it."""
@@ -146,6 +140,10 @@ class Stage:
         with binding.source.changes(Scope(full=True), since=None) as changes:
             for batch in changes.upserts:
                 yield binding.mapper(batch)[0]
+
+    def texts(self, table: PostgresToChroma) -> list[str]:
+        """The texts of all documents."""
+        return [text for batch in self.documents(table) for text in batch.column("document").to_pylist()]
 
     def run(self, binding: Binding, *, mode: str = "incremental", keys: Sequence[str] | None = None) -> Done:
         """One run of the engine, as the asset and the IO manager make it, without Dagster.
@@ -171,25 +169,55 @@ class Stage:
         """Chroma's own client, as anybody would make it."""
         import chromadb
 
-        host, _, port = self.sandbox.chroma.url.removeprefix("http://").partition(":")
+        host, _, port = self.chroma_url.removeprefix("http://").partition(":")
         return chromadb.HttpClient(host=host, port=int(port))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stage(Place):
+    """A place on servers of our own.
+
+    Args:
+        sandbox: the servers.
+        say: takes a line of progress.
+    """
+
+    sandbox: Sandbox
+    say: Callable[[str], None]
+
+    @property
+    def server_pids(self) -> tuple[int, ...]:
+        """The processes of PostgreSQL and Chroma."""
+        servers = (self.sandbox.postgres.process, self.sandbox.chroma.process)
+        return tuple(process.pid for process in servers if process)
+
+
 @contextmanager
-def stage(say: Callable[[str], None]) -> Generator[Stage]:
-    """A stage with the application's empty tables, migrated; nothing of it is left afterwards."""
+def stage(sandbox: Sandbox, name: str, say: Callable[[str], None]) -> Generator[Stage]:
+    """A database of its own with the application's empty tables, migrated, and an empty Chroma.
+
+    Args:
+        sandbox: servers that are up.
+        name: of the benchmark.
+        say: takes a line of progress.
+    """
     from sync_pipelines import migrations
 
-    with Sandbox.ephemeral() as sandbox:
-        sandbox.postgres.create_database(_DATABASE)
-        url = sandbox.postgres.url(_DATABASE)
-        with application.transaction(url) as cursor:
-            application.create_tables(cursor)
-        for branch in ("capture", "ledger"):
-            migrations.upgrade(url, branch=branch)
-        settings = {**sandbox.env(), "DATABASE_URL": url}
-        with environment(settings):
-            yield Stage(sandbox=sandbox, url=url, say=say)
+    database = f"bench_{name}"
+    sandbox.postgres.create_database(database)
+    url = sandbox.postgres.url(database)
+    with application.transaction(url) as cursor:
+        application.create_tables(cursor)
+    for branch in ("capture", "ledger"):
+        migrations.upgrade(url, branch=branch)
+    with environment({**sandbox.env(), "DATABASE_URL": url}):
+        made = Stage(url=url, chroma_url=sandbox.chroma.url, sandbox=sandbox, say=say)
+        try:
+            yield made
+        finally:
+            for collection in made.chroma().list_collections():
+                made.chroma().delete_collection(collection.name)
+            sandbox.postgres.drop_database(database)
 
 
 @contextmanager

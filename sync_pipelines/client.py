@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, overload
 
 from sync_pipelines import execution, launch
-from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, SyncError
 from sync_pipelines.run_ending import ask_for_end, close_dead
 from sync_pipelines.run_status import RunStatus, newest, record_of, status_of
 
@@ -146,10 +146,20 @@ def recent(sync: str | None = None, *, limit: int | None = 20, under_way: bool =
 
     chosen = tables(sync)
     with launch.dagster_instance() as instance:
-        close_dead(instance, tables())
+        _close_dead_if_possible(instance)
         filters = dg.RunsFilter(statuses=list(UNDER_WAY)) if under_way else None
         records = newest(instance, chosen, filters, limit=limit)
         return [status_of(instance, record, chosen) for record in records]
+
+
+def _close_dead_if_possible(instance: dg.DagsterInstance) -> None:
+    """A list must not fail because the ledger cannot be asked who is dead."""
+    from sync_pipelines.registry import tables
+
+    try:
+        close_dead(instance, tables())
+    except SyncError as error:
+        _log.warning("dead runs are not closed: %s", error)
 
 
 def cancel(run_id: str, *, timeout: float = 0.0) -> RunStatus:
@@ -195,7 +205,8 @@ def _chosen(sync: str, table: str | None, keys: Sequence[str] | None) -> tuple[l
     usable = [bound for bound in found if not reasons[bound.path]]
     if not usable:
         raise NotConfiguredError(f"{sync}: {next(iter(reasons.values()))}.")
-    usable[0].resources.ledger.ledger().check()
+    with usable[0].resources.ledger.ledger() as ledger:
+        ledger.check()
     return usable, table is not None or "/" in sync or keys is not None
 
 
@@ -214,7 +225,9 @@ def _start(
     if queue:
         launch.submit(instance, run)
     elif wait:
-        execution.execute(instance, run.run_id, bound.binding(), on_progress=on_progress)
+        binding = bound.binding()
+        with binding.ledger:
+            execution.execute(instance, run.run_id, binding, on_progress=on_progress)
     else:
         launch.detach(run)
     return run.run_id

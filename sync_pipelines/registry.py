@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,9 +21,36 @@ if TYPE_CHECKING:
 
 def resources() -> SimpleNamespace:
     """The resources with the settings of the environment; nothing connects yet."""
-    from sync_pipelines.definitions import default_resources
+    with _documents():
+        from sync_pipelines.definitions import default_resources
 
     return SimpleNamespace(**default_resources())
+
+
+@contextmanager
+def _documents() -> Generator[None]:
+    """Loading the documents below defs/: what is wrong there becomes a sentence that names field, file and line."""
+    from dagster import DagsterInvalidDefinitionError
+    from dagster.components.core.component_tree import ComponentTreeException
+
+    try:
+        yield
+    except (ComponentTreeException, DagsterInvalidDefinitionError) as error:
+        raise ConfigurationError(
+            f"A document below defs/ is wrong, so nothing can be loaded: {_why(error)}.",
+            remedy="Correct it; `dg check defs` shows more.",
+        ) from error
+
+
+def _why(error: BaseException) -> str:
+    from pydantic import ValidationError
+
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, ValidationError):
+        found = ((" ".join(str(part) for part in item["loc"]), item["msg"]) for item in error.errors())
+        return "; ".join(f"{place}: {message}" for place, message in found)
+    return str(error).strip().rstrip(".")
 
 
 @dataclass(frozen=True)
@@ -62,7 +90,8 @@ def tables(selector: str | None = None) -> list[BoundTable]:
     Raises:
         ConfigurationError: nothing has that name; the nearest right one is offered.
     """
-    from sync_pipelines.definitions import load
+    with _documents():
+        from sync_pipelines.definitions import load
 
     found = [BoundTable(component, resources()) for component in load()[1] if component.enabled]
     chosen = [table for table in found if selector in (None, table.component.sync, table.path)]

@@ -26,7 +26,11 @@ def close_dead(instance: dg.DagsterInstance, chosen: Iterable[BoundTable]) -> li
     configured = [bound for bound in chosen if not bound.not_configured()]
     if not configured:
         return []
-    closed = [run_id for bound in configured for run_id in close_dead_runs(instance, bound.binding())]
+    closed = []
+    for bound in configured:
+        binding = bound.binding()
+        with binding.ledger:
+            closed += close_dead_runs(instance, binding)
     return closed + close_orphans(instance, configured[0].resources.ledger.database_url())
 
 
@@ -72,7 +76,9 @@ def _force(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     bound = _table_of(run)
     if bound is not None:
-        execution.close_books(bound.binding(), run.run_id, cancelled=True)
+        binding = bound.binding()
+        with binding.ledger:
+            execution.close_books(binding, run.run_id, cancelled=True)
 
 
 def _is_alive(run: dg.DagsterRun) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from sync_pipelines.engine import errors
 from sync_pipelines.engine.errors import ConfigurationError, redact
 
 if TYPE_CHECKING:
@@ -155,9 +157,27 @@ def _error_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
 
 
 def _sentence(data: Any) -> str | None:
+    """What the operator is to read: the text of a Failure, else of our own error in the chain, else of its root."""
     if data.user_failure_data is not None and data.user_failure_data.description:
         return data.user_failure_data.description
-    error = data.error
-    while error is not None and error.cause is not None:
+    chain = list(_chain(data.error))
+    ours = [error for error in chain if error.cls_name in _our_errors()]
+    found = (ours or chain[-1:] or [None])[0]
+    return None if found is None else _without_class(found)
+
+
+def _chain(error: Any) -> Iterator[Any]:
+    while error is not None:
+        yield error
         error = error.cause
-    return error.message.strip() if error is not None else None
+
+
+def _our_errors() -> set[str]:
+    return {
+        name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.SyncError)
+    }
+
+
+def _without_class(error: Any) -> str:
+    """Dagster keeps an error as Python prints it, with the class and its module in front."""
+    return re.sub(rf"^(?:[\w.]+\.)?{re.escape(error.cls_name or '')}: ", "", error.message.strip(), count=1)

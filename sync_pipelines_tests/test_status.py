@@ -213,6 +213,8 @@ def test_a_span_is_told_in_the_largest_unit_without_a_fraction(span, text):
     assert brief(span) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (119, "119s"), (121, "2m"), (10_801, "3h"), (200_000, "2d")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0s"), (119, "119s"), (121, "2m"), (10_801, "3h"), (200_000, "2d")]
+)
 def test_an_age_is_told_in_whole_units(seconds, text):
     assert age(seconds) == text

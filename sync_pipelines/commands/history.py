@@ -11,7 +11,7 @@ from sync_pipelines.commands import output, progress
 from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
-    from sync_pipelines.engine.ledger import Ledger, RecordEvent, RunRecord
+    from sync_pipelines.engine.ledger import RecordEvent, RunRecord
     from sync_pipelines.stats import TableStats
 
 
@@ -123,6 +123,3 @@ def _show_stats(found: list[TableStats]) -> None:
             output.number(one.totals["records_upserted"]),
         )
     output.console().print(shown)
-
-
-__all__ = ["Ledger", "logs", "stats"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -88,6 +89,22 @@ def test_a_failed_run_is_told_with_its_sentence_and_not_raised(shop: Shop):
     allowed = client.trigger(ARTICLE, allow_mass_delete=True, wait=True)
     assert client.status(allowed).state == "completed"
     assert shop.stored() == set()
+
+
+def test_the_error_of_a_run_is_our_own_sentence_in_a_chain_of_causes():
+    from dagster._utils.error import SerializableErrorInfo
+
+    from sync_pipelines.run_status import _sentence
+
+    def error(message: str, name: str, cause=None) -> SerializableErrorInfo:
+        return SerializableErrorInfo(message, [], name, cause)
+
+    driver = error("psycopg2.OperationalError: server closed the connection\n", "OperationalError")
+    ours = error("sync_pipelines.engine.errors.TransientError: shop/article: db is gone.\n", "TransientError", driver)
+    tried = error("Exceeded max_retries of 3\n", "RetryRequestedFromPolicy", ours)
+    assert _sentence(SimpleNamespace(user_failure_data=None, error=tried)) == "shop/article: db is gone."
+    foreign = error("x.StepError: a step failed\n", "StepError", driver)
+    assert _sentence(SimpleNamespace(user_failure_data=None, error=foreign)) == "server closed the connection"
 
 
 def test_a_failed_table_leaves_the_next_one_its_turn(shop: Shop):
@@ -274,7 +291,7 @@ def test_a_process_that_died_before_its_first_step_is_closed_and_its_place_in_th
         instance.event_log_storage.initialize_concurrency_limit_to_default("shop__article")
         instance.event_log_storage.claim_concurrency_slot("shop__article", dead.run_id, "shop__article", 0)
     assert [run.run_id for run in client.active()] == [dead.run_id]  # it may still be on its way
-    monkeypatch.setattr("sync_pipelines.run_ending._BIRTH_SECONDS", 0.0)
+    monkeypatch.setattr("sync_pipelines.dead_runs._BIRTH_SECONDS", 0.0)
     assert client.active() == []
     assert client.status(dead.run_id).state == "failed"
     assert shop.slots() == []
@@ -298,7 +315,7 @@ def test_a_run_that_died_while_it_wrote_does_not_hold_up_the_one_that_is_queued_
 def test_a_run_whose_process_lives_is_not_closed(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     from sync_pipelines.engine.locks import RunLock
 
-    monkeypatch.setattr("sync_pipelines.run_ending._BIRTH_SECONDS", 0.0)
+    monkeypatch.setattr("sync_pipelines.dead_runs._BIRTH_SECONDS", 0.0)
     with shop.instance as instance:
         run = launch.create(instance, _order(shop), own_process=True)
     with RunLock(shop.url, run.run_id):

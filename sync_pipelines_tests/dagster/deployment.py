@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
+
 from sync_pipelines.sandbox.processes import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]

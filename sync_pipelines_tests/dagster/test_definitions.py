@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-import dagster as dg
 from sync_pipelines.definitions import load
 from sync_pipelines_tests.dagster.deployment import REPOSITORY
 

@@ -6,10 +6,10 @@ import os
 import signal
 from pathlib import Path
 
+import dagster as dg
 import psycopg2
 import pytest
 
-import dagster as dg
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines_tests.dagster.deployment import Deployment, deployed, wait_for
 from sync_pipelines_tests.dagster.world import World

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
+
 from sync_pipelines.automation import newest_partition
 from sync_pipelines_tests.dagster.world import World
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import chromadb
+import dagster as dg
 import psycopg2
 
-import dagster as dg
 from sync_pipelines import migrations
 from sync_pipelines.automation import newest_partition
 from sync_pipelines.checks import prove_and_record

@@ -3,7 +3,8 @@
 | name | when |
 |---|---|
 | `opened` | the changes are read, nothing is written |
-| `embedded`, `extras`, `heads`, `orphans` | of a group of records: vectors made; chunks 1… written; chunk 0 written; orphans gone |
+| `embedded`, `extras` | of a group of records the vectors are made; their chunks 1… are written |
+| `heads`, `orphans` | of a group of records chunk 0 is written; chunks that are left over are gone |
 | `before delete`, `after delete` | around each request that deletes items |
 | `before rename`, `after rename` | around each rename (and mark) of a rebuild's swap |
 | `before confirm`, `confirmed` | around the transaction that closes the books and moves the watermark |

@@ -61,7 +61,6 @@ class Children:
 
 def main() -> None:
     """Fork for every line, one at a time. Nothing may connect or start a thread before a fork."""
-    import sync_pipelines.cli
     import sync_pipelines.definitions as project
 
     component = article(**PROJECT)

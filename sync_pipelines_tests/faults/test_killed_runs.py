@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
-import dagster as dg
 from sync_pipelines_tests.dagster.deployment import REPOSITORY
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
@@ -148,9 +148,7 @@ def test_a_full_run_that_is_killed(
 def test_a_rebuild_that_is_killed_while_it_builds(
     shop: World, children: Children, variables: Mapping[str, str], boundary: tuple[str, int]
 ):
-    kill_then_run_again(
-        shop, children, variables, boundary=boundary, words=["--rebuild"], stored_in="article__rebuild"
-    )
+    kill_then_run_again(shop, children, variables, boundary=boundary, words=["--rebuild"], stored_in="article__rebuild")
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,14 @@ RECORDS = 20_000
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_twenty_thousand_records_of_two_kilobytes_need_less_than_400_mb(world: World):
     command = [sys.executable, "-m", "sync_pipelines_tests.faults.memory", str(RECORDS)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert max(found.values()) - found["baseline"] < 400, found
+    assert found["all"] - found["baseline"] < 400, found
     # nothing grows with the table: holding it once would take more than its 40 MB
-    print(found)
-    assert found["full"] - found["tenth"] < 60, found
+    assert found["all"] - found["tenth"] < 60, found
     assert world.execute("""SELECT count(*) FROM "Article" WHERE length(body) = 2000""") == [(RECORDS,)]
     assert world.collection.count() == RECORDS

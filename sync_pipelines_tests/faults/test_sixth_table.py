@@ -133,6 +133,21 @@ def test_dg_check_yaml_names_a_wrong_field_by_its_line(checkout: Checkout, right
     assert wrong.split(":")[0].split("[")[0].strip() in done.stdout
 
 
+def test_a_wrong_document_is_one_sentence_with_field_file_and_line_in_every_command(checkout: Checkout):
+    # the first of two documents: dagster 1.13's `dg check yaml` looks at the last one of each type alone
+    other = DOCUMENT.replace("warehouse", "storehouse").replace("stock_items", "store_items")
+    checkout.document.write_text(DOCUMENT.replace("metadata", "metdata") + "---\n" + other)
+    done = checkout.run(sys.executable, "-m", "sync_pipelines.cli", "status")
+    assert done.returncode == 3
+    assert "attributes.metdata" in done.stderr
+    assert f"{checkout.document}:7" in done.stderr
+    assert "Traceback" not in done.stderr
+    checkout.document.write_text(DOCUMENT + "---\n" + DOCUMENT)
+    done = checkout.run(sys.executable, "-m", "sync_pipelines.cli", "sync", "warehouse")
+    assert done.returncode == 3
+    assert "Two documents define warehouse/stock_item" in done.stderr
+
+
 def test_a_document_under_another_name_is_an_error_of_lint(checkout: Checkout):
     assert checkout.run(sys.executable, "-m", "sync_pipelines.strays").returncode == 0
     stray = checkout.document.with_name("stock.yaml")

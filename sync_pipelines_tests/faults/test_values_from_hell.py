@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import psycopg2
 import pytest
@@ -11,13 +10,13 @@ from psycopg2 import sql
 
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
-from sync_pipelines_tests.faults.equality import EQUAL, Record, as_json, differences, held, joined
+from sync_pipelines_tests.faults.equality import EQUAL, Record, differences, held, joined
 
 SCHEMA = 'scheme "%s" \'; DROP SCHEMA sync CASCADE; --'
 TABLE = 'select "ta%ble"; DROP TABLE x; -- 🦊 \u202eעברית 63 bytes'
-NUMBER, NAME = "order", 'k"e%y \'s {0} 🗝'
+NUMBER, NAME = "order", "k\"e%y 's {0} 🗝"
 LONGEST = "the longest name that PostgreSQL takes ".ljust(63, "_")
-TEXTS = ["from", LONGEST, 'qu"o\'te %(x)s \\ $1', "اسم عربي"]
+TEXTS = ["from", LONGEST, "qu\"o'te %(x)s \\ $1", "اسم عربي"]
 FIELDS = ["user", "ta g.s[]", "🦊 €"]
 RAW = "table"
 COLUMNS = [NUMBER, NAME, *TEXTS, *FIELDS, RAW]
@@ -27,10 +26,10 @@ VALUES = [
     "plain",
     "",
     " ",
-    "'; DROP TABLE \"Article\"; --",
+    '\'; DROP TABLE "Article"; --',
     "Robert'); DELETE FROM x WHERE ('1'='1",
     "%s %(name)s %% {} {0} ${x} $1 :name ?",
-    '"quoted" and \'quoted\' and `quoted` and \\back\\slash\\',
+    "\"quoted\" and 'quoted' and `quoted` and \\back\\slash\\",
     "\\u0000 as letters, \\x00 too, \\N",
     "line\nfeed\rreturn\ttab\x0bvertical\x1fcontrol\x7f",
     "emoji 🦊👩‍👩‍👧‍👦🏴󠁧󠁢󠁳󠁣󠁴󠁿 combined e\u0301 and é",
@@ -106,7 +105,7 @@ def expected(values: dict[int, str]) -> dict[str, Record]:
 
 def postgres_json(text: str) -> str:
     """A text in JSON, escaped as PostgreSQL does it: no more than it must."""
-    return "".join(json.dumps(char) [1:-1] if char < " " or char in '"\\' else char for char in text).join('""')
+    return "".join(json.dumps(char)[1:-1] if char < " " or char in '"\\' else char for char in text).join('""')
 
 
 def test_every_name_and_value_arrives_as_it_is(hell: World):
@@ -128,8 +127,12 @@ def test_every_name_and_value_arrives_as_it_is(hell: World):
 def change_everything(world: World, rows: dict[int, str]) -> None:
     """A row goes, and every other one gets another key: the old keys are deletes."""
     run(world, sql.SQL("DELETE FROM {} WHERE {} = 0").format(table(), name(NUMBER)))
-    run(world, sql.SQL("UPDATE {} SET {} = {} + 100, {} = {} + 100").format(
-        table(), name(NUMBER), name(NUMBER), name(FIELDS[2]), name(FIELDS[2])))
+    run(
+        world,
+        sql.SQL("UPDATE {} SET {} = {} + 100, {} = {} + 100").format(
+            table(), name(NUMBER), name(NUMBER), name(FIELDS[2]), name(FIELDS[2])
+        ),
+    )
     rows.pop(0)
     for number in list(rows):
         rows[number + 100] = rows.pop(number)

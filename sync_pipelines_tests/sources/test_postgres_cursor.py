@@ -144,7 +144,7 @@ def test_each_kind_of_time_column_works_in_any_time_zone(url: str, db: Connectio
     db.run(f"ALTER DATABASE \"{url.rpartition('/')[2]}\" SET TimeZone = 'Asia/Tokyo'")
     make_item(db)
     db.run(f"ALTER TABLE item ALTER changed TYPE {kind}", "UPDATE item SET changed = now() AT TIME ZONE 'UTC'")
-    target = reader(url, CURSOR)
+    target = reader(url + "?application_name=tokyo", CURSOR)
     target.sync()
     db.run("UPDATE item SET amount = 1, changed = clock_timestamp() AT TIME ZONE 'UTC' WHERE id = 2")
     target.sync()

@@ -100,7 +100,7 @@ def test_a_missing_right_on_the_table_names_the_grant(
 
 @pytest.mark.parametrize("big", [True, False])
 def test_a_connection_that_is_cut_while_reading_is_transient(url: str, db: Connection, big: bool) -> None:
-    make_item(db, rows=200_000 if big else 10)
+    make_item(db, rows=50_000 if big else 10)
     db.run("UPDATE item SET name = repeat(md5(id::text), 10)") if big else None
     target = reader(url)
     stop = threading.Event()

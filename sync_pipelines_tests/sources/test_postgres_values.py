@@ -218,8 +218,7 @@ HELL = [
 
 
 @pytest.mark.parametrize("name", HELL)
-def test_names_and_values_from_hell_go_through(shared_url: str, shared_db: Connection, name: str) -> None:
-    url, db = shared_url, shared_db
+def test_names_and_values_from_hell_go_through(url: str, db: Connection, name: str) -> None:
     quoted = '"' + name.replace('"', '""') + '"'
     key, column = quoted, '"v' + name[:55].replace('"', '""') + '"'
     db.run(f"CREATE SCHEMA {quoted}")

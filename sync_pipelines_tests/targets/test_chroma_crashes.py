@@ -78,6 +78,7 @@ def killed(chroma_server: ChromaServer) -> dict[str, str]:
     return collections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_after_sigkill_at_any_boundary_the_next_upsert_makes_all_equal(
     make_target: MakeTarget, embedding: CountingEmbedding, killed: dict[str, str], boundary: str
@@ -141,6 +142,7 @@ def own_server() -> Iterator[ChromaServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_chroma_stopped_half_way_is_a_transient_error_and_then_all_is_equal(
     make_target: MakeTarget, own_server: ChromaServer, embedding: CountingEmbedding
 ):
@@ -162,6 +164,7 @@ def test_chroma_stopped_half_way_is_a_transient_error_and_then_all_is_equal(
     assert_equal(target, *first, *second)
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_in_time_is_waited_for(make_target: MakeTarget, own_server: ChromaServer):
     retry = RetryPolicy(attempts=3, sleep=lambda _: own_server.start())
     target = make_target(settings=ChromaAddress(url=own_server.url), retry=retry)
