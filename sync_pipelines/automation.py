@@ -22,7 +22,7 @@ RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 def build_automation(components: "Iterable[SyncComponent]") -> dg.Definitions:
     """Jobs, schedules and sensors of every enabled sync."""
-    by_sync: "dict[str, list[SyncComponent]]" = defaultdict(list)
+    by_sync: dict[str, list[SyncComponent]] = defaultdict(list)
     for component in components:
         if component.enabled:
             by_sync[component.sync].append(component)
@@ -68,7 +68,7 @@ def _runtime(component: "SyncComponent") -> dict[str, str]:
 
 
 def _by_cron(tables: "list[SyncComponent]", mode: str) -> "dict[str, list[SyncComponent]]":
-    found: "dict[str, list[SyncComponent]]" = defaultdict(list)
+    found: dict[str, list[SyncComponent]] = defaultdict(list)
     for table in tables:
         cron = getattr(table.schedules, mode)
         if cron:

@@ -36,9 +36,7 @@ def _count_check(component: "SyncComponent") -> dg.AssetChecksDefinition:
     return count
 
 
-def prove_and_record(
-    component: "SyncComponent", resources: Any, *, run_id: str | None, counts_above: int = 0
-) -> Proof:
+def prove_and_record(component: "SyncComponent", resources: Any, *, run_id: str | None, counts_above: int = 0) -> Proof:
     """Prove a table now and keep the result in `reconciliation_runs`, where `status` finds it.
 
     Args:

@@ -22,9 +22,7 @@ class SyncPipelinesStorage(DagsterStorage, ConfigurableClass):
         return {}
 
     @classmethod
-    def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> Any:
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Any:
         """PostgreSQL's storage for the variable's URL, else SQLite's below DAGSTER_HOME.
 
         Raises:

@@ -34,7 +34,9 @@ def close_dead_runs(instance: dg.DagsterInstance, binding: Binding, *, besides: 
     for run_id in found:
         run = instance.get_run_by_id(run_id)
         if run is not None and run.status in _OPEN:
-            instance.report_run_failed(run, f"{binding.spec.path}: the process of this run died; closed by the next run.")
+            instance.report_run_failed(
+                run, f"{binding.spec.path}: the process of this run died; closed by the next run."
+            )
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     return found
 

@@ -110,9 +110,7 @@ def _keys(tables: "list[SyncComponent]") -> set[str]:
 
 def _named(by_name: "dict[str, SyncComponent]", sync: str, table: str) -> "SyncComponent":
     if table not in by_name:
-        raise dg.Failure(
-            f"{sync} has no table {table!r}; it has {', '.join(sorted(by_name))}.", allow_retries=False
-        )
+        raise dg.Failure(f"{sync} has no table {table!r}; it has {', '.join(sorted(by_name))}.", allow_retries=False)
     return by_name[table]
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 import dagster as dg
 from pydantic import Field
 
-from sync_pipelines.failures import working_on
 from sync_pipelines.dead_runs import close_dead_runs
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.engine.settings import positive, resolve
 from sync_pipelines.engine.windows import Mode, Windows, scope_of
+from sync_pipelines.failures import working_on
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -82,7 +82,7 @@ def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
             max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
         ),
     )
-    def table(context: dg.AssetExecutionContext, config: SyncConfig):  # noqa: ANN202 - an annotation costs a type check
+    def table(context: dg.AssetExecutionContext, config: SyncConfig):
         with working_on(component.sync, component.table_name, run_id=context.run.run_id):
             return _open(component, context, config)
 

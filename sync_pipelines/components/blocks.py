@@ -173,9 +173,7 @@ class ChunkingBlock(Block):
     """How a text longer than the model's window is split; nothing is cut off."""
 
     max_tokens: int | None = Field(default=None, ge=16, description="The model's window where left out.")
-    max_characters: int | None = Field(
-        default=None, ge=64, description="Used where the embedding cannot count tokens."
-    )
+    max_characters: int | None = Field(default=None, ge=64, description="Used where the embedding cannot count tokens.")
 
     def spec(self) -> ChunkingSpec:
         from sync_pipelines.targets.chunking import ChunkingSpec

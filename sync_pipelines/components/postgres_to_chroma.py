@@ -37,9 +37,7 @@ class PostgresToChroma(SyncComponent):
     languages: list[str] = Field(
         default=[], description="Localized JSON columns whose languages become the metadata field `languages`."
     )
-    columns: list[str] = Field(
-        default=[], description="Further columns that are read, where `text` is a function."
-    )
+    columns: list[str] = Field(default=[], description="Further columns that are read, where `text` is a function.")
     embedding: EmbeddingBlock = EmbeddingBlock()
     chunking: ChunkingBlock = ChunkingBlock()
 

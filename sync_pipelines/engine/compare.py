@@ -80,9 +80,7 @@ class Comparison:
     def leave_out(self, keys: Iterable[str], *, label: str) -> None:
         """Move these keys from the differences to a class of their own (`quarantined`, `pending`, …)."""
         self.connection.execute("BEGIN")
-        self.connection.executemany(
-            "UPDATE difference SET kind = ? WHERE key = ?", ((label, key) for key in keys)
-        )
+        self.connection.executemany("UPDATE difference SET kind = ? WHERE key = ?", ((label, key) for key in keys))
         self.connection.execute("COMMIT")
 
     def drop(self, keys: Iterable[str]) -> None:

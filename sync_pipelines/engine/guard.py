@@ -48,9 +48,7 @@ class Guard:
         if not self.refuses(deletes=deletes, held=held, source_empty=source_empty):
             return
         why = (
-            "the source is empty"
-            if source_empty
-            else f"that is over {self.share:.0%} and over {self.records} records"
+            "the source is empty" if source_empty else f"that is over {self.share:.0%} and over {self.records} records"
         )
         raise MassDeleteError(
             f"{deletes} of the target's {held} records would be deleted: {why}. Nothing was deleted; "

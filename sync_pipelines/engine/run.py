@@ -12,10 +12,10 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from sync_pipelines.engine.batches import resized
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.guard import Guard
-from sync_pipelines.engine.batches import resized
 from sync_pipelines.engine.ledger import Ledger, RunRecord
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.locks import RunLock, TargetLock, run_is_alive
@@ -280,9 +280,7 @@ class Run:
         """Close the run's books after a failure; the error itself goes on to the caller."""
         text = str(error) if isinstance(error, SyncError) else f"{type(error).__name__}: {error}"
         status = "failed" if isinstance(error, Exception) else "cancelled"
-        self.binding.ledger.finish(
-            self.record, status=status, counts=self.counts, error=text, reason=self.reason
-        )
+        self.binding.ledger.finish(self.record, status=status, counts=self.counts, error=text, reason=self.reason)
 
 
 def _prints(batch: pa.RecordBatch) -> dict[str, str]:

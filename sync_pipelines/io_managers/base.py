@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from sync_pipelines.failures import working_on
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import SYSTEM_FIELDS, ChangeSet, Counts
+from sync_pipelines.failures import working_on
 
 
 def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:

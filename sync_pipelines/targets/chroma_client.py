@@ -147,10 +147,7 @@ class ChromaConnection:
             **self._names(),
         )
         weakref.finalize(self, client.close)
-        # private, but the only way to a time-out: without it a server that hangs would hold a run for ever
-        session = getattr(client._server, "_session", None)
-        if session is not None:
-            session.timeout = REQUEST_SECONDS
+        _bound(getattr(client._server, "_session", None))
         return client
 
     def _headers(self, host: str) -> dict[str, str]:
@@ -178,6 +175,29 @@ class ChromaConnection:
             raise
         weakref.finalize(self, _close_folder, client, lock)
         return client
+
+
+def _bound(session: Any) -> None:
+    """Bound the time and the memory of requests; Chroma's client gives no other way to its HTTP session.
+
+    Without a time-out a server that hangs would hold a run for ever. And httpx ties each response to its
+    stream in a cycle, so that every page that was read stays in memory, twice, until the garbage collector
+    comes by: 2 kB a record, without end in sight in a process with a large heap.
+    """
+    import httpx
+
+    if session is None:
+        return
+    session.timeout = REQUEST_SECONDS
+    send = session.send
+
+    def send_and_untie(request: httpx.Request, **options: Any) -> httpx.Response:
+        response = send(request, **options)
+        if response.is_closed:  # read whole
+            response.stream = httpx.ByteStream(b"")
+        return response
+
+    session.send = send_and_untie
 
 
 def _settings(**fields: Any) -> Any:

@@ -32,7 +32,12 @@ def bare_environment() -> dict[str, str]:
 
 def test_loading_connects_to_nothing_needs_no_variable_and_imports_no_client():
     done = subprocess.run(
-        [sys.executable, "-c", CHILD], cwd=REPOSITORY, env=bare_environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", CHILD],
+        cwd=REPOSITORY,
+        env=bare_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

@@ -9,7 +9,7 @@ from sync_pipelines.engine.errors import RunError, redact
 
 def test_an_error_names_sync_table_key_and_remedy():
     text = str(RunError("It broke.", sync="knowledge", table="k", key="a'b", remedy="Mend it."))
-    assert text == "knowledge/k: It broke. (key \"a'b\") Mend it."
+    assert text == 'knowledge/k: It broke. (key "a\'b") Mend it.'
 
 
 @pytest.mark.parametrize(

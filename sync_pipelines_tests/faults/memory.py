@@ -30,7 +30,7 @@ def main(records: int) -> None:
     """Warm up with a hundred records; then a tenth of all; then all of them, in full and with the proof."""
     with dg.DagsterInstance.ephemeral() as instance:
         world = World(url=os.environ["DATABASE_URL"], chroma=None, instance=instance)
-        world.component = article(runs={"batch_size": 1000})
+        world.component = article(runs={"batch_size": 1000}, chunking={"max_characters": 4000})
         _sync(world, 0, 99)
         found = {"baseline": psutil.Process().memory_info().rss / MEGABYTE}
         _sync(world, 100, records // 10 - 1)

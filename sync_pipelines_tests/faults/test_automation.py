@@ -40,6 +40,7 @@ def test_the_sensor_asks_for_one_incremental_run_of_its_table_and_again_after_a_
     assert world.sensor_tick().skip_message == "nothing pending"
 
 
+@pytest.mark.slow
 def test_the_sensor_waits_while_a_run_of_its_table_is_under_way(world: World):
     world.put("a")
     job = definitions(world.component).resolve_job_def("shop_incremental")
@@ -58,6 +59,7 @@ def execute(world: World, request: dg.RunRequest, job: str) -> dg.ExecuteInProce
     return chosen.execute_in_process(instance=world.instance, run_config=request.run_config, tags=dict(request.tags))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "read"), [("incremental", 0), ("full", 1)])
 def test_a_schedules_request_runs_in_its_mode_on_the_newest_window(world: World, mode: str, read: int):
     world.put("a")

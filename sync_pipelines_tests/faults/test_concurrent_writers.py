@@ -14,12 +14,10 @@ from sync_pipelines_tests.faults.writers import Writers, fill
 # Deletes are a quarter of all writes here: the guard against mass deletion has tests of its own.
 UNGUARDED = {"mass_delete": {"share": 1.0}}
 
+SIX, TWENTY = (6, 200, 0.4, 2.0), (20, 2000, 3.0, 20.0)
 crowd = pytest.mark.parametrize(
     ("threads", "keys", "delay", "seconds"),
-    [
-        pytest.param(6, 200, 0.4, 2.0, id="six"),
-        pytest.param(20, 2000, 3.0, 20.0, id="twenty", marks=pytest.mark.slow),
-    ],
+    [pytest.param(*SIX, id="six"), pytest.param(*TWENTY, id="twenty", marks=pytest.mark.slow)],
 )
 
 
@@ -52,7 +50,8 @@ def test_whatever_commits_late_or_rolls_back_the_target_ends_equal(
     assert world.sync().read == 0
 
 
-@crowd
+@pytest.mark.slow
+@pytest.mark.parametrize(("threads", "keys", "delay", "seconds"), [TWENTY], ids=["twenty"])
 def test_by_cursor_every_insert_and_update_arrives_and_a_full_run_finds_the_deletes(
     world: World, threads: int, keys: int, delay: float, seconds: float
 ):

@@ -56,6 +56,7 @@ def test_a_data_frame_holds_every_record_whole(shop: World):
     assert frame.chunks["march"] > 1
 
 
+@pytest.mark.slow
 def test_an_arrow_table_holds_the_same(shop: World):
     table = given(shop, pa.Table)
     assert table.column_names == ["key", "document", "metadata", "changed_at", "chunks"]
@@ -71,11 +72,11 @@ def test_the_stores_own_handle_answers_queries(shop: World):
 @pytest.mark.parametrize(
     ("partition", "keys"),
     [
-        ("2024-01-01", {"ancient"}),
         ("2024-02-01", {"february"}),
-        ("2024-03-01", {"march"}),
-        ("2024-04-01", set()),
-        ("newest", {"far"}),
+        pytest.param("2024-01-01", {"ancient"}, marks=pytest.mark.slow),
+        pytest.param("2024-03-01", {"march"}, marks=pytest.mark.slow),
+        pytest.param("2024-04-01", set(), marks=pytest.mark.slow),
+        pytest.param("newest", {"far"}, marks=pytest.mark.slow),
     ],
 )
 def test_an_asset_with_the_same_windows_gets_its_own(shop: World, partition: str, keys: set[str]):
@@ -84,10 +85,12 @@ def test_an_asset_with_the_same_windows_gets_its_own(shop: World, partition: str
     assert set(table["key"].to_pylist()) == keys
 
 
+@pytest.mark.slow
 def test_another_annotation_is_refused_with_what_there_is(shop: World):
     assert "annotate it as pandas.DataFrame, pyarrow.Table or chromadb.Collection" in given(shop, dict)
 
 
+@pytest.mark.slow
 def test_a_collection_that_is_not_there_yet_is_named_with_the_remedy(shop: World):
     shop.client.delete_collection("article")
     assert "Run its sync first" in given(shop, pa.Table)

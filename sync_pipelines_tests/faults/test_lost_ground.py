@@ -25,11 +25,12 @@ def shop(world: World) -> World:
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        ("{source,system_identifier}", "7000000000000000001", "another server"),
-        ("{source,database}", "app_of_last_week", "another one"),
-        ("{position,snapshot}", "99999999999:99999999999:", "ahead of the database"),
+        pytest.param("{source,system_identifier}", "7000000000000000001", "another server", id="server"),
+        pytest.param("{source,database}", "last_week", "another one", id="database", marks=pytest.mark.slow),
+        pytest.param(
+            "{position,snapshot}", "99999999999:99999999999:", "ahead", id="from the future", marks=pytest.mark.slow
+        ),
     ],
-    ids=["system identifier", "database", "from the future"],
 )
 def test_a_watermark_of_another_database_is_followed_by_a_full_comparison(
     shop: World, path: str, value: str, reason: str
@@ -41,6 +42,7 @@ def test_a_watermark_of_another_database_is_followed_by_a_full_comparison(
     assert shop.sync().read == 0
 
 
+@pytest.mark.slow
 def test_a_table_that_was_dropped_and_made_anew_is_compared_as_a_whole(shop: World):
     shop.execute("""CREATE TABLE kept AS SELECT * FROM "Article" WHERE id <> 'c'""")
     shop.execute("""DROP TABLE "Article" """)
@@ -69,6 +71,7 @@ def test_a_table_that_is_gone_fails_with_its_name_and_touches_nothing(shop: Worl
     assert_equal(shop)
 
 
+@pytest.mark.slow
 def test_a_column_that_is_gone_fails_with_its_name(shop: World):
     shop.execute("""ALTER TABLE "Article" RENAME COLUMN body TO bodies""")
     error = shop.failure(shop.materialize(raises=False))
@@ -76,6 +79,7 @@ def test_a_column_that_is_gone_fails_with_its_name(shop: World):
     assert "Did you mean 'bodies'?" in error
 
 
+@pytest.mark.slow
 def test_another_key_in_the_document_names_every_record_anew(shop: World):
     shop.execute("""ALTER TABLE "Article" ADD slug text NOT NULL UNIQUE GENERATED ALWAYS AS ('the-' || id) STORED""")
     source = {**article().source.model_dump(exclude_none=True), "key": ["slug"]}
@@ -92,6 +96,7 @@ def test_another_key_in_the_document_names_every_record_anew(shop: World):
     assert shop.stored()["the-a"] == "a title\n\nchanged"
 
 
+@pytest.mark.slow
 def test_a_column_that_joins_the_metadata_reaches_every_record_without_embedding(shop: World):
     shop.sync(mode="full")
     shop.execute("""ALTER TABLE "Article" ADD author text DEFAULT 'somebody'""")

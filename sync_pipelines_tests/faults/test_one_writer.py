@@ -73,7 +73,11 @@ def terminate(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("boundary", "stored"), [(("heads", 2), 20), (("before confirm", 1), 50)], ids=["between batches", "at the end"]
+    ("boundary", "stored"),
+    [
+        pytest.param(("heads", 2), 20, id="between batches"),
+        pytest.param(("before confirm", 1), 50, id="at the end", marks=pytest.mark.slow),
+    ],
 )
 def test_a_writer_whose_lock_is_lost_stops_before_the_next_batch_and_before_the_watermark(
     shop: World, monkeypatch: pytest.MonkeyPatch, boundary: tuple[str, int], stored: int
@@ -91,6 +95,7 @@ def test_a_writer_whose_lock_is_lost_stops_before_the_next_batch_and_before_the_
     assert_equal(shop)
 
 
+@pytest.mark.slow
 def test_a_second_writer_that_takes_a_lost_lock_is_not_overwritten(shop: World, monkeypatch: pytest.MonkeyPatch):
     def overtaken() -> None:
         terminate(shop)
@@ -107,6 +112,7 @@ def test_a_second_writer_that_takes_a_lost_lock_is_not_overwritten(shop: World, 
     assert shop.sync().read == 0
 
 
+@pytest.mark.slow
 def test_through_dagster_a_lost_lock_is_a_retry_that_ends_equal(shop: World, monkeypatch: pytest.MonkeyPatch):
     bend(at("heads", 3, lambda: terminate(shop)), monkeypatch.setattr)
     assert shop.sync().upserted == 20

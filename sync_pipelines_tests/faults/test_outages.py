@@ -116,7 +116,7 @@ POISON = {
 }
 
 
-@pytest.mark.parametrize("mode", ["incremental", "full"])
+@pytest.mark.parametrize("mode", ["incremental", pytest.param("full", marks=pytest.mark.slow)])
 def test_poison_in_the_middle_of_a_batch_stops_itself_alone(world: World, mode: str):
     world.execute("""ALTER TABLE "Article" ADD price double precision, ADD raw json""")
     world.component = article(text=["title", "body", "raw"], metadata=["stock", "price"], runs={"batch_size": 10})

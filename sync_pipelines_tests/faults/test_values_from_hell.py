@@ -152,6 +152,7 @@ def test_a_nul_in_json_stops_its_record_alone(hell: World):
     assert "surrogate" in reasons['["3", "half"]']
 
 
+@pytest.mark.slow
 def test_single_keys_from_hell_stay_apart(world: World):
     for value in VALUES:
         world.put(value, body=f"body of {value[:20]}", title="t")
@@ -166,6 +167,7 @@ def test_single_keys_from_hell_stay_apart(world: World):
     assert world.prove().equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["_key", "_fingerprint", "_problem", "_changed_at"])
 def test_a_column_with_a_name_of_the_engines_own_is_refused_in_a_sentence(world: World, column: str):
     world.execute(f"""ALTER TABLE "Article" ADD "{column}" text""")

@@ -71,7 +71,11 @@ def test_a_sensor_that_was_off_for_three_days_asks_for_one_run_that_brings_all(w
 
 
 @pytest.mark.parametrize(
-    "statement", ["DELETE FROM sync.change_log", "TRUNCATE sync.change_log"], ids=["deleted", "truncated"]
+    "statement",
+    [
+        pytest.param("DELETE FROM sync.change_log", id="deleted"),
+        pytest.param("TRUNCATE sync.change_log", id="truncated", marks=pytest.mark.slow),
+    ],
 )
 def test_a_log_that_somebody_emptied_is_recognised(world: World, statement: str):
     for key in "abc":
@@ -86,6 +90,7 @@ def test_a_log_that_somebody_emptied_is_recognised(world: World, statement: str)
     assert_equal(world)
 
 
+@pytest.mark.slow
 def test_a_log_that_is_cleaned_below_what_is_confirmed_costs_nothing(world: World):
     world.put("a")
     world.sync()
@@ -97,7 +102,9 @@ def test_a_log_that_is_cleaned_below_what_is_confirmed_costs_nothing(world: Worl
     assert_equal(world)
 
 
-@pytest.mark.parametrize("emptied", [False, True], ids=["dropped", "emptied"])
+@pytest.mark.parametrize(
+    "emptied", [pytest.param(False, id="dropped"), pytest.param(True, id="emptied", marks=pytest.mark.slow)]
+)
 def test_a_collection_that_is_gone_is_filled_again_with_what_changed_meanwhile(world: World, emptied: bool):
     for key in "abc":
         world.put(key)

@@ -25,10 +25,9 @@ def test_writing_and_listing_many_records_takes_no_more_memory_than_a_few(
     def run(records: int) -> None:
         target = make_target(function=None, embedding=EmbeddingSpec(name="hash", dimensions=16))
         for _ in target.upsert(_batches(records)):
-            gc.collect()  # the HTTP client leaves cycles, which are collected at times of their own
+            pass
         listed = 0
         for found in target.fingerprints():
-            gc.collect()
             listed += found.num_rows
         assert listed == target.count() == records
 
@@ -40,11 +39,11 @@ def test_writing_and_listing_many_records_takes_no_more_memory_than_a_few(
         return most
 
     run(50)  # what is imported on the way is no record's memory
-    gc.freeze()
+    gc.disable()  # nothing may wait for it: in a process with a large heap it comes by seldom
     try:
         few, many = peak(200), peak(800)
     finally:
-        gc.unfreeze()
+        gc.enable()
     # a record is 4 KB: holding the 600 more of them anywhere would be 2.4 MB
     assert many - few < 800_000
 
