@@ -33,8 +33,11 @@ def default_resources() -> dict[str, Any]:
 warnings.filterwarnings("ignore", category=dg.BetaWarning, module="dagster")
 
 
+PACKAGE = Path(__file__).resolve().parent
+
+
 @cache
-def load(project: Path = Path(__file__).resolve().parent) -> tuple[dg.Definitions, tuple[SyncComponent, ...]]:
+def load(project: Path = PACKAGE) -> tuple[dg.Definitions, tuple[SyncComponent, ...]]:
     """The definitions of the project that holds this path, and the tables that they were made from."""
     found = dg.load_from_defs_folder(path_within_project=project)
     tree = found.component_tree

@@ -32,12 +32,14 @@ class Difference:
 @contextmanager
 def scratch(folder: Path | None = None) -> Generator[sqlite3.Connection]:
     """A SQLite database in a file of its own that is gone afterwards; its page cache is 16 MB at most."""
-    with tempfile.TemporaryDirectory(prefix="sync-compare-", dir=folder) as place:
-        with closing(sqlite3.connect(Path(place) / "keys.sqlite", isolation_level=None)) as connection:
-            connection.execute("PRAGMA journal_mode=OFF")
-            connection.execute("PRAGMA synchronous=OFF")
-            connection.execute("PRAGMA cache_size=-16000")
-            yield connection
+    with (
+        tempfile.TemporaryDirectory(prefix="sync-compare-", dir=folder) as place,
+        closing(sqlite3.connect(Path(place) / "keys.sqlite", isolation_level=None)) as connection,
+    ):
+        connection.execute("PRAGMA journal_mode=OFF")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA cache_size=-16000")
+        yield connection
 
 
 class Spool:

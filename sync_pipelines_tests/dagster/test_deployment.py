@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -29,15 +30,19 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def storage(request: pytest.FixtureRequest, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> str:
+def storage(
+    request: pytest.FixtureRequest, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
     """Dagster's own storage: the default, or a database of its own."""
     monkeypatch.delenv("DAGSTER_POSTGRES_URL", raising=False)
-    if request.param == "postgres":
-        name = f"dagster_{os.getpid()}"
-        postgres_server.create_database(name)
-        monkeypatch.setenv("DAGSTER_POSTGRES_URL", postgres_server.url(name).replace("+psycopg2", ""))
-        request.addfinalizer(lambda: postgres_server.drop_database(name))
-    return request.param
+    if request.param == "sqlite":
+        yield request.param
+        return
+    name = f"dagster_{os.getpid()}"
+    postgres_server.create_database(name)
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", postgres_server.url(name).replace("+psycopg2", ""))
+    yield request.param
+    postgres_server.drop_database(name)
 
 
 def test_a_change_arrives_by_the_sensor_and_a_schedule_ticks(world: World, storage: str, tmp_path: Path):
