@@ -9,12 +9,13 @@ from typing import Any
 
 import dagster as dg
 
-from sync_pipelines.automation import build_automation
+from sync_pipelines.automation import build_automation, timezone
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.io_managers.chroma import ChromaIOManager
 from sync_pipelines.resources.chroma import ChromaResource
 from sync_pipelines.resources.postgres import LedgerResource, PostgresResource
 from sync_pipelines.resources.search import SearchResource
+from sync_pipelines.upkeep import build_upkeep
 
 
 def default_resources() -> dict[str, Any]:
@@ -53,7 +54,8 @@ def assemble(found: dg.Definitions, components: tuple[SyncComponent, ...]) -> dg
     """
     _refuse_doubles(components)
     base = dg.Definitions(resources=default_resources(), executor=dg.in_process_executor)
-    return dg.Definitions.merge(found, build_automation(components), base)
+    upkeep = build_upkeep(components, timezone=timezone())
+    return dg.Definitions.merge(found, build_automation(components), upkeep, base)
 
 
 def _refuse_doubles(components: tuple[SyncComponent, ...]) -> None:

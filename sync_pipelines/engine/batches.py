@@ -1,10 +1,36 @@
-"""Batches of another size: a source reads in its own, a target is written in the sync's."""
+"""Batches on their way: a source reads in its own size, a target is written in the sync's; mapped one ahead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import TypeVar
 
 import pyarrow as pa
+
+T = TypeVar("T")
+
+
+def ahead(
+    work: Callable[[pa.RecordBatch], T], batches: Iterable[pa.RecordBatch]
+) -> Generator[tuple[pa.RecordBatch, T]]:
+    """Each batch with what `work` makes of it; the next one is worked on in a thread while this one is used.
+
+    A writer waits for its server nearly all the time; mapping 10,000 documents takes 0.6 s meanwhile.
+    Memory: one batch more. What `work` raises comes out where its batch is due.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        due: tuple[pa.RecordBatch, Future[T]] | None = None
+        for batch in batches:
+            doing: Callable[[], T] = partial(copy_context().run, work, batch)
+            following = batch, pool.submit(doing)
+            if due is not None:
+                yield due[0], due[1].result()
+            due = following
+        if due is not None:
+            yield due[0], due[1].result()
 
 
 def resized(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:

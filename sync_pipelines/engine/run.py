@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from sync_pipelines.engine.batches import resized
+from sync_pipelines.engine.batches import ahead, resized
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.guard import Guard
@@ -165,9 +165,8 @@ class Run:
 
     def _mapped(self, upserts: RecordStream, written: dict[str, str]) -> Iterator[pa.RecordBatch]:
         """Batches for the target; `written` collects the keys and fingerprints that it was given."""
-        for batch in resized(upserts, self.binding.batch_size):
+        for batch, (mapped, rejected) in ahead(self.binding.mapper, resized(upserts, self.binding.batch_size)):
             self.lock.check()
-            mapped, rejected = self.binding.mapper(batch)
             self.counts.read += batch.num_rows
             self.counts.quarantined += len(rejected)
             self._quarantine(rejected, _prints(batch) if rejected else {})

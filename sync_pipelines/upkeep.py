@@ -1,0 +1,74 @@
+"""The weekly clean-up: the change log below what every reader has confirmed, and old rows of the ledger."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.failures import working_on
+
+if TYPE_CHECKING:
+    from sync_pipelines.components.base import SyncComponent
+
+WEEKLY = "0 4 * * 0"
+
+
+class CleanUpConfig(dg.Config):
+    """How much is kept."""
+
+    keep_days: int = Field(default=90, ge=1, description="Days for which runs, events and proofs are kept.")
+
+
+def build_upkeep(components: "Sequence[SyncComponent]", *, timezone: str) -> dg.Definitions:
+    """The job `sync_clean_up` and its schedule, weekly on Sunday at 4:00."""
+
+    @dg.op(name="sync_clean_up_ledgers", required_resource_keys={"postgres", "ledger"}, out=dg.Out(dg.Nothing))
+    def clean(context: dg.OpExecutionContext, config: CleanUpConfig):
+        with working_on("sync", "clean_up", run_id=context.run_id):
+            for line in clean_up(components, context.resources, keep_days=config.keep_days):
+                context.log.info(line)
+
+    @dg.job(name="sync_clean_up", description="Remove what every reader has confirmed, and old rows of the ledger.")
+    def sync_clean_up():
+        clean()
+
+    @dg.schedule(
+        name="sync_clean_up_schedule",
+        job=sync_clean_up,
+        cron_schedule=WEEKLY,
+        execution_timezone=timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        required_resource_keys={"ledger"},
+    )
+    def weekly(context: dg.ScheduleEvaluationContext):
+        try:
+            context.resources.ledger.database_url()
+        except ConfigurationError as error:
+            return dg.SkipReason(str(error))
+        return dg.RunRequest()
+
+    return dg.Definitions(jobs=[sync_clean_up], schedules=[weekly])
+
+
+def clean_up(components: "Sequence[SyncComponent]", resources: Any, *, keep_days: int) -> list[str]:
+    """Clean the ledger and every source's change log; a sentence for each.
+
+    Lines of the change log that some reader has not confirmed stay, however old they are.
+    """
+    from sync_pipelines.sources.postgres_readers import purge
+
+    with resources.ledger.ledger() as ledger:
+        ledger.check()
+        told = [f"ledger: {name}: {rows} rows removed" for name, rows in ledger.clean(keep_days).items()]
+    for url in _captured_databases(components, resources):
+        for table in purge(url, schema=resources.ledger.sync_schema()):
+            waiting = f"; waits for {', '.join(table.waiting_for)}" if table.waiting_for else ""
+            told.append(f"change log: {table.table}: {table.deleted} lines removed{waiting}")
+    return told
+
+
+def _captured_databases(components: "Sequence[SyncComponent]", resources: Any) -> list[str]:
+    connections = {c.source.connection for c in components if c.enabled and c.source.capture != "cursor"}
+    return sorted({resources.postgres.connection_url(name) for name in connections})

@@ -1,0 +1,32 @@
+"""The weekly clean-up takes what every reader has confirmed, and no reader meets a gap."""
+
+from __future__ import annotations
+
+from sync_pipelines_tests.dagster.project import definitions
+from sync_pipelines_tests.dagster.world import World
+
+
+def log_lines(world: World) -> int:
+    return world.execute("SELECT count(*) FROM sync.change_log")[0][0]
+
+
+def test_confirmed_changes_go_and_waiting_ones_stay(world: World):
+    world.put("a")
+    world.sync()
+    world.put("a", stock=2)
+    world.put("b")
+    world.sync()
+    world.put("c")
+    waiting = log_lines(world)
+    job = definitions(world.component).resolve_job_def("sync_clean_up")
+    assert job.execute_in_process(instance=world.instance).success
+    assert 1 <= log_lines(world) < waiting
+    counts = world.sync()
+    assert (counts.read, counts.upserted) == (1, 1)
+    assert world.last_run().reason == ""
+    assert world.prove().equal
+
+
+def test_the_clean_up_runs_every_sunday_at_four(world: World):
+    schedule = definitions(world.component).get_repository_def().get_schedule_def("sync_clean_up_schedule")
+    assert schedule.cron_schedule == "0 4 * * 0"
