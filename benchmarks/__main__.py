@@ -66,11 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.disable(logging.INFO)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
-    progress = Console(stderr=True)
+    progress = Console(stderr=True, soft_wrap=True)
     notes = machine.notes(machine.load())
     say: Callable[[str], None] = lambda line: progress.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False)  # noqa: E731
     results = run_all(given.names or list(BENCHMARKS), quick=given.quick, say=say)
-    show(results, notes, Console())
+    show(results, notes, Console(width=None if sys.stdout.isatty() else 120))
     if given.json:
         write_json(given.json, results, notes)
     missed = [(result.name, figure.name) for result in results for figure in result.missed]

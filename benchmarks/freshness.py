@@ -133,9 +133,9 @@ def _journey(stage: Stage, table: Any, instance: dg.DagsterInstance) -> Journey:
 
 def _is_found(table: Any, key: str, text: str) -> bool:
     from sync_pipelines.resources.chroma import ChromaResource
-    from sync_pipelines.targets.search import search
+    from sync_pipelines.targets.search import best
 
-    hits = search(table.build_target(ChromaResource()), text, limit=3)
+    hits = best(table.build_target(ChromaResource()), text, limit=3)
     return any(hit.key == key and text in hit.text for hit in hits)
 
 

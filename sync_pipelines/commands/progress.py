@@ -112,7 +112,7 @@ def describe(progress: Progress) -> str:
         return f"{progress.table}: waiting for another run of it{holder}"
     if progress.counts is None:
         return f"{progress.table}: starting"
-    return f"{progress.table}: {numbers(progress.counts) or 'reading'}"
+    return f"{progress.table}: {numbers(progress.counts) or 'at its first batch'}"
 
 
 def numbers(counts: Counts) -> str:
