@@ -250,18 +250,3 @@ def test_with_a_daemon_no_wait_goes_through_its_queue(shop: Shop, tmp_path: Path
         assert launch.OWN_PROCESS not in run.tags
         assert GRPC_INFO_TAG in run.tags  # the daemon gave it to its code server
     assert shop.stored() == {"a"}
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_a_run_of_the_daemon_is_cancelled(shop: Shop, tmp_path: Path):
-    shop.put("a")
-    folder = tmp_path / "deployment"
-    folder.mkdir()
-    with deployed(folder, SLOW + CODE) as deployment, shop.ledger as ledger:
-        comes("the daemon", lambda: deployment.instance.all_instigator_state() or None)
-        client.trigger(ARTICLE)
-        comes("a batch", lambda: any(one.counts.read for one in ledger.open_runs("shop", "article")), seconds=180)
-        (active,) = [one for one in client.active(ARTICLE) if one.state == "running"]
-        assert client.cancel(active.run_id, timeout=60).state == "cancelled"
-        assert shop.last_run().status == "cancelled"
