@@ -59,7 +59,7 @@ class _Sides:
 
     def postgres_alone(self) -> None:
         """The hash query alone, through psycopg2."""
-        from sync_pipelines.sources.postgres_sql import TableSql
+        from sync_pipelines.sources.postgres.sql import TableSql
 
         source = self.stage.bind(self.table).source
         query = TableSql(source.inspect(), source.spec).digests(utf8=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sync_pipelines.components.postgres_to_chroma import PostgresToChroma
     from sync_pipelines.engine.model import Counts
     from sync_pipelines.engine.run import Binding
-    from sync_pipelines.targets.chroma import ChromaTarget
+    from sync_pipelines.targets.chroma.target import ChromaTarget
 
 TABLE = application.KNOWLEDGE
 ROWS = f'"{TABLE}"'
@@ -103,7 +103,7 @@ class Place:
 
     def install(self, table: PostgresToChroma) -> None:
         """Capture by trigger."""
-        from sync_pipelines.sources.postgres_capture import install
+        from sync_pipelines.sources.postgres.capture import install
 
         install(self.url, table.spec)
 
@@ -118,7 +118,7 @@ class Place:
         return binding if function is None else replace(binding, target=self._target(table, function))
 
     def _target(self, table: PostgresToChroma, function: Any) -> ChromaTarget:
-        from sync_pipelines.targets.chroma import ChromaTarget
+        from sync_pipelines.targets.chroma.target import ChromaTarget
         from sync_pipelines.targets.embedding import EmbeddingSpec
 
         return ChromaTarget(

@@ -38,7 +38,7 @@ class _Tables:
 
     def make(self) -> None:
         from sync_pipelines import migrations
-        from sync_pipelines.sources.postgres_capture import install
+        from sync_pipelines.sources.postgres.capture import install
 
         migrations.upgrade(self.url, branch="capture")
         for name in (_WITHOUT, _WITH):

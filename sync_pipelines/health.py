@@ -151,7 +151,7 @@ def _ask_folder(folder: Path) -> str:
 
 
 def _ask_chroma(settings: Any) -> str:
-    from sync_pipelines.targets.chroma_client import connect
+    from sync_pipelines.targets.chroma.client import connect
     from sync_pipelines.targets.retries import RetryPolicy
 
     connect(settings).call(

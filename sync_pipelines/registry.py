@@ -13,10 +13,10 @@ from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
-    from sync_pipelines.engine.ledger import Ledger
+    from sync_pipelines.engine.ledger.ledger import Ledger
     from sync_pipelines.engine.run import Binding
     from sync_pipelines.engine.spec import TableSpec
-    from sync_pipelines.sources.postgres import PostgresSource
+    from sync_pipelines.sources.postgres.source import PostgresSource
 
 
 def resources() -> SimpleNamespace:

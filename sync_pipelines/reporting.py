@@ -15,7 +15,7 @@ from sync_pipelines.status import Facts, Report, Thresholds, report
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
-    from sync_pipelines.engine.ledger import Ledger, ProofRecord
+    from sync_pipelines.engine.ledger.ledger import Ledger, ProofRecord
     from sync_pipelines.engine.run import Binding
     from sync_pipelines.registry import BoundTable
 
@@ -138,7 +138,7 @@ def _proofs(ledger: Ledger, place: tuple[str, str]) -> dict[str, ProofRecord | N
 
 
 def _last_success(ledger: Ledger, place: tuple[str, str]) -> datetime | None:
-    from sync_pipelines.engine.ledger import PARTIAL_MODES
+    from sync_pipelines.engine.ledger.ledger import PARTIAL_MODES
 
     completed = ledger.logs(*place, status="completed", limit=_SUCCESSES)
     newest = next((run.completed_at for run in completed if run.mode not in PARTIAL_MODES), None)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sync_pipelines.engine.ledger import Ledger, RunRecord
+    from sync_pipelines.engine.ledger.ledger import Ledger, RunRecord
     from sync_pipelines.registry import BoundTable
 
 _PAGE = 1000

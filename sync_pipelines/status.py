@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sync_pipelines.engine.ledger_proofs import ProofRecord
+from sync_pipelines.engine.ledger.proofs import ProofRecord
 from sync_pipelines.engine.model import Pending
 
 

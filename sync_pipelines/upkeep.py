@@ -57,7 +57,7 @@ def clean_up(components: "Sequence[SyncComponent]", resources: Any, *, keep_days
 
     Lines of the change log that some reader has not confirmed stay, however old they are.
     """
-    from sync_pipelines.sources.postgres_readers import purge
+    from sync_pipelines.sources.postgres.readers import purge
 
     with resources.ledger.ledger() as ledger:
         ledger.check()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sync_pipelines.engine.ledger_proofs import ProofRecord
+from sync_pipelines.engine.ledger.proofs import ProofRecord
 from sync_pipelines.engine.model import Pending
 from sync_pipelines.status import Facts, Thresholds, age, brief, report, table_status
 

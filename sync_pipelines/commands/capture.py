@@ -13,7 +13,7 @@ from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable
-    from sync_pipelines.sources.postgres_status import CaptureStatus
+    from sync_pipelines.sources.postgres.status import CaptureStatus
 
 app = typer.Typer(help="Install, remove and look at the triggers that log changes in a source.", no_args_is_help=True)
 

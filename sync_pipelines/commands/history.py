@@ -11,7 +11,7 @@ from sync_pipelines.commands import output, progress
 from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
-    from sync_pipelines.engine.ledger import RecordEvent, RunRecord
+    from sync_pipelines.engine.ledger.ledger import RecordEvent, RunRecord
     from sync_pipelines.stats import TableStats
 
 

@@ -13,7 +13,7 @@ from sync_pipelines.commands.output import AsJson, Named, Selector
 from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from sync_pipelines.engine.ledger import Ledger, QuarantinedRecord, RecordEvent
+    from sync_pipelines.engine.ledger.ledger import Ledger, QuarantinedRecord, RecordEvent
 
 app = typer.Typer(
     help="Records that could not reach their target. One that becomes good leaves by itself at its next sync.",

@@ -13,7 +13,7 @@ from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
 
 if TYPE_CHECKING:
     from sync_pipelines.client import RunStatus
-    from sync_pipelines.engine.ledger import ProofRecord, RunRecord
+    from sync_pipelines.engine.ledger.ledger import ProofRecord, RunRecord
     from sync_pipelines.engine.plan import Plan
     from sync_pipelines.registry import BoundTable
 

@@ -128,7 +128,7 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
 
     def build_source(self, resources: Any) -> Any:
         """The source, which connects when it is first asked."""
-        from sync_pipelines.sources.postgres import PostgresSource
+        from sync_pipelines.sources.postgres.source import PostgresSource
 
         return PostgresSource(
             resources.postgres.connection_url(self.source.connection),

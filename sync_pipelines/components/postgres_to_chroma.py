@@ -11,7 +11,7 @@ from sync_pipelines.components.blocks import Block, ChunkingBlock, EmbeddingBloc
 from sync_pipelines.resources.chroma import ChromaResource
 
 if TYPE_CHECKING:
-    from sync_pipelines.targets.chroma import ChromaTarget
+    from sync_pipelines.targets.chroma.target import ChromaTarget
     from sync_pipelines.targets.documents import DocumentMapper
 
 
@@ -76,7 +76,7 @@ class PostgresToChroma(SyncComponent):
         )
 
     def build_target(self, chroma: ChromaResource) -> ChromaTarget:
-        from sync_pipelines.targets.chroma import ChromaTarget
+        from sync_pipelines.targets.chroma.target import ChromaTarget
 
         return ChromaTarget(
             settings=chroma.settings(),

@@ -1,6 +1,6 @@
 """The SQL text of trigger capture: keys, triggers, the change log's predicate (DESIGN.md §4, Capture).
 
-No client here; `sources.postgres_capture` runs these statements, `sources.postgres_changes` reads the log.
+No client here; `sources.postgres.capture` runs these statements, `sources.postgres.changes` reads the log.
 A captured table has a number, `captured_tables.id`, and one function `capture_<number>` for its triggers and
 those of its partitions and children: a static statement costs a single-row update 20 %, a generic function
 with EXECUTE 50 % (32 → 26 and 16 thousand updates a second without fsync).

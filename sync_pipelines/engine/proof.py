@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sync_pipelines.engine.compare import Comparison, compare
-from sync_pipelines.engine.ledger import Ledger
+from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import FINGERPRINT, KEY, Listing, Target, Watermark
 from sync_pipelines.engine.spec import TableSpec
 

@@ -16,7 +16,7 @@ from sync_pipelines.engine.batches import ahead, resized
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.guard import Guard
-from sync_pipelines.engine.ledger import Ledger, RunRecord
+from sync_pipelines.engine.ledger.ledger import Ledger, RunRecord
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.locks import RunLock, TargetLock, run_is_alive
 from sync_pipelines.engine.model import (

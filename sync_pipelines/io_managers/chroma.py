@@ -36,7 +36,7 @@ class ChromaIOManager(dg.ConfigurableIOManager):
             return self._load(str(getattr(collection, "value", collection)), context)
 
     def _load(self, collection: str, context: dg.InputContext) -> Any:
-        from sync_pipelines.targets.chroma import open_collection, read_records
+        from sync_pipelines.targets.chroma.target import open_collection, read_records
 
         wanted = _annotation(context)
         settings = self.chroma.settings()

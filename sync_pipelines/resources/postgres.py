@@ -10,7 +10,7 @@ import dagster as dg
 from sync_pipelines.resources import environment
 
 if TYPE_CHECKING:
-    from sync_pipelines.engine.ledger import Ledger
+    from sync_pipelines.engine.ledger.ledger import Ledger
 
 
 class PostgresResource(dg.ConfigurableResource):
@@ -46,6 +46,6 @@ class LedgerResource(dg.ConfigurableResource):
 
     def ledger(self) -> Ledger:
         """The ledger; it connects when it is first asked."""
-        from sync_pipelines.engine.ledger import Ledger
+        from sync_pipelines.engine.ledger.ledger import Ledger
 
         return Ledger(self.database_url(), schema=self.sync_schema(), pool_max=environment.pool_max())

@@ -25,7 +25,7 @@ def prepare_database(url: str) -> None:
 def install_captures(url: str) -> None:
     """Install the triggers of every table of this project that is captured by trigger and stands in this database."""
     from sync_pipelines.registry import tables
-    from sync_pipelines.sources.postgres_capture import install
+    from sync_pipelines.sources.postgres.capture import install
 
     for table in tables():
         if table.spec.capture != "cursor" and table.spec.table in application.TABLES:

@@ -25,7 +25,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sync_pipelines.targets.chroma_values import ValueRefused, check_text
+from sync_pipelines.targets.chroma.values import ValueRefused, check_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from sync_pipelines.engine.errors import ConfigurationError, SyncError
 from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, KEY, Rejection
-from sync_pipelines.targets.chroma_names import check_field_name
-from sync_pipelines.targets.chroma_values import ValueRefused, canonical, check_text
+from sync_pipelines.targets.chroma.names import check_field_name
+from sync_pipelines.targets.chroma.values import ValueRefused, canonical, check_text
 from sync_pipelines.targets.document_values import metadata_value
 
 LANGUAGES_FIELD = "languages"

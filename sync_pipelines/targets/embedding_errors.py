@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sync_pipelines.engine.errors import RecordError, RunError, SyncError, TransientError
-from sync_pipelines.targets.chroma_errors import chain
+from sync_pipelines.targets.chroma.errors import chain
 from sync_pipelines.targets.retries import retry_after_seconds
 
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}

@@ -9,15 +9,15 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError, SyncError
-from sync_pipelines.targets.chroma_errors import CollectionGoneError
-from sync_pipelines.targets.chroma_names import SYNC_CHUNKS, SYNC_KEY
-from sync_pipelines.targets.chroma_reading import lookup
-from sync_pipelines.targets.chroma_store import ChromaStore, Item
-from sync_pipelines.targets.chroma_values import user_fields
+from sync_pipelines.targets.chroma.errors import CollectionGoneError
+from sync_pipelines.targets.chroma.names import SYNC_CHUNKS, SYNC_KEY
+from sync_pipelines.targets.chroma.reading import lookup
+from sync_pipelines.targets.chroma.store import ChromaStore, Item
+from sync_pipelines.targets.chroma.values import user_fields
 from sync_pipelines.targets.document_values import microseconds
 
 if TYPE_CHECKING:
-    from sync_pipelines.targets.chroma import ChromaTarget
+    from sync_pipelines.targets.chroma.target import ChromaTarget
     from sync_pipelines.targets.embedding import Embedder
 
 Result = TypeVar("Result")

@@ -21,9 +21,9 @@ from chromadb.config import Settings
 from sync_pipelines import migrations
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.engine.database import connect
-from sync_pipelines.engine.ledger import Ledger
+from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.registry import BoundTable, tables
-from sync_pipelines.sources.postgres_capture import install
+from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines_tests.dagster.project import article, definitions
 
 CHECKOUT = Path(__file__).parents[2]

@@ -111,7 +111,7 @@ def test_a_source_out_of_reach_makes_its_table_unhealthy_and_the_others_are_told
 
 
 def test_a_ledger_out_of_reach_makes_every_table_unhealthy_after_one_wait(settled: Shop, monkeypatch):
-    from sync_pipelines.engine.ledger import Ledger
+    from sync_pipelines.engine.ledger.ledger import Ledger
 
     asked, init, check = [], Ledger.__init__, Ledger.check
     monkeypatch.setattr(Ledger, "__init__", lambda self, *a, **k: init(self, *a, **{**k, "attempts": 1}))

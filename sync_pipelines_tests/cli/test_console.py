@@ -99,7 +99,7 @@ def test_a_missing_database_ends_with_3_and_names_the_variable():
 
 
 IMPATIENT = """
-from sync_pipelines.engine.ledger import Ledger
+from sync_pipelines.engine.ledger.ledger import Ledger
 init = Ledger.__init__
 Ledger.__init__ = lambda self, *given, **named: init(self, *given, **{**named, "attempts": 1})
 """
@@ -207,7 +207,7 @@ def test_json_has_standard_output_for_itself(shop: Shop):
 
 _PRINTS = """
 import os
-from sync_pipelines.targets.chroma import ChromaTarget
+from sync_pipelines.targets.chroma.target import ChromaTarget
 prepare = ChromaTarget.prepare
 def loud(self):
     print("a careless print", flush=True)

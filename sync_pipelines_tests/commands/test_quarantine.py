@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from sync_pipelines import client, migrations
 from sync_pipelines.commands.quarantine import app
 from sync_pipelines.engine.errors import ConfigurationError, MigrationDueError
-from sync_pipelines.engine.ledger import Ledger
+from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import Rejection
 from sync_pipelines_tests.engine.ledger_helpers import emptied
 

@@ -233,7 +233,7 @@ def test_the_batch_size_is_the_unit_of_writing(world: World, monkeypatch):
 
 
 def test_a_source_without_triggers_stops_and_names_the_command(world: World):
-    from sync_pipelines.sources.postgres_capture import remove
+    from sync_pipelines.sources.postgres.capture import remove
 
     world.put("a")
     remove(world.url, world.component.spec, schema="sync")

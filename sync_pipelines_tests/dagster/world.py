@@ -56,7 +56,7 @@ class World:
             connection.close()
 
     def install(self) -> None:
-        from sync_pipelines.sources.postgres_capture import install
+        from sync_pipelines.sources.postgres.capture import install
 
         install(self.url, self.component.spec, schema="sync")
 

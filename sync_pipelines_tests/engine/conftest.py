@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from sync_pipelines import migrations
-from sync_pipelines.engine.ledger import Ledger
-from sync_pipelines.engine.ledger_tables import Tables
+from sync_pipelines.engine.ledger.ledger import Ledger
+from sync_pipelines.engine.ledger.tables import Tables
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines_tests.engine.ledger_helpers import rows
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.engine.ledger import Ledger
+from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import Counts, Rejection
 from sync_pipelines_tests.engine.ledger_helpers import PLACE, begin, end, row, rows, watermark
 
@@ -142,7 +142,7 @@ def test_what_is_needed_stays_however_old_it_is(ledger, ledger_url):
 
 
 def test_a_large_clean_up_goes_in_steps(ledger, ledger_url, monkeypatch):
-    monkeypatch.setattr("sync_pipelines.engine.ledger._CHUNK", 10)
+    monkeypatch.setattr("sync_pipelines.engine.ledger.ledger._CHUNK", 10)
     for _ in range(26):
         end(ledger, begin(ledger))
     age(ledger_url, 100)

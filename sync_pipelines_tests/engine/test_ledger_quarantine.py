@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 
-from sync_pipelines.engine.ledger import Ledger, QuarantineCounts
+from sync_pipelines.engine.ledger.ledger import Ledger, QuarantineCounts
 from sync_pipelines.engine.model import Rejection
 from sync_pipelines_tests.engine.ledger_helpers import PLACE, begin, losing_an_answer, rows
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_pipelines.engine import ledger_watermarks
 from sync_pipelines.engine.database import connect
 from sync_pipelines.engine.errors import LockLostError, MigrationDueError, RunError, SyncError, TransientError
-from sync_pipelines.engine.ledger import FailureStreak, Ledger
+from sync_pipelines.engine.ledger import watermarks
+from sync_pipelines.engine.ledger.ledger import FailureStreak, Ledger
 from sync_pipelines.engine.model import Counts, SourceIdentity
 from sync_pipelines_tests.engine.ledger_helpers import PLACE, begin, end, losing_an_answer, row, rows, watermark
 
@@ -57,18 +57,18 @@ plain = st.recursive(
 )
 def test_every_watermark_survives_its_document(position, key, taken_at, target):
     mark = watermark(position=position, key=key, taken_at=taken_at, target=target)
-    assert ledger_watermarks.load(ledger_watermarks.dump(mark)) == mark
+    assert watermarks.load(watermarks.dump(mark)) == mark
 
 
 @pytest.mark.parametrize("position", [{"at": (1, 2)}, {"at": float("nan")}, {1: "x"}, {"at": datetime.now(UTC)}])
 def test_a_position_that_would_come_back_changed_is_refused(position):
     with pytest.raises(RunError):
-        ledger_watermarks.dump(watermark(position=position))
+        watermarks.dump(watermark(position=position))
 
 
 def test_a_watermark_of_a_newer_version_is_refused_and_not_guessed():
     with pytest.raises(RunError, match="version 2"):
-        ledger_watermarks.load(ledger_watermarks.dump(watermark()) | {"version": 2})
+        watermarks.load(watermarks.dump(watermark()) | {"version": 2})
 
 
 def test_a_table_that_was_never_confirmed_has_no_watermark(ledger):

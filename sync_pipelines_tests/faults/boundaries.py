@@ -62,11 +62,11 @@ def around(before: str | None, after: str | None, reach: Reach) -> Callable[[Any
 
 def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
     """Call `reach` at every boundary of this process's runs; `put` is setattr, or a monkeypatch's."""
-    from sync_pipelines.engine.ledger import Ledger
+    from sync_pipelines.engine.ledger.ledger import Ledger
     from sync_pipelines.engine.run import Run
-    from sync_pipelines.sources.postgres import PostgresSource
-    from sync_pipelines.targets.chroma import ChromaTarget
-    from sync_pipelines.targets.chroma_store import ChromaStore
+    from sync_pipelines.sources.postgres.source import PostgresSource
+    from sync_pipelines.targets.chroma.store import ChromaStore
+    from sync_pipelines.targets.chroma.target import ChromaTarget
 
     made = ChromaTarget.__init__
 

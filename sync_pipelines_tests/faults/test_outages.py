@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sync_pipelines.engine.ledger_store import Store
+from sync_pipelines.engine.ledger.store import Store
 from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.targets import retries

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from sync_pipelines.automation import run_request
-from sync_pipelines.sources.postgres_capture import remove
-from sync_pipelines.sources.postgres_readers import purge
+from sync_pipelines.sources.postgres.capture import remove
+from sync_pipelines.sources.postgres.readers import purge
 from sync_pipelines_tests.dagster.project import article, definitions
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.faults.equality import assert_equal

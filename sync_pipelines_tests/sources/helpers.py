@@ -8,8 +8,8 @@ from typing import Any
 
 from sync_pipelines.engine.model import FINGERPRINT, KEY, PROBLEM, ChangeSet, Scope, Watermark
 from sync_pipelines.engine.spec import TableSpec
-from sync_pipelines.sources.postgres import PostgresSource
-from sync_pipelines.sources.postgres_capture import install
+from sync_pipelines.sources.postgres.capture import install
+from sync_pipelines.sources.postgres.source import PostgresSource
 
 
 class Connection:

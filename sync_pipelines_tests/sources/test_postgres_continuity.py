@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from sync_pipelines.engine.model import Watermark
-from sync_pipelines.sources.postgres_capture import install, remove
-from sync_pipelines.sources.postgres_readers import purge
+from sync_pipelines.sources.postgres.capture import install, remove
+from sync_pipelines.sources.postgres.readers import purge
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, Reader, make_item, reader, spec_of
 
 PURGED = "log purged: changes that this sync had not confirmed were deleted from the change log"

@@ -10,8 +10,8 @@ import pytest
 
 from sync_pipelines.engine.errors import CaptureMissingError
 from sync_pipelines.engine.model import Scope
-from sync_pipelines.sources.postgres import PostgresSource
-from sync_pipelines.sources.postgres_capture import install
+from sync_pipelines.sources.postgres.capture import install
+from sync_pipelines.sources.postgres.source import PostgresSource
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, Reader, make_item, reader, spec_of
 
 CURSOR = spec_of(capture="cursor", changed_at="changed", lookback_seconds=0.0)
@@ -180,12 +180,10 @@ def test_a_role_with_nothing_but_select_reads_and_is_warned(
 
 def test_an_open_prepared_transaction_is_warned_of(monkeypatch: pytest.MonkeyPatch, target: Reader) -> None:
     # The test server allows no prepared transactions (max_prepared_transactions = 0): the look is altered.
-    from sync_pipelines.sources import postgres_cursor
+    from sync_pipelines.sources.postgres import cursor
 
-    altered = postgres_cursor._LOOK.replace("(SELECT count(*) FROM pg_catalog.pg_prepared_xacts AS p", "(SELECT 2")
-    monkeypatch.setattr(
-        postgres_cursor, "_LOOK", altered.replace("WHERE p.database = pg_catalog.current_database()", "")
-    )
+    altered = cursor._LOOK.replace("(SELECT count(*) FROM pg_catalog.pg_prepared_xacts AS p", "(SELECT 2")
+    monkeypatch.setattr(cursor, "_LOOK", altered.replace("WHERE p.database = pg_catalog.current_database()", ""))
     (warning,) = target.source.capture_warnings()
     assert "2 prepared transactions are open" in warning
 

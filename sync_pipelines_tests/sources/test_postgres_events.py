@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 
 from sync_pipelines.engine.model import Scope
-from sync_pipelines.sources.postgres_capture import install
+from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines_tests.sources.helpers import Connection, make_item, reader, spec_of
 
 

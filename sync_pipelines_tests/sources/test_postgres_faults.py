@@ -18,11 +18,11 @@ import pytest
 from sync_pipelines.engine.errors import RunError, TransientError
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.spec import TableSpec
-from sync_pipelines.sources import postgres_connection
-from sync_pipelines.sources.postgres import PostgresSource
-from sync_pipelines.sources.postgres_capture import install
-from sync_pipelines.sources.postgres_errors import classify
-from sync_pipelines.sources.postgres_url import normalise_url
+from sync_pipelines.sources.postgres import connection
+from sync_pipelines.sources.postgres.capture import install
+from sync_pipelines.sources.postgres.errors import classify
+from sync_pipelines.sources.postgres.source import PostgresSource
+from sync_pipelines.sources.postgres.url import normalise_url
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, make_item, reader
 
 CANARY = "c4n4ry-p@ss/word"
@@ -156,7 +156,7 @@ def test_a_read_that_fails_leaves_no_file(
     def broken(*_: object) -> None:
         raise OSError("[libpq] PQgetCopyData() failed: server closed the connection unexpectedly")
 
-    monkeypatch.setattr(postgres_connection._Bulk, "stream", broken)
+    monkeypatch.setattr(connection._Bulk, "stream", broken)
     with pytest.raises(TransientError):
         source.changes(Scope(full=True), since=None)
     assert list(tmp_path.iterdir()) == []
@@ -176,7 +176,7 @@ _MEMORY = """
 import sys, threading, time, psutil
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.spec import TableSpec
-from sync_pipelines.sources.postgres import PostgresSource
+from sync_pipelines.sources.postgres.source import PostgresSource
 peak, done = 0, False
 def watch():
     # Not ru_maxrss, which a child inherits from whoever started it.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.sources.postgres import PostgresSource
+from sync_pipelines.sources.postgres.source import PostgresSource
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, make_item, spec_of
 
 

@@ -13,8 +13,8 @@ import pytest
 from sync_pipelines.engine.errors import CaptureMissingError, MigrationDueError, RunError, TransientError
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.migrations import upgrade
-from sync_pipelines.sources.postgres import PostgresSource
-from sync_pipelines.sources.postgres_capture import install, remove
+from sync_pipelines.sources.postgres.capture import install, remove
+from sync_pipelines.sources.postgres.source import PostgresSource
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, Reader, make_item, reader, spec_of
 
 

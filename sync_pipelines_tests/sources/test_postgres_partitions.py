@@ -6,7 +6,7 @@ import pytest
 
 from sync_pipelines.engine.errors import CaptureMissingError, RunError
 from sync_pipelines.engine.model import Scope
-from sync_pipelines.sources.postgres_capture import install, remove
+from sync_pipelines.sources.postgres.capture import install, remove
 from sync_pipelines_tests.sources.helpers import Connection, Reader, reader, spec_of
 
 PARTED = spec_of(name="parted", table="parted", columns=("note",))

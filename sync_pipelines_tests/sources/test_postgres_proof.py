@@ -13,8 +13,8 @@ import pytest
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.model import FINGERPRINTS_SCHEMA, KEY, Digest, Scope, bucket_of
 from sync_pipelines.sandbox.postgres import PostgresServer
-from sync_pipelines.sources import postgres_connection
-from sync_pipelines.sources.postgres import PostgresSource
+from sync_pipelines.sources.postgres import connection
+from sync_pipelines.sources.postgres.source import PostgresSource
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, make_item, reader, spec_of
 
 
@@ -195,7 +195,7 @@ def test_a_table_that_stays_locked_is_transient(
     target.sync()
     writer = connect(autocommit=False)
     writer.run("LOCK TABLE item IN ACCESS EXCLUSIVE MODE")
-    monkeypatch.setattr(postgres_connection, "_LOCK_TIMEOUT_MS", 100)
+    monkeypatch.setattr(connection, "_LOCK_TIMEOUT_MS", 100)
     for scope in (Scope(), Scope(full=True)):
         with pytest.raises(TransientError, match="Another session holds a lock on the table"):
             target.source.changes(scope, since=target.watermark)

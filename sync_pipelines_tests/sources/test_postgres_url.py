@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from psycopg2.extensions import parse_dsn
 
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.sources.postgres_url import normalise_url, with_parameters
+from sync_pipelines.sources.postgres.url import normalise_url, with_parameters
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 from sync_pipelines.engine.model import CHANGED_AT, KEY, PROBLEM, Scope
 from sync_pipelines.engine.rows import Row, rows
 from sync_pipelines.engine.spec import TableSpec
-from sync_pipelines.sources import postgres_changes
-from sync_pipelines.sources.postgres import PostgresSource
+from sync_pipelines.sources.postgres import changes
+from sync_pipelines.sources.postgres.source import PostgresSource
 from sync_pipelines_tests.sources.helpers import Connection, reader, spec_of
 
 _TYPES = """
@@ -154,7 +154,7 @@ def test_a_key_lookup_uses_the_index_of_an_extensions_type(url: str, db: Connect
     db.run("INSERT INTO people SELECT 'Name ' || g FROM generate_series(1, 20000) AS g", "ANALYZE people")
     spec = spec_of(name="people", table="people", key=("name",), columns=("note",))
     source = reader(url, spec).source
-    from sync_pipelines.sources.postgres_sql import TableSql, keys_query
+    from sync_pipelines.sources.postgres.sql import TableSql, keys_query
 
     query = TableSql(source.inspect(), spec).by_keys(keys_query(["Name 7", "name 8"]))
     db.run("SET search_path = pg_catalog")
@@ -293,7 +293,7 @@ def test_a_change_set_too_large_for_the_small_client_is_the_same(
     db.run("INSERT INTO item SELECT g, 'x' FROM generate_series(1, 50) AS g", "DELETE FROM item WHERE id > 40")
     before = target.watermark
     small = target.sync()
-    monkeypatch.setattr(postgres_changes, "SMALL", 5)
+    monkeypatch.setattr(changes, "SMALL", 5)
     target.watermark = before
     bulk = target.sync()
     assert (small.upserts, small.deletes) == (bulk.upserts, bulk.deletes)

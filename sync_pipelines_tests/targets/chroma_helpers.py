@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, KEY, Counts, Rejection
-from sync_pipelines.targets.chroma import ChromaTarget
+from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.documents import DOCUMENTS_SCHEMA
 from sync_pipelines.targets.embedding_functions import HashEmbedding
 

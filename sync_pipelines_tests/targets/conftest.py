@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sync_pipelines.sandbox.chroma import ChromaServer
-from sync_pipelines.targets.chroma import ChromaTarget
-from sync_pipelines.targets.chroma_client import ChromaAddress
+from sync_pipelines.targets.chroma.client import ChromaAddress
+from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.chunking import ChunkingSpec
 from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines.targets.retries import RetryPolicy

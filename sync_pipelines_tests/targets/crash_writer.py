@@ -10,8 +10,8 @@ import os
 import signal
 import sys
 
-from sync_pipelines.targets.chroma import ChromaTarget
-from sync_pipelines.targets.chroma_client import ChromaAddress
+from sync_pipelines.targets.chroma.client import ChromaAddress
+from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.chunking import ChunkingSpec
 from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines_tests.targets.chroma_helpers import Doc, put

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError, SyncError, TransientError
-from sync_pipelines.targets.chroma import ChromaTarget
-from sync_pipelines.targets.chroma_client import ChromaAddress, connect
+from sync_pipelines.targets.chroma.client import ChromaAddress, connect
+from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines.targets.retries import RetryPolicy
 from sync_pipelines_tests.targets.chroma_helpers import Doc, marks, put, wanted
@@ -162,8 +162,8 @@ def test_a_folder_is_for_its_owner_and_for_one_process(tmp_path: Path):
 def _other_process(folder: Path) -> str:
     program = (
         "import sys\n"
-        "from sync_pipelines.targets.chroma import ChromaTarget\n"
-        "from sync_pipelines.targets.chroma_client import ChromaAddress\n"
+        "from sync_pipelines.targets.chroma.target import ChromaTarget\n"
+        "from sync_pipelines.targets.chroma.client import ChromaAddress\n"
         "from sync_pipelines.targets.embedding import EmbeddingSpec\n"
         "from sync_pipelines.engine.errors import RunError\n"
         "address, hashed = ChromaAddress(path=sys.argv[1]), EmbeddingSpec(name='hash')\n"

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.folders import temporary_folder
-from sync_pipelines.targets.chroma import ChromaTarget
-from sync_pipelines.targets.chroma_client import ChromaAddress
+from sync_pipelines.targets.chroma.client import ChromaAddress
+from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.retries import RetryPolicy
 from sync_pipelines_tests.targets.chroma_helpers import CountingEmbedding, Doc, batch, items, marks, put, stored, wanted
 from sync_pipelines_tests.targets.conftest import MakeTarget

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pytest
 
-from sync_pipelines.targets import chroma_reading, chroma_store, chroma_writing
+from sync_pipelines.targets.chroma import reading, store, writing
 from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines_tests.targets.chroma_helpers import Doc, batch
 from sync_pipelines_tests.targets.conftest import MakeTarget
@@ -19,7 +19,7 @@ from sync_pipelines_tests.targets.conftest import MakeTarget
 def test_writing_and_listing_many_records_takes_no_more_memory_than_a_few(
     make_target: MakeTarget, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in (chroma_store, chroma_reading, chroma_writing):
+    for module in (store, reading, writing):
         monkeypatch.setattr(module, "PAGE", 50)
 
     def run(records: int) -> int:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.targets.chroma import ChromaTarget
-from sync_pipelines.targets.chroma_client import ChromaAddress
-from sync_pipelines.targets.chroma_names import check_field_name, chunk_id, is_ours, parse_id
+from sync_pipelines.targets.chroma.client import ChromaAddress
+from sync_pipelines.targets.chroma.names import check_field_name, chunk_id, is_ours, parse_id
+from sync_pipelines.targets.chroma.target import ChromaTarget
 
 keys = st.text(alphabet=st.sampled_from("#1a é\n"), max_size=8)
 chunks = st.integers(0, 1200)

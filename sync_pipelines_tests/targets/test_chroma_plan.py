@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync_pipelines.targets.chroma import ChromaTarget
+from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines_tests.targets.chroma_helpers import CountingEmbedding, Doc, batch, items, put
 from sync_pipelines_tests.targets.conftest import MakeTarget
 

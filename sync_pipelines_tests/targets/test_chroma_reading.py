@@ -9,9 +9,9 @@ import pytest
 
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import FINGERPRINTS_SCHEMA, bucket_of
-from sync_pipelines.targets import chroma_store
-from sync_pipelines.targets.chroma import ChromaTarget, open_collection, read_records
-from sync_pipelines.targets.chroma_errors import CollectionGoneError
+from sync_pipelines.targets.chroma import store
+from sync_pipelines.targets.chroma.errors import CollectionGoneError
+from sync_pipelines.targets.chroma.target import ChromaTarget, open_collection, read_records
 from sync_pipelines_tests.targets.chroma_helpers import NOON, CountingEmbedding, Doc, items, marks, put, stored, wanted
 from sync_pipelines_tests.targets.conftest import MakeTarget
 
@@ -126,15 +126,15 @@ def test_a_chunked_record_is_deleted_with_every_chunk(target: ChromaTarget):
 def test_a_deletion_that_is_cut_is_finished_by_the_next_one(target: ChromaTarget, monkeypatch: pytest.MonkeyPatch):
     keep = Doc("c", LONG)
     put(target, Doc("b", LONG), keep)
-    delete, calls = chroma_store.ChromaStore.delete, []
+    delete, calls = store.ChromaStore.delete, []
 
-    def cut(self: chroma_store.ChromaStore, ids: list[str]) -> None:
+    def cut(self: store.ChromaStore, ids: list[str]) -> None:
         calls.append(ids)
         if len(calls) > 1:
             raise KeyboardInterrupt
         delete(self, ids)
 
-    monkeypatch.setattr(chroma_store.ChromaStore, "delete", cut)
+    monkeypatch.setattr(store.ChromaStore, "delete", cut)
     with pytest.raises(KeyboardInterrupt):
         target.delete(["b"])
     monkeypatch.undo()
@@ -163,19 +163,19 @@ def test_records_that_a_search_would_miss_are_named(target: ChromaTarget):
 
 def test_a_record_that_only_get_returns_is_named(target: ChromaTarget, monkeypatch: pytest.MonkeyPatch):
     put(target, Doc("a", "the cat sat"), Doc("c", "a bird sings"))
-    query = chroma_store.ChromaStore.query
+    query = store.ChromaStore.query
 
-    def lossy(self: chroma_store.ChromaStore, vector: list[float], **asked: object) -> list:
+    def lossy(self: store.ChromaStore, vector: list[float], **asked: object) -> list:
         return [hit for hit in query(self, vector, **asked) if hit[0].id != "c"]  # type: ignore[arg-type]
 
-    monkeypatch.setattr(chroma_store.ChromaStore, "query", lossy)
+    monkeypatch.setattr(store.ChromaStore, "query", lossy)
     assert list(target.unsearchable(["a", "c"])) == ["c"]
 
 
 def test_listings_are_paged_and_can_be_asked_by_bucket(target: ChromaTarget, monkeypatch: pytest.MonkeyPatch):
     docs = [Doc(f"k{n}", LONG if n % 3 == 0 else "short") for n in range(40)]
     put(target, *docs)
-    monkeypatch.setattr(chroma_store, "PAGE", 7)
+    monkeypatch.setattr(store, "PAGE", 7)
     assert marks(target) == wanted(*docs)
     assert target.count() == 40
     some = {bucket_of(doc.key) for doc in docs[:10]}

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.errors import RunError, TargetChangedError, TransientError
-from sync_pipelines.targets.chroma import ChromaTarget
-from sync_pipelines.targets.chroma_store import ChromaStore
-from sync_pipelines.targets.chroma_swap import Swap
+from sync_pipelines.targets.chroma.store import ChromaStore
+from sync_pipelines.targets.chroma.swap import Swap
+from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.chunking import ChunkingSpec
 from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines.targets.search import best

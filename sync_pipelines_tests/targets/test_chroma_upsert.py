@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from sync_pipelines.engine.errors import RunError, TransientError
-from sync_pipelines.targets.chroma import ChromaTarget
+from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.documents import DocumentMapper
 from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines_tests.targets.chroma_helpers import (

@@ -14,7 +14,7 @@ import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import SYSTEM_FIELDS
-from sync_pipelines.targets.chroma_values import ValueRefused
+from sync_pipelines.targets.chroma.values import ValueRefused
 from sync_pipelines.targets.document_values import metadata_value, microseconds
 from sync_pipelines.targets.documents import DOCUMENTS_SCHEMA, Document, DocumentMapper, human_texts
 

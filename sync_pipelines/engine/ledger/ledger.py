@@ -1,0 +1,95 @@
+"""The ledger: what every sync has done, how far it is, and what stays out (DESIGN.md §4).
+
+    ledger = Ledger(url)
+    ledger.check()
+    run = ledger.begin("knowledge", "journey_template", mode="incremental", trigger="sensor", run_id=run_id)
+    ledger.finish(run, status="completed", counts=counts, watermark=watermark)
+
+Every call is one transaction that is tried again after an outage; what a driver raises never comes out, only
+the classes of `engine.errors`.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.ledger.history import PARTIAL_MODES, FailureStreak, RunRecord, TableState
+from sync_pipelines.engine.ledger.proofs import Findings, ProofBook, ProofRecord
+from sync_pipelines.engine.ledger.quarantine import (
+    QuarantineBook,
+    QuarantineCounts,
+    QuarantinedRecord,
+    RecordEvent,
+)
+from sync_pipelines.engine.ledger.runs import RunBook
+
+__all__ = [
+    "PARTIAL_MODES",
+    "FailureStreak",
+    "Findings",
+    "Ledger",
+    "ProofRecord",
+    "QuarantineCounts",
+    "QuarantinedRecord",
+    "RecordEvent",
+    "RunRecord",
+    "TableState",
+]
+
+_CHUNK = 10_000
+"""Rows that one transaction of `clean` removes: a year's backlog must not hold the tables for minutes."""
+
+
+class Ledger(RunBook, QuarantineBook, ProofBook):
+    """All books of the ledger over one pool; see `store.Store` for the arguments."""
+
+    def clean(self, days: int = 90) -> dict[str, int]:
+        """Remove history that is older than so many days; rows removed, by table.
+
+        What is needed stays, however old: open runs; of each table the newest run of each status, with and
+        without records; the newest ended proof of each kind. Watermarks, quarantine, states and settings are
+        no history and are not touched.
+
+        Raises:
+            ConfigurationError: for less than one day.
+        """
+        if days < 1:
+            raise ConfigurationError(f"History cannot be kept for {days} days.", remedy="Give 1 or more.")
+        return {
+            table.name: self._remove(table, chosen)
+            for table, chosen in (self._old_logs(days), self._old_events(days), self._old_proofs(days))
+        }
+
+    def _remove(self, table: sa.Table, chosen: sa.Select[tuple[int]]) -> int:
+        removal = sa.delete(table).where(table.c.id.in_(chosen.limit(_CHUNK)))
+        removed = 0
+        while count := self._transaction(lambda connection: connection.execute(removal).rowcount):
+            removed += count
+        return removed
+
+    def _old_logs(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
+        logs = self._tables.logs
+        wrote = logs.c.records_upserted + logs.c.records_metadata_only + logs.c.records_unchanged > 0
+        kept = sa.select(sa.func.max(logs.c.id)).group_by(logs.c.sync_type, logs.c.table_name, logs.c.status, wrote)
+        old = (logs.c.started_at < _before(days), logs.c.status != "running", logs.c.id.not_in(kept))
+        return logs, sa.select(logs.c.id).where(*old)
+
+    def _old_events(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
+        events = self._tables.events
+        return events, sa.select(events.c.id).where(events.c.occurred_at < _before(days))
+
+    def _old_proofs(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
+        proofs = self._tables.proofs
+        ended = proofs.c.finished_at.is_not(None) & proofs.c.error.is_(None)
+        kept = (
+            sa.select(sa.func.max(proofs.c.id))
+            .where(ended)
+            .group_by(proofs.c.sync_type, proofs.c.table_name, proofs.c.kind)
+        )
+        old = (proofs.c.started_at < _before(days), proofs.c.id.not_in(kept))
+        return proofs, sa.select(proofs.c.id).where(*old)
+
+
+def _before(days: int) -> sa.ColumnElement:
+    return sa.func.now() - sa.func.make_interval(0, 0, 0, days)

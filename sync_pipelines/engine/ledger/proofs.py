@@ -1,0 +1,176 @@
+"""The ledger's books on proofs (`reconciliation_runs`) and settings (`sync_settings`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from sync_pipelines.engine.ledger.history import at_place
+from sync_pipelines.engine.ledger.store import ERROR_CHARACTERS, Store, storable, utc, utc_or_none
+
+Kind = Literal["count", "quick", "deep", "repair"]
+
+SAMPLE_KEYS = 20
+"""Keys of each sort of difference that are kept; the counts are always exact."""
+
+_NUMBERS = (
+    "source_count",
+    "target_count",
+    "missing",
+    "stale",
+    "extra",
+    "quarantined",
+    "excluded",
+    "pending",
+)
+
+
+class Findings(Protocol):
+    """What a proof found, in records; `samples` holds keys by sort of difference."""
+
+    @property
+    def source_count(self) -> int | None: ...
+    @property
+    def target_count(self) -> int | None: ...
+    @property
+    def missing(self) -> int: ...
+    @property
+    def stale(self) -> int: ...
+    @property
+    def extra(self) -> int: ...
+    @property
+    def quarantined(self) -> int: ...
+    @property
+    def excluded(self) -> int: ...
+    @property
+    def pending(self) -> int: ...
+    @property
+    def samples(self) -> Mapping[str, Sequence[str]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProofRecord:
+    """A row of `reconciliation_runs`. Times are UTC."""
+
+    id: int
+    sync: str
+    table: str
+    kind: str
+    started_at: datetime
+    finished_at: datetime | None
+    scope: str = ""
+    source_count: int | None = None
+    target_count: int | None = None
+    missing: int = 0
+    stale: int = 0
+    extra: int = 0
+    quarantined: int = 0
+    excluded: int = 0
+    pending: int = 0
+    repaired: int = 0
+    samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    run_id: str = ""
+    error: str | None = None
+
+    @property
+    def equal(self) -> bool:
+        """Whether it ended and found nothing missing, stale or extra."""
+        return self.finished_at is not None and self.error is None and not (self.missing + self.stale + self.extra)
+
+
+class ProofBook(Store):
+    """What was compared and mended, and settings."""
+
+    def record_proof(
+        self,
+        sync: str,
+        table: str,
+        *,
+        kind: Kind,
+        started_at: datetime,
+        proof: Findings | None = None,
+        run_id: str | None = None,
+        scope: str = "",
+        repaired: int = 0,
+        error: str | None = None,
+    ) -> int:
+        """Write down a proof or repair that has ended; its row's id.
+
+        Args:
+            kind: count, quick, deep or repair.
+            started_at: with a zone.
+            proof: what it found; None where it failed before it found anything.
+            run_id: the Dagster run, or None for a command beside it.
+            scope: what was compared; empty is the whole table.
+            repaired: records that were mended; error: why it did not end.
+        """
+        found = {} if proof is None else {name: getattr(proof, name) for name in _NUMBERS}
+        sample = {} if proof is None else {kind: list(keys)[:SAMPLE_KEYS] for kind, keys in proof.samples.items()}
+        row = found | {
+            "sync_type": sync,
+            "table_name": table,
+            "kind": kind,
+            "started_at": started_at,
+            "finished_at": sa.func.clock_timestamp(),
+            "scope": scope,
+            "sample": sample,
+            "repaired": repaired,
+            "run_id": run_id or "",
+            "error": None if error is None else storable(error, ERROR_CHARACTERS),
+        }
+        writing = insert(self._tables.proofs).values(row).returning(self._tables.proofs.c.id)
+        return self._transaction(lambda connection: connection.execute(writing).scalar_one())
+
+    def last_proof(self, sync: str, table: str, kind: Kind | None = None) -> ProofRecord | None:
+        """The newest proof that ended, of this kind or of any but repairs; None where there is none."""
+        proofs = self._tables.proofs
+        wanted = proofs.c.kind == kind if kind else proofs.c.kind != "repair"
+        ended = (wanted, proofs.c.finished_at.is_not(None), proofs.c.error.is_(None))
+        chosen = sa.select(proofs).where(*at_place(proofs, sync, table), *ended).order_by(proofs.c.id.desc()).limit(1)
+        row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())
+        return None if row is None else _proof_of(row)
+
+    def setting(self, key: str) -> str | None:
+        """A value of `sync_settings` (`<sync>.<name>`), or None."""
+        return self.settings(key).get(key)
+
+    def settings(self, prefix: str = "") -> dict[str, str]:
+        """Every setting whose key begins so, by key."""
+        table = self._tables.settings
+        chosen = sa.select(table.c.setting_key, table.c.setting_value).order_by(table.c.setting_key)
+        chosen = chosen.where(table.c.setting_key.startswith(prefix, autoescape=True))
+        return self._transaction(lambda connection: dict(connection.execute(chosen).all()))
+
+    def set_setting(self, key: str, value: str | None, *, description: str | None = None) -> None:
+        """Store a setting; None removes it. A description that is not given stays as it is."""
+        table = self._tables.settings
+        new: dict[str, Any] = {"setting_value": value, "updated_at": sa.func.clock_timestamp()}
+        if description is not None:
+            new["description"] = description
+        writing: sa.Executable = (
+            sa.delete(table).where(table.c.setting_key == key)
+            if value is None
+            else insert(table)
+            .values(setting_key=key, **new)
+            .on_conflict_do_update(index_elements=["setting_key"], set_=new)
+        )
+        self._transaction(lambda connection: connection.execute(writing))
+
+
+def _proof_of(row: Mapping[Any, Any]) -> ProofRecord:
+    return ProofRecord(
+        id=row["id"],
+        sync=row["sync_type"],
+        table=row["table_name"],
+        kind=row["kind"],
+        started_at=utc(row["started_at"]),
+        finished_at=utc_or_none(row["finished_at"]),
+        scope=row["scope"],
+        **{name: row[name] for name in (*_NUMBERS, "repaired", "run_id", "error")},
+        samples=row["sample"],
+    )

@@ -1,0 +1,285 @@
+"""The ledger's books on single records: `sync_quarantine` and `sync_record_events`.
+
+The rules: a record is in quarantine from its first failure until it arrives or is deleted, by itself, at
+whatever sync that is. `attempts` counts the runs in which it failed; an outage fails no record. To drop one
+is to accept that it stays out: it is excluded from proofs and reported no more until its source row changes;
+then it is tried like any other, and if it fails, it is in quarantine anew, with one attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from sync_pipelines.engine.ledger.history import RunRecord, at_place
+from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable, utc, utc_or_none
+from sync_pipelines.engine.model import Rejection
+from sync_pipelines.engine.sql import qualified
+
+_CHANGED = """CASE WHEN old.fingerprint IS NOT NULL AND excluded.fingerprint IS NOT NULL
+    THEN old.fingerprint <> excluded.fingerprint
+    ELSE (old.reason, old.stage) IS DISTINCT FROM (excluded.reason, excluded.stage) END"""
+
+# An attempt and its event count once a run: a transaction whose answer got lost is sent again.
+_QUARANTINE = """
+WITH given AS (
+    SELECT * FROM unnest(:keys, :reasons, :stages, :fingerprints) AS g (record_key, reason, stage, fingerprint)
+), written AS (
+    INSERT INTO {quarantine} AS old
+        (sync_type, table_name, record_key, reason, stage, fingerprint, run_id)
+    SELECT :sync, :table, record_key, reason, stage, fingerprint, :run_id FROM given
+    ON CONFLICT (sync_type, table_name, record_key) DO UPDATE SET
+        reason = excluded.reason,
+        stage = excluded.stage,
+        fingerprint = excluded.fingerprint,
+        run_id = excluded.run_id,
+        first_seen = CASE WHEN old.dropped_at IS NULL THEN old.first_seen ELSE now() END,
+        last_seen = now(),
+        attempts = CASE WHEN old.dropped_at IS NOT NULL THEN 1
+                        WHEN old.run_id = excluded.run_id THEN old.attempts
+                        ELSE old.attempts + 1 END,
+        dropped_at = NULL
+    WHERE old.dropped_at IS NULL OR {changed}
+    RETURNING record_key
+)
+INSERT INTO {events} (sync_type, table_name, record_key, event, stage, reason, run_id)
+SELECT :sync, :table, record_key, 'failed', stage, reason, :run_id FROM given JOIN written USING (record_key)
+WHERE NOT EXISTS (
+    SELECT FROM {events} AS known
+    WHERE known.sync_type = :sync AND known.table_name = :table AND known.record_key = given.record_key
+        AND known.event = 'failed' AND known.run_id = :run_id
+)
+"""
+
+_SETTLE = """
+WITH gone AS (
+    DELETE FROM {quarantine}
+    WHERE sync_type = :sync AND table_name = :table AND record_key = ANY(:keys)
+    RETURNING record_key, stage
+)
+INSERT INTO {events} (sync_type, table_name, record_key, event, stage, run_id)
+SELECT :sync, :table, record_key, 'recovered', stage, :run_id FROM gone
+"""
+
+_DROP = """
+WITH dropped AS (
+    UPDATE {quarantine} SET dropped_at = now()
+    WHERE sync_type = :sync AND table_name = :table AND dropped_at IS NULL
+        AND (:every OR record_key = ANY(:keys))
+    RETURNING record_key, stage, reason
+), noted AS (
+    INSERT INTO {events} (sync_type, table_name, record_key, event, stage, reason, run_id)
+    SELECT :sync, :table, record_key, 'dropped', stage, reason, '' FROM dropped
+)
+SELECT record_key FROM dropped ORDER BY record_key
+"""
+
+
+class QuarantineCounts(NamedTuple):
+    """Records in quarantine, and those that an operator has dropped."""
+
+    quarantined: int = 0
+    excluded: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuarantinedRecord:
+    """A record that did not reach its target. Times are UTC; `dropped_at` is set on one that stays out."""
+
+    sync: str
+    table: str
+    key: str
+    reason: str
+    stage: str
+    first_seen: datetime
+    last_seen: datetime
+    attempts: int
+    run_id: str
+    fingerprint: str | None = None
+    dropped_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordEvent:
+    """A moment in a record's history: failed, recovered or dropped, at a time (UTC)."""
+
+    sync: str
+    table: str
+    key: str
+    event: str
+    stage: str | None
+    reason: str | None
+    run_id: str
+    at: datetime
+
+
+class QuarantineBook(Store):
+    """Records that stay out, and what became of them."""
+
+    def quarantine(
+        self,
+        run: RunRecord,
+        rejections: Sequence[Rejection],
+        *,
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> None:
+        """Put records into quarantine, or count another attempt of those that are in it.
+
+        Args:
+            run: in which they failed.
+            rejections: key, reason and stage; of several for one key the last counts.
+            fingerprints: of the source rows, by key; they tell whether a dropped record's row has changed
+                (without them, another reason does).
+        """
+        by_key = {rejection.key: rejection for rejection in rejections}
+        if not by_key:
+            return
+        found = fingerprints or {}
+        given = {
+            "keys": list(by_key),
+            "reasons": [storable(item.reason, REASON_CHARACTERS) for item in by_key.values()],
+            "stages": [item.stage for item in by_key.values()],
+            "fingerprints": [found.get(key) for key in by_key],
+        }
+        statement = self._sql(_QUARANTINE, *given)
+        values = {"sync": run.sync, "table": run.table, "run_id": run.run_id, **given}
+        self._transaction(lambda connection: connection.execute(statement, values))
+
+    def settle(self, sync: str, table: str, keys: Sequence[str], run: RunRecord) -> int:
+        """Take records that arrived or were deleted out of quarantine; how many were in it.
+
+        Where nothing is in quarantine, as nearly always, one short question is all that is sent.
+        """
+        if not keys or not self._transaction(lambda connection: self._any(connection, sync, table)):
+            return 0
+        statement = self._sql(_SETTLE, "keys")
+        values = {"sync": sync, "table": table, "keys": list(keys), "run_id": run.run_id}
+        return self._transaction(lambda connection: connection.execute(statement, values).rowcount)
+
+    def quarantine_counts(self, sync: str, table: str) -> QuarantineCounts:
+        """How many records are in quarantine, and how many an operator has dropped."""
+        book = self._tables.quarantine
+        out = book.c.dropped_at.is_not(None)
+        counted = sa.select(sa.func.count().filter(~out), sa.func.count().filter(out))
+        chosen = counted.where(*at_place(book, sync, table))
+        return QuarantineCounts(*self._transaction(lambda connection: connection.execute(chosen).one()))
+
+    def quarantined(self, sync: str, table: str) -> int:
+        """How many records are in quarantine; dropped ones are not."""
+        return self.quarantine_counts(sync, table).quarantined
+
+    def quarantined_among(self, sync: str, table: str, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that are known to stay out, in quarantine or dropped."""
+        return set(self._dropped_at(sync, table, keys))
+
+    def excluded_among(self, sync: str, table: str, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that an operator has dropped."""
+        return {key for key, dropped in self._dropped_at(sync, table, keys).items() if dropped}
+
+    def list_quarantine(
+        self,
+        sync: str | None = None,
+        table: str | None = None,
+        *,
+        keys: Sequence[str] | None = None,
+        limit: int | None = 100,
+        offset: int = 0,
+    ) -> list[QuarantinedRecord]:
+        """Records that stay out, dropped ones among them, by sync, table and key.
+
+        Args:
+            keys: only these; limit: None gives all.
+        """
+        book = self._tables.quarantine
+        chosen = sa.select(book).where(*at_place(book, sync, table))
+        if keys is not None:
+            chosen = chosen.where(book.c.record_key == sa.any_(_texts(keys)))
+        page = chosen.order_by(book.c.sync_type, book.c.table_name, book.c.record_key).limit(limit).offset(offset)
+        rows = self._transaction(lambda connection: connection.execute(page).mappings().all())
+        return [_record_of(row) for row in rows]
+
+    def drop_quarantined(self, sync: str, table: str, keys: Sequence[str] | None = None) -> list[str]:
+        """Accept that these records stay out until their source rows change; the keys that this changed.
+
+        Args:
+            keys: None is all that are in quarantine.
+        """
+        values = {"sync": sync, "table": table, "every": keys is None, "keys": list(keys or ())}
+        statement = self._sql(_DROP, "keys")
+        return self._transaction(lambda connection: list(connection.execute(statement, values).scalars()))
+
+    def record_events(
+        self,
+        sync: str | None = None,
+        table: str | None = None,
+        *,
+        key: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> list[RecordEvent]:
+        """What happened to single records, the newest first."""
+        events = self._tables.events
+        chosen = sa.select(events).where(*at_place(events, sync, table))
+        if key is not None:
+            chosen = chosen.where(events.c.record_key == key)
+        page = chosen.order_by(events.c.id.desc()).limit(limit).offset(offset)
+        rows = self._transaction(lambda connection: connection.execute(page).mappings().all())
+        return [_event_of(row) for row in rows]
+
+    def _any(self, connection: sa.Connection, sync: str, table: str) -> bool:
+        book = self._tables.quarantine
+        return connection.execute(sa.select(sa.exists().where(*at_place(book, sync, table)))).scalar_one()
+
+    def _dropped_at(self, sync: str, table: str, keys: Sequence[str]) -> dict[str, datetime | None]:
+        if not keys:
+            return {}
+        book = self._tables.quarantine
+        chosen = sa.select(book.c.record_key, book.c.dropped_at).where(
+            *at_place(book, sync, table), book.c.record_key == sa.any_(_texts(keys))
+        )
+        return self._transaction(lambda connection: dict(connection.execute(chosen).all()))
+
+    def _sql(self, statement: str, *arrays: str) -> sa.TextClause:
+        tables = {"quarantine": self._tables.quarantine, "events": self._tables.events}
+        # A schema's name may hold a colon, which would begin a parameter.
+        quoted = {name: qualified(self.schema, table.name).replace(":", "\\:") for name, table in tables.items()}
+        text = sa.text(statement.format(**quoted, changed=_CHANGED))
+        return text.bindparams(*(sa.bindparam(name, type_=ARRAY(sa.Text)) for name in arrays))
+
+
+def _texts(keys: Sequence[str]) -> sa.ColumnElement[Any]:
+    return sa.cast(sa.bindparam(None, list(keys), type_=ARRAY(sa.Text), unique=True), ARRAY(sa.Text))
+
+
+def _record_of(row: Mapping[Any, Any]) -> QuarantinedRecord:
+    return QuarantinedRecord(
+        sync=row["sync_type"],
+        table=row["table_name"],
+        key=row["record_key"],
+        reason=row["reason"],
+        stage=row["stage"],
+        first_seen=utc(row["first_seen"]),
+        last_seen=utc(row["last_seen"]),
+        attempts=row["attempts"],
+        run_id=row["run_id"],
+        fingerprint=row["fingerprint"],
+        dropped_at=utc_or_none(row["dropped_at"]),
+    )
+
+
+def _event_of(row: Mapping[Any, Any]) -> RecordEvent:
+    return RecordEvent(
+        sync=row["sync_type"],
+        table=row["table_name"],
+        key=row["record_key"],
+        event=row["event"],
+        stage=row["stage"],
+        reason=row["reason"],
+        run_id=row["run_id"],
+        at=utc(row["occurred_at"]),
+    )

@@ -1,0 +1,108 @@
+"""Whether a watermark may be continued, or the whole table must be read: pure decisions on facts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from sync_pipelines.engine.model import SourceIdentity, Watermark
+from sync_pipelines.engine.snapshots import Snapshot, parse_snapshot
+from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.sources.postgres.catalog import Relation
+from sync_pipelines.sources.postgres.state import CaptureState
+
+LOG_PURGED = "log purged: changes that this sync had not confirmed were deleted from the change log"
+TRUNCATED = "the table was truncated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the source is now, all from one snapshot.
+
+    Args:
+        kind: the capture in use.
+        identity: server and table. shape: of the columns that are read. relations: the table's tree.
+        snapshot: the current one. state: the captured table (`trigger` only).
+    """
+
+    kind: Literal["trigger", "cursor"]
+    identity: SourceIdentity
+    shape: str
+    relations: tuple[Relation, ...]
+    snapshot: Snapshot
+    state: CaptureState | None = None
+
+    @property
+    def tree(self) -> str:
+        """Twelve hex digits that change when a partition or child table comes or goes."""
+        oids = ",".join(str(oid) for oid in sorted(relation.oid for relation in self.relations))
+        return hashlib.md5(oids.encode(), usedforsecurity=False).hexdigest()[:12]
+
+
+def full_reason(spec: TableSpec, facts: Facts, since: Watermark | None) -> str | None:
+    """Why everything must be read although nobody asked, or None where the watermark can be continued."""
+    if since is None:
+        return "first run"
+    return next(_reasons(spec, facts, since), None)
+
+
+def _reasons(spec: TableSpec, facts: Facts, since: Watermark) -> Iterator[str]:
+    if since.capture != facts.kind:
+        yield f"capture changed from {since.capture} to {facts.kind}"
+    yield from _other_source(facts.identity, since.source)
+    if tuple(since.key) != spec.key:
+        yield f"the key changed from ({', '.join(since.key)}) to ({', '.join(spec.key)})"
+    if since.mapping != spec.mapping_hash:
+        yield "the columns or their mapping changed"
+    if since.position.get("shape", facts.shape) != facts.shape:
+        yield "a column that is read was redefined"
+    if facts.kind == "trigger":
+        yield from _log_reasons(facts, since)
+
+
+def _other_source(now: SourceIdentity, then: SourceIdentity) -> Iterator[str]:
+    if now.system_identifier != then.system_identifier:
+        yield "the database stands on another server (restored or replaced: the system identifier differs)"
+    if now.timeline != then.timeline:
+        yield f"the server failed over or was restored (timeline {then.timeline}, now {now.timeline})"
+    if now.database != then.database:
+        yield f"the database is another one ({then.database!r}, now {now.database!r})"
+    if now.table_oid != then.table_oid:
+        yield "the table was made anew (dropped and created, or restored from a dump)"
+
+
+def _log_reasons(facts: Facts, since: Watermark) -> Iterator[str]:
+    """Reasons that lie in the change log; the first of them ends the search, so later ones may rely on it."""
+    previous = confirmed_snapshot(since)
+    if previous is None:
+        yield "the watermark cannot be read"
+        return
+    if previous.xmax > facts.snapshot.xmax:
+        yield "the watermark is ahead of the database (a restored copy, or a standby that lags)"
+    assert facts.state is not None
+    yield from _capture_reasons(facts.state, previous)
+    if since.position.get("tree", facts.tree) != facts.tree:
+        yield "partitions or child tables were attached, detached or dropped"
+    if facts.state.missing:
+        names = ", ".join(relation.sql for relation in facts.state.lacking)
+        yield f"{names} lacks capture triggers"
+
+
+def _capture_reasons(state: CaptureState, previous: Snapshot) -> Iterator[str]:
+    if not previous.sees(state.installed_tx):
+        yield "capture was installed after the last run"
+    # The newest purged transaction alone is known. Below xmin all was confirmed; above, one may be missing.
+    if state.purged_tx is not None and state.purged_tx >= previous.xmin:
+        yield LOG_PURGED
+    if state.truncated_tx is not None and not previous.sees(state.truncated_tx):
+        yield LOG_PURGED
+
+
+def confirmed_snapshot(since: Watermark) -> Snapshot | None:
+    """The snapshot of a trigger watermark, or None where it has none that can be read."""
+    try:
+        return parse_snapshot(str(since.position.get("snapshot", "")))
+    except ValueError:
+        return None

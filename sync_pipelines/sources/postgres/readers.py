@@ -1,0 +1,148 @@
+"""Who reads the change log, and how far: confirming, cleaning, describing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sync_pipelines.engine.model import Watermark
+from sync_pipelines.engine.snapshots import parse_snapshot
+from sync_pipelines.engine.sql import literal, qualified
+from sync_pipelines.sources.postgres.connection import (
+    NormalisedUrl,
+    Session,
+    normalise_url,
+    writing_transaction,
+)
+from sync_pipelines.sources.postgres.errors import reading
+
+BATCH = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """A sync that reads a captured table; `snapshot` is None until it has confirmed a run."""
+
+    reader: str
+    snapshot: str | None
+    confirmed_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purged:
+    """What cleaning did for one captured table; `waiting_for` are readers without a confirmed run."""
+
+    table: str
+    deleted: int
+    waiting_for: tuple[str, ...] = ()
+
+
+def readers(session: Session, schema: str, number: int) -> list[Reader]:
+    """The readers of a captured table."""
+    rows = session.all(
+        "SELECT r.reader, r.snapshot::text AS snapshot, r.confirmed_at "
+        f"FROM {qualified(schema, 'capture_readers')} AS r WHERE r.table_id = {number} ORDER BY 1"
+    )
+    return [Reader(**row) for row in rows]
+
+
+def confirm_reader(url: NormalisedUrl, watermark: Watermark, *, schema: str, reader: str, pool_max: int) -> bool:
+    """Note how far a reader has come; False where it cannot be noted.
+
+    Nothing is written where the log holds no line that the noted snapshot does not cover: a run without
+    changes leaves no trace in the source's WAL.
+    """
+    number, snapshot = watermark.position.get("number"), watermark.position.get("snapshot")
+    if watermark.capture != "trigger" or number is None or snapshot is None:
+        return False
+    with writing_transaction(url, pool_max=pool_max) as session:
+        if not _may_write(session, schema):
+            return False
+        there = [item for item in readers(session, schema, int(number)) if item.reader == reader]
+        log, table = qualified(schema, "change_log"), qualified(schema, "capture_readers")
+        if not there:
+            session.execute(
+                f"INSERT INTO {table} (table_id, reader, snapshot, confirmed_at) "
+                f"SELECT c.id, {literal(reader)}, {literal(snapshot)}, pg_catalog.clock_timestamp() "
+                f"FROM {qualified(schema, 'captured_tables')} AS c WHERE c.id = {int(number)} ON CONFLICT DO NOTHING"
+            )
+        else:
+            session.execute(
+                f"UPDATE {table} AS r SET snapshot = {literal(snapshot)}, confirmed_at = pg_catalog.clock_timestamp() "
+                f"WHERE r.table_id = {int(number)} AND r.reader = {literal(reader)} AND (r.snapshot IS NULL OR EXISTS "
+                f"(SELECT FROM {log} AS l WHERE l.table_id = r.table_id "
+                "AND l.tx >= pg_catalog.pg_snapshot_xmin(r.snapshot)))"
+            )
+    return True
+
+
+def _may_write(session: Session, schema: str) -> bool:
+    rows = session.all(
+        "SELECT NOT pg_catalog.pg_is_in_recovery() AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+        "AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'INSERT') "
+        "AND pg_catalog.has_table_privilege(c.oid, 'UPDATE') AS may "
+        "FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
+        f"WHERE n.nspname = {literal(schema)} AND c.relname = 'capture_readers' AND c.relkind = 'r'"
+    )
+    return bool(rows) and rows[0]["may"]
+
+
+def purge(
+    url: str | NormalisedUrl, *, schema: str = "sync", confirmed: Mapping[str, str] | None = None, batch: int = BATCH
+) -> list[Purged]:
+    """Delete the log's lines that every reader of their table has confirmed, a batch a transaction.
+
+    No reader meets a gap: only lines below every reader's xmin go, and a reader whose watermark is older than
+    what it had confirmed (a restored ledger) recognises it by `purged_tx`.
+
+    Args:
+        url: the source database. schema: of the capture branch.
+        confirmed: snapshots by reader (`sync/name`) out of the ledger; they stand in for those noted here.
+        batch: lines a transaction.
+    """
+    address = normalise_url(url)
+    with reading(address, sync_schema=schema):
+        delete_orphans(url, schema=schema, batch=batch)
+        with writing_transaction(address) as session:
+            tables = session.all(
+                "SELECT c.id, c.schema_name || '.' || c.table_name AS name "
+                f"FROM {qualified(schema, 'captured_tables')} AS c ORDER BY 1"
+            )
+        return [_purge_table(address, schema, row["id"], row["name"], confirmed or {}, batch) for row in tables]
+
+
+def _purge_table(
+    url: NormalisedUrl, schema: str, number: int, name: str, confirmed: Mapping[str, str], batch: int
+) -> Purged:
+    with writing_transaction(url) as session:
+        found = {item.reader: item.snapshot for item in readers(session, schema, number)}
+    found |= {reader: snapshot for reader, snapshot in confirmed.items() if reader in found}
+    waiting = tuple(reader for reader, snapshot in found.items() if snapshot is None)
+    if waiting or not found:
+        return Purged(table=name, deleted=0, waiting_for=waiting)
+    horizon = min(parse_snapshot(snapshot).xmin for snapshot in found.values() if snapshot)
+    where = f"l.table_id = {number} AND l.tx < {literal(str(horizon))}::pg_catalog.xid8"
+    return Purged(table=name, deleted=_delete(url, schema, where, batch))
+
+
+def delete_orphans(url: str | NormalisedUrl, *, schema: str = "sync", batch: int = BATCH) -> int:
+    """Delete log lines of captures that were removed; how many there were."""
+    captured = qualified(schema, "captured_tables")
+    where = f"NOT EXISTS (SELECT FROM {captured} AS c WHERE c.id = l.table_id)"
+    return _delete(normalise_url(url), schema, where, batch)
+
+
+def _delete(url: NormalisedUrl, schema: str, where: str, batch: int) -> int:
+    log = qualified(schema, "change_log")
+    total = 0
+    while True:
+        with writing_transaction(url) as session:
+            found = session.all(
+                f"WITH gone AS (DELETE FROM {log} WHERE ctid = ANY (ARRAY("
+                f"SELECT l.ctid FROM {log} AS l WHERE {where} LIMIT {batch})) RETURNING 1) "
+                "SELECT count(*) AS lines FROM gone"
+            )[0]["lines"]
+        total += found
+        if found < batch:
+            return total

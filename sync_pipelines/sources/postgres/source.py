@@ -1,0 +1,211 @@
+"""PostgreSQL as a source: a table's changes, and the questions of a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from sync_pipelines.engine.model import ChangeSet, Digest, Pending, Scope, SourceIdentity, Watermark
+from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.sources.postgres import cursor as cursor
+from sync_pipelines.sources.postgres.capture import install, remove
+from sync_pipelines.sources.postgres.catalog import Place, TableInfo, find_table, identity
+from sync_pipelines.sources.postgres.changes import plan, read_changes
+from sync_pipelines.sources.postgres.connection import (
+    NormalisedUrl,
+    Session,
+    bulk_transaction,
+    normalise_url,
+    plain_session,
+    small_transaction,
+)
+from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
+from sync_pipelines.sources.postgres.readers import confirm_reader
+from sync_pipelines.sources.postgres.reading import Reading
+from sync_pipelines.sources.postgres.status import CaptureStatus, capture_status
+from sync_pipelines.sources.postgres.view import PENDING_LIMIT, SnapshotView
+
+__all__ = ["NormalisedUrl", "PostgresSource", "normalise_url"]
+
+
+class PostgresSource:
+    """A table in PostgreSQL. Nothing connects before the first question.
+
+    Every method raises the classes of `engine.errors`: TransientError where the database may answer later,
+    RunError (and CaptureMissingError) with a remedy where it will not.
+
+    Args:
+        url: any spelling that `normalise_url` takes.
+        spec: the table.
+        sync_schema: the schema of the capture branch in this database.
+        pool_max: the most pooled connections of this process to the database (bulk reading uses one more).
+        spool: the folder of temporary files; by default one of this user's below TMPDIR.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        spec: TableSpec,
+        *,
+        sync_schema: str = "sync",
+        pool_max: int = 10,
+        spool: Path | None = None,
+    ) -> None:
+        self.spec = spec
+        self.sync_schema = sync_schema
+        self._url = normalise_url(url)
+        self._pool_max = pool_max
+        self._spool = spool
+
+    @property
+    def url(self) -> NormalisedUrl:
+        """The connection; `url.safe` is for messages."""
+        return self._url
+
+    def inspect(self) -> TableInfo:
+        """Columns, key, partitions.
+
+        Raises:
+            RunError: no such table or column (the nearest name is offered), no unique index over the key.
+        """
+        with self._guard(), self._small() as found:
+            return found.info
+
+    def identity(self) -> SourceIdentity:
+        """Which server, timeline, database and table a watermark of now would speak of."""
+        with self._guard(), self._small() as found:
+            return identity(found.session, found.place)
+
+    def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
+        """Read what a run needs, from one snapshot, into temporary files; see `engine.model.Scope`.
+
+        Args:
+            since: the last confirmed watermark, or None for a first run.
+        """
+        try:
+            return self._changes(scope, since, casts=True)
+        except InvalidKeyError:
+            if scope.keys is None:
+                raise
+        return self._changes(scope, since, casts=False)
+
+    def _changes(self, scope: Scope, since: Watermark | None, *, casts: bool) -> ChangeSet:
+        if (not scope.full and since is not None) or scope.keys is not None:
+            with self._guard(), self._small(lock=True) as found:
+                decided = plan(found, scope, since)
+                if not decided.bulk:
+                    return read_changes(found, scope, since, decided, folder=self._spool, casts=casts)
+        with self._guard(), self._bulk() as found:
+            # Decided anew: this is another snapshot than the one that was found to be too large.
+            decided = plan(found, scope, since)
+            return read_changes(found, scope, since, decided, folder=self._spool, casts=casts)
+
+    @contextmanager
+    def at_snapshot(self) -> Generator[SnapshotView]:
+        """Everything that is asked of the result is answered from one snapshot, taken now."""
+        with self._guard(), self._bulk() as found:
+            yield SnapshotView(found, self._guard)
+
+    def count(self) -> int:
+        """Records in the table; rows whose key holds a NULL are none."""
+        with self._guard(), self._small() as found:
+            return SnapshotView(found, self._guard).count()
+
+    def digests(self) -> Mapping[int, Digest]:
+        """Count and sum a bucket."""
+        with self._guard(), self._small() as found:
+            return SnapshotView(found, self._guard).digests()
+
+    def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
+        """Keys and fingerprints, streamed."""
+        with self.at_snapshot() as view:
+            yield from view.fingerprints(buckets=buckets)
+
+    def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of these keys, in the batches' full schema; keys that are not there are left out."""
+        with self.changes(Scope(keys=tuple(keys)), since=None) as found:
+            yield from found.upserts
+
+    def pending(self, since: Watermark | None, *, limit: int = PENDING_LIMIT) -> Pending:
+        """What the next run would read. `changes` counts distinct keys among the first `limit` log lines."""
+        with self._guard(), self._small() as found:
+            return found.pending(since, limit)
+
+    def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]:
+        """Keys that were touched after the watermark, in batches."""
+        with self._guard(), self._small() as found:
+            yield from SnapshotView(found, self._guard).pending_keys(since)
+
+    def lag(self, since: Watermark | None) -> float | None:
+        """Seconds since the oldest change that is not confirmed; 0 if there is none, None if all is to be read."""
+        with self._guard(), self._small() as found:
+            waiting = found.pending(since, PENDING_LIMIT)
+            if waiting.full_reason is not None:
+                return None
+            if waiting.oldest is None:
+                return 0.0
+            return max(0.0, (found.now - waiting.oldest).total_seconds())
+
+    def capture_warnings(self) -> list[str]:
+        """What an operator should know of this table's capture; `status` shows it."""
+        with self._guard(), self._small() as found:
+            return found.warnings()
+
+    def capture_status(self) -> CaptureStatus:
+        """How the table is captured, who reads the log, and why a run would stop."""
+        with self._guard(), self._small() as found:
+            return capture_status(found)
+
+    def install_capture(self, *, dry_run: bool = False) -> list[str]:
+        """Make the triggers that are missing; see `capture.install`."""
+        return install(self._url, self.spec, schema=self.sync_schema, dry_run=dry_run)
+
+    def remove_capture(self, *, dry_run: bool = False) -> list[str]:
+        """Take this sync off the table's readers; see `capture.remove`."""
+        return remove(self._url, self.spec, schema=self.sync_schema, dry_run=dry_run)
+
+    def confirmed(self, watermark: Watermark) -> bool:
+        """Note in the capture schema how far this sync has read, so that the log can be purged below.
+
+        Best effort: False where the role may not, or the capture is gone. The ledger's watermark counts.
+        """
+        with self._guard():
+            return confirm_reader(
+                self._url, watermark, schema=self.sync_schema, reader=self.spec.path, pool_max=self._pool_max
+            )
+
+    def _guard(self) -> AbstractContextManager[None]:
+        return reading(self._url, sync=self.spec.sync, table=self.spec.name, sync_schema=self.sync_schema)
+
+    def _look(self) -> tuple[Place, cursor.Bound | None]:
+        """Where the table is; and the bound of a cursor, which must be older than the reading snapshot."""
+        with plain_session(self._url, pool_max=self._pool_max) as session:
+            place = find_table(session, self.spec, schema=self.spec.schema or self._url.schema)
+            if self.spec.capture == "trigger":
+                return place, None
+            return place, cursor.look(session, self.spec.lookback_seconds)
+
+    @contextmanager
+    def _small(self, *, lock: bool = False) -> Generator[Reading]:
+        def transaction(locks: Sequence[str]) -> AbstractContextManager[Session]:
+            return small_transaction(self._url, pool_max=self._pool_max, locks=locks if lock else ())
+
+        with self._reading(transaction) as found:
+            yield found
+
+    @contextmanager
+    def _bulk(self) -> Generator[Reading]:
+        def transaction(locks: Sequence[str]) -> AbstractContextManager[Session]:
+            return bulk_transaction(self._url, locks=locks)
+
+        with self._reading(transaction) as found:
+            yield found
+
+    @contextmanager
+    def _reading(self, transaction: Callable[[Sequence[str]], AbstractContextManager[Session]]) -> Generator[Reading]:
+        place, bound = self._look()
+        with transaction([place.sql] if place.lockable else []) as session:
+            yield Reading(session, self.spec, place, self.sync_schema, bound)

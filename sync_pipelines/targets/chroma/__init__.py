@@ -1,0 +1,1 @@
+"""Chroma as a target: collections of documents with embeddings, written by deterministic ids."""
