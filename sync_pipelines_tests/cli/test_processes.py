@@ -23,6 +23,8 @@ from sync_pipelines.sandbox import application
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop, command, environment, run
 from sync_pipelines_tests.dagster.deployment import deployed
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 SLOW = """

@@ -113,6 +113,7 @@ def peak_of(rows: int) -> int:
     return peak
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_records():
     small, large = peak_of(5_000), peak_of(50_000)
     assert large < small + 2_000_000

@@ -195,6 +195,7 @@ def test_a_generated_records_content_has_the_size_that_was_asked_for(empty_datab
     assert all(1990 <= size[0] <= 2000 + 3 * 200 for size in sizes)
 
 
+@pytest.mark.slow
 def test_generating_needs_no_more_memory_for_more_records(empty_database_url: str) -> None:
     program = run_python(MEMORY, empty_database_url)
     peak = first_line(program)

@@ -44,6 +44,7 @@ def shell(folder: Path) -> Iterator[Shell]:
     made.run("down")
 
 
+@pytest.mark.slow
 def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
     assert shell.run("status").returncode == 1
     assert "never been started" in shell.run("env").stderr

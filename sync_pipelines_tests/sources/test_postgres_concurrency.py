@@ -33,6 +33,7 @@ def _differences(target: Reader, db: Connection) -> dict[str, list[str]]:
 NONE: dict[str, list[str]] = {"missing": [], "extra": [], "stale": []}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "delay"), [FAST, SLOW])
 def test_twenty_writers_lose_nothing_and_each_change_is_read_once(
     url: str, db: Connection, seconds: float, delay: float
@@ -59,6 +60,7 @@ def test_twenty_writers_lose_nothing_and_each_change_is_read_once(
     assert runs > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "delay"), [FAST, SLOW])
 def test_twenty_writers_lose_nothing_by_cursor_but_their_deletes(
     url: str, db: Connection, seconds: float, delay: float

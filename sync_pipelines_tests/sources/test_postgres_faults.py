@@ -198,6 +198,7 @@ print(changes.rows, peak // 2**20)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(url: str, db: Connection) -> None:
 
     used = {}
