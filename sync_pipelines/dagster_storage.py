@@ -36,7 +36,7 @@ class SyncPipelinesStorage(DagsterStorage, ConfigurableClass):
 def _postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterStorage:
     from dagster_postgres import DagsterPostgresStorage
 
-    from sync_pipelines.sources.postgres.url import normalise_url
+    from sync_pipelines.engine.urls import normalise_url
 
     # SQLAlchemy 2.1 takes postgresql:// for psycopg 3, which is not installed
     return DagsterPostgresStorage(postgres_url=normalise_url(url).sqlalchemy, inst_data=inst_data)

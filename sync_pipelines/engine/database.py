@@ -6,9 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
-from sqlalchemy.exc import ArgumentError
 
-from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.urls import normalise_url
 
 # Without these a connection whose far end vanished (a failed-over server, a cut cable) hangs for two hours.
 _LIVENESS = {
@@ -33,30 +32,16 @@ def driver_url(url: str) -> sa.URL:
         ConfigurationError: for a text that is no URL of PostgreSQL; the text is not repeated (it may hold
             a password).
     """
-    try:
-        parsed = sa.make_url(url)
-    except (ArgumentError, ValueError):
-        raise ConfigurationError("A database URL cannot be read.", remedy=_URL_FORM) from None
-    if parsed.drivername.partition("+")[0] not in ("postgresql", "postgres"):
-        raise ConfigurationError(f"{parsed.drivername}:// is no URL of PostgreSQL.", remedy=_URL_FORM)
-    query = {key: value for key, value in parsed.query.items() if key not in _OF_PRISMA}
-    return parsed.set(drivername="postgresql+psycopg2", query=query)
-
-
-# What Prisma writes into URLs; libpq refuses a URL with an option that it does not know.
-_OF_PRISMA = frozenset(
-    {"schema", "connection_limit", "pool_timeout", "pgbouncer", "socket_timeout", "statement_cache_size"}
-    | {"sslaccept", "sslidentity"}
-)
-_URL_FORM = "Write postgresql://user:password@host:5432/database, with %-escapes for special characters."
+    return sa.make_url(normalise_url(url).sqlalchemy)
 
 
 def place(url: str) -> str:
     """`host:port/database` of a URL, for messages: never user or password."""
     parsed = driver_url(url)
     host = parsed.host or parsed.query.get("host", "localhost")
-    hosts = host if isinstance(host, str) else ",".join(host)
-    return f"{hosts}:{parsed.port or 5432}/{parsed.database or ''}"
+    if not isinstance(host, str):  # several, each with its port
+        return f"{','.join(host)}/{parsed.database or ''}"
+    return f"{host}:{parsed.port or 5432}/{parsed.database or ''}"
 
 
 def connect_options(url: sa.URL, application_name: str) -> dict[str, Any]:

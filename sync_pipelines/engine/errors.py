@@ -95,6 +95,8 @@ class LockBusyError(TransientError):
 _SECRETS = (
     # the look-behind keeps it linear: a long text without a blank is tried once, not from each of its letters
     re.compile(r"(?P<keep>(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(?=@)", re.I),
+    # engine/urls.py takes an unescaped slash in PostgreSQL's passwords; in another URL it begins the path
+    re.compile(r"(?P<keep>(?<![a-z0-9+.-])postgres(?:ql)?(?:\+[a-z0-9_]+)?://[^\s:/]*:)[^\s]+(?=@)", re.I),
     re.compile(
         r"(?P<keep>\b(?:password|passwd|pwd|token|api[_-]?key|secret|x-chroma-token|authorization)"
         r"\b[\"']?\s*[=:]\s*[\"']?(?:bearer\s+|basic\s+)?)[^\s\"'&,;]+",

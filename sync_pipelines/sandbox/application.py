@@ -7,12 +7,13 @@ from importlib import resources
 from io import StringIO
 from itertools import islice
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extras import Json, execute_values
 
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.urls import NormalisedUrl, normalise_url
 from sync_pipelines.sandbox import generated
 from sync_pipelines.sandbox.errors import SandboxError
 
@@ -74,30 +75,25 @@ def transaction(url: str) -> Generator[Any]:
 
 
 def _connect(url: str) -> Any:
-    address, schema = _address_and_schema(url)
+    address = _read(url)
     try:
-        connection = psycopg2.connect(address)
+        connection = psycopg2.connect(address.libpq)
     except psycopg2.OperationalError as error:
         # libpq's text names host, port, user and database, and never the password.
         raise SandboxError(f"The database cannot be reached: {str(error).strip()}") from None
     except psycopg2.Error:
         raise SandboxError("The database's URL holds an option that PostgreSQL's client does not know.") from None
-    if schema:
+    if address.schema:
         with connection, connection.cursor() as cursor:
-            cursor.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(schema)))
+            cursor.execute(sql.SQL("SET search_path TO {}").format(sql.Identifier(address.schema)))
     return connection
 
 
-def _address_and_schema(url: str) -> tuple[str, str | None]:
-    """Split a URL into what libpq understands and Prisma's schema."""
-    parts = urlsplit(url)
-    if parts.scheme.partition("+")[0] not in ("postgres", "postgresql"):
-        raise SandboxError("The database's URL does not begin with postgresql://.")
-    options = dict(parse_qsl(parts.query))
-    schema = options.pop("schema", None)
-    # libpq takes a plus sign for itself, not for a space.
-    query = urlencode(options, quote_via=quote)
-    return urlunsplit(parts._replace(scheme="postgresql", query=query)), schema
+def _read(url: str) -> NormalisedUrl:
+    try:
+        return normalise_url(url)
+    except ConfigurationError as error:
+        raise SandboxError(str(error)) from None
 
 
 def create_tables(cursor: Any) -> None:

@@ -11,8 +11,8 @@ from sync_pipelines.commands.capture import app
 from sync_pipelines.engine.errors import CaptureMissingError, MigrationDueError
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import Counts, Scope
+from sync_pipelines.engine.urls import normalise_url
 from sync_pipelines.registry import tables
-from sync_pipelines.sources.postgres.url import normalise_url
 
 REFERENCE = "knowledge/knowledge_reference"
 

@@ -17,6 +17,8 @@ def test_an_error_names_sync_table_key_and_remedy():
     [
         "connection to postgresql://app:CANARY@db:5432/x failed",
         "postgresql+psycopg2://app:CA:NARY@db/x",
+        "postgres://app:CA/NARY@db/x",
+        "postgresql+psycopg2://app:CA/N@RY?CANARY@db/x?sslmode=require",
         "host=db password=CANARY user=x",
         'password="CANARY"',
         "Authorization: Bearer CANARY",
@@ -30,5 +32,9 @@ def test_a_password_never_appears(text):
     assert "***" in redact(text)
 
 
-def test_what_is_no_secret_stays():
-    assert redact("postgresql://db:5432/x has no token here") == "postgresql://db:5432/x has no token here"
+@pytest.mark.parametrize(
+    "text",
+    ["postgresql://db:5432/x has no token here", "http://127.0.0.1:8000/path of me@home", "http://h:8000/a/me@home"],
+)
+def test_what_is_no_secret_stays(text):
+    assert redact(text) == text

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_pipelines.engine.snapshots import Snapshot, parse_snapshot
+from sync_pipelines.engine.urls import normalise_url
 from sync_pipelines.sandbox.postgres import PostgresServer
-from sync_pipelines.sources.postgres.url import normalise_url
 
 
 @st.composite

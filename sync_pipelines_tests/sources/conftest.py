@@ -7,8 +7,8 @@ import psycopg2
 import pytest
 
 from sync_pipelines import migrations
+from sync_pipelines.engine.urls import normalise_url
 from sync_pipelines.sandbox.postgres import PostgresServer
-from sync_pipelines.sources.postgres.url import normalise_url
 from sync_pipelines_tests.sources.helpers import Connection
 
 _DATABASE = "capture"

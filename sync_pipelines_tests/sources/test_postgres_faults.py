@@ -18,11 +18,11 @@ import pytest
 from sync_pipelines.engine.errors import RunError, TransientError
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.engine.urls import normalise_url
 from sync_pipelines.sources.postgres import connection
 from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines.sources.postgres.errors import classify
 from sync_pipelines.sources.postgres.source import PostgresSource
-from sync_pipelines.sources.postgres.url import normalise_url
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, make_item, reader
 
 CANARY = "c4n4ry-p@ss/word"

@@ -10,10 +10,10 @@ import psycopg2
 import pytest
 
 from sync_pipelines.engine.model import Scope
+from sync_pipelines.engine.urls import normalise_url
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines.sources.postgres.source import PostgresSource
-from sync_pipelines.sources.postgres.url import normalise_url
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, Reader, make_item, spec_of
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import psycopg2
 
-from sync_pipelines.sources.postgres.url import normalise_url
+from sync_pipelines.engine.urls import normalise_url
 
 KEYS = 2000
 _ONCE = 1_000_000

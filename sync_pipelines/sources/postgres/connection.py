@@ -17,7 +17,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from sync_pipelines.engine.database import connect_options, make_engine
-from sync_pipelines.sources.postgres.url import NormalisedUrl, normalise_url, with_parameters
+from sync_pipelines.engine.urls import NormalisedUrl, normalise_url, with_parameters
 
 __all__ = ["NormalisedUrl", "Session", "bulk_transaction", "normalise_url", "pool", "small_transaction"]
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sync_pipelines.engine import pg_errors
 from sync_pipelines.engine.errors import RecordError, RunError, SyncError, TransientError
-from sync_pipelines.sources.postgres.url import NormalisedUrl
+from sync_pipelines.engine.urls import NormalisedUrl
 
 _TIMEOUT = "57014"
 

@@ -1,4 +1,7 @@
-"""PostgreSQL's connection URLs in the forms that applications have them, made into the two that we use."""
+"""PostgreSQL's connection URLs in the forms that applications have them: the one place that reads them.
+
+Source, ledger, Dagster's storage and the sandbox all come here, so that a URL which serves one serves all.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from sync_pipelines.engine.errors import ConfigurationError
 
 _URL = re.compile(r"^(?P<scheme>postgres(?:ql)?(?:\+[a-z0-9_]+)?)://(?P<rest>.*)$", re.I | re.S)
+
+# A port that is no number would be repeated by the client's complaint, and may be a piece of a password.
+_HOST = re.compile(r"^(?:\[[^\]]*\]|[^:\[\]]*)(?::\d*)?$")
+
+_FORM = "Write postgresql://user:password@host:5432/database."
 
 # What Prisma puts into a URL for itself; libpq refuses a URL with a parameter that it does not know.
 _PRISMA_ONLY = frozenset(
@@ -24,6 +32,8 @@ _PRISMA_ONLY = frozenset(
         "schema",
     }
 )
+
+Pairs = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +70,8 @@ def normalise_url(url: str | NormalisedUrl) -> NormalisedUrl:
 
     `postgres://`, `postgresql://` and `postgresql+driver://` are the same here; Prisma's `?schema=x` becomes
     `.schema`, its other own parameters are dropped; everything else (`sslmode`, `sslrootcert`,
-    `connect_timeout`, `options`, several hosts) passes through to libpq.
+    `connect_timeout`, `options`, several hosts) passes through to libpq. A password may hold `@`, `/` and `?`
+    as they are; a percent sign is always taken for an escape.
 
     Raises:
         ConfigurationError: when it is no PostgreSQL URL; the text never holds the password.
@@ -69,13 +80,10 @@ def normalise_url(url: str | NormalisedUrl) -> NormalisedUrl:
         return url
     match = _URL.match(url.strip())
     if match is None:
-        raise ConfigurationError(
-            "The database URL is not a PostgreSQL URL.",
-            remedy="Write postgresql://user:password@host:5432/database.",
-        )
+        raise ConfigurationError("The database URL is not a PostgreSQL URL.", remedy=_FORM)
     userinfo, hosts, database, query = _split(match["rest"])
     pairs = parse_qsl(query, keep_blank_values=True)
-    kept = [(name, value) for name, value in pairs if name not in _PRISMA_ONLY]
+    hosts, kept = _hosts_of(hosts, [(name, value) for name, value in pairs if name not in _PRISMA_ONLY])
     user, colon, password = userinfo.partition(":")
     login = _login(user, password if colon else None)
     return NormalisedUrl(
@@ -103,6 +111,16 @@ def _is_query(text: str) -> bool:
     return "@" not in text or "=" in text.partition("@")[0]
 
 
+def _hosts_of(hosts: str, pairs: Pairs) -> tuple[str, Pairs]:
+    """The hosts in libpq's form, and the other parameters; several `host` parameters are SQLAlchemy's form."""
+    named = [value for name, value in pairs if name == "host"]
+    if not hosts and len(named) > 1:
+        hosts, pairs = ",".join(named), [pair for pair in pairs if pair[0] != "host"]
+    if not all(_HOST.match(host) for host in hosts.split(",")):
+        raise ConfigurationError("The database URL's host and port cannot be read.", remedy=_FORM)
+    return hosts, pairs
+
+
 def _login(user: str, password: str | None) -> str:
     if not user and password is None:
         return ""
@@ -110,12 +128,12 @@ def _login(user: str, password: str | None) -> str:
     return f"{quote(unquote(user), safe='')}{secret}@"
 
 
-def _query(pairs: list[tuple[str, str]]) -> str:
+def _query(pairs: Pairs) -> str:
     # libpq decodes %20 but takes a plus for a plus
     return "?" + urlencode(pairs, quote_via=quote) if pairs else ""
 
 
-def _sqlalchemy(login: str, hosts: str, database: str, pairs: list[tuple[str, str]]) -> str:
+def _sqlalchemy(login: str, hosts: str, database: str, pairs: Pairs) -> str:
     """SQLAlchemy takes several hosts as several `host` parameters only."""
     if "," in hosts:
         pairs = [*(("host", host) for host in hosts.split(",")), *pairs]

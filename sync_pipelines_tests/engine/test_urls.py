@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from psycopg2.extensions import parse_dsn
 
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.sources.postgres.url import normalise_url, with_parameters
+from sync_pipelines.engine.urls import normalise_url, with_parameters
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,9 @@ def test_options_of_libpq_pass_through() -> None:
         assert parsed["options"] == "-c search_path=a,b -c x=1+1"
 
 
-@pytest.mark.parametrize("password", ["simple", "p@ss", "a/b?c", "per%cent", "sp ace", "ü:ñ", "%41", "#hash"])
+@pytest.mark.parametrize(
+    "password", ["simple", "p@ss", "a/b?c", "per%cent", "p@s/s@w", "sp ace", "ü:ñ", "%41", "#hash"]
+)
 @pytest.mark.parametrize("encoded", [True, False])
 @pytest.mark.parametrize("query", ["", "?sslmode=require", "?application_name=me%40home"])
 def test_a_password_arrives_whole_and_is_never_shown(password: str, encoded: bool, query: str) -> None:
@@ -66,13 +68,33 @@ def test_several_hosts_and_a_socket_are_kept() -> None:
     assert normalise_url("postgresql://[::1]:5/db").libpq == "postgresql://[::1]:5/db"
 
 
+@pytest.mark.parametrize(
+    "url", ["postgres://u:p@ss/w@h:1/db?schema=x&sslmode=require", "postgresql://u@h1:1,h2:2/db?a=b", "postgres:///db"]
+)
+def test_what_is_made_for_a_client_is_read_back_as_the_same(url: str) -> None:
+    found = normalise_url(url)
+    for spelling in (found.libpq, found.sqlalchemy):
+        again = normalise_url(spelling)
+        assert (again.libpq, again.sqlalchemy, again.password) == (found.libpq, found.sqlalchemy, found.password)
+
+
 def test_a_password_in_the_query_is_known_too() -> None:
     found = normalise_url("postgresql://u@h/db?password=s3cret")
     assert found.scrub("it was s3cret") == "it was ***"
     assert "s3cret" not in found.safe
 
 
-@pytest.mark.parametrize("text", ["", "mysql://u:sesame@h/db", "host=h password=sesame", "postgresql:u:sesame@h"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "mysql://u:sesame@h/db",
+        "host=h password=sesame",
+        "postgresql:u:sesame@h",
+        "postgresql://u@h:sesame/db",
+        "postgresql://u:p@h1:1,h2:sesame/db",
+    ],
+)
 def test_anything_else_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(ConfigurationError, match="Write postgresql://") as caught:
         normalise_url(text)
