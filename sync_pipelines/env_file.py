@@ -1,4 +1,9 @@
-"""The `.env` file of the checkout, for the console script. `dagster dev` reads the same file by itself."""
+"""The `.env` file of the checkout, for the console script. Here the environment wins.
+
+Dagster's own commands and code servers read the same file by themselves, before anything of ours is loaded, and
+there a plain `NAME=value` wins over the environment (1.13: `dagster._cli.utils._inject_local_env_file`); what we
+could not undo there, `.env.example` avoids by its form `NAME=${NAME:-value}`.
+"""
 
 from __future__ import annotations
 
