@@ -12,6 +12,9 @@ from sync_pipelines.engine.ledger.ledger import QuarantinedRecord
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop, run
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def poisoned(shop: Shop) -> Shop:
     """The shop, synced; of its two articles one has a time that no target holds."""
