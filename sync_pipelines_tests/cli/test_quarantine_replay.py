@@ -11,7 +11,6 @@ from sync_pipelines import client
 from sync_pipelines.engine.ledger.ledger import QuarantinedRecord
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop, run
 
-
 pytestmark = pytest.mark.slow
 
 
