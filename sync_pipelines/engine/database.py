@@ -35,6 +35,14 @@ def driver_url(url: str) -> sa.URL:
     return sa.make_url(normalise_url(url).sqlalchemy)
 
 
+def with_connect_timeout(url: str, seconds: int) -> str:
+    """`url` with so many seconds for making a connection, where it says nothing about them itself."""
+    parsed = driver_url(url)
+    if "connect_timeout" not in parsed.query:
+        parsed = parsed.update_query_dict({"connect_timeout": str(seconds)})
+    return parsed.render_as_string(hide_password=False)
+
+
 def place(url: str) -> str:
     """`host:port/database` of a URL, for messages: never user or password."""
     parsed = driver_url(url)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import tenacity
 from sqlalchemy import event
 
-from sync_pipelines.engine.database import make_engine, place
+from sync_pipelines.engine.database import make_engine, place, with_connect_timeout
 from sync_pipelines.engine.errors import TransientError, redact
 from sync_pipelines.engine.ledger.tables import Tables
 from sync_pipelines.engine.pg_errors import classified
@@ -37,6 +37,7 @@ class Store:
         pool_max: the most connections at once; none is opened before the first question.
         attempts: how often one transaction is tried while the database is out of reach; 8 wait 20 s in all.
         give_up_after: seconds after which no further try begins, however few there were.
+        connect_seconds: how long one try waits for an address that does not answer; what the URL says wins.
         sleep, clock: for tests.
     """
 
@@ -48,13 +49,15 @@ class Store:
         pool_max: int = 10,
         attempts: int = 8,
         give_up_after: float = 60.0,
+        connect_seconds: int | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url, self.schema = url, schema
         self._tables = Tables(schema)
         self._place = place(url)
-        self._engine = make_engine(url, pool_max=pool_max, application_name="sync-pipelines ledger")
+        given = url if connect_seconds is None else with_connect_timeout(url, connect_seconds)
+        self._engine = make_engine(given, pool_max=pool_max, application_name="sync-pipelines ledger")
         event.listen(self._engine, "connect", _on_connect)
         self._clock = clock
         self._checked = False
