@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 _SLOT_SECONDS = 0.5
 _DEAD_SECONDS = 5.0
-_INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 _log = logging.getLogger(__name__)
 
@@ -242,8 +241,7 @@ def _iterate(instance: dg.DagsterInstance, run_id: str, keeper: Keeper) -> None:
         if _is_interrupt(event) or check_captured_interrupt():
             keeper.interrupted = True
             keeper.stop_listening()
-            # Dagster calls an interrupted run failed unless its end was asked for before, and a step with a
-            # retry policy would be tried again (dagster 1.13, `op_execution_error_boundary`).
+            # Dagster calls an interrupted run failed unless its end was asked for before
             _ask_for_its_end(instance, run_id)
             events.close()
             return
@@ -252,12 +250,7 @@ def _iterate(instance: dg.DagsterInstance, run_id: str, keeper: Keeper) -> None:
 def _is_interrupt(event: dg.DagsterEvent) -> bool:
     from dagster._core.execution.plan.objects import ErrorSource
 
-    if event.is_step_failure:
-        return event.step_failure_data.error_source == ErrorSource.INTERRUPT
-    error = event.step_retry_data.error if event.is_step_up_for_retry else None
-    while error is not None and error.cls_name not in _INTERRUPTS:
-        error = error.cause
-    return error is not None
+    return event.is_step_failure and event.step_failure_data.error_source == ErrorSource.INTERRUPT
 
 
 def _ask_for_its_end(instance: dg.DagsterInstance, run_id: str) -> None:

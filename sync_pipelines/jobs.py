@@ -79,7 +79,7 @@ def _sync_records(component: "SyncComponent", context: dg.OpExecutionContext, co
         run_id=context.run_id,
         allow_mass_delete=config.allow_mass_delete,
     )
-    return engine.write(engine.open_run(binding, request))
+    return engine.write(engine.open_run(binding, request, keep=context.resources.ledger.keep))
 
 
 def plan_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:

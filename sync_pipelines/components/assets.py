@@ -78,12 +78,11 @@ def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
         tags={"sync": component.sync},
         description=component.description or f"{component.source.table}, kept equal in {component.target_name()}.",
         metadata=component.asset_metadata(),
-        retry_policy=dg.RetryPolicy(
-            max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
-        ),
+        # no retry_policy: under one, Dagster 1.13 takes an interrupt for a reason to retry; see `failures`
     )
     def table(context: dg.AssetExecutionContext, config: SyncConfig):
-        with working_on(component.sync, component.table_name, run_id=context.run.run_id):
+        place = (component.sync, component.table_name)
+        with working_on(*place, run_id=context.run.run_id, attempt=context.retry_number):
             return _open(component, context, config)
 
     return table
@@ -99,7 +98,7 @@ def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config:
         run_id=context.run.run_id,
         allow_mass_delete=config.allow_mass_delete,
     )
-    changes = engine.open_run(binding, request)
+    changes = engine.open_run(binding, request, keep=context.resources.ledger.keep)
     _log.info("%d rows to write, %d keys touched in the log", changes.rows, changes.touched)
     return changes
 

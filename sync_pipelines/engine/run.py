@@ -6,19 +6,20 @@ Nothing here knows Dagster or a client: source, target and ledger are given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
 
 from sync_pipelines.engine.batches import ahead, resized
 from sync_pipelines.engine.compare import Comparison
-from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.guard import Guard
-from sync_pipelines.engine.ledger.ledger import Ledger, RunRecord
+from sync_pipelines.engine.held import Held
+from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.listing import StreamListing, changed_since
-from sync_pipelines.engine.locks import RunLock, TargetLock, run_is_alive
+from sync_pipelines.engine.locks import run_is_alive
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     KEY,
@@ -102,25 +103,14 @@ class Request:
 
 
 @dataclass(kw_only=True)
-class Run:
+class Run(Held):
     """A run under way: it holds the target's lock from the first look at the watermark to the last write.
 
     `held` is the number of records in the target at the end; `since` the watermark that it began with.
     """
 
-    binding: Binding
-    request: Request
-    record: RunRecord
-    lock: TargetLock
-    stack: ExitStack
-    counts: Counts = field(default_factory=Counts)
-    reason: str = ""
     held: int = 0
     since: Watermark | None = None
-
-    @property
-    def place(self) -> tuple[str, str]:
-        return self.binding.place
 
     def open_changes(self) -> ChangeSet:
         """What this run brings, spooled; from here on the source is not needed."""
@@ -130,8 +120,10 @@ class Run:
         if self.request.mode != "rebuild":
             target.prepare()
             scope = self._full_if_wiped(scope, since)
-        changes = self.binding.source.changes(scope, since=since)
+        changes = self.changes = self.binding.source.changes(scope, since=since)
         self.reason = changes.reason or scope.reason
+        changes.run = self
+        changes.on_close.insert(0, self.close)
         return changes
 
     def _full_if_wiped(self, scope: Scope, since: Watermark | None) -> Scope:
@@ -268,6 +260,7 @@ class Run:
             as_of=None if watermark else as_of,
             reason=self.reason,
         )
+        self._books = "closed"
         if watermark is not None:
             self.binding.source.confirmed(watermark)
 
@@ -275,69 +268,50 @@ class Run:
         """Whether the old watermark says all that the new one would: then nothing but the run's row is written."""
         return self.since is not None and not (changes.full or changes.rows or changes.touched)
 
-    def fail(self, error: BaseException) -> None:
-        """Close the run's books after a failure; the error itself goes on to the caller."""
-        text = str(error) if isinstance(error, SyncError) else f"{type(error).__name__}: {error}"
-        status = "failed" if isinstance(error, Exception) else "cancelled"
-        self.binding.ledger.finish(self.record, status=status, counts=self.counts, error=text, reason=self.reason)
-
 
 def _prints(batch: pa.RecordBatch) -> dict[str, str]:
     return dict(zip(batch.column(KEY).to_pylist(), batch.column(FINGERPRINT).to_pylist(), strict=True))
 
 
-def begin(binding: Binding, request: Request) -> Run:
+def begin(binding: Binding, request: Request, *, keep: Callable[[Run], object] | None = None) -> Run:
     """Take the target's lock and open the run's books.
+
+    Args:
+        keep: gets the run before it holds anything. An interrupt can strike between any two lines, also of the
+            caller; whoever kept the run closes it then.
 
     Raises:
         LockBusyError: another writer did not finish within `lock_timeout`.
         MigrationDueError: the ledger's schema is missing or old.
     """
-    with ExitStack() as stack:
-        stack.callback(binding.close)
-        binding.ledger.check()
-        stack.enter_context(RunLock(binding.lock_url, request.run_id))
-        lock = TargetLock(binding.lock_url, binding.lock_name, run_id=request.run_id)
-        lock.acquire(timeout_s=binding.lock_timeout)
-        stack.callback(lock.release)
-        record = binding.ledger.begin(
-            binding.spec.sync,
-            binding.spec.name,
-            mode=request.mode,
-            trigger=request.trigger,
-            run_id=request.run_id,
-        )
-        return Run(binding=binding, request=request, record=record, lock=lock, stack=stack.pop_all())
+    run = Run(binding=binding, request=request)
+    if keep is not None:
+        keep(run)
+    try:
+        run.begin()
+    except BaseException as error:
+        run.close(error)
+        raise
+    return run
 
 
-def open_run(binding: Binding, request: Request) -> ChangeSet:
+def open_run(binding: Binding, request: Request, *, keep: Callable[[Run], object] | None = None) -> ChangeSet:
     """Begin a run and read its changes; the change set carries the run, and closing it ends the run.
 
-    The caller writes with `changes.run.write(changes)` and closes the change set in any case.
+    The caller hands the changes to `write`, or closes them. `keep` is that of `begin`.
     """
-    run = begin(binding, request)
+    run = begin(binding, request, keep=keep)
     try:
-        changes = run.open_changes()
+        return run.open_changes()
     except BaseException as error:
-        try:
-            run.fail(error)
-        finally:
-            run.stack.close()
+        run.close(error)
         raise
-    changes.run = run
-    changes.on_close.insert(0, run.stack.close)
-    return changes
 
 
 def write(changes: ChangeSet) -> Counts:
     """Write an opened change set, closing the books on failure; the change set is closed in any case."""
-    run = changes.run
-    with changes:
-        try:
-            return run.write(changes)
-        except BaseException as error:
-            run.fail(error)
-            raise
+    with changes.run as run:
+        return run.write(changes)
 
 
 def dead_runs(binding: Binding) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -49,6 +50,8 @@ class Spool:
             _require_own(parent)
             clean(parent)
             self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            # an interrupt can lose the spool before anybody holds it who would close it
+            self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
             self._lock = FileLock(self.folder / _LOCK)
             self._lock.acquire(timeout=0)
         except OSError as error:
@@ -66,7 +69,7 @@ class Spool:
     def close(self) -> None:
         """Delete the folder; a second call does nothing."""
         self._lock.release()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove()
 
 
 def _require_own(folder: Path) -> None:
@@ -107,8 +110,9 @@ def _is_free(lock: Path) -> bool:
 class SpooledRecords:
     """Record batches in a file; every `iter()` opens it anew and holds one batch at a time."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, spool: Spool) -> None:
         self._path, self._schema = path, schema
+        self._spool = spool  # which goes with its last holder
 
     @property
     def schema(self) -> pa.Schema:
@@ -122,8 +126,8 @@ class SpooledRecords:
 class SpooledKeys:
     """Keys in a file; every `iter()` opens it anew."""
 
-    def __init__(self, path: Path) -> None:
-        self._records = SpooledRecords(path, _KEYS)
+    def __init__(self, records: SpooledRecords) -> None:
+        self._records = records
 
     def __iter__(self) -> Iterator[list[str]]:
         for batch in self._records:
@@ -138,7 +142,7 @@ class RecordWriter:
     """
 
     def __init__(self, spool: Spool, name: str, schema: pa.Schema) -> None:
-        self.path, self._schema = spool.path(name), schema
+        self.path, self._schema, self._spool = spool.path(name), schema, spool
         self._file = pa.OSFile(str(self.path), "wb")
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         self._writer = pa.ipc.new_stream(self._file, schema, options=options)
@@ -155,7 +159,7 @@ class RecordWriter:
         self.rows += batch.num_rows
 
     def records(self) -> SpooledRecords:
-        return SpooledRecords(self.path, self._schema)
+        return SpooledRecords(self.path, self._schema, self._spool)
 
     def __enter__(self) -> Self:
         return self
@@ -192,7 +196,7 @@ class KeyWriter:
             self._records.write(pa.record_batch([pa.array(keys, pa.string())], schema=_KEYS))
 
     def keys(self) -> SpooledKeys:
-        return SpooledKeys(self._records.path)
+        return SpooledKeys(self._records.records())
 
     def __enter__(self) -> Self:
         return self

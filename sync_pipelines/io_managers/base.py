@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from dagster._core.errors import DagsterInvariantViolationError
 
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import SYSTEM_FIELDS, ChangeSet, Counts
@@ -25,9 +26,17 @@ def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:
     sync, table = run.place
     columns = column_schema(changes.upserts.schema)  # closing the changes removes the file that says so
     started = time.monotonic()
-    with working_on(sync, table, run_id=run.request.run_id):
+    with working_on(sync, table, run_id=run.request.run_id, attempt=_attempt(context)):
         counts = engine.write(changes)
     context.add_output_metadata(metadata_of(run, counts, time.monotonic() - started) | columns)
+
+
+def _attempt(context: dg.OutputContext) -> int | None:
+    """How often the step was tried before; None outside of a run (`dg.build_output_context`)."""
+    try:
+        return context.step_context.previous_attempt_count
+    except DagsterInvariantViolationError:
+        return None
 
 
 def column_schema(schema: pa.Schema) -> dict[str, Any]:

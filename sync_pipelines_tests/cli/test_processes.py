@@ -252,3 +252,26 @@ def test_with_a_daemon_no_wait_goes_through_its_queue(shop: Shop, tmp_path: Path
         assert launch.OWN_PROCESS not in run.tags
         assert GRPC_INFO_TAG in run.tags  # the daemon gave it to its code server
     assert shop.stored() == {"a"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_run_of_the_daemon_is_cancelled(shop: Shop, tmp_path: Path):
+    shop.put("a")
+    folder = tmp_path / "deployment"
+    folder.mkdir()
+    with deployed(folder, SLOW + CODE) as deployment, shop.ledger as ledger:
+        comes("the daemon", lambda: deployment.instance.all_instigator_state() or None)
+        client.trigger(ARTICLE)
+        writing = comes(
+            "a batch",
+            lambda: next((one.run_id for one in ledger.open_runs("shop", "article") if one.counts.read), None),
+            seconds=180,
+        )
+        assert launch.OWN_PROCESS not in deployment.instance.get_run_by_id(writing).tags
+        for other in client.active(ARTICLE):  # of the sensor, which may have been quicker or waits for the slot
+            if other.run_id != writing:
+                client.cancel(other.run_id, timeout=60)
+        assert client.cancel(writing, timeout=60).state == "cancelled"
+        assert [one.status for one in ledger.logs("shop", "article", run_id=writing)] == ["cancelled"]
+        comes("a free slot", lambda: writing not in shop.slots())

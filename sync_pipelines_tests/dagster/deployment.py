@@ -84,6 +84,7 @@ def deployed(folder: Path, code: str) -> Iterator[Deployment]:
     port = free_port()
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)
+    dg.DagsterInstance.get().dispose()  # processes that make one SQLite schema at the same time disturb each other
     children: list[subprocess.Popen[bytes]] = []
     try:
         children.append(_start(folder, "dagster-daemon", "run", "-w", "workspace.yaml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from sync_pipelines.engine import spool as module
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool, clean
+from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool, SpooledRecords, clean
 
 SCHEMA = pa.schema([pa.field("a", pa.int64())])
 
@@ -55,7 +56,7 @@ def test_folders_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path: Pa
     living = Spool(tmp_path)
     code = (
         "import os, sys, pathlib; from sync_pipelines.engine.spool import Spool\n"
-        "print(Spool(pathlib.Path(sys.argv[1])).folder, flush=True); os.kill(os.getpid(), 9)"
+        "spool = Spool(pathlib.Path(sys.argv[1])); print(spool.folder, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     dead = Path(done.stdout.strip())
@@ -88,3 +89,18 @@ def test_a_full_disk_stops_the_run_with_a_sentence(tmp_path: Path, monkeypatch: 
 def _fill(writer: RecordWriter) -> None:
     for start in range(0, 10_000_000, 100_000):
         writer.write(_batch(start, 100_000))
+
+
+def test_a_spool_that_an_interrupt_lost_goes_with_its_last_reader(tmp_path: Path) -> None:
+    def lost() -> SpooledRecords:
+        spool = Spool(tmp_path)
+        with RecordWriter(spool, "rows", SCHEMA) as rows:
+            rows.write(_batch(0, 2))
+        return rows.records()
+
+    records = lost()
+    gc.collect()
+    assert [batch.num_rows for batch in records] == [2]
+    del records
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
