@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 
 def resources() -> SimpleNamespace:
-    """The resources with the settings of the environment; nothing connects yet."""
+    """The resources with the settings of the environment; nothing connects yet.
+
+    Where a run waits out a restart of the ledger's database, somebody at a terminal is told at once.
+    """
     with _documents():
         from sync_pipelines.definitions import default_resources
+    from sync_pipelines.resources.postgres import LedgerResource
 
-    return SimpleNamespace(**default_resources())
+    return SimpleNamespace(**{**default_resources(), "ledger": LedgerResource(patient=False)})
 
 
 @contextmanager

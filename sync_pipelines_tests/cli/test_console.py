@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import resource
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -98,19 +100,36 @@ def test_a_missing_database_ends_with_3_and_names_the_variable():
     assert "Traceback" not in result.stderr
 
 
-IMPATIENT = """
-from sync_pipelines.engine.ledger.ledger import Ledger
-init = Ledger.__init__
-Ledger.__init__ = lambda self, *given, **named: init(self, *given, **{**named, "attempts": 1})
+CLOCKED = """
+import atexit, time
+from sync_pipelines.engine.ledger.store import Store
+once = Store._once
+def clocked(self, work):
+    began = time.monotonic()
+    atexit.register(lambda: print(f"tried for {time.monotonic() - began:.1f} s"))
+    return once(self, work)
+Store._once = clocked
 """
-"""The ledger tries for 20 s to reach its database; that it does is its own tests' business."""
+"""Says how long each try to reach the ledger took, to the end of the process."""
 
 
-def test_a_database_out_of_reach_ends_with_4_without_its_password(monkeypatch):
-    monkeypatch.setenv("DATABASE_URL", "postgresql://app:s3cret-word@127.0.0.1:9/app")
-    result = run("logs", before=IMPATIENT)
+@pytest.fixture(params=["refused", "silent"])
+def unreachable(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A port at which nobody listens, and one whose server never says a word (as behind a dropping firewall)."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        if request.param == "refused":
+            listener.close()
+        yield port
+
+
+def test_a_database_out_of_reach_ends_soon_with_4_without_its_password(monkeypatch, unreachable: int, request):
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://app:s3cret-word@127.0.0.1:{unreachable}/app")
+    result = run("logs", before=CLOCKED)
     assert result.returncode == ExitCode.UNREACHABLE
-    assert "127.0.0.1:9" in result.stderr
+    (tried,) = re.findall(r"tried for (.*) s", result.stdout)
+    assert float(tried) < (2 if "refused" in request.node.name else 8)
+    assert f"127.0.0.1:{unreachable}" in result.stderr
     assert "Traceback" not in result.stderr
     assert "s3cret" not in result.stdout + result.stderr
 
