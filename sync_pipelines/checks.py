@@ -1,82 +1,174 @@
-"""Asset checks: source and target are asked themselves, never the writer."""
+"""Asset checks: source and target are asked themselves, never the writer.
 
+| check | asks | when |
+|---|---|---|
+| `count` | both sides how many records they hold | after each run, daily |
+| `content` | keys and fingerprints: of all, or of a large table of those that the run touched | after each run, daily |
+| `deep` | the values themselves, read back | at its own cadence, never within a sync's run |
+| `schema` | whether source and target are still shaped as the document says | after each run, daily |
+| `backlog` | the oldest pending change, and the quarantine | after each run, and on a schedule of its own |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sync_pipelines.engine.proof import Proof, counted, prove
+from sync_pipelines.check_results import backlog_result, drift_result, result_of
+from sync_pipelines.engine.ledger.history import PARTIAL_MODES
+from sync_pipelines.engine.proof import prove_and_record, prove_touched
 from sync_pipelines.failures import working_on
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
+    from sync_pipelines.engine.ledger.ledger import RunRecord
+    from sync_pipelines.engine.proof import Proof
+    from sync_pipelines.engine.run import Binding
+
+AFTER_A_RUN = ("count", "content", "schema", "backlog")
+"""The checks that a sync's own run makes; `deep` reads every value of both sides."""
 
 
-def build_checks(component: "SyncComponent") -> list[dg.AssetChecksDefinition]:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a check is given: the table, the Dagster run, and that run's row if it is a sync of this table."""
+
+    component: SyncComponent
+    binding: Binding
+    context: Any
+    sync_run: RunRecord | None
+
+    @property
+    def run_id(self) -> str:
+        return self.context.run.run_id
+
+
+Work = Callable[[Asked], "dg.AssetCheckResult | None"]
+
+
+def build_checks(component: SyncComponent) -> list[dg.AssetChecksDefinition]:
     """The checks of one table; unpartitioned, since partitioned ones break with runs over a range."""
-    return [_count_check(component)]
+    return [_build(component, name, description, work) for name, (description, work) in _CHECKS.items()]
 
 
-def _count_check(component: "SyncComponent") -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=component.asset_key,
-        name="count",
-        description="The records of the source against those of the target, both asked; differences are named.",
+def _build(component: SyncComponent, name: str, description: str, work: Work) -> dg.AssetChecksDefinition:
+    # can_subset: a check that is selected and has nothing to say may say nothing, and its last result stands
+    @dg.multi_asset_check(
+        name=f"{component.op_name}_{name}",
+        specs=[dg.AssetCheckSpec(name, asset=component.asset_key, description=description)],
         required_resource_keys=set(component.resource_keys),
+        can_subset=True,
     )
-    def count(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        if reason := component.not_configured(context.resources):
-            return dg.AssetCheckResult(passed=True, metadata={"skipped": reason})
-        run_id = context.run.run_id
-        with working_on(component.sync, component.table_name, run_id=run_id):
-            limit = 0 if "sync/proof" in context.run.tags else component.checks.content_limit
-            return result_of(prove_and_record(component, context.resources, run_id=run_id, counts_above=limit))
+    def check(context) -> Iterator[dg.AssetCheckResult]:
+        found = _asked(component, context, work)
+        if found is not None:
+            yield found._replace(asset_key=component.asset_key, check_name=name)
 
-    return count
+    return check
 
 
-def prove_and_record(component: "SyncComponent", resources: Any, *, run_id: str | None, counts_above: int = 0) -> Proof:
-    """Prove a table now and keep the result in `reconciliation_runs`, where `status` finds it.
-
-    Args:
-        counts_above: a table of more records whose counts agree is not listed key by key; 0 always lists.
-    """
-    with closing(component.bind(resources)) as binding:
+def _asked(component: SyncComponent, context: Any, work: Work) -> dg.AssetCheckResult | None:
+    if reason := component.not_configured(context.resources):
+        return dg.AssetCheckResult(passed=True, metadata={"skipped": reason})
+    with (
+        working_on(component.sync, component.table_name, run_id=context.run.run_id),
+        closing(component.bind(context.resources)) as binding,
+    ):
         binding.ledger.check()
-        started = datetime.now(UTC)
-        proof = counted(binding, above=counts_above) if counts_above else None
-        kind = "count" if proof else "quick"
-        proof = proof or prove(binding)
-        binding.ledger.record_proof(*binding.place, kind=kind, started_at=started, proof=proof, run_id=run_id)
-        return proof
+        found = binding.ledger.logs(*binding.place, run_id=context.run.run_id, limit=1)
+        ours = next((record for record in found if record.mode not in PARTIAL_MODES), None)
+        return work(Asked(component=component, binding=binding, context=context, sync_run=ours))
 
 
-def result_of(proof: Proof) -> dg.AssetCheckResult:
-    """The proof as a check's result: numbers, and up to 20 sample keys of each kind as a table."""
-    metadata: dict[str, Any] = {
-        "source_count": proof.source_count,
-        "target_count": proof.target_count,
-        "missing": proof.missing,
-        "stale": proof.stale,
-        "extra": proof.extra,
-        "quarantined": proof.quarantined,
-        "excluded": proof.excluded,
-        "pending": proof.pending,
-    }
-    if proof.samples:
-        records = [
-            dg.TableRecord({"difference": kind, "key": key}) for kind, keys in proof.samples.items() for key in keys
-        ]
-        metadata["samples"] = dg.MetadataValue.table(records)
-    return dg.AssetCheckResult(
-        passed=proof.equal, severity=dg.AssetCheckSeverity.ERROR, description=describe(proof), metadata=metadata
+def _count(asked: Asked) -> dg.AssetCheckResult:
+    return _result(asked, prove_and_record(asked.binding, "count", run_id=asked.run_id))
+
+
+def _content(asked: Asked) -> dg.AssetCheckResult:
+    """Everything, unless an incremental run asks of a table that is too large for that."""
+    run = asked.sync_run
+    if run is None or run.mode != "incremental" or _is_small(asked):
+        return _result(asked, prove_and_record(asked.binding, "quick", run_id=asked.run_id))
+    return _touched(asked)
+
+
+def _is_small(asked: Asked) -> bool:
+    with asked.binding.source.at_snapshot() as snapshot:
+        return snapshot.count() <= asked.component.checks.content_limit
+
+
+def _touched(asked: Asked) -> dg.AssetCheckResult:
+    """The keys that the run touched; differences of the last whole proof stand until another one clears them."""
+    binding = asked.binding
+    since = binding.ledger.touched_since(*binding.place, asked.run_id)
+    proof = prove_touched(binding, binding.source.pending_keys(since) if since else (), run_id=asked.run_id)
+    standing = binding.ledger.last_proof(*binding.place, "quick")
+    if proof.equal and standing is not None and not standing.equal:
+        return _result(asked, standing, note="The last proof of the whole table stands")
+    return _result(asked, proof, note="Of the keys that this run touched")
+
+
+def _deep(asked: Asked) -> dg.AssetCheckResult | None:
+    if asked.sync_run is not None:
+        return None  # "materialize" in the UI selects every check of an asset
+    return _result(asked, prove_and_record(asked.binding, "deep", run_id=asked.run_id))
+
+
+def _result(asked: Asked, proof: Proof | Any, *, note: str = "") -> dg.AssetCheckResult:
+    return result_of(proof, error_above=asked.component.checks.error_above, note=note)
+
+
+def _schema(asked: Asked) -> dg.AssetCheckResult:
+    event = asked.context.instance.get_latest_materialization_event(asked.component.asset_key)
+    known = event.asset_materialization.metadata.get("dagster/column_schema") if event else None
+    return drift_result(
+        source=asked.binding.source.inspect(),
+        spec=asked.binding.spec,
+        known={column.name: column.type for column in known.value.columns} if known else {},
+        target=asked.binding.target.drift(),
     )
 
 
-def describe(proof: Proof) -> str:
-    """One sentence of what was found."""
-    found = f"{proof.source_count} records in the source, {proof.target_count} in the target"
-    if proof.equal:
-        return f"Equal: {found}."
-    return f"Differs: {found}; {proof.missing} missing, {proof.stale} stale, {proof.extra} extra."
+def _backlog(asked: Asked) -> dg.AssetCheckResult:
+    ledger, place = asked.binding.ledger, asked.binding.place
+    return backlog_result(
+        pending=asked.binding.source.pending(ledger.watermark(*place)),
+        quarantined=ledger.list_quarantine(*place, limit=20),
+        counts=ledger.quarantine_counts(*place),
+        limits=asked.component.checks,
+        last_success=_last_success(ledger, place),
+    )
+
+
+def _last_success(ledger: Any, place: tuple[str, str]) -> Any:
+    state = ledger.state(*place)
+    return state.last_sync_timestamp if state else None
+
+
+_CHECKS: dict[str, tuple[str, Work]] = {
+    "count": ("How many records the source and the target hold, both asked.", _count),
+    "content": ("Keys and fingerprints of both sides; what is missing, stale or extra is named.", _content),
+    "deep": ("The values themselves, read back and compared; a sample is found by a search.", _deep),
+    "schema": ("Whether source and target are still shaped as the document says.", _schema),
+    "backlog": ("The oldest change that waits, and the records in quarantine.", _backlog),
+}
+
+
+def report(instance: dg.DagsterInstance, component: SyncComponent, proof: Proof, *names: str) -> None:
+    """Write a proof that was made outside of a check as the result of these checks, so that the UI shows it."""
+    found = result_of(proof, error_above=component.checks.error_above)
+    for name in names:
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=component.asset_key,
+                check_name=name,
+                passed=found.passed,
+                metadata=found.metadata,
+                severity=found.severity,
+                description=found.description,
+            )
+        )

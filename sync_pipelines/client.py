@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 from sync_pipelines import execution, launch
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, SyncError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sync_pipelines.execution import Listener
     from sync_pipelines.registry import BoundTable
 
-__all__ = ["RunStatus", "active", "cancel", "recent", "status", "trigger"]
+__all__ = ["RunStatus", "active", "cancel", "recent", "repair", "status", "trigger"]
 
 _log = logging.getLogger(__name__)
 
@@ -97,16 +97,68 @@ def trigger(
     """
     mode = _mode(full=full, rebuild=rebuild, keys=keys)
     chosen, single = _chosen(sync, table, keys)
-    marks = {"sync/trigger": "cli", **(tags or {})}
-    run_ids = []
-    with launch.dagster_instance() as instance:
-        for bound in chosen:
-            order = (
-                launch.records_order(bound.component, keys, allow_mass_delete=allow_mass_delete, tags=marks)
-                if keys
-                else launch.table_order(bound.component, mode=mode, allow_mass_delete=allow_mass_delete, tags=marks)
-            )
-            run_ids.append(_start(instance, bound, order, wait=wait, on_progress=on_progress))
+    options: Any = {"allow_mass_delete": allow_mass_delete, "tags": {"sync/trigger": "cli", **(tags or {})}}
+
+    def order(bound: BoundTable) -> launch.Order:
+        if keys:
+            return launch.records_order(bound.component, keys, **options)
+        return launch.table_order(bound.component, mode=mode, **options)
+
+    run_ids = _start_all(chosen, order, wait=wait, on_progress=on_progress)
+    return run_ids[0] if single else run_ids
+
+
+@overload
+def repair(
+    sync: str,
+    *,
+    table: str,
+    deep: bool = ...,
+    keys: Sequence[str] | None = ...,
+    allow_mass_delete: bool = ...,
+    wait: bool = ...,
+    tags: Mapping[str, str] | None = ...,
+    on_progress: Listener | None = ...,
+) -> str: ...
+@overload
+def repair(
+    sync: str,
+    *,
+    table: None = None,
+    deep: bool = ...,
+    keys: Sequence[str] | None = ...,
+    allow_mass_delete: bool = ...,
+    wait: bool = ...,
+    tags: Mapping[str, str] | None = ...,
+    on_progress: Listener | None = ...,
+) -> str | list[str]: ...
+def repair(
+    sync: str,
+    *,
+    table: str | None = None,
+    deep: bool = False,
+    keys: Sequence[str] | None = None,
+    allow_mass_delete: bool = False,
+    wait: bool = False,
+    tags: Mapping[str, str] | None = None,
+    on_progress: Listener | None = None,
+) -> str | list[str]:
+    """Start a repair: what differs is mended, nothing else is touched, and both sides are proven again.
+
+    Args:
+        deep: compare the values of everything; else keys and fingerprints, and the values of those keys that
+            the last deep check named.
+        keys: just these records of one table, by their values.
+        sync, table, allow_mass_delete, wait, tags, on_progress: as of `trigger`, as is what it returns and raises.
+    """
+    _some_keys(keys)
+    chosen, single = _chosen(sync, table, keys)
+    options: Any = {"allow_mass_delete": allow_mass_delete, "tags": {"sync/trigger": "cli", **(tags or {})}}
+
+    def order(bound: BoundTable) -> launch.Order:
+        return launch.repair_order(bound.component, deep=deep, keys=keys, **options)
+
+    run_ids = _start_all(chosen, order, wait=wait, on_progress=on_progress)
     return run_ids[0] if single else run_ids
 
 
@@ -184,11 +236,28 @@ def cancel(run_id: str, *, timeout: float = 0.0) -> RunStatus:
 
 
 def _mode(*, full: bool, rebuild: bool, keys: Sequence[str] | None) -> str:
-    if keys is not None and not keys:
-        raise ConfigurationError("keys names no record.", remedy="Name at least one key, or leave keys out.")
+    _some_keys(keys)
     if sum((full, rebuild, keys is not None)) > 1:
         raise ConfigurationError("full, rebuild and keys exclude each other.", remedy="Give one of them.")
     return "rebuild" if rebuild else "full" if full else "incremental"
+
+
+def _some_keys(keys: Sequence[str] | None) -> None:
+    if keys is not None and not keys:
+        raise ConfigurationError("keys names no record.", remedy="Name at least one key, or leave keys out.")
+
+
+def one_table_for_keys(sync: str, found: Sequence[BoundTable], keys: Sequence[str] | None) -> None:
+    """Refuse keys for several tables: they belong to one.
+
+    Raises:
+        ConfigurationError: with the tables that could be named.
+    """
+    if keys is not None and len(found) > 1:
+        raise ConfigurationError(
+            f"{sync} has several tables, and keys belong to one.",
+            remedy=f"Name it: {' or '.join(bound.path for bound in found)}.",
+        )
 
 
 def _chosen(sync: str, table: str | None, keys: Sequence[str] | None) -> tuple[list[BoundTable], bool]:
@@ -196,11 +265,7 @@ def _chosen(sync: str, table: str | None, keys: Sequence[str] | None) -> tuple[l
     from sync_pipelines.registry import tables
 
     found = tables(f"{sync}/{table}" if table else sync)
-    if keys is not None and len(found) > 1:
-        raise ConfigurationError(
-            f"{sync} has several tables, and keys belong to one.",
-            remedy=f"Name it: {' or '.join(bound.path for bound in found)}.",
-        )
+    one_table_for_keys(sync, found, keys)
     reasons = {bound.path: bound.not_configured() for bound in found}
     usable = [bound for bound in found if not reasons[bound.path]]
     if not usable:
@@ -208,6 +273,17 @@ def _chosen(sync: str, table: str | None, keys: Sequence[str] | None) -> tuple[l
     with usable[0].resources.ledger.ledger() as ledger:
         ledger.check()
     return usable, table is not None or "/" in sync or keys is not None
+
+
+def _start_all(
+    chosen: Sequence[BoundTable],
+    order: Callable[[BoundTable], launch.Order],
+    *,
+    wait: bool,
+    on_progress: Listener | None,
+) -> list[str]:
+    with launch.dagster_instance() as instance:
+        return [_start(instance, bound, order(bound), wait=wait, on_progress=on_progress) for bound in chosen]
 
 
 def _start(

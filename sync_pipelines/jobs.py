@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from sync_pipelines.checks import AFTER_A_RUN
 from sync_pipelines.dead_runs import close_dead_runs
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import Counts, Scope
 from sync_pipelines.engine.plan import plan
 from sync_pipelines.failures import working_on
+from sync_pipelines.repairs import repair_table
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -21,6 +23,19 @@ class RecordsConfig(dg.Config):
 
     table: str = Field(description="The table's name in asset keys, such as knowledge_reference.")
     keys: list[str] = Field(description="Keys as text; a composite key as a JSON array of texts.")
+    allow_mass_delete: bool = False
+
+
+class RepairConfig(dg.Config):
+    """What to repair; only what differs is written or deleted."""
+
+    table: str | None = Field(default=None, description="The table's name in asset keys; all of the sync if left out.")
+    deep: bool = Field(
+        default=False,
+        description="Compare every value. Else keys and fingerprints, and the values of the keys that the last deep "
+        "check named.",
+    )
+    keys: list[str] | None = Field(default=None, description="Just these records of the table, by their values.")
     allow_mass_delete: bool = False
 
 
@@ -36,18 +51,41 @@ def table_job(sync: str, tables: "list[SyncComponent]", mode: str) -> Any:
     ops = {table.op_name: {"config": {"mode": mode}} for table in tables}
     return dg.define_asset_job(
         f"{sync}_{mode}",
-        selection=dg.AssetSelection.assets(*[table.asset_key for table in tables]),
+        selection=dg.AssetSelection.assets(*[table.asset_key for table in tables]).without_checks()
+        | checks_of(tables, *AFTER_A_RUN),
         config={"ops": ops},
         description=f"{mode} sync of {sync}",
         tags={"sync": sync},
     )
 
 
+def checks_of(tables: "list[SyncComponent]", *names: str) -> dg.AssetSelection:
+    """The checks of these names, of these tables."""
+    return dg.AssetSelection.checks(*check_keys(tables, *names))
+
+
+def check_keys(tables: "list[SyncComponent]", *names: str) -> list[dg.AssetCheckKey]:
+    """The keys of the checks of these names, of these tables."""
+    return [dg.AssetCheckKey(table.asset_key, name) for table in tables for name in names]
+
+
 def check_job(sync: str, tables: "list[SyncComponent]") -> Any:
     """The job that proves the tables of a sync and writes nothing but the ledger."""
-    selection = dg.AssetSelection.checks_for_assets(*[table.asset_key for table in tables])
     return dg.define_asset_job(
-        f"{sync}_check", selection=selection, description=f"Proof of {sync}", tags={"sync": sync, "sync/proof": "full"}
+        f"{sync}_check",
+        selection=checks_of(tables, *AFTER_A_RUN),
+        description=f"Proof of {sync}: counts, keys and fingerprints, shape, backlog.",
+        tags={"sync": sync},
+    )
+
+
+def deep_check_job(sync: str, tables: "list[SyncComponent]") -> Any:
+    """The job that compares every value of the tables of a sync."""
+    return dg.define_asset_job(
+        f"{sync}_check_deep",
+        selection=checks_of(tables, "deep"),
+        description=f"Deep proof of {sync}: every value is read back and compared.",
+        tags={"sync": sync},
     )
 
 
@@ -80,6 +118,28 @@ def _sync_records(component: "SyncComponent", context: dg.OpExecutionContext, co
         allow_mass_delete=config.allow_mass_delete,
     )
     return engine.write(engine.open_run(binding, request, keep=context.resources.ledger.keep))
+
+
+def repair_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
+    """Mend what differs, and nothing else; it reports observations, and the checks anew."""
+    by_name = {table.table_name: table for table in tables}
+
+    @dg.op(name=f"{sync}_repair_tables", required_resource_keys=_keys(tables), out=dg.Out(dg.Nothing))
+    def repair_tables(context: dg.OpExecutionContext, config: RepairConfig):
+        chosen = [_named(by_name, sync, config.table)] if config.table else tables
+        for component in chosen:
+            if reason := component.not_configured(context.resources):
+                context.log.info(f"{component.path}: {reason}")
+                continue
+            with working_on(sync, component.table_name, run_id=context.run_id):
+                metadata = repair_table(component, context, config)
+            context.log_event(dg.AssetObservation(component.asset_key, metadata=metadata))
+
+    @dg.job(name=f"{sync}_repair", description=f"Mend what differs in {sync}.", tags={"sync": sync})
+    def repairs():
+        repair_tables()
+
+    return repairs
 
 
 def plan_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:

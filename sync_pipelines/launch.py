@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -86,6 +87,36 @@ def records_order(
         run_config={"ops": {f"{component.sync}_sync_records": {"config": config}}},
         tags={"sync/table": component.path, **(tags or {})},
     )
+
+
+def repair_order(
+    component: SyncComponent,
+    *,
+    deep: bool = False,
+    keys: Sequence[str] | None = None,
+    allow_mass_delete: bool = False,
+    tags: Mapping[str, str] | None = None,
+) -> Order:
+    """A repair of one table."""
+    config: dict[str, Any] = {"table": component.table_name, "deep": deep, "allow_mass_delete": allow_mass_delete}
+    if keys is not None:
+        config["keys"] = list(keys)
+    return Order(
+        job=f"{component.sync}_repair",
+        table=component.path,
+        run_config={"ops": {f"{component.sync}_repair_tables": {"config": config}}},
+        tags={"sync/table": component.path, **(tags or {})},
+    )
+
+
+@contextmanager
+def optional_instance() -> Generator[dg.DagsterInstance | None]:
+    """The instance of DAGSTER_HOME, or None where that is not set: some commands work without."""
+    if not os.environ.get("DAGSTER_HOME", "").strip():
+        yield None
+        return
+    with dagster_instance() as instance:
+        yield instance
 
 
 def dagster_instance() -> dg.DagsterInstance:

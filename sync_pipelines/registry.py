@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +14,7 @@ from sync_pipelines.engine.errors import ConfigurationError
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
     from sync_pipelines.engine.ledger.ledger import Ledger
+    from sync_pipelines.engine.proof import Proof
     from sync_pipelines.engine.run import Binding
     from sync_pipelines.engine.spec import TableSpec
     from sync_pipelines.sources.postgres.source import PostgresSource
@@ -86,6 +87,14 @@ class BoundTable:
 
     def binding(self) -> Binding:
         return self.component.bind(self.resources)
+
+    def prove(self, kind: Literal["count", "quick", "deep"] = "quick", *, run_id: str | None = None) -> Proof:
+        """Prove the table now and write it down in the ledger; see `engine.proof.prove_and_record`."""
+        from sync_pipelines.engine.proof import prove_and_record
+
+        with closing(self.binding()) as binding:
+            binding.ledger.check()
+            return prove_and_record(binding, kind, run_id=run_id)
 
 
 def tables(selector: str | None = None) -> list[BoundTable]:

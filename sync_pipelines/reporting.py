@@ -81,7 +81,7 @@ def facts_of(bound: BoundTable, *, live: bool, now: datetime, ledgers: Ledgers |
 
 def thresholds(component: SyncComponent) -> Thresholds:
     """The limits that the table's document states."""
-    from sync_pipelines.components.blocks import seconds
+    from sync_pipelines.engine.durations import seconds
 
     names = ("proof_within", "lag_warn", "lag_error")
     return Thresholds(**{name: timedelta(seconds=seconds(getattr(component.checks, name))) for name in names})
@@ -107,9 +107,7 @@ def _nothing(_: BoundTable, __: Binding) -> dict[str, Any]:
 
 
 def _proof_now(bound: BoundTable, binding: Binding) -> dict[str, Any]:
-    from sync_pipelines.checks import prove_and_record
-
-    prove_and_record(bound.component, bound.resources, run_id=None)
+    bound.prove()
     return {}
 
 

@@ -95,13 +95,17 @@ def newest(instance: dg.DagsterInstance, chosen: Sequence[BoundTable], filters: 
     return found
 
 
+OTHER_JOBS = ("records", "plan", "check", "check_deep", "repair")
+"""Jobs of a sync that materialize nothing."""
+
+
 def concerns(run: dg.DagsterRun, bound: BoundTable) -> bool:
     """Whether a run, of whatever job, has to do with this table."""
     from sync_pipelines.automation import works_on
 
     if works_on(run, bound.component):
         return True
-    of_sync = run.job_name in {f"{bound.component.sync}_{job}" for job in ("records", "plan", "check", "repair")}
+    of_sync = run.job_name in {f"{bound.component.sync}_{job}" for job in OTHER_JOBS}
     return of_sync and not run.tags.get("sync/table")
 
 
@@ -132,9 +136,10 @@ def _mode_of(run: dg.DagsterRun) -> str | None:
     ops = cast("Mapping[str, Any]", run.run_config.get("ops") or {})
     configs = [op.get("config", {}) for op in ops.values() if isinstance(op, dict)]
     modes = {config["mode"] for config in configs if config.get("mode")}
+    other = next((kind for kind in OTHER_JOBS if run.job_name.endswith(f"_{kind}")), None)
+    if other is not None:
+        return other
     kind = run.job_name.rpartition("_")[2]
-    if kind in ("records", "plan", "check", "repair"):
-        return kind
     return modes.pop() if len(modes) == 1 else (kind if kind in ("incremental", "full") else None)
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sync_pipelines.engine.durations import age, brief
 from sync_pipelines.engine.ledger.proofs import ProofRecord
 from sync_pipelines.engine.model import Pending
 
@@ -151,23 +152,6 @@ def lag_of(facts: Facts, *, now: datetime) -> float | None:
         return 0.0
     since = facts.pending.oldest or facts.last_success
     return None if since is None else max((now - since).total_seconds(), 0.0)
-
-
-def brief(span: timedelta) -> str:
-    """6h, 90m or 20s: in the largest unit that needs no fraction."""
-    seconds = round(span.total_seconds())
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
-def age(seconds: float) -> str:
-    """45s, 20m, 3h or 2d: whole units, rounded down, of the largest of which there are at least two."""
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)}{unit}"
-    return f"{int(seconds)}s"
 
 
 def _numbers(facts: Facts) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sync_pipelines.engine.durations import age, brief
 from sync_pipelines.engine.ledger.proofs import ProofRecord
 from sync_pipelines.engine.model import Pending
-from sync_pipelines.status import Facts, Thresholds, age, brief, report, table_status
+from sync_pipelines.status import Facts, Thresholds, report, table_status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 AGO = {

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sync_pipelines.commands import output, progress
+from sync_pipelines.commands import output, progress, selection
 from sync_pipelines.commands.output import AsJson, Named
-from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
+from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sync_pipelines.client import RunStatus
@@ -45,13 +45,13 @@ def sync(
     go to the daemon's queue, or, where no daemon is alive, to a process of their own. Exit code 1 when a run
     failed or was cancelled, or source and target differ after it.
     """
-    wanted = _keys(keys, key)
+    wanted = selection.keys_of(keys, key)
     if dry_run:
         _plan(selector, mode=_mode(full=full, rebuild=rebuild), keys=wanted, as_json=as_json)
         return
     options = {"full": full, "rebuild": rebuild, "keys": wanted, "allow_mass_delete": allow_mass_delete}
     if no_wait:
-        _hand_over(selector, options, as_json=as_json)
+        selection.hand_over(selector, options, "trigger", as_json=as_json)
     else:
         _run_here(selector, options, as_json=as_json)
 
@@ -61,51 +61,17 @@ def plan(selector: Named, full: Full = False, rebuild: Rebuild = False, as_json:
     _plan(selector, mode=_mode(full=full, rebuild=rebuild), keys=None, as_json=as_json)
 
 
-def _keys(joined: str | None, single: list[str] | None) -> list[str] | None:
-    """`--keys a,b` and every `--key`, each once; None where neither is given."""
-    if joined is None and not single:
-        return None
-    given = [part.strip() for part in (joined or "").split(",")] + list(single or ())
-    return list(dict.fromkeys(part for part in given if part))
-
-
 def _mode(*, full: bool, rebuild: bool) -> str:
     if full and rebuild:
         raise ConfigurationError("--full and --rebuild exclude each other.", remedy="Give one of them.")
     return "rebuild" if rebuild else "full" if full else "incremental"
 
 
-def _configured(selector: str) -> list[BoundTable]:
-    """The tables to work on; those that are not configured are named on standard error and left out."""
-    from sync_pipelines.registry import tables
-
-    found = [(bound, bound.not_configured()) for bound in tables(selector)]
-    chosen = [bound for bound, reason in found if not reason]
-    if not chosen:
-        raise NotConfiguredError(f"{selector}: {found[0][1]}.")
-    for bound, reason in found:
-        if reason:
-            output.say(f"{bound.path}: {reason}")
-    return chosen
-
-
-def _hand_over(selector: str, options: dict[str, Any], *, as_json: bool) -> None:
-    from sync_pipelines import client
-
-    started = client.trigger(selector, **options)
-    runs = [client.status(run_id) for run_id in ([started] if isinstance(started, str) else started)]
-    if as_json:
-        output.print_json({"runs": [run.as_dict() for run in runs]})
-        return
-    for run in runs:
-        typer.echo(f"{_path(run)}: run {run.run_id} {run.state}")
-
-
 def _run_here(selector: str, options: dict[str, Any], *, as_json: bool) -> None:
     """One table after the other; one that fails does not keep the others from their turn."""
     from sync_pipelines import client
 
-    chosen = _configured(selector)
+    chosen = selection.configured(selector)
     if options["keys"] is not None and len(chosen) > 1:
         client.trigger(selector, **options)  # says that keys belong to one table
     outcomes = []
@@ -160,7 +126,7 @@ def _show_outcome(outcome: Outcome) -> None:
     if record and record.reason:
         console.print(Text(f"  it read everything: {record.reason}"))
     if record and record.counts.quarantined:
-        console.print(Text(f"  in quarantine: sync-pipelines quarantine list {_path(run)}", style="yellow"))
+        console.print(Text(f"  in quarantine: sync-pipelines quarantine list {selection.path_of(run)}", style="yellow"))
     if proof and not proof.equal:
         console.print(Text(f"  differs: {proof.missing} missing, {proof.stale} stale, {proof.extra} extra", "red"))
     if run.error:
@@ -170,18 +136,14 @@ def _show_outcome(outcome: Outcome) -> None:
 def _sentence(run: RunStatus, record: RunRecord | None) -> str:
     done = (progress.numbers(record.counts) or "nothing to do") if record else "nothing was done"
     lasted = f" in {output.span(record.duration_seconds)}" if record and record.duration_seconds else ""
-    return f"{_path(run)}: {run.state}: {done}{lasted} (run {run.run_id})"
-
-
-def _path(run: RunStatus) -> str:
-    return "/".join(part for part in (run.sync, run.table) if part)
+    return f"{selection.path_of(run)}: {run.state}: {done}{lasted} (run {run.run_id})"
 
 
 def _plan(selector: str, *, mode: str, keys: list[str] | None, as_json: bool) -> None:
     from sync_pipelines.engine.model import Scope
     from sync_pipelines.engine.plan import plan as plan_run
 
-    chosen = _configured(selector)
+    chosen = selection.configured(selector)
     if keys is not None and (mode != "incremental" or len(chosen) > 1):
         raise ConfigurationError("Keys belong to one table, and to no --full or --rebuild.", remedy="Name SYNC/TABLE.")
     scope = None if keys is None else Scope(keys=tuple(keys), reason="keys")

@@ -1,17 +1,15 @@
-"""`sync-pipelines status` and `check`: how the tables are, by the last proof or by one of now."""
+"""`sync-pipelines status`: how the tables are, by the last proof or by one of now."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sync_pipelines.commands import output
-from sync_pipelines.commands.output import AsJson, Named, Selector
+from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
-    from sync_pipelines.engine.proof import Proof
-    from sync_pipelines.registry import BoundTable
     from sync_pipelines.status import Report, TableStatus
 
 KINDS = ("missing", "stale", "extra")
@@ -34,58 +32,6 @@ def status(
     else:
         _show(report)
     output.leave(good=report.healthy)
-
-
-def check(selector: Named, as_json: AsJson = False) -> None:
-    """Prove source and target equal now, key by key, and keep the proof.
-
-    Exit code 1 when a table differs; up to 20 keys of each kind are named.
-    """
-    from sync_pipelines.checks import prove_and_record
-    from sync_pipelines.registry import tables
-
-    chosen = _configured(selector, tables(selector))
-    proofs = {bound.path: prove_and_record(bound.component, bound.resources, run_id=None) for bound in chosen}
-    if as_json:
-        output.print_json({"equal": _equal(proofs), "tables": {path: _plain(proof) for path, proof in proofs.items()}})
-    else:
-        for path, proof in proofs.items():
-            _show_proof(path, proof)
-    output.leave(good=_equal(proofs))
-
-
-def _equal(proofs: dict[str, Proof]) -> bool:
-    return all(proof.equal for proof in proofs.values())
-
-
-def _configured(selector: str, found: list[BoundTable]) -> list[BoundTable]:
-    from sync_pipelines.engine.errors import NotConfiguredError
-
-    chosen = [bound for bound in found if not bound.not_configured()]
-    if not chosen:
-        raise NotConfiguredError(f"{selector}: {found[0].not_configured()}.")
-    return chosen
-
-
-def _plain(proof: Proof) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {"equal": proof.equal, **asdict(proof)}
-
-
-def _show_proof(path: str, proof: Proof) -> None:
-    from rich.text import Text
-
-    from sync_pipelines.checks import describe
-
-    console = output.console()
-    console.print(Text(f"{path}: {describe(proof)}", style="green" if proof.equal else "red"))
-    notes = {"in quarantine": proof.quarantined, "left out on purpose": proof.excluded, "pending": proof.pending}
-    if any(notes.values()):
-        console.print("  " + ", ".join(f"{count} {what}" for what, count in notes.items() if count))
-    for kind in KINDS:
-        for key in proof.samples.get(kind, ()):
-            console.print(Text(f"  {kind}: {key}"))
 
 
 def _show(report: Report) -> None:

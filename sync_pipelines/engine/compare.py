@@ -6,6 +6,7 @@ listed key by key, and those keys are joined in a temporary SQLite file, never i
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import tempfile
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
@@ -23,10 +24,16 @@ Kind = Literal["missing", "stale", "extra"]
 
 @dataclass(frozen=True, order=True)
 class Difference:
-    """A key that differs: `missing` from the target, `stale` there, or `extra` (the source lacks it)."""
+    """A key that differs: `missing` from the target, `stale` there, or `extra` (the source lacks it).
+
+    `reason` says what a look at the values found; `broken`: something that the target derives (a vector) is
+    wrong although the values are right, so that it must be made anew.
+    """
 
     key: str
     kind: Kind
+    reason: str = ""
+    broken: bool = False
 
 
 @contextmanager
@@ -79,6 +86,13 @@ class Comparison:
     connection: sqlite3.Connection
     buckets: set[int] = field(default_factory=set)
 
+    def note(self, found: Iterable[Difference]) -> None:
+        """Add differences; one of a key that differs already adds its reason to it."""
+        self.connection.execute("BEGIN")
+        rows = ((item.key, item.kind, item.reason, item.broken) for item in found)
+        self.connection.executemany(_NOTE, rows)
+        self.connection.execute("COMMIT")
+
     def leave_out(self, keys: Iterable[str], *, label: str) -> None:
         """Move these keys from the differences to a class of their own (`quarantined`, `pending`, …)."""
         self.connection.execute("BEGIN")
@@ -98,25 +112,61 @@ class Comparison:
     def keys(self, *kinds: str, size: int = 1000) -> Iterator[list[str]]:
         """The keys of these kinds, in batches; the file may be changed between two batches."""
         last: str | None = None
-        marks = ",".join("?" * len(kinds))
-        query = f"SELECT key FROM difference WHERE kind IN ({marks}) AND (? IS NULL OR key > ?) ORDER BY key LIMIT ?"
+        chosen = f"kind IN ({_marks(kinds)}) AND (? IS NULL OR key > ?)"
+        query = f"SELECT key FROM difference WHERE {chosen} ORDER BY key LIMIT ?"
         while found := [row[0] for row in self.connection.execute(query, (*kinds, last, last, size))]:
             yield found
             last = found[-1]
 
+    def named(self, *kinds: str, size: int = 1000) -> Iterator[list[Difference]]:
+        """The differences of these kinds with their reasons, in batches, in key order."""
+        query = f"SELECT * FROM difference WHERE key IN (SELECT value FROM json_each(?)) AND kind IN ({_marks(kinds)})"
+        for keys in self.keys(*kinds, size=size):
+            rows = self.connection.execute(f"{query} ORDER BY key", (json.dumps(keys), *kinds))
+            yield [Difference(key, kind, reason, bool(broken)) for key, kind, reason, broken in rows]
+
     def sample(self, kind: str, size: int = 20) -> list[str]:
         return next(self.keys(kind, size=size), [])
 
+    def reasons(self, keys: Iterable[str]) -> dict[str, str]:
+        """What a look at the values found, of those of these keys of which anything is known."""
+        query = "SELECT key, reason FROM difference WHERE reason <> '' AND key IN (SELECT value FROM json_each(?))"
+        return dict(self.connection.execute(query, (json.dumps(list(keys)),)))
+
+    def by_bucket(self, *kinds: str) -> dict[int, int]:
+        """How many keys of these kinds each bucket holds; buckets without any are left out."""
+        found: dict[int, int] = {}
+        for keys in self.keys(*kinds):
+            for key in keys:
+                found[bucket_of(key)] = found.get(bucket_of(key), 0) + 1
+        return found
+
+
+def _marks(values: Collection[str]) -> str:
+    return ",".join("?" * len(values))
+
+
+_TABLE = """
+CREATE TABLE difference (
+    key TEXT PRIMARY KEY, kind TEXT, reason TEXT NOT NULL DEFAULT '', broken INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID
+"""
+
+_NOTE = """
+INSERT INTO difference VALUES (?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET broken = max(broken, excluded.broken), reason = CASE
+    WHEN reason = '' THEN excluded.reason
+    WHEN instr(reason, excluded.reason) THEN reason
+    ELSE reason || '; ' || excluded.reason END
+"""
 
 _JOIN = """
-CREATE TABLE difference (key TEXT PRIMARY KEY, kind TEXT) WITHOUT ROWID;
 CREATE INDEX source_key ON source (key);
 CREATE INDEX target_key ON target (key);
-INSERT INTO difference
+INSERT INTO difference (key, kind)
 SELECT s.key, CASE WHEN t.key IS NULL THEN 'missing' ELSE 'stale' END
 FROM source s LEFT JOIN target t ON t.key = s.key
 WHERE t.key IS NULL OR t.fingerprint IS NOT s.fingerprint;
-INSERT OR IGNORE INTO difference
+INSERT OR IGNORE INTO difference (key, kind)
 SELECT t.key, 'extra' FROM target t WHERE NOT EXISTS (SELECT 1 FROM source s WHERE s.key = t.key);
 """
 
@@ -143,8 +193,17 @@ def compare(source: Listing, target: Listing, *, folder: Path | None = None) -> 
                 spools[name].add(side.fingerprints(buckets=_selection(buckets)))
             elif listed:
                 _keep(connection, name, buckets)
+        connection.execute(_TABLE)
         connection.executescript(_JOIN)
         yield Comparison(connection, buckets)
+
+
+@contextmanager
+def nothing_yet(folder: Path | None = None) -> Generator[Comparison]:
+    """A comparison without any difference, for those that are found key by key."""
+    with scratch(folder) as connection:
+        connection.execute(_TABLE)
+        yield Comparison(connection)
 
 
 def _sums(side: Listing, spool: Spool) -> tuple[Mapping[int, Digest], bool]:

@@ -213,6 +213,9 @@ class PlannedWrites:
     seconds: float | None = None
 
 
+Doubt = Literal["values", "all"]
+
+
 class Listing(Protocol):
     """A side of a proof: source and target answer the same questions."""
 
@@ -240,8 +243,11 @@ class Target(Listing, Protocol):
         """Make the store if need be and check that what it holds was made the way that is asked now."""
         ...
 
-    def upsert(self, batches: Iterable[pa.RecordBatch]) -> Iterator[BatchResult]:
+    def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: Doubt | None = None) -> Iterator[BatchResult]:
         """Write batches of mapped records, skipping those whose stored fingerprint is the same.
+
+        With `doubt` no fingerprint is believed: "values" compares what is stored, "all" makes anew what the
+        target derives, too (a repair).
 
         Lazy: nothing is written before the result is asked for. A record that the store refuses comes back
         in `rejected`; an outage raises `TransientError`.
@@ -258,6 +264,18 @@ class Target(Listing, Protocol):
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored values of these records, as the target has them, with `_key` and `_fingerprint`."""
+        ...
+
+    def faults(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Those of `keys` of which something that the target derives (a vector) is broken, with why."""
+        ...
+
+    def unsearchable(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Those of a sample of `keys` that the target does not find as its users search, with why."""
+        ...
+
+    def drift(self) -> list[str]:
+        """What about the store is not as it is asked for now (another embedding, column, …), in words."""
         ...
 
     def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:

@@ -1,35 +1,31 @@
 """A proof: source and target are asked what they hold, and every difference is named or explained.
 
-A change that is still waiting to be synced is lag, not a difference; a record that is quarantined or left
-out on purpose is counted as that alone.
+Three depths: `count` (both sides are asked how many), `quick` (keys and fingerprints), `deep` (the values
+themselves). Each is written to `reconciliation_runs`, where `status`, checks and repairs find it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from typing import Literal
 
-from sync_pipelines.engine.compare import Comparison, compare
-from sync_pipelines.engine.ledger.ledger import Ledger
-from sync_pipelines.engine.model import FINGERPRINT, KEY, Listing, Target, Watermark
-from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.engine import differences as find
+from sync_pipelines.engine.compare import Comparison
+from sync_pipelines.engine.differences import KINDS, Found, Provable
+from sync_pipelines.engine.ledger.proofs import TOUCHED
 
 SAMPLES = 20
 
 
-class ProvableSource(Protocol):
-    """What a proof asks of a source beside `Listing`."""
-
-    def at_snapshot(self) -> AbstractContextManager[Listing]: ...
-    def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]: ...
-    def values(self, keys: Sequence[str]) -> Iterator[Any]: ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """Records on both sides, and the differences that nothing explains; `pending` keys wait for a sync."""
+    """Records on both sides, and the differences that nothing explains; `pending` keys wait for a sync.
+
+    `samples` holds up to 20 keys of each kind, `reasons` what a look at the values of those found.
+    """
 
     source_count: int
     target_count: int
@@ -40,89 +36,100 @@ class Proof:
     excluded: int = 0
     pending: int = 0
     samples: dict[str, list[str]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
     @property
     def equal(self) -> bool:
         return self.missing == self.stale == self.extra == 0
 
 
-class Provable(Protocol):
-    """What a proof needs of a binding."""
-
-    @property
-    def spec(self) -> TableSpec: ...
-    @property
-    def source(self) -> ProvableSource: ...
-    @property
-    def target(self) -> Target: ...
-    @property
-    def ledger(self) -> Ledger: ...
-
-
-def counted(binding: Provable, *, above: int) -> Proof | None:
-    """Counts alone, where the table is larger than `above` records and they agree; else None."""
-    place = (binding.spec.sync, binding.spec.name)
-    with binding.source.at_snapshot() as snapshot:
+def counted(table: Provable, *, above: int = 0) -> Proof | None:
+    """Counts alone, where the table holds more than `above` records and they agree; else None."""
+    with table.source.at_snapshot() as snapshot:
         source_count = snapshot.count()
-    target_count = binding.target.count()
-    quarantined, excluded = binding.ledger.quarantine_counts(*place)
+    target_count = table.target.count()
+    quarantined, excluded = table.ledger.quarantine_counts(*_place(table))
     if source_count <= above or source_count != target_count or quarantined or excluded:
         return None
     return Proof(source_count=source_count, target_count=target_count)
 
 
-def prove(binding: Provable) -> Proof:
-    """Compare keys and fingerprints of both sides, the source at one snapshot.
-
-    Memory is constant. Keys that differ are looked at a second time on both sides, so that a change which
-    was committed and synced while the proof ran is not reported.
-    """
-    place = (binding.spec.sync, binding.spec.name)
-    source, target, ledger = binding.source, binding.target, binding.ledger
-    with source.at_snapshot() as snapshot:
-        source_count = snapshot.count()
-        with compare(snapshot, target) as differences:
-            for keys in source.pending_keys(ledger.watermark(*place)):
-                differences.leave_out(keys, label="pending")
-            _explain(differences, ledger, place)
-            _second_look(differences, source, target)
-            return _proof(differences, source_count, target.count(), ledger, place)
+def prove(table: Provable) -> Proof:
+    """Compare keys and fingerprints of both sides, the source at one snapshot."""
+    with find.quick(table) as found:
+        return proof_of(table, found)
 
 
-def _explain(differences: Comparison, ledger: Ledger, place: tuple[str, str]) -> None:
-    for keys in differences.keys("missing", "stale", "extra"):
-        differences.leave_out(ledger.quarantined_among(*place, keys), label="quarantined")
-        differences.leave_out(ledger.excluded_among(*place, keys), label="excluded")
-
-
-def _second_look(differences: Comparison, source: ProvableSource, target: Target) -> None:
-    for keys in differences.keys("missing", "stale", "extra"):
-        now, there = _prints(source.values(keys)), _prints(target.values(keys))
-        # a stranger's fingerprint is None, which is not the same as not being there
-        differences.drop(key for key in keys if now.get(key, "") == there.get(key, ""))
-
-
-def _prints(batches: Iterator[Any]) -> dict[str, str | None]:
-    return {
-        key: mark
-        for batch in batches
-        for key, mark in zip(batch.column(KEY).to_pylist(), batch.column(FINGERPRINT).to_pylist(), strict=True)
-    }
-
-
-def _proof(
-    differences: Comparison, source_count: int, target_count: int, ledger: Ledger, place: tuple[str, str]
+def prove_and_record(
+    table: Provable, kind: Literal["count", "quick", "deep"] = "quick", *, run_id: str | None = None
 ) -> Proof:
-    quarantined, excluded = ledger.quarantine_counts(*place)
-    kinds = ("missing", "stale", "extra")
+    """Prove the whole table and write the proof down. A count that does not agree becomes a quick proof.
+
+    Args:
+        kind: how deep. run_id: the Dagster run that asked.
+    """
+    started = datetime.now(UTC)
+    if kind == "count":
+        if (proof := counted(table)) is not None:
+            _record(table, "count", started, proof, run_id=run_id)
+            return proof
+        kind = "quick"
+    ways: dict[str, AbstractContextManager[Found]] = {"quick": find.quick(table), "deep": find.deep(table)}
+    with ways[kind] as found:
+        proof = proof_of(table, found)
+        number = _record(table, kind, started, proof, run_id=run_id)
+        if kind == "deep":
+            named = found.differences.named(*KINDS)
+            table.ledger.replace_differences(*_place(table), named, proof_id=number)
+        return proof
+
+
+def prove_touched(table: Provable, batches: Iterable[Sequence[str]], *, run_id: str | None = None) -> Proof:
+    """Prove the keys that a run has touched, and write it down as that: it says nothing of the others."""
+    started = datetime.now(UTC)
+    with find.of_keys(table, batches) as found:
+        proof = proof_of(table, found)
+    _record(table, "quick", started, proof, run_id=run_id, scope=TOUCHED)
+    return proof
+
+
+def proof_of(table: Provable, found: Found) -> Proof:
+    """What was found, in numbers and samples; the target is asked for its count now."""
+    differences = found.differences
+    quarantined, excluded = table.ledger.quarantine_counts(*_place(table))
+    samples = samples_of(differences)
     return Proof(
-        source_count=source_count,
-        target_count=target_count,
+        source_count=found.source_count,
+        target_count=table.target.count(),
         missing=differences.count("missing"),
         stale=differences.count("stale"),
         extra=differences.count("extra"),
         quarantined=quarantined,
         excluded=excluded,
         pending=differences.count("pending"),
-        samples={kind: found for kind in kinds if (found := differences.sample(kind, SAMPLES))},
+        samples=samples,
+        reasons=differences.reasons(key for keys in samples.values() for key in keys),
+    )
+
+
+def samples_of(differences: Comparison) -> dict[str, list[str]]:
+    """Up to 20 keys of each kind of difference; kinds without any are left out."""
+    return {kind: keys for kind in KINDS if (keys := differences.sample(kind, SAMPLES))}
+
+
+def _place(table: Provable) -> tuple[str, str]:
+    return table.spec.sync, table.spec.name
+
+
+def _record(
+    table: Provable,
+    kind: Literal["count", "quick", "deep"],
+    started: datetime,
+    proof: Proof,
+    *,
+    run_id: str | None,
+    scope: str = "",
+) -> int:
+    return table.ledger.record_proof(
+        *_place(table), kind=kind, started_at=started, proof=proof, run_id=run_id, scope=scope
     )

@@ -69,7 +69,6 @@ class Story:
             DemoFailedError: the run failed.
         """
         from sync_pipelines import client
-        from sync_pipelines.checks import prove_and_record
         from sync_pipelines.registry import tables
 
         bound = tables(path)[0]
@@ -81,7 +80,7 @@ class Story:
         state = client.status(run_id)
         if state.state != "completed":
             raise DemoFailedError(f"{step}: run {run_id} of {path} is {state.state}: {state.error}")
-        proof = prove_and_record(bound.component, bound.resources, run_id=None)
+        proof = bound.prove()
         with bound.resources.ledger.ledger() as ledger:
             counts = ledger.last_runs(*bound.binding().place, limit=1)[0].counts
         line = Line(step=step, table=path, proof=proof, counts=counts, seconds=seconds)

@@ -11,11 +11,11 @@ import psycopg2
 
 from sync_pipelines import migrations
 from sync_pipelines.automation import newest_partition
-from sync_pipelines.checks import prove_and_record
 from sync_pipelines.components.postgres_to_chroma import PostgresToChroma
 from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine.model import Counts
 from sync_pipelines.engine.proof import Proof
+from sync_pipelines.registry import BoundTable
 from sync_pipelines_tests.dagster.project import ARTICLE_DDL, article, definitions
 
 
@@ -106,8 +106,10 @@ class World:
         found = getattr(project, f"resolve_{kind}_def")(name)
         build = dg.build_sensor_context if kind == "sensor" else dg.build_schedule_context
         resources = {key: default_resources()[key] for key in found.required_resource_keys}
-        context = build(instance=self.instance, repository_def=project.get_repository_def(), resources=resources)
-        return found.evaluate_tick(context)
+        with build(
+            instance=self.instance, repository_def=project.get_repository_def(), resources=resources
+        ) as context:
+            return found.evaluate_tick(context)
 
     def watermark(self) -> Any:
         with self.resources.ledger.ledger() as ledger:
@@ -118,7 +120,7 @@ class World:
             return ledger.last_runs(self.component.sync, self.component.table_name, limit=1)[0]
 
     def prove(self) -> Proof:
-        return prove_and_record(self.component, self.resources, run_id=None)
+        return BoundTable(self.component, self.resources).prove()
 
     @property
     def client(self) -> Any:

@@ -22,6 +22,7 @@ class Found:
     excluded: int = 0
     pending: int = 0
     samples: dict[str, list[str]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 def record(ledger, *, kind: str = "quick", **more):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, KEY, Counts, Rejection
+from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, KEY, Counts, Doubt, Rejection
 from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.documents import DOCUMENTS_SCHEMA
 from sync_pipelines.targets.embedding_functions import HashEmbedding
@@ -71,7 +71,7 @@ def batch(docs: Sequence[Doc]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([doc.row() for doc in docs], schema=DOCUMENTS_SCHEMA)
 
 
-def put(target: ChromaTarget, *docs: Doc, doubt: bool = False) -> tuple[Counts, list[Rejection]]:
+def put(target: ChromaTarget, *docs: Doc, doubt: Doubt | None = None) -> tuple[Counts, list[Rejection]]:
     """Upsert these records as one batch."""
     counts, rejected = Counts(), []
     for result in target.upsert([batch(docs)], doubt=doubt):

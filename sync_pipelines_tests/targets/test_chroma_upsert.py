@@ -366,7 +366,7 @@ def test_in_doubt_what_somebody_edited_under_a_right_fingerprint_is_mended(
     assert problems["c"] is None
     embedding.calls.clear()
     assert put(target, *docs)[0].unchanged == 3
-    counts, _ = put(target, *docs, doubt=True)
+    counts, _ = put(target, *docs, doubt="values")
     assert (counts.upserted, counts.metadata_only, counts.unchanged) == (1, 1, 1)
     assert embedding.texts == ["text a"]
     assert items(target) == good
@@ -379,7 +379,7 @@ def test_in_doubt_a_value_that_kept_its_look_and_lost_its_type_is_mended(target:
     store = target.store()
     assert store is not None
     store.handle.update(ids=["a"], metadatas=[{"n": tampered}])
-    assert put(target, doc, doubt=True)[0].metadata_only == 1
+    assert put(target, doc, doubt="values")[0].metadata_only == 1
     assert repr(stored(target, "a")["a"]["metadata"]["n"]) == "1"
 
 

@@ -80,6 +80,15 @@ class HistoryBook(Store):
         document = self._transaction(lambda connection: connection.execute(chosen).scalar_one_or_none())
         return None if document is None else watermarks.load(document)
 
+    def touched_since(self, sync: str, table: str, run_id: str) -> Watermark | None:
+        """The watermark that this run began with, if it is the one that moved it last; else None."""
+        marks = self._tables.watermarks
+        chosen = sa.select(marks.c.previous).where(
+            *at_place(marks, sync, table), marks.c.run_id == run_id, marks.c.previous.is_not(None)
+        )
+        document = self._transaction(lambda connection: connection.execute(chosen).scalar_one_or_none())
+        return None if document is None else watermarks.load(document)
+
     def open_runs(self, sync: str | None = None, table: str | None = None) -> list[RunRecord]:
         """Runs whose books are open, the oldest first: they are at work, or dead (`locks.alive_runs`)."""
         logs = self._tables.logs

@@ -11,9 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from sync_pipelines.engine.ledger.history import at_place
-from sync_pipelines.engine.ledger.store import ERROR_CHARACTERS, Store, storable, utc, utc_or_none
+from sync_pipelines.engine.ledger.store import ERROR_CHARACTERS, REASON_CHARACTERS, Store, storable, utc, utc_or_none
 
 Kind = Literal["count", "quick", "deep", "repair"]
+
+TOUCHED = "touched"
+"""The scope of a proof of just the keys that a run has touched; that of the whole table is empty."""
 
 SAMPLE_KEYS = 20
 """Keys of each sort of difference that are kept; the counts are always exact."""
@@ -31,7 +34,7 @@ _NUMBERS = (
 
 
 class Findings(Protocol):
-    """What a proof found, in records; `samples` holds keys by sort of difference."""
+    """What a proof found, in records; `samples` holds keys by sort of difference, `reasons` why, by key."""
 
     @property
     def source_count(self) -> int | None: ...
@@ -51,6 +54,8 @@ class Findings(Protocol):
     def pending(self) -> int: ...
     @property
     def samples(self) -> Mapping[str, Sequence[str]]: ...
+    @property
+    def reasons(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,8 @@ class ProofRecord:
     samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
     run_id: str = ""
     error: str | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    buckets: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def equal(self) -> bool:
@@ -97,6 +104,7 @@ class ProofBook(Store):
         run_id: str | None = None,
         scope: str = "",
         repaired: int = 0,
+        buckets: Mapping[int, tuple[int, int]] | None = None,
         error: str | None = None,
     ) -> int:
         """Write down a proof or repair that has ended; its row's id.
@@ -107,10 +115,12 @@ class ProofBook(Store):
             proof: what it found; None where it failed before it found anything.
             run_id: the Dagster run, or None for a command beside it.
             scope: what was compared; empty is the whole table.
-            repaired: records that were mended; error: why it did not end.
+            repaired: records that were mended; buckets: of a repair, bucket → (found, repaired).
+            error: why it did not end.
         """
         found = {} if proof is None else {name: getattr(proof, name) for name in _NUMBERS}
-        sample = {} if proof is None else {kind: list(keys)[:SAMPLE_KEYS] for kind, keys in proof.samples.items()}
+        samples = {} if proof is None else proof.samples
+        sample = {kind: [_plain(key) for key in keys[:SAMPLE_KEYS]] for kind, keys in samples.items()}
         row = found | {
             "sync_type": sync,
             "table_name": table,
@@ -119,6 +129,8 @@ class ProofBook(Store):
             "finished_at": sa.func.clock_timestamp(),
             "scope": scope,
             "sample": sample,
+            "reasons": {} if proof is None else {_plain(key): _plain(why) for key, why in proof.reasons.items()},
+            "buckets": {str(bucket): list(pair) for bucket, pair in (buckets or {}).items()},
             "repaired": repaired,
             "run_id": run_id or "",
             "error": None if error is None else storable(error, ERROR_CHARACTERS),
@@ -126,12 +138,25 @@ class ProofBook(Store):
         writing = insert(self._tables.proofs).values(row).returning(self._tables.proofs.c.id)
         return self._transaction(lambda connection: connection.execute(writing).scalar_one())
 
-    def last_proof(self, sync: str, table: str, kind: Kind | None = None) -> ProofRecord | None:
-        """The newest proof that ended, of this kind or of any but repairs; None where there is none."""
+    def last_proof(self, sync: str, table: str, kind: Kind | None = None, *, scope: str = "") -> ProofRecord | None:
+        """The newest proof that ended, of this kind or of any but repairs; None where there is none.
+
+        Args:
+            scope: what it compared; empty is the whole table.
+        """
         proofs = self._tables.proofs
         wanted = proofs.c.kind == kind if kind else proofs.c.kind != "repair"
-        ended = (wanted, proofs.c.finished_at.is_not(None), proofs.c.error.is_(None))
+        ended = (wanted, proofs.c.scope == scope, proofs.c.finished_at.is_not(None), proofs.c.error.is_(None))
         chosen = sa.select(proofs).where(*at_place(proofs, sync, table), *ended).order_by(proofs.c.id.desc()).limit(1)
+        row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())
+        return None if row is None else _proof_of(row)
+
+    def last_repair(self, sync: str, table: str, *, run_id: str | None = None) -> ProofRecord | None:
+        """The newest repair that ended well, of this run or of any; None where there is none."""
+        proofs = self._tables.proofs
+        wanted = [proofs.c.kind == "repair", proofs.c.error.is_(None), *at_place(proofs, sync, table)]
+        wanted += [proofs.c.run_id == run_id] if run_id else []
+        chosen = sa.select(proofs).where(*wanted).order_by(proofs.c.id.desc()).limit(1)
         row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())
         return None if row is None else _proof_of(row)
 
@@ -162,6 +187,11 @@ class ProofBook(Store):
         self._transaction(lambda connection: connection.execute(writing))
 
 
+def _plain(text: str) -> str:
+    """A stranger's key may hold what jsonb cannot."""
+    return storable(text, REASON_CHARACTERS)
+
+
 def _proof_of(row: Mapping[Any, Any]) -> ProofRecord:
     return ProofRecord(
         id=row["id"],
@@ -173,4 +203,6 @@ def _proof_of(row: Mapping[Any, Any]) -> ProofRecord:
         scope=row["scope"],
         **{name: row[name] for name in (*_NUMBERS, "repaired", "run_id", "error")},
         samples=row["sample"],
+        reasons=row["reasons"],
+        buckets=row["buckets"],
     )

@@ -176,8 +176,11 @@ class RunBook(HistoryBook):
             "run_id": run.run_id,
         }
         place = {"sync_type": run.sync, "table_name": run.table, "scope": scope}
+        # a transaction whose answer got lost is sent again: its own mark is not the one before it
+        previous = sa.case((marks.c.run_id == run.run_id, marks.c.previous), else_=marks.c.watermark)
+        confirming = insert(marks).values(**place, **new)
         connection.execute(
-            insert(marks).values(**place, **new).on_conflict_do_update(index_elements=list(place), set_=new)
+            confirming.on_conflict_do_update(index_elements=list(place), set_=new | {"previous": previous})
         )
 
     def _set_state_after(self, connection: sa.Connection, run: RunRecord, as_of: datetime | None) -> None:

@@ -76,6 +76,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "watermark": JSONB,
         "confirmed_at": _AT,
         "run_id": sa.Text,
+        "previous": JSONB,
     },
     "sync_quarantine": {
         "sync_type": sa.Text,
@@ -110,6 +111,17 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "sample": JSONB,
         "run_id": sa.Text,
         "error": sa.Text,
+        "reasons": JSONB,
+        "buckets": JSONB,
+    },
+    "reconciliation_keys": {
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "record_key": sa.Text,
+        "kind": sa.Text,
+        "reason": sa.Text,
+        "broken": sa.Boolean,
+        "proof_id": sa.BigInteger,
     },
     "sync_settings": {
         "setting_key": sa.Text,
@@ -135,6 +147,7 @@ class Tables:
         self.watermarks = self._table("sync_watermarks")
         self.quarantine = self._table("sync_quarantine")
         self.proofs = self._table("reconciliation_runs")
+        self.differences = self._table("reconciliation_keys")
         self.settings = self._table("sync_settings")
 
     def _table(self, name: str) -> sa.Table:

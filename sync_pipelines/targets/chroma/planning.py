@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, KEY, Counts, Rejection
+from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, KEY, Counts, Doubt, Rejection
 from sync_pipelines.targets.chroma.reading import has_extras, lookup
 from sync_pipelines.targets.chroma.records import Incoming, RecordPlan, Stored, plan_record
 from sync_pipelines.targets.chroma.store import ChromaStore
@@ -42,10 +42,11 @@ class Planner:
     Args:
         store: the collection; None where there is none, and everything is new.
         chunker: splits texts.
-        doubt: trust no fingerprint and no hash of the store: compare documents and metadata themselves.
+        doubt: trust no fingerprint and no hash of the store: compare documents and metadata themselves
+            ("values"), or make every vector anew ("all").
     """
 
-    def __init__(self, store: ChromaStore | None, *, chunker: Chunker, doubt: bool = False) -> None:
+    def __init__(self, store: ChromaStore | None, *, chunker: Chunker, doubt: Doubt | None = None) -> None:
         self._store, self._chunker, self._doubt = store, chunker, doubt
         self.extras: bool | None = None
         """Whether any record has several chunks; the writer sets it when it writes one that has."""
@@ -72,7 +73,7 @@ class Planner:
             return {}
         if self.extras is None:
             self.extras = has_extras(self._store)
-        return lookup(self._store, keys, extras=self.extras, documents=self._doubt, overwriting=True)
+        return lookup(self._store, keys, extras=self.extras, documents=self._doubt is not None, overwriting=True)
 
     def _plan(self, record: Incoming, stored: Stored) -> RecordPlan | None:
         if stored.fingerprint == record.fingerprint and not self._doubt:

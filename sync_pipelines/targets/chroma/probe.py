@@ -7,6 +7,7 @@ than the texts have. So a deep check embeds a sample's own text again and search
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,20 @@ def unsearchable(store: ChromaStore, embedder: Embedder, keys: Sequence[str]) ->
         reason = next(filter(None, reasons), None)
         if reason is not None:
             yield key, reason
+
+
+def broken_vectors(store: ChromaStore, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The keys of which a chunk's vector is missing, not finite, or of another size than the collection's."""
+    size = store.metadata.get("sync_dimensions")
+    for key, stored in lookup(store, keys, embeddings=True).items():
+        broken = (number for number, item in sorted(stored.chunks.items()) if not _is_sound(item.embedding, size))
+        number = next(broken, None)
+        if number is not None:
+            yield key, f"chunk {number}: its vector is missing or broken"
+
+
+def _is_sound(vector: Any, size: int | None) -> bool:
+    return vector is not None and bool(np.isfinite(vector).all()) and (size is None or len(vector) == size)
 
 
 def _reason(store: ChromaStore, embedder: Embedder, item: Item) -> str | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sync_pipelines.engine.model import Doubt
 from sync_pipelines.targets.chroma.names import (
     SYNC_CHANGED_AT,
     SYNC_CHUNK,
@@ -122,13 +123,14 @@ class RecordPlan:
         return not self.chunks and not self.orphans
 
 
-def plan_record(incoming: Incoming, texts: Sequence[str], stored: Stored, *, doubt: bool = False) -> RecordPlan:
+def plan_record(incoming: Incoming, texts: Sequence[str], stored: Stored, *, doubt: Doubt | None = None) -> RecordPlan:
     """What to write so that the record consists of these chunks.
 
     Args:
         texts: the record's text in chunks.
         stored: what is there now.
-        doubt: whether stored documents are compared too (a stranger may have changed them under a right hash).
+        doubt: "values": stored documents are compared too (a stranger may have changed them under a right
+            hash); "all": every vector is made anew.
     """
     trusted = {item.id: item for item in stored.chunks.values() if _holds_its_text(item, doubt)}
     known = {item.metadata.get(SYNC_TEXT): item.id for item in trusted.values()}
@@ -149,8 +151,12 @@ def plan_record(incoming: Incoming, texts: Sequence[str], stored: Stored, *, dou
     )
 
 
-def _holds_its_text(item: Item, doubt: bool) -> bool:
-    return not doubt or (item.document is not None and text_hash(item.document) == item.metadata.get(SYNC_TEXT))
+def _holds_its_text(item: Item, doubt: Doubt | None) -> bool:
+    if doubt is None:
+        return True
+    if doubt == "all":
+        return False
+    return item.document is not None and text_hash(item.document) == item.metadata.get(SYNC_TEXT)
 
 
 def _plan_chunk(

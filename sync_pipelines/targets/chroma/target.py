@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.model import BatchResult, Counts, Digest
+from sync_pipelines.engine.model import BatchResult, Counts, Digest, Doubt
 from sync_pipelines.targets.chroma import reading as reading
 from sync_pipelines.targets.chroma.client import Settings, connect
 from sync_pipelines.targets.chroma.errors import CollectionGoneError
@@ -137,15 +137,15 @@ class ChromaTarget:
         self._note(store, "sync_mapping", self.provenance.mapping)
         self._checked = store.id
 
-    def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: bool = False) -> Iterator[BatchResult]:
+    def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: Doubt | None = None) -> Iterator[BatchResult]:
         """Write batches of documents (`documents.DOCUMENTS_SCHEMA`); one result for each, as it is written.
 
         Records whose stored fingerprint is the same are left alone. Of the others only chunks with new text
         are embedded. Extras are written first, the chunk with the fingerprint next, orphans deleted last.
 
         Args:
-            doubt: believe no stored fingerprint or hash: compare documents and metadata themselves (a deep
-                repair, after something else wrote into the collection).
+            doubt: believe no stored fingerprint or hash: compare documents and metadata themselves ("values",
+                a repair after something else wrote into the collection), or embed every text anew ("all").
         """
         store = self._prepared()
         writer = Writer(
@@ -186,6 +186,22 @@ class ChromaTarget:
         if store is not None:
             yield from reading.values(store, keys)
 
+    def faults(self, keys: Sequence[str]) -> dict[str, str]:
+        """Those of `keys` of which a vector is missing, not finite or of another size, with why."""
+        from sync_pipelines.targets.chroma.probe import broken_vectors
+
+        store = self.store()
+        return dict(broken_vectors(store, keys)) if store and keys else {}
+
+    def drift(self) -> list[str]:
+        """What about the collection is not as it is asked for now, in words; a rebuild mends it."""
+        store = self.store()
+        if store is None:
+            return [f"collection {self.collection!r} does not exist"]
+        if not has_provenance(store.metadata):
+            return [f"collection {self.collection!r} was made by something else"]
+        return self.provenance.differences(store.metadata)
+
     # Beyond the contract
 
     def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> Planned:
@@ -209,7 +225,7 @@ class ChromaTarget:
         return Planned(counts=tally.counts, seconds=estimate.seconds)
 
     def unsearchable(self, keys: Sequence[str]) -> dict[str, str]:
-        """The keys of this sample that a search with their own text would miss, with why (for deep checks).
+        """The keys of this sample that a search with their own text would miss, with why.
 
         Embeds the sample's texts again; what that uses is not counted as a sync's.
         """

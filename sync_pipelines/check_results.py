@@ -1,0 +1,160 @@
+"""What was found, as the result of an asset check: passed or not, how grave, numbers, and a table of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import dagster as dg
+
+from sync_pipelines.engine.durations import age, seconds
+from sync_pipelines.engine.model import Pending
+from sync_pipelines.engine.proof import Proof
+from sync_pipelines.engine.spec import TableSpec
+
+
+class Proven(Protocol):
+    """A proof of now, or one from the ledger."""
+
+    @property
+    def equal(self) -> bool: ...
+    @property
+    def missing(self) -> int: ...
+    @property
+    def stale(self) -> int: ...
+    @property
+    def extra(self) -> int: ...
+    @property
+    def samples(self) -> Mapping[str, Sequence[str]]: ...
+    @property
+    def reasons(self) -> Mapping[str, str]: ...
+
+
+_NUMBERS = ("source_count", "target_count", "missing", "stale", "extra", "quarantined", "excluded", "pending")
+
+
+def result_of(proof: Proven, *, error_above: int = 0, note: str = "") -> dg.AssetCheckResult:
+    """A proof as a check's result: numbers, and up to 20 sample keys of each kind as a table.
+
+    Args:
+        error_above: up to so many differing records are a warning only.
+        note: what the proof speaks of, where that is not the whole table of now.
+    """
+    metadata: dict[str, Any] = {name: getattr(proof, name) for name in _NUMBERS}
+    if proof.samples:
+        metadata["samples"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord({"difference": kind, "key": key, "why": proof.reasons.get(key, "")})
+                for kind, keys in proof.samples.items()
+                for key in keys
+            ]
+        )
+    differing = proof.missing + proof.stale + proof.extra
+    return dg.AssetCheckResult(
+        passed=proof.equal,
+        severity=dg.AssetCheckSeverity.ERROR if differing > error_above else dg.AssetCheckSeverity.WARN,
+        description=f"{note}: {describe(proof)}" if note else describe(proof),
+        metadata=metadata,
+    )
+
+
+def describe(proof: Proven | Proof) -> str:
+    """One sentence of what was found."""
+    numbers = {name: getattr(proof, name) for name in _NUMBERS}
+    found = "{source_count} records in the source, {target_count} in the target".format(**numbers)
+    if proof.equal:
+        return f"Equal: {found}."
+    return f"Differs: {found}; {proof.missing} missing, {proof.stale} stale, {proof.extra} extra."
+
+
+def drift_result(
+    *, source: Any, spec: TableSpec, known: Mapping[str, str], target: Sequence[str]
+) -> dg.AssetCheckResult:
+    """Whether both sides are still shaped as they were: a target that is not is an error, a type a warning.
+
+    Args:
+        source: the table as the catalog has it (a lost column or key is an error before this is asked).
+        known: the synced columns and their types at the last materialization.
+        target: what about the target is not as the document says.
+    """
+    now = {column.name: column.pg_type for column in source.columns}
+    changed = {
+        name: f"{known[name]} → {now[name]}" for name in known if name in now and known[name] not in ("", now[name])
+    }
+    unread = sorted(set(now) - set(spec.projection))
+    problems = [*target, *(f"column {name}: {change}" for name, change in changed.items())]
+    return dg.AssetCheckResult(
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.ERROR if target else dg.AssetCheckSeverity.WARN,
+        description="; ".join(problems) or "Source and target are shaped as the document says.",
+        metadata={
+            "columns": len(now),
+            "changed_columns": dg.MetadataValue.json(changed),
+            "columns_not_synced": dg.MetadataValue.json(unread),
+            "target": dg.MetadataValue.json(list(target)),
+        },
+    )
+
+
+class Limits(Protocol):
+    """Of the document's `checks` block, as written there."""
+
+    @property
+    def lag_warn(self) -> str: ...
+    @property
+    def lag_error(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class _Lag:
+    seconds: float
+    warn: float
+    error: float
+
+
+def backlog_result(
+    *,
+    pending: Pending,
+    quarantined: Sequence[Any],
+    counts: tuple[int, int],
+    limits: Limits,
+    last_success: datetime | None,
+    now: datetime | None = None,
+) -> dg.AssetCheckResult:
+    """How long the oldest change has waited (over `lag_error` an error, over `lag_warn` a warning), and quarantine.
+
+    Args:
+        quarantined: up to 20 records in quarantine; counts: quarantined and excluded in all.
+        last_success: the time of the source's state that the target holds.
+        now: UTC; for tests.
+    """
+    lag = _lag(pending, last_success, now or datetime.now(UTC), limits)
+    late = lag.seconds > lag.warn
+    said = [f"the oldest pending change is {age(lag.seconds)} old"] if late else []
+    said += [f"{counts[0]} records in quarantine"] if counts[0] else []
+    metadata: dict[str, Any] = {
+        "pending": pending.changes,
+        "lag_seconds": round(lag.seconds, 1),
+        "quarantined": counts[0],
+        "excluded": counts[1],
+    }
+    if pending.full_reason:
+        metadata["full_sync_due"] = pending.full_reason
+    if quarantined:
+        metadata["samples"] = dg.MetadataValue.table(
+            [dg.TableRecord({"difference": "quarantined", "key": it.key, "why": it.reason}) for it in quarantined]
+        )
+    return dg.AssetCheckResult(
+        passed=not said,
+        severity=dg.AssetCheckSeverity.ERROR if lag.seconds > lag.error else dg.AssetCheckSeverity.WARN,
+        description="; ".join(said) or f"{pending.changes} changes pending.",
+        metadata=metadata,
+    )
+
+
+def _lag(pending: Pending, last_success: datetime | None, now: datetime, limits: Limits) -> _Lag:
+    since = (pending.oldest or last_success) if pending else None
+    waited = max((now - since).total_seconds(), 0.0) if since else 0.0
+    return _Lag(waited, warn=seconds(limits.lag_warn), error=seconds(limits.lag_error))

@@ -1,0 +1,202 @@
+"""`sync-pipelines check` and `repair`: prove that source and target are equal, and mend what is not."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sync_pipelines.commands import output, progress, selection
+from sync_pipelines.commands.output import AsJson, Named
+
+if TYPE_CHECKING:
+    from sync_pipelines.client import RunStatus
+    from sync_pipelines.engine.ledger.ledger import ProofRecord
+    from sync_pipelines.engine.proof import Proof
+    from sync_pipelines.engine.repair import RepairPlan
+    from sync_pipelines.registry import BoundTable
+
+KINDS = ("missing", "stale", "extra")
+
+Deep = Annotated[bool, typer.Option("--deep", help="Compare the values themselves, read back from the target.")]
+
+
+def check(selector: Named, deep: Deep = False, as_json: AsJson = False) -> None:
+    """Prove source and target equal now, key by key, and keep the proof; the UI shows it as its checks' result.
+
+    Exit code 1 when a table differs; up to 20 keys of each kind are named.
+    """
+    proofs = {bound.path: _prove(bound, deep=deep) for bound in selection.configured(selector)}
+    if as_json:
+        output.print_json({"equal": _equal(proofs), "tables": {path: _plain(proof) for path, proof in proofs.items()}})
+    else:
+        for path, proof in proofs.items():
+            _show_proof(path, proof)
+    output.leave(good=_equal(proofs))
+
+
+def _prove(bound: BoundTable, *, deep: bool) -> Proof:
+    """The proof, in the ledger and, where there is an instance of Dagster, in its event log."""
+    from sync_pipelines.launch import optional_instance
+
+    proof = bound.prove("deep" if deep else "quick")
+    with optional_instance() as instance:
+        if instance is not None:
+            from sync_pipelines.checks import report
+
+            report(instance, bound.component, proof, "count", "content", *(("deep",) if deep else ()))
+    return proof
+
+
+def _equal(proofs: dict[str, Proof]) -> bool:
+    return all(proof.equal for proof in proofs.values())
+
+
+def _plain(proof: Proof) -> dict[str, Any]:
+    return {"equal": proof.equal, **asdict(proof)}
+
+
+def _show_proof(path: str, proof: Proof) -> None:
+    from rich.text import Text
+
+    from sync_pipelines.check_results import describe
+
+    console = output.console()
+    console.print(Text(f"{path}: {describe(proof)}", style="green" if proof.equal else "red"))
+    notes = {"in quarantine": proof.quarantined, "left out on purpose": proof.excluded, "pending": proof.pending}
+    if any(notes.values()):
+        console.print("  " + ", ".join(f"{count} {what}" for what, count in notes.items() if count))
+    _show_keys(proof)
+
+
+def _show_keys(found: Proof | RepairPlan) -> None:
+    from rich.text import Text
+
+    console = output.console()
+    for kind in KINDS:
+        for key in found.samples.get(kind, ()):
+            why = f" ({found.reasons[key]})" if key in found.reasons else ""
+            console.print(Text(f"  {kind}: {key}{why}"))
+
+
+def repair(
+    selector: Named,
+    deep: Deep = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written and deleted, and why.")] = False,
+    keys: Annotated[
+        str | None, typer.Option("--keys", metavar="A,B,…", help="Just these records of one table, by their values.")
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", help="One such record; may be repeated. A composite key as a JSON array of texts."),
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return the run's id at once.")] = False,
+    allow_mass_delete: Annotated[
+        bool, typer.Option("--allow-mass-delete", help="Let this run delete more than the guard's share.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Mend what differs and nothing else, as Dagster runs, one a table; then prove again.
+
+    Without --deep it mends what keys and fingerprints show, and the keys that the last deep check named.
+    Exit code 1 when a run failed, or a table still differs; with --dry-run when there is something to mend.
+    """
+    wanted = selection.keys_of(keys, key)
+    if dry_run:
+        _plan(selector, deep=deep, keys=wanted, as_json=as_json)
+        return
+    options = {"deep": deep, "keys": wanted, "allow_mass_delete": allow_mass_delete}
+    if no_wait:
+        selection.hand_over(selector, options, "repair", as_json=as_json)
+    else:
+        _repair_here(selector, options, as_json=as_json)
+
+
+def _plan(selector: str, *, deep: bool, keys: list[str] | None, as_json: bool) -> None:
+    from sync_pipelines.client import one_table_for_keys
+    from sync_pipelines.engine.repair import Wanted, plan_repair
+
+    chosen = selection.configured(selector)
+    one_table_for_keys(selector, chosen, keys)
+    plans = []
+    for bound in chosen:
+        binding = bound.binding()
+        with binding.ledger:
+            plans.append(plan_repair(binding, Wanted(deep=deep, keys=tuple(keys) if keys else None)))
+    if as_json:
+        output.print_json({"tables": {plan.table: plan.as_dict() for plan in plans}})
+    else:
+        for plan in plans:
+            _show_plan(plan)
+    output.leave(good=not any(plan.missing + plan.stale + plan.extra for plan in plans))
+
+
+def _show_plan(plan: RepairPlan) -> None:
+    from rich.text import Text
+
+    console = output.console()
+    writes = plan.missing + plan.stale
+    console.print(
+        f"{plan.table}: would write {writes} ({plan.missing} missing, {plan.stale} stale) and delete {plan.extra}"
+    )
+    _show_keys(plan)
+    if plan.refused:
+        console.print(Text(f"  {plan.refused}", style="yellow"))
+
+
+def _repair_here(selector: str, options: dict[str, Any], *, as_json: bool) -> None:
+    from sync_pipelines import client
+
+    chosen = selection.configured(selector)
+    client.one_table_for_keys(selector, chosen, options["keys"])
+    outcomes = []
+    for bound in chosen:
+        with progress.shown(bound.path) as show:
+            run_id = client.repair(
+                bound.component.sync, table=bound.component.table_name, wait=True, on_progress=show, **options
+            )
+        outcomes.append(_outcome(bound, client.status(run_id)))
+        if not as_json:
+            _show_outcome(bound.path, *outcomes[-1])
+    if as_json:
+        output.print_json({"runs": [_plain_outcome(*outcome) for outcome in outcomes]})
+    output.leave(good=all(_is_good(run, after) for run, _, after in outcomes))
+
+
+def _outcome(bound: BoundTable, run: RunStatus) -> tuple[RunStatus, ProofRecord | None, ProofRecord | None]:
+    """How the run ended, what it has found and mended, and the proof that followed."""
+    place = (bound.spec.sync, bound.spec.name)
+    with bound.resources.ledger.ledger() as ledger:
+        done, after = ledger.last_repair(*place, run_id=run.run_id), ledger.last_proof(*place)
+    return run, done, after if after and after.run_id == run.run_id else None
+
+
+def _is_good(run: RunStatus, after: ProofRecord | None) -> bool:
+    return run.state == "completed" and (after is None or after.equal)
+
+
+def _plain_outcome(run: RunStatus, done: ProofRecord | None, after: ProofRecord | None) -> dict[str, Any]:
+    found = {kind: getattr(done, kind) for kind in KINDS} if done else None
+    return {
+        **run.as_dict(),
+        "found": found,
+        "repaired": done.repaired if done else None,
+        "buckets": done.buckets if done else None,
+        "proof": {"equal": after.equal, **{kind: getattr(after, kind) for kind in KINDS}} if after else None,
+    }
+
+
+def _show_outcome(path: str, run: RunStatus, done: ProofRecord | None, after: ProofRecord | None) -> None:
+    from rich.text import Text
+
+    found = f", {done.missing} missing, {done.stale} stale, {done.extra} extra found" if done else ""
+    mended = f", {done.repaired} mended" if done else ""
+    style = "green" if _is_good(run, after) else "red"
+    output.console().print(Text(f"{path}: repair {run.state}{found}{mended} (run {run.run_id})", style=style))
+    if after and not after.equal:
+        output.console().print(
+            Text(f"  differs: {after.missing} missing, {after.stale} stale, {after.extra} extra", "red")
+        )
+    if run.error:
+        output.say(run.error)

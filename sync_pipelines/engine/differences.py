@@ -1,0 +1,238 @@
+"""Where a table's two sides differ, found in three ways; what nothing explains is missing, stale or extra.
+
+`quick` compares keys and fingerprints of everything, `of_keys` those of some keys, `deep` the values
+themselves. A change that waits to be synced is `pending`, a record that is quarantined or left out on purpose is
+counted as that alone; and every key that differs is looked at a second time on both sides, so that a change which
+was committed and synced meanwhile is not reported. Memory is constant: keys are joined in a temporary file.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from random import random
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from sync_pipelines.engine.batches import resized
+from sync_pipelines.engine.compare import Comparison, Difference, compare, nothing_yet
+from sync_pipelines.engine.ledger.ledger import Ledger
+from sync_pipelines.engine.listing import StreamListing
+from sync_pipelines.engine.model import (
+    FINGERPRINT,
+    KEY,
+    PROBLEM,
+    ChangeSet,
+    Listing,
+    Rejection,
+    Scope,
+    Target,
+    Watermark,
+)
+from sync_pipelines.engine.spec import TableSpec
+
+KINDS = ("missing", "stale", "extra")
+PROBED = 20
+"""Records of a deep proof that are searched for with their own text; each costs an embedding."""
+
+_KEYS_A_LOOK = 200
+"""Whole values of both sides are held for so many keys at a time."""
+
+
+class ProvableSource(Protocol):
+    """What a proof asks of a source beside `Listing`."""
+
+    def at_snapshot(self) -> AbstractContextManager[Listing]: ...
+    def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet: ...
+    def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]: ...
+    def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]: ...
+
+
+class Provable(Protocol):
+    """What a proof needs of a binding."""
+
+    @property
+    def spec(self) -> TableSpec: ...
+    @property
+    def source(self) -> ProvableSource: ...
+    @property
+    def target(self) -> Target: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def mapper(self) -> Callable[[pa.RecordBatch], tuple[pa.RecordBatch, list[Rejection]]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The differences of one comparison, and the records that the source held in its snapshot."""
+
+    differences: Comparison
+    source_count: int
+
+
+@contextmanager
+def quick(table: Provable, *, named: bool = False) -> Generator[Found]:
+    """Keys and stored fingerprints of both sides, the source at one snapshot.
+
+    Args:
+        named: and the values of those keys that the last deep proof named.
+    """
+    with table.source.at_snapshot() as snapshot:
+        count = snapshot.count()
+        with compare(snapshot, table.target) as differences:
+            _explain(table, differences)
+            _second_look(table, differences, deep=False)
+            if named:
+                _add_named(table, differences)
+            yield Found(differences=differences, source_count=count)
+
+
+@contextmanager
+def deep(table: Provable) -> Generator[Found]:
+    """As `quick`, and the values themselves, read back from the target and compared as the mapping makes them.
+
+    The source's snapshot is spooled first: a slow target holds no transaction open.
+    """
+    with (
+        table.source.changes(Scope(full=True), since=None) as snapshot,
+        compare(StreamListing(snapshot.upserts), table.target) as differences,
+    ):
+        sample = _Sample(PROBED)
+        for batch in resized(snapshot.upserts, _KEYS_A_LOOK):
+            differences.note(_unlike(table, batch))
+            sample.add(batch.column(KEY).to_pylist())
+        _explain(table, differences)
+        _second_look(table, differences, deep=True)
+        differences.note(_unsearchable(table, sample.keys))
+        yield Found(differences=differences, source_count=snapshot.rows)
+
+
+@contextmanager
+def of_keys(table: Provable, batches: Iterable[Sequence[str]], *, values: bool = False) -> Generator[Found]:
+    """The differences among these keys alone; `values`: compared by their values, not by fingerprints."""
+    with nothing_yet() as differences, table.source.at_snapshot() as snapshot:
+        count = snapshot.count()
+        for keys in batches:
+            for some in _pages(keys):
+                differences.note(_look(table, some, deep=values))
+        _explain(table, differences)
+        _second_look(table, differences, deep=values)
+        yield Found(differences=differences, source_count=count)
+
+
+def _add_named(table: Provable, differences: Comparison) -> None:
+    """What the last deep proof named and still is so: only a deep proof sees it, by its values or by a search."""
+    for batch in table.ledger.named_differences(table.spec.sync, table.spec.name, size=_KEYS_A_LOOK):
+        keys = [item.key for item in batch]
+        differences.note(_look(table, keys, deep=True))
+        there = set(_prints(table.target.values(keys)))
+        differences.note(item for item in batch if item.broken and item.key in there)
+    _explain(table, differences)
+
+
+def _pages(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _KEYS_A_LOOK):
+        yield keys[start : start + _KEYS_A_LOOK]
+
+
+def _explain(table: Provable, differences: Comparison) -> None:
+    ledger, place = table.ledger, (table.spec.sync, table.spec.name)
+    for keys in table.source.pending_keys(ledger.watermark(*place)):
+        differences.leave_out(keys, label="pending")
+    for keys in differences.keys(*KINDS):
+        differences.leave_out(ledger.quarantined_among(*place, keys), label="quarantined")
+        differences.leave_out(ledger.excluded_among(*place, keys), label="excluded")
+
+
+def _second_look(table: Provable, differences: Comparison, *, deep: bool) -> None:
+    for keys in differences.keys(*KINDS):
+        for some in _pages(keys):
+            still = {item.key for item in _look(table, some, deep=deep)}
+            differences.drop(key for key in some if key not in still)
+
+
+def _look(table: Provable, keys: Sequence[str], *, deep: bool) -> list[Difference]:
+    """The differences among a few keys now: by their fingerprints, and if they agree, by their values."""
+    here = list(table.source.values(keys))
+    now, there = _prints(here), _prints(table.target.values(keys))
+    found = [difference for key in keys if (difference := _by_print(key, now, there))]
+    if deep:
+        unlike = {item.key: item for batch in here for item in _unlike(table, batch)}
+        found = [unlike.pop(item.key, item) for item in found]
+        found += unlike.values()
+    return found
+
+
+def _by_print(key: str, now: Mapping[str, str], there: Mapping[str, str | None]) -> Difference | None:
+    if key not in there:
+        return Difference(key, "missing") if key in now else None
+    if key not in now:
+        return Difference(key, "extra")
+    # a stranger's fingerprint is None, which is not the same as not being there
+    return None if there[key] == now[key] else Difference(key, "stale")
+
+
+def _prints(batches: Iterable[pa.RecordBatch]) -> dict[str, Any]:
+    return {
+        key: mark
+        for batch in batches
+        for key, mark in zip(batch.column(KEY).to_pylist(), batch.column(FINGERPRINT).to_pylist(), strict=True)
+    }
+
+
+def _unlike(table: Provable, batch: pa.RecordBatch) -> list[Difference]:
+    """The rows of a source batch whose stored values are not what the mapping makes of them; absent ones are none."""
+    mapped, _ = table.mapper(batch)
+    keys = mapped.column(KEY).to_pylist()
+    stored = list(table.target.values(keys)) if keys else []
+    faults = table.target.faults(keys)
+    broken = [Difference(key, "stale", reason, broken=True) for key, reason in faults.items()]
+    return [*_unlike_values(mapped, stored), *broken]
+
+
+def _unlike_values(mapped: pa.RecordBatch, stored: Sequence[pa.RecordBatch]) -> Iterator[Difference]:
+    names = [name for name in mapped.schema.names if name not in (KEY, FINGERPRINT, PROBLEM)]
+    there = {row[KEY]: row for batch in stored for row in batch.to_pylist()}
+    for row in mapped.to_pylist():
+        held = there.get(row[KEY])
+        if held is None:
+            continue
+        unlike = [name for name in names if name in held and not _same(row[name], held[name])]
+        if unlike:
+            yield Difference(row[KEY], "stale", f"{', '.join(unlike)} differs")
+        elif held.get(PROBLEM):
+            yield Difference(row[KEY], "stale", held[PROBLEM])
+
+
+def _same(left: Any, right: Any) -> bool:
+    return left == right or (isinstance(left, float) and isinstance(right, float) and math.isnan(left * right))
+
+
+def _unsearchable(table: Provable, keys: Sequence[str]) -> list[Difference]:
+    found = table.target.unsearchable(keys)
+    return [Difference(key, "stale", reason, broken=True) for key, reason in found.items()]
+
+
+@dataclass
+class _Sample:
+    """So many keys by lot, from a stream of any length."""
+
+    size: int
+    _drawn: list[tuple[float, str]] = field(default_factory=list)
+
+    def add(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            lot = (random(), key)
+            if len(self._drawn) < self.size:
+                heapq.heappush(self._drawn, lot)
+            else:
+                heapq.heappushpop(self._drawn, lot)
+
+    @property
+    def keys(self) -> list[str]:
+        return [key for _, key in self._drawn]

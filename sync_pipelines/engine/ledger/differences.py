@@ -1,0 +1,78 @@
+"""The ledger's book on single differences: keys that the newest deep proof of a table named (`reconciliation_keys`).
+
+A quick proof finds its differences again at any time. What only a look at the values shows costs a whole deep
+proof to find, so its keys are kept until a repair has mended them, or another deep proof replaces them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from sync_pipelines.engine.compare import Difference
+from sync_pipelines.engine.ledger.history import at_place
+from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable
+
+MOST_KEYS = 100_000
+"""A target that differs in more keys than this is beyond naming them: a deep repair looks at all of it."""
+
+
+class DifferenceBook(Store):
+    """Keys that a deep proof named."""
+
+    def replace_differences(
+        self, sync: str, table: str, batches: Iterable[Sequence[Difference]], *, proof_id: int
+    ) -> None:
+        """Put the keys of a deep proof in the place of those before; at most `MOST_KEYS` are kept.
+
+        Every batch is one transaction, the old keys go first: a crash in between leaves fewer keys, never
+        wrong ones.
+        """
+        kept = self._tables.differences
+        self._transaction(lambda connection: connection.execute(sa.delete(kept).where(*at_place(kept, sync, table))))
+        room = MOST_KEYS
+        for batch in batches:
+            rows = [_row(sync, table, item, proof_id) for item in batch[:room]]
+            if rows:
+                self._transaction(lambda connection, rows=rows: self._put(connection, rows))
+            room -= len(rows)
+
+    def named_differences(self, sync: str, table: str, *, size: int = 1000) -> Iterator[list[Difference]]:
+        """What the newest deep proof named and no repair has mended, in batches, in key order."""
+        kept, last = self._tables.differences, ""
+        while True:
+            chosen = (
+                sa.select(kept.c.record_key, kept.c.kind, kept.c.reason, kept.c.broken)
+                .where(*at_place(kept, sync, table), kept.c.record_key > last)
+                .order_by(kept.c.record_key)
+                .limit(size)
+            )
+            found = self._transaction(lambda connection, chosen=chosen: list(connection.execute(chosen)))
+            if not found:
+                return
+            yield [Difference(*row) for row in found]
+            last = found[-1].record_key
+
+    def forget_differences(self, sync: str, table: str, keys: Sequence[str]) -> None:
+        """Take keys off the list: they are as they should be."""
+        kept = self._tables.differences
+        gone = sa.delete(kept).where(*at_place(kept, sync, table), kept.c.record_key.in_(keys))
+        if keys:
+            self._transaction(lambda connection: connection.execute(gone))
+
+    def _put(self, connection: sa.Connection, rows: list[dict[str, object]]) -> None:
+        connection.execute(insert(self._tables.differences).on_conflict_do_nothing(), rows)
+
+
+def _row(sync: str, table: str, item: Difference, proof_id: int) -> dict[str, object]:
+    return {
+        "sync_type": sync,
+        "table_name": table,
+        "record_key": item.key,
+        "kind": item.kind,
+        "reason": storable(item.reason, REASON_CHARACTERS),
+        "broken": item.broken,
+        "proof_id": proof_id,
+    }

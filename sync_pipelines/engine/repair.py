@@ -1,0 +1,205 @@
+"""A repair: what differs, and nothing else, is written or deleted; first as a plan, then in earnest.
+
+A repair holds the target's lock, reads each record anew from the source, moves no watermark, and leaves alone
+what is pending, quarantined or excluded. It looks for what to do when it starts, so one that was cut off and is
+run again ends equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sync_pipelines.engine import differences as find
+from sync_pipelines.engine.compare import Comparison
+from sync_pipelines.engine.differences import KINDS, Found
+from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.model import Counts, Doubt, Scope
+from sync_pipelines.engine.proof import Proof, proof_of, samples_of
+from sync_pipelines.engine.run import Binding, Request, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a repair looks at.
+
+    Args:
+        deep: compare the values of everything; else keys and fingerprints of everything, and the values of
+            those keys that the last deep proof named.
+        keys: just these records, by their values.
+    """
+
+    deep: bool = False
+    keys: tuple[str, ...] | None = None
+
+    @property
+    def scope(self) -> str:
+        """How `reconciliation_runs` names it; empty is the whole table."""
+        return "" if self.keys is None else f"{len(self.keys)} keys"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairPlan:
+    """What a repair would do: records to write (`missing`, `stale`) and to delete (`extra`), with samples and why."""
+
+    table: str
+    missing: int
+    stale: int
+    extra: int
+    samples: dict[str, list[str]]
+    reasons: dict[str, str]
+    refused: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """What a repair has found and done; `buckets`: bucket of keys → (found, repaired)."""
+
+    found: Proof
+    repaired: int
+    counts: Counts
+    buckets: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+
+def plan_repair(binding: Binding, wanted: Wanted) -> RepairPlan:
+    """What a repair would do now; takes no lock and writes nothing."""
+    binding.ledger.check()
+    with _looked_for(binding, wanted) as found:
+        differences = found.differences
+        counts = {kind: differences.count(kind) for kind in KINDS}
+        refused = binding.guard.refuses(
+            deletes=counts["extra"], held=binding.target.count(), source_empty=not found.source_count
+        )
+        samples = samples_of(differences)
+        return RepairPlan(
+            table=binding.spec.path,
+            **counts,
+            samples=samples,
+            reasons=differences.reasons(key for keys in samples.values() for key in keys),
+            refused="the mass-delete guard would stop the deletion" if refused else None,
+        )
+
+
+def repair(binding: Binding, request: Request, wanted: Wanted) -> Repair:
+    """Mend what differs; the books are closed and written down whatever happens.
+
+    Raises:
+        LockBusyError: another writer works on the target.
+        MassDeleteError: the guard stopped the deletion; what was to be written has been written.
+        TransientError: records still differ after they were mended; the next repair looks again.
+    """
+    started = datetime.now(UTC)
+    with Run(binding=binding, request=request) as run:
+        run.begin()
+        try:
+            done = _mend_all(run, wanted)
+            _record(run, wanted, started, done)
+            run.complete()
+        except BaseException as error:
+            with suppress(SyncError):  # the error that counts is the one that ended the repair
+                _record_failure(run, wanted, started, error)
+            raise
+    return done
+
+
+def _looked_for(binding: Binding, wanted: Wanted) -> AbstractContextManager[Found]:
+    if wanted.keys is not None:
+        return find.of_keys(binding, [wanted.keys], values=True)
+    return find.deep(binding) if wanted.deep else find.quick(binding, named=True)
+
+
+def _mend_all(run: Run, wanted: Wanted) -> Repair:
+    binding = run.binding
+    binding.target.prepare()
+    with _looked_for(binding, wanted) as found:
+        proof = proof_of(binding, found)
+        differences = found.differences
+        for batch in differences.named("missing", "stale"):
+            _write(run, [item.key for item in batch if not item.broken], doubt="values")
+            _write(run, [item.key for item in batch if item.broken], doubt="all")
+        _delete(run, differences, source_empty=not found.source_count)
+        before = differences.by_bucket(*KINDS)
+        left = _still_different(run, differences)
+    buckets = {bucket: (number, number - left.get(bucket, 0)) for bucket, number in before.items()}
+    return Repair(
+        found=proof, repaired=sum(mended for _, mended in buckets.values()), counts=run.counts, buckets=buckets
+    )
+
+
+def _write(run: Run, keys: Sequence[str], *, doubt: Doubt) -> None:
+    if keys:
+        run.lock.check()
+        with run.binding.source.changes(Scope(keys=tuple(keys)), since=None) as changes:
+            run.upsert(run.binding.target, changes.upserts, doubt=doubt)
+
+
+def _delete(run: Run, differences: Comparison, *, source_empty: bool) -> None:
+    """Delete what the source lacks; each key is asked for once more, just before."""
+    extra = differences.count("extra")
+    if extra:
+        run.guard(deletes=extra, held=run.binding.target.count(), source_empty=source_empty)
+    for keys in differences.keys("extra"):
+        with run.binding.source.changes(Scope(keys=tuple(keys)), since=None) as changes:
+            for gone in changes.deletes:
+                run.delete(run.binding.target, gone)
+
+
+def _still_different(run: Run, differences: Comparison) -> dict[int, int]:
+    """Ask both sides again for what was mended: by bucket, how many records still differ; the rest is forgotten.
+
+    A record that was refused (it is in quarantine now), or has changed in the source meanwhile (it is pending),
+    is no longer a difference, and was not mended either.
+    """
+    left: dict[int, int] = {}
+    with find.of_keys(run.binding, differences.keys(*KINDS), values=True) as again:
+        for kind in (*KINDS, "pending", "quarantined", "excluded"):
+            for bucket, number in again.differences.by_bucket(kind).items():
+                left[bucket] = left.get(bucket, 0) + number
+        _must_be_equal(run, again.differences)
+    for keys in differences.keys(*KINDS):
+        run.binding.ledger.forget_differences(*run.place, keys)
+    return left
+
+
+def _must_be_equal(run: Run, differences: Comparison) -> None:
+    # Chroma can lose what it has acknowledged (chroma#6975): ask the store, not the writer.
+    if samples := samples_of(differences):
+        sync, table = run.place
+        keys = [key for found in samples.values() for key in found][:5]
+        raise TransientError(
+            f"{sum(differences.count(kind) for kind in KINDS)} records still differ after they were mended "
+            f"(such as {keys}).",
+            sync=sync,
+            table=table,
+            remedy="The next repair looks again; `sync-pipelines check --deep` says what differs.",
+        )
+
+
+def _record(run: Run, wanted: Wanted, started: datetime, done: Repair) -> None:
+    run.binding.ledger.record_proof(
+        *run.place,
+        kind="repair",
+        started_at=started,
+        proof=done.found,
+        run_id=run.request.run_id,
+        scope=wanted.scope,
+        repaired=done.repaired,
+        buckets=done.buckets,
+    )
+
+
+def _record_failure(run: Run, wanted: Wanted, started: datetime, error: BaseException) -> None:
+    run.binding.ledger.record_proof(
+        *run.place,
+        kind="repair",
+        started_at=started,
+        run_id=run.request.run_id,
+        scope=wanted.scope,
+        error=str(error) or type(error).__name__,
+    )

@@ -1,0 +1,206 @@
+"""Repairs: what differs is mended and nothing else, whatever cuts them off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from sync_pipelines.engine.repair import Wanted, plan_repair
+from sync_pipelines_tests.dagster.project import article, definitions
+from sync_pipelines_tests.dagster.test_checks import check
+from sync_pipelines_tests.dagster.world import World
+
+
+def repair(world: World, *, raises: bool = True, **config: Any) -> dg.ExecuteInProcessResult:
+    """Run the job `<sync>_repair` for the world's table."""
+    sync = world.component.sync
+    return (
+        definitions(world.component)
+        .resolve_job_def(f"{sync}_repair")
+        .execute_in_process(
+            instance=world.instance,
+            run_config={"ops": {f"{sync}_repair_tables": {"config": {"table": "article", **config}}}},
+            raise_on_error=raises,
+        )
+    )
+
+
+def plan(world: World, wanted: Wanted | None = None) -> Any:
+    binding = world.component.bind(world.resources)
+    with binding.ledger:
+        return plan_repair(binding, wanted or Wanted())
+
+
+def last_repair(world: World) -> Any:
+    with world.resources.ledger.ledger() as ledger:
+        return ledger.last_repair("shop", "article")
+
+
+@pytest.fixture
+def tampered(world: World) -> World:
+    """20 articles; behind the sync's back one was removed, one lost its fingerprint, one is a stranger."""
+    for number in range(20):
+        world.put(f"k{number:02}", body=f"the body of {number}")
+    world.sync()
+    world.collection.delete(ids=["k01"])
+    world.collection.update(ids=["k02"], metadatas=[{"sync_fingerprint": "another"}])
+    world.collection.add(ids=["stranger"], documents=["x"], embeddings=[[0.1] * 16])
+    return world
+
+
+def test_a_plan_says_what_would_be_written_and_deleted_and_does_nothing(tampered: World):
+    found = plan(tampered)
+    assert (found.missing, found.stale, found.extra) == (1, 1, 1)
+    assert found.samples == {"missing": ["k01"], "stale": ["k02"], "extra": ["stranger"]}
+    assert "stranger" in tampered.stored()
+    assert "k01" not in tampered.stored()
+
+
+def test_a_repair_mends_exactly_what_differs_and_writes_that_down_by_bucket(tampered: World):
+    before = tampered.watermark()
+    assert repair(tampered).success
+    assert set(tampered.stored()) == {f"k{number:02}" for number in range(20)}
+    counts = tampered.last_run().counts
+    assert (counts.read, counts.upserted + counts.metadata_only, counts.deleted) == (2, 2, 1)
+    assert counts.embedded_texts == 1
+    done = last_repair(tampered)
+    assert (done.missing, done.stale, done.extra, done.repaired) == (1, 1, 1, 3)
+    assert sum(found for found, _ in done.buckets.values()) == 3
+    assert sum(mended for _, mended in done.buckets.values()) == 3
+    assert tampered.watermark() == before
+    assert tampered.prove().equal
+
+
+def test_a_repair_turns_the_checks_green_in_dagster(tampered: World):
+    assert not check(tampered)["content"].passed
+    assert repair(tampered).success
+    key = dg.AssetCheckKey(tampered.component.asset_key, "content")
+    latest = tampered.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+    assert latest.event.dagster_event.asset_check_evaluation_data.passed
+
+
+def test_a_repair_over_an_equal_table_writes_nothing(world: World):
+    world.put("a")
+    world.sync()
+    assert repair(world, deep=True).success
+    counts = world.last_run().counts
+    assert (counts.read, counts.upserted, counts.metadata_only, counts.deleted, counts.embedded_texts) == (0,) * 5
+
+
+def test_without_deep_it_mends_what_the_last_deep_check_named(world: World):
+    for key in "abcd":
+        world.put(key, body=f"the body of {key}")
+    world.sync()
+    world.collection.update(ids=["a"], documents=["edited"], embeddings=[[0.1] * 16])
+    world.collection.update(ids=["b"], embeddings=[[9.0, -9.0] * 8])
+    assert repair(world).success
+    assert world.stored()["a"] == "edited"
+    assert not check(world, "check_deep")["deep"].passed
+    assert repair(world).success
+    assert world.stored()["a"].endswith("the body of a")
+    assert world.last_run().counts.read == 2
+    assert check(world, "check_deep")["deep"].passed
+
+
+def test_deep_mends_by_the_values_themselves(world: World):
+    for key in "abc":
+        world.put(key, body=f"the body of {key}")
+    world.sync()
+    world.collection.update(ids=["a"], documents=["edited"], embeddings=[[0.1] * 16])
+    world.collection.update(ids=["c"], metadatas=[{"stock": 5}])
+    assert repair(world, deep=True).success
+    assert world.stored()["a"].endswith("the body of a")
+    assert world.metadata("c")["stock"] == 1
+    assert world.last_run().counts.embedded_texts == 1
+
+
+def test_only_the_keys_that_are_asked_for_are_mended(tampered: World):
+    assert repair(tampered, keys=["k02", "stranger"]).success
+    assert "k01" not in tampered.stored()
+    assert "stranger" not in tampered.stored()
+    assert last_repair(tampered).scope == "2 keys"
+
+
+def test_a_pending_change_is_no_repairs_business(world: World):
+    world.put("a")
+    world.sync()
+    world.put("a", body="changed")
+    world.put("b")
+    assert repair(world).success
+    assert world.last_run().counts.read == 0
+    assert "b" not in world.stored()
+    assert world.sync().read == 2
+
+
+def test_a_quarantined_and_a_dropped_record_stay_as_they_are(world: World):
+    world.execute("""ALTER TABLE "Article" ADD COLUMN weight float8""")
+    world.component = article(metadata=["stock", "weight"])
+    for key in ("good", "bad", "dropped"):
+        world.put(key)
+    world.execute("""UPDATE "Article" SET weight = 'NaN' WHERE id IN ('bad', 'dropped')""")
+    world.sync()
+    with world.resources.ledger.ledger() as ledger:
+        ledger.drop_quarantined("shop", "article", ["dropped"])
+    assert repair(world, deep=True).success
+    proof = world.prove()
+    assert (proof.quarantined, proof.excluded, proof.missing) == (1, 1, 0)
+    assert world.last_run().counts.read == 0
+
+
+def test_the_guard_stops_a_repairs_deletion_and_the_upserts_still_arrive(world: World):
+    world.component = article(checks={"mass_delete": {"share": 0.1, "records": 3}})
+    for key in "abcdefgh":
+        world.put(key)
+    world.sync()
+    world.collection.delete(ids=["a"])
+    strangers = [f"s{number}" for number in range(5)]
+    world.collection.add(ids=strangers, documents=strangers, embeddings=[[0.1] * 16] * 5)
+    assert plan(world).refused
+    failed = repair(world, raises=False)
+    assert not failed.success
+    assert set(strangers) <= set(world.stored())
+    assert "a" in world.stored()
+    assert repair(world, allow_mass_delete=True).success
+    assert set(world.stored()) == set("abcdefgh")
+
+
+def test_an_interrupted_repair_that_is_run_again_ends_equal(tampered: World, monkeypatch: pytest.MonkeyPatch):
+    from sync_pipelines.targets.chroma.target import ChromaTarget
+
+    def broken(*_: object) -> int:
+        raise KeyboardInterrupt  # as Ctrl-C in the middle of a deletion
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ChromaTarget, "delete", broken)
+        with pytest.raises((KeyboardInterrupt, dg.DagsterExecutionInterruptedError)):
+            repair(tampered)
+    assert tampered.last_run().status in ("cancelled", "failed")
+    assert repair(tampered).success
+    assert tampered.prove().equal
+
+
+def test_a_store_that_loses_what_it_acknowledged_is_told_and_not_called_mended(
+    tampered: World, monkeypatch: pytest.MonkeyPatch
+):
+    from sync_pipelines.targets.chroma.store import ChromaStore
+
+    monkeypatch.setattr(ChromaStore, "write", lambda *_, **__: [])
+    failed = repair(tampered, raises=False)
+    assert not failed.success
+    assert tampered.last_run().status == "failed"
+    assert "still differ" in tampered.last_run().error
+
+
+def test_auto_repair_follows_the_scheduled_check_where_it_is_wanted(world: World):
+    sensors = {it.name for it in definitions(article()).get_repository_def().sensor_defs}
+    assert "shop_auto_repair" not in sensors
+    wanted = article(checks={"auto_repair": True})
+    assert "shop_auto_repair" in {it.name for it in definitions(wanted).get_repository_def().sensor_defs}
+    cursor = article(source={**wanted.source.model_dump(), "capture": "cursor"})
+    assert cursor.auto_repair
+    assert not article(
+        source={**wanted.source.model_dump(), "capture": "cursor"}, checks={"auto_repair": False}
+    ).auto_repair
+
