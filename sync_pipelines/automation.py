@@ -2,22 +2,26 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster import ResourceParam
 
+from sync_pipelines.checks import AFTER_A_RUN
 from sync_pipelines.dead_runs import UNDER_WAY, close_dead_runs, close_orphans
 from sync_pipelines.decide import Facts, Request, decide
 from sync_pipelines.engine.model import Pending
-from sync_pipelines.jobs import check_job, plan_job, records_job, table_job
+from sync_pipelines.jobs import check_job, check_keys, deep_check_job, plan_job, records_job, repair_job, table_job
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
+PROVES = "sync/proves"
+"""Tag of a scheduled proof: the tables whose content it proves, `sync/table` each."""
 
 
 def build_automation(components: "Iterable[SyncComponent]") -> dg.Definitions:
@@ -29,11 +33,14 @@ def build_automation(components: "Iterable[SyncComponent]") -> dg.Definitions:
     jobs, schedules, sensors = [], [], []
     for sync, tables in sorted(by_sync.items()):
         named = {mode: table_job(sync, tables, mode) for mode in ("incremental", "full")}
-        checks = check_job(sync, tables)
-        jobs += [*named.values(), checks, records_job(sync, tables), plan_job(sync, tables)]
+        checks, deep, repairs = check_job(sync, tables), deep_check_job(sync, tables), repair_job(sync, tables)
+        jobs += [*named.values(), checks, deep, repairs, records_job(sync, tables), plan_job(sync, tables)]
         for mode, job in named.items():
-            schedules += _schedules(sync, mode, job, _by_cron(tables, mode))
-        schedules += _check_schedules(sync, checks, tables)
+            schedules += _schedules(
+                sync, mode, job, _grouped(tables, lambda table, mode=mode: getattr(table.schedules, mode))
+            )
+        schedules += _check_schedules(sync, checks, deep, tables)
+        sensors += [_repair_sensor(sync, checks, repairs, tables)] if any(it.auto_repair for it in tables) else []
         sensors += [_sensor(table, named["incremental"]) for table in tables if table.sensor.enabled]
     return dg.Definitions(jobs=jobs, schedules=schedules, sensors=sensors)
 
@@ -62,16 +69,18 @@ def run_request(component: "SyncComponent", *, mode: str = "incremental", tags: 
 
 
 def _runtime(component: "SyncComponent") -> dict[str, str]:
-    from sync_pipelines.components.blocks import seconds
+    from sync_pipelines.engine.durations import seconds
 
     return {"dagster/max_runtime": str(int(seconds(component.runs.max_runtime)))}
 
 
-def _by_cron(tables: "list[SyncComponent]", mode: str) -> "dict[str, list[SyncComponent]]":
+def _grouped(
+    tables: "list[SyncComponent]", cron_of: "Callable[[SyncComponent], str | None]"
+) -> "dict[str, list[SyncComponent]]":
+    """The tables by their cron; those without one are left out."""
     found: dict[str, list[SyncComponent]] = defaultdict(list)
     for table in tables:
-        cron = getattr(table.schedules, mode)
-        if cron:
+        if cron := cron_of(table):
             found[cron].append(table)
     return found
 
@@ -108,33 +117,79 @@ def _schedule(name: str, mode: str, job: Any, cron: str, tables: "list[SyncCompo
     return ticked
 
 
-def _check_schedules(sync: str, job: Any, tables: "list[SyncComponent]") -> list[dg.ScheduleDefinition]:
-    crons = sorted({table.schedules.checks for table in tables if table.schedules.checks})
-    return [_check_schedule(sync, job, cron, number, tables) for number, cron in enumerate(crons)]
+def _check_schedules(sync: str, checks: Any, deep: Any, tables: "list[SyncComponent]") -> list[dg.ScheduleDefinition]:
+    """The daily proof, the deep one, and the backlog, which a lag that no run ends would else never show."""
+    kinds: list[tuple[str, Any, tuple[str, ...], Callable[[SyncComponent], str | None]]] = [
+        ("check", checks, AFTER_A_RUN, lambda table: table.schedules.checks),
+        ("check_deep", deep, ("deep",), lambda table: table.checks.deep_cron),
+        ("check_backlog", checks, ("backlog",), lambda table: table.checks.backlog),
+    ]
+    return [
+        _check_schedule(_schedule_name(sync, kind, number, chosen), job, names, cron, chosen)
+        for kind, job, names, cron_of in kinds
+        for number, (cron, chosen) in enumerate(_grouped(tables, cron_of).items())
+    ]
 
 
 def _check_schedule(
-    sync: str, job: Any, cron: str, number: int, tables: "list[SyncComponent]"
+    name: str, job: Any, names: tuple[str, ...], cron: str, chosen: "list[SyncComponent]"
 ) -> dg.ScheduleDefinition:
-    chosen = [table for table in tables if table.schedules.checks == cron]
-
     @dg.schedule(
-        name=_schedule_name(sync, "check", number, chosen),
+        name=name,
         job=job,
         cron_schedule=cron,
         execution_timezone=timezone(),
         default_status=RUNNING,
         required_resource_keys=set().union(*(table.resource_keys for table in chosen)),
-        description=f"Proof of {', '.join(table.path for table in chosen)}",
+        description=f"{', '.join(names)} of {', '.join(table.path for table in chosen)}",
     )
     def ticked(context: dg.ScheduleEvaluationContext):
         configured = [table for table in chosen if not table.not_configured(context.resources)]
         if not configured:
-            return dg.SkipReason(f"{sync}: {chosen[0].not_configured(context.resources)}")
-        keys = [dg.AssetCheckKey(table.asset_key, "count") for table in configured]
-        return dg.RunRequest(asset_check_keys=keys, asset_selection=[], tags={"sync/proof": "full"})
+            return dg.SkipReason(f"{chosen[0].sync}: {chosen[0].not_configured(context.resources)}")
+        tags = {PROVES: " ".join(table.path for table in configured)} if "content" in names else {}
+        return dg.RunRequest(asset_check_keys=check_keys(configured, *names), asset_selection=[], tags=tags)
 
     return ticked
+
+
+def _repair_sensor(sync: str, checks: Any, repairs: Any, tables: "list[SyncComponent]") -> dg.SensorDefinition:
+    """After the scheduled proof: a repair of each table with `auto_repair` in which it found something."""
+
+    @dg.run_status_sensor(
+        name=f"{sync}_auto_repair",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[checks],
+        request_job=repairs,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+        description=f"Repairs what the scheduled check of {sync} found.",
+    )
+    def proven(context: dg.RunStatusSensorContext, ledger: ResourceParam[Any]):
+        run = context.dagster_run
+        asked = run.tags.get(PROVES, "").split()
+        chosen = [table for table in tables if table.auto_repair and table.path in asked]
+        with ledger.ledger() as books:
+            found = [table for table in chosen if _differed(books, table, run.run_id)]
+        if not found:
+            return dg.SkipReason(f"run {run.run_id}: nothing to repair")
+        return [_repair_request(table, run.run_id) for table in found]
+
+    return proven
+
+
+def _differed(books: Any, table: "SyncComponent", run_id: str) -> bool:
+    proof = books.last_proof(table.sync, table.table_name, "quick")
+    return proof is not None and proof.run_id == run_id and not proof.equal
+
+
+def _repair_request(table: "SyncComponent", run_id: str) -> dg.RunRequest:
+    config = {"table": table.table_name}
+    return dg.RunRequest(
+        run_key=f"{run_id}:{table.path}",
+        run_config={"ops": {f"{table.sync}_repair_tables": {"config": config}}},
+        tags={"sync/table": table.path, "sync/trigger": "schedule"},
+    )
 
 
 def _sensor(component: "SyncComponent", job: Any) -> dg.SensorDefinition:

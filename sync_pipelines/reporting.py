@@ -11,6 +11,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.errors import SyncError, redact
+from sync_pipelines.engine.ledger.proofs import TOUCHED
 from sync_pipelines.status import Facts, Report, Thresholds, report
 
 if TYPE_CHECKING:
@@ -128,11 +129,21 @@ def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
 
 def _proofs(ledger: Ledger, place: tuple[str, str]) -> dict[str, ProofRecord | None]:
     newest = ledger.last_proof(*place)
-    if newest is None or newest.kind != "count":
-        return {"proof": newest, "content": None}
-    # equal counts say nothing of what an earlier look at the content found
-    deeper = [found for kind in ("quick", "deep") if (found := ledger.last_proof(*place, kind))]
-    return {"proof": newest, "content": max(deeper, key=lambda it: it.id) if deeper else None}
+    return {"proof": newest, "content": _content(ledger, place, newest)}
+
+
+def _content(ledger: Ledger, place: tuple[str, str], newest: ProofRecord | None) -> ProofRecord | None:
+    """The proof whose differences hold now; None where it is the newest one of all.
+
+    Equal counts say nothing of what an earlier look at the content found, and what the last run touched and is
+    not there is missing, whatever an older proof of the whole table says.
+    """
+    deep, quick = ledger.last_proof(*place, "deep"), ledger.last_proof(*place, "quick")
+    touched = ledger.last_proof(*place, "quick", scope=TOUCHED)
+    whole = max((found for found in (deep, quick) if found), key=lambda it: it.id, default=None)
+    if touched is not None and not touched.equal and (whole is None or touched.id > whole.id):
+        return touched
+    return None if newest is None or newest.kind != "count" else whole
 
 
 def _last_success(ledger: Ledger, place: tuple[str, str]) -> datetime | None:

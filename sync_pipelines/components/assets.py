@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from sync_pipelines.dead_runs import close_dead_runs
 from sync_pipelines.engine import run as engine
+from sync_pipelines.engine.durations import seconds
 from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.engine.settings import positive, resolve
 from sync_pipelines.engine.windows import Mode, Windows, scope_of
@@ -78,6 +80,9 @@ def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
         tags={"sync": component.sync},
         description=component.description or f"{component.source.table}, kept equal in {component.target_name()}.",
         metadata=component.asset_metadata(),
+        freshness_policy=dg.FreshnessPolicy.time_window(
+            fail_window=timedelta(seconds=seconds(component.checks.fresh_within))
+        ),
         # no retry_policy: under one, Dagster 1.13 takes an interrupt for a reason to retry; see `failures`
     )
     def table(context: dg.AssetExecutionContext, config: SyncConfig):

@@ -12,14 +12,15 @@ from pydantic import ConfigDict, Field, field_validator
 from sync_pipelines.components.assets import build_asset
 from sync_pipelines.components.blocks import (
     NAME,
+    AlertsBlock,
     ChecksBlock,
     PartitionsBlock,
     RunsBlock,
     SchedulesBlock,
     SensorBlock,
     SourceBlock,
-    seconds,
 )
+from sync_pipelines.engine.durations import seconds
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.run import Binding
 from sync_pipelines.engine.spec import TableSpec
@@ -47,6 +48,7 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
     schedules: SchedulesBlock = SchedulesBlock()
     sensor: SensorBlock = SensorBlock()
     checks: ChecksBlock = ChecksBlock()
+    alerts: AlertsBlock = AlertsBlock()
     runs: RunsBlock = RunsBlock()
 
     kinds: ClassVar[tuple[str, ...]] = ()
@@ -125,6 +127,12 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
     def guard(self) -> Guard:
         limits = self.checks.mass_delete
         return Guard(share=limits.share, records=limits.records)
+
+    @property
+    def auto_repair(self) -> bool:
+        """Whether the scheduled check is followed by a repair: a cursor sees no deletes, so it depends on it."""
+        wanted = self.checks.auto_repair
+        return self.source.capture == "cursor" if wanted is None else wanted
 
     def build_source(self, resources: Any) -> Any:
         """The source, which connects when it is first asked."""

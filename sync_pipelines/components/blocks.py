@@ -9,24 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from sync_pipelines.engine.durations import seconds
+
 if TYPE_CHECKING:
     from sync_pipelines.targets.chunking import ChunkingSpec
     from sync_pipelines.targets.embedding import EmbeddingSpec
 
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def seconds(text: str) -> float:
-    """`30s`, `15m`, `2h` or `7d` in seconds.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
-    if not match:
-        raise ValueError(f"{text!r} is no duration: write 30s, 15m, 2h or 7d")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]]).total_seconds()
 
 
 class Block(dg.Model, dg.Resolvable):
@@ -93,6 +82,14 @@ class PartitionsBlock(Block):
         return kinds[self.every](start_date=start, end_offset=1)
 
 
+def _cron(value: str | None) -> str | None:
+    from dagster._utils.schedules import is_valid_cron_string
+
+    if value is not None and not is_valid_cron_string(value):
+        raise ValueError(f"{value!r} is no cron expression")
+    return value
+
+
 class SchedulesBlock(Block):
     """Cron expressions in SYNC_TIMEZONE (UTC); null leaves a schedule out."""
 
@@ -102,12 +99,8 @@ class SchedulesBlock(Block):
 
     @field_validator("incremental", "full", "checks")
     @classmethod
-    def _cron(cls, value: str | None) -> str | None:
-        from dagster._utils.schedules import is_valid_cron_string
-
-        if value is not None and not is_valid_cron_string(value):
-            raise ValueError(f"{value!r} is no cron expression")
-        return value
+    def _is_cron(cls, value: str | None) -> str | None:
+        return _cron(value)
 
 
 class SensorBlock(Block):
@@ -124,22 +117,74 @@ class MassDeleteBlock(Block):
     records: int = Field(default=100, ge=0)
 
 
-class ChecksBlock(Block):
-    """Thresholds of the checks; `deep`, `auto_repair` and lag are acted on by the proof of every sync."""
+_CADENCES = {"daily": "0 3 * * *", "weekly": "0 3 * * 0", "never": None}
 
-    lag_warn: str = "15m"
-    lag_error: str = "2h"
+
+class ChecksBlock(Block):
+    """What the checks call an error or a warning, and when those beside a sync's own run are made."""
+
+    lag_warn: str = Field(default="15m", description="The oldest pending change may be so old; beyond: a warning.")
+    lag_error: str = Field(default="2h", description="Beyond this it is an error, and the table unhealthy.")
     proof_within: str = Field(default="26h", description="A proof older than this makes the table unhealthy.")
+    fresh_within: str = Field(default="26h", description="Freshness in the UI: a materialization within so long.")
     content_limit: int = Field(
-        default=50_000, ge=0, description="Up to so many records the content is proven after each run."
+        default=50_000,
+        ge=0,
+        description="Up to so many records the whole content is proven after each run; else the keys it touched.",
+    )
+    error_above: int = Field(default=0, ge=0, description="Up to so many differing records are only a warning.")
+    deep: str = Field(default="daily", description="Cadence of the deep check: daily, weekly, never or a cron.")
+    backlog: str | None = Field(default="*/15 * * * *", description="Cron of the backlog check; null leaves it out.")
+    auto_repair: bool | None = Field(
+        default=None, description="Repair after the scheduled check what it found. Default: for capture: cursor."
     )
     mass_delete: MassDeleteBlock = MassDeleteBlock()
 
-    @field_validator("lag_warn", "lag_error", "proof_within")
+    @field_validator("lag_warn", "lag_error", "proof_within", "fresh_within")
     @classmethod
     def _duration(cls, value: str) -> str:
         seconds(value)
         return value
+
+    @field_validator("deep", "backlog")
+    @classmethod
+    def _cadence(cls, value: str | None) -> str | None:
+        return value if value in _CADENCES else _cron(value)
+
+    @property
+    def deep_cron(self) -> str | None:
+        """When the deep check is made; None for never."""
+        return _CADENCES.get(self.deep, self.deep)
+
+
+class AlertsBlock(Block):
+    """Who is told of a table that is not good, from which severity on, and when again."""
+
+    enabled: bool = True
+    min_severity: Literal["warn", "error"] = "warn"
+    channels: list[str] = Field(
+        default=["default"],
+        description="Names of channels: `default` is SYNC_ALERT_URLS, any other is SYNC_ALERT_URLS_<NAME>.",
+    )
+    remind_after: str | None = Field(default="24h", description="Tell again what is still not good; null never does.")
+
+    @field_validator("channels")
+    @classmethod
+    def _some_channel(cls, value: list[str]) -> list[str]:
+        if not value or not all(NAME.match(name) for name in value):
+            raise ValueError("name at least one channel, in lower-case letters, digits and _")
+        return value
+
+    @field_validator("remind_after")
+    @classmethod
+    def _span(cls, value: str | None) -> str | None:
+        if value is not None:
+            seconds(value)
+        return value
+
+    def reminder(self) -> timedelta | None:
+        """How long after a message the next one on the same incident is sent."""
+        return None if self.remind_after is None else timedelta(seconds=seconds(self.remind_after))
 
 
 class RunsBlock(Block):

@@ -126,12 +126,19 @@ def of_keys(table: Provable, batches: Iterable[Sequence[str]], *, values: bool =
 
 
 def _add_named(table: Provable, differences: Comparison) -> None:
-    """What the last deep proof named and still is so: only a deep proof sees it, by its values or by a search."""
-    for batch in table.ledger.named_differences(table.spec.sync, table.spec.name, size=_KEYS_A_LOOK):
+    """What the last deep proof named and still is so; what no longer is so is forgotten.
+
+    Fingerprints do not show it: these keys are looked at by their values, and one with something broken (a
+    vector) stands until it is mended.
+    """
+    place = (table.spec.sync, table.spec.name)
+    for batch in table.ledger.named_differences(*place, size=_KEYS_A_LOOK):
         keys = [item.key for item in batch]
-        differences.note(_look(table, keys, deep=True))
         there = set(_prints(table.target.values(keys)))
-        differences.note(item for item in batch if item.broken and item.key in there)
+        broken = [item for item in batch if item.broken and item.key in there]
+        still = [*_look(table, keys, deep=True), *broken]
+        differences.note(still)
+        table.ledger.forget_differences(*place, sorted(set(keys) - {item.key for item in still}))
     _explain(table, differences)
 
 
