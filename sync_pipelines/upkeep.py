@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from sync_pipelines.dagster_retention import build_retention
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.failures import working_on
 
@@ -49,7 +50,8 @@ def build_upkeep(components: "Sequence[SyncComponent]", *, timezone: str) -> dg.
             return dg.SkipReason(str(error))
         return dg.RunRequest()
 
-    return dg.Definitions(jobs=[sync_clean_up], schedules=[weekly])
+    own = dg.Definitions(jobs=[sync_clean_up], schedules=[weekly])
+    return dg.Definitions.merge(own, build_retention(timezone=timezone))
 
 
 def clean_up(components: "Sequence[SyncComponent]", resources: Any, *, keep_days: int) -> list[str]:

@@ -1,0 +1,71 @@
+"""Dagster's own history: what is removed, and what stays although it is old."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from sync_pipelines.dagster_retention import removable, remove
+from sync_pipelines_tests.dagster.project import definitions
+from sync_pipelines_tests.dagster.test_checks import check
+from sync_pipelines_tests.dagster.world import World
+
+
+def _old(world: World):
+    repository = definitions(world.component).get_repository_def()
+    return removable(world.instance, repository, before=datetime.now(UTC) + timedelta(seconds=5))
+
+
+def _runs(world: World) -> set[str]:
+    return {run.run_id for run in world.instance.get_runs()}
+
+
+def test_the_newest_word_of_each_partition_and_check_stays_however_old(world: World):
+    world.put("a")
+    first = world.materialize().run_id
+    old_window = world.materialize(partition="2024-02-01").run_id
+    newest = world.materialize().run_id
+    check(world)
+    deep = _runs(world) - {first, old_window, newest}
+    found = _old(world)
+    assert first in found.run_ids
+    assert not {old_window, newest, *deep} & set(found.run_ids)
+    remove(world.instance, found)
+    assert first not in _runs(world)
+    assert {old_window, newest, *deep} <= _runs(world)
+    statuses = world.instance.get_materialized_partitions(world.component.asset_key)
+    assert "2024-02-01" in statuses
+
+
+def test_a_run_of_today_and_one_of_somebody_else_stay(world: World):
+    @dg.job
+    def strange(): ...
+
+    theirs = strange.execute_in_process(instance=world.instance).run_id
+    world.put("a")
+    world.materialize()
+    world.materialize()
+    repository = definitions(world.component).get_repository_def()
+    young = removable(world.instance, repository, before=datetime.now(UTC) - timedelta(days=90))
+    assert young.run_ids == ()
+    assert theirs not in _old(world).run_ids
+
+
+def test_the_job_removes_nothing_unless_it_is_told_to(world: World, monkeypatch: pytest.MonkeyPatch):
+    import sync_pipelines.definitions as project
+    from sync_pipelines import dagster_retention
+
+    shop = definitions(world.component)
+    monkeypatch.setattr(project, "load", lambda: (shop, (world.component,)))
+    monkeypatch.setattr(dagster_retention, "timedelta", lambda days: timedelta(seconds=-5))
+    world.put("a")
+    world.materialize()
+    world.materialize()
+    job, before = shop.resolve_job_def("sync_dagster_clean_up"), _runs(world)
+    assert job.execute_in_process(instance=world.instance).success
+    assert before <= _runs(world)
+    told = {"ops": {"sync_dagster_clean_up_runs": {"config": {"dry_run": False}}}}
+    assert job.execute_in_process(instance=world.instance, run_config=told).success
+    assert not before <= _runs(world)
