@@ -30,7 +30,7 @@ def repair_table(component: SyncComponent, context: dg.OpExecutionContext, confi
         run_id=context.run_id,
         allow_mass_delete=config.allow_mass_delete,
     )
-    done = repair(binding, request, wanted)
+    done = repair(binding, request, wanted, keep=context.resources.ledger.keep)
     with closing(component.bind(context.resources)) as again:
         recheck(component, again, context.instance, run_id=context.run_id, deep=wanted.deep)
     return _numbers(done)

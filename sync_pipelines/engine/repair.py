@@ -7,7 +7,7 @@ run again ends equal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -86,8 +86,13 @@ def plan_repair(binding: Binding, wanted: Wanted) -> RepairPlan:
         )
 
 
-def repair(binding: Binding, request: Request, wanted: Wanted) -> Repair:
+def repair(
+    binding: Binding, request: Request, wanted: Wanted, *, keep: Callable[[Run], object] = lambda _: None
+) -> Repair:
     """Mend what differs; the books are closed and written down whatever happens.
+
+    Args:
+        keep: gets the run before it holds anything, see `engine.run.open_run`.
 
     Raises:
         LockBusyError: another writer works on the target.
@@ -96,6 +101,7 @@ def repair(binding: Binding, request: Request, wanted: Wanted) -> Repair:
     """
     started = datetime.now(UTC)
     with Run(binding=binding, request=request) as run:
+        keep(run)
         run.begin()
         try:
             done = _mend_all(run, wanted)

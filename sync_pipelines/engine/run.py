@@ -25,6 +25,7 @@ from sync_pipelines.engine.model import (
     KEY,
     ChangeSet,
     Counts,
+    Doubt,
     Listing,
     Pending,
     RecordStream,
@@ -38,6 +39,22 @@ from sync_pipelines.engine.spec import TableSpec
 Mapper = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, list[Rejection]]]
 
 
+class ColumnShape(Protocol):
+    """A column as the source's catalog has it; `pg_type` with its modifier."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def pg_type(self) -> str: ...
+
+
+class TableShape(Protocol):
+    """A table as the source's catalog has it."""
+
+    @property
+    def columns(self) -> Sequence[ColumnShape]: ...
+
+
 class Source(Protocol):
     """What a run asks of a source."""
 
@@ -45,6 +62,7 @@ class Source(Protocol):
     def pending(self, since: Watermark | None) -> Pending: ...
     def confirmed(self, watermark: Watermark) -> bool: ...
     def capture_warnings(self) -> list[str]: ...
+    def inspect(self) -> TableShape: ...
     def at_snapshot(self) -> AbstractContextManager[Listing]: ...
     def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]: ...
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]: ...
@@ -140,14 +158,15 @@ class Run(Held):
         if self.request.mode == "rebuild":
             self._rebuild(changes)
         else:
-            self._upsert(self.binding.target, changes.upserts)
+            self.upsert(self.binding.target, changes.upserts)
             self._delete(changes)
         self._confirm(changes)
         return self.counts
 
-    def _upsert(self, target: Target, upserts: RecordStream) -> None:
+    def upsert(self, target: Target, upserts: RecordStream, *, doubt: Doubt | None = None) -> None:
+        """Write records; what the target refuses goes to quarantine, what arrives leaves it."""
         written: dict[str, str] = {}
-        for result in target.upsert(self._mapped(upserts, written)):
+        for result in target.upsert(self._mapped(upserts, written), doubt=doubt):
             self.counts += result.counts
             self._quarantine(result.rejected, written)
             bad = {rejection.key for rejection in result.rejected}
@@ -171,7 +190,7 @@ class Run(Held):
             known = {item.key: fingerprints[item.key] for item in rejected if item.key in fingerprints}
             self.binding.ledger.quarantine(self.record, rejected, fingerprints=known)
 
-    def _settle(self, keys: list[str]) -> None:
+    def _settle(self, keys: Sequence[str]) -> None:
         if keys:
             self.binding.ledger.settle(*self.place, keys, run=self.record)
 
@@ -185,11 +204,9 @@ class Run(Held):
         target = self.binding.target
         deletes = sum(len(target.existing(keys)) for keys in changes.deletes)
         if deletes:
-            self._guard(deletes=deletes, held=target.count(), source_empty=changes.source_empty)
+            self.guard(deletes=deletes, held=target.count(), source_empty=changes.source_empty)
         for keys in changes.deletes:
-            self.lock.check()
-            self.counts.deleted += target.delete(keys)
-            self._settle(keys)
+            self.delete(target, keys)
 
     def _delete_by_absence(self, target: Target, changes: ChangeSet, *, guarded: bool = True) -> None:
         """Remove what the whole source lacks; and look whether the store holds what was written."""
@@ -198,11 +215,9 @@ class Run(Held):
             self._must_hold(differences.count("missing"), differences.count("stale"), differences)
             extra = differences.count("extra")
             if guarded and extra:
-                self._guard(deletes=extra, held=target.count(), source_empty=changes.source_empty)
+                self.guard(deletes=extra, held=target.count(), source_empty=changes.source_empty)
             for keys in differences.keys("extra"):
-                self.lock.check()
-                self.counts.deleted += target.delete(keys)
-                self._settle(keys)
+                self.delete(target, keys)
         self._settle_gone(changes.upserts)
 
     def _settle_gone(self, upserts: RecordStream) -> None:
@@ -227,7 +242,13 @@ class Run(Held):
                 remedy="Nothing was confirmed; the next run writes it again.",
             )
 
-    def _guard(self, *, deletes: int, held: int, source_empty: bool) -> None:
+    def delete(self, target: Target, keys: Sequence[str]) -> None:
+        """Delete these records, and take them out of quarantine; the guard was asked before."""
+        self.lock.check()
+        self.counts.deleted += target.delete(keys)
+        self._settle(keys)
+
+    def guard(self, *, deletes: int, held: int, source_empty: bool) -> None:
         guard = replace(self.binding.guard, allow=self.request.allow_mass_delete)
         sync, table = self.place
         guard.check(deletes=deletes, held=held, source_empty=source_empty, sync=sync, table=table)
@@ -236,11 +257,11 @@ class Run(Held):
         """Build beside, prove equality, swap; until the swap the old state serves, whole."""
         old = self.binding.target
         beside = old.begin_rebuild()
-        self._upsert(beside, changes.upserts)
+        self.upsert(beside, changes.upserts)
         self._delete_by_absence(beside, changes, guarded=False)
         with changed_since(StreamListing(changes.upserts), old) as differences:
             if gone := differences.count("extra"):
-                self._guard(deletes=gone, held=old.count(), source_empty=changes.source_empty)
+                self.guard(deletes=gone, held=old.count(), source_empty=changes.source_empty)
             self.counts.deleted = gone
         self.lock.check()
         old.swap()
@@ -263,6 +284,12 @@ class Run(Held):
         self._books = "closed"
         if watermark is not None:
             self.binding.source.confirmed(watermark)
+
+    def complete(self) -> None:
+        """Close the books of a run that moves no watermark (a repair)."""
+        self.lock.check()
+        self.binding.ledger.finish(self.record, status="completed", counts=self.counts)
+        self._books = "closed"
 
     def _nothing_happened(self, changes: ChangeSet) -> bool:
         """Whether the old watermark says all that the new one would: then nothing but the run's row is written."""

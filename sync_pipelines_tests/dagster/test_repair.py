@@ -203,4 +203,3 @@ def test_auto_repair_follows_the_scheduled_check_where_it_is_wanted(world: World
     assert not article(
         source={**wanted.source.model_dump(), "capture": "cursor"}, checks={"auto_repair": False}
     ).auto_repair
-

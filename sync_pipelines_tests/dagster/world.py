@@ -106,9 +106,7 @@ class World:
         found = getattr(project, f"resolve_{kind}_def")(name)
         build = dg.build_sensor_context if kind == "sensor" else dg.build_schedule_context
         resources = {key: default_resources()[key] for key in found.required_resource_keys}
-        with build(
-            instance=self.instance, repository_def=project.get_repository_def(), resources=resources
-        ) as context:
+        with build(instance=self.instance, repository_def=project.get_repository_def(), resources=resources) as context:
             return found.evaluate_tick(context)
 
     def watermark(self) -> Any:
