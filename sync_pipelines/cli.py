@@ -26,7 +26,20 @@ import typer
 from typer.core import TyperGroup
 
 from sync_pipelines import __version__
-from sync_pipelines.commands import capture, db, health, history, jobs, quarantine, runs, sandbox, search, status
+from sync_pipelines.commands import (
+    alerts,
+    capture,
+    db,
+    health,
+    history,
+    jobs,
+    proofs,
+    quarantine,
+    runs,
+    sandbox,
+    search,
+    status,
+)
 from sync_pipelines.commands.output import EXIT_CODES, ExitCode, code_of, say
 from sync_pipelines.engine.errors import SyncError
 
@@ -61,7 +74,8 @@ for command in (
     status.status,
     runs.sync,
     runs.plan,
-    status.check,
+    proofs.check,
+    proofs.repair,
     search.search,
     history.logs,
     history.stats,
@@ -71,6 +85,7 @@ for command in (
 for name, group in (
     ("jobs", jobs.app),
     ("quarantine", quarantine.app),
+    ("alerts", alerts.app),
     ("capture", capture.app),
     ("db", db.app),
     ("sandbox", sandbox.app),

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from sync_pipelines.alerts.definitions import build_alerts
 from sync_pipelines.automation import build_automation, timezone
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.io_managers.chroma import ChromaIOManager
@@ -55,7 +56,7 @@ def assemble(found: dg.Definitions, components: tuple[SyncComponent, ...]) -> dg
     _refuse_doubles(components)
     base = dg.Definitions(resources=default_resources(), executor=dg.in_process_executor)
     upkeep = build_upkeep(components, timezone=timezone())
-    return dg.Definitions.merge(found, build_automation(components), upkeep, base)
+    return dg.Definitions.merge(found, build_automation(components), build_alerts(components), upkeep, base)
 
 
 def _refuse_doubles(components: tuple[SyncComponent, ...]) -> None:

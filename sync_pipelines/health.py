@@ -179,23 +179,36 @@ def _ask_instance() -> str:
 
 def _daemon() -> Dependency:
     """Down when its heartbeats are old; an environment that never had a daemon is none the worse."""
-    from sync_pipelines.launch import HEARTBEAT_SECONDS, daemon_is_alive, dagster_instance
+    from sync_pipelines.daemons import expected, silent_daemons
+    from sync_pipelines.launch import HEARTBEAT_SECONDS, dagster_instance
 
     if not os.environ.get("DAGSTER_HOME", "").strip():
         return Dependency(status="not configured", detail="DAGSTER_HOME is not set")
     try:
         with dagster_instance() as instance:
             beats = [heartbeat.timestamp for heartbeat in instance.get_daemon_heartbeats().values()]
-            alive = daemon_is_alive(instance)
+            silent = silent_daemons(instance)
+            why = None if beats else expected(instance)
     except Exception as error:
         return Dependency(status="down", error=redact(str(error)))
     if not beats:
-        return Dependency(status="never started")
+        return _never_started(why)
     last = f"last heartbeat {datetime.fromtimestamp(max(beats), UTC):%Y-%m-%d %H:%M:%S} UTC"
-    if alive:
+    if not silent:
         return Dependency(status="up", detail=last)
-    late = f"no heartbeat for more than {HEARTBEAT_SECONDS:.0f} s; start `dagster dev`, or its daemon."
+    late = f"no heartbeat for more than {HEARTBEAT_SECONDS:.0f} s of {', '.join(silent)}; {_START}"
     return Dependency(status="down", detail=last, error=f"The Dagster daemon: {late}")
+
+
+_START = "start `dagster dev`, or `dagster-daemon run`."
+
+
+def _never_started(why: str | None) -> Dependency:
+    """Down where somebody counts on a daemon; where only commands are used, one is not missed."""
+    if why is None:
+        detail = f"no schedule, sensor or alert acts until one runs: {_START}"
+        return Dependency(status="never started", detail=detail)
+    return Dependency(status="down", error=f"No Dagster daemon ever ran here, but {why}: {_START}")
 
 
 def _findings(chosen: list[BoundTable]) -> Iterator[Finding]:

@@ -89,6 +89,28 @@ def test_a_daemon_counts_from_the_day_it_was_started(shop: Shop):
     assert "heartbeat" in found["error"]
 
 
+@pytest.mark.parametrize("variable", ["SYNC_ALERT_URLS", "SYNC_HEARTBEAT_URL"])
+def test_a_daemon_that_never_ran_is_down_where_somebody_counts_on_it(settled: Shop, monkeypatch, variable):
+    assert "dagster dev" in health()["dependencies"]["dagster_daemon"]["detail"]
+    monkeypatch.setenv(variable, "json://127.0.0.1:9/s3cret")
+    found = health(code=1)
+    assert found["status"] == "degraded"
+    assert found["dependencies"]["dagster_daemon"]["status"] == "down"
+    assert variable in found["dependencies"]["dagster_daemon"]["error"]
+    assert "s3cret" not in json.dumps(found)
+
+
+def test_a_run_that_nobody_takes_from_the_queue_means_that_a_daemon_is_missing(shop: Shop, monkeypatch):
+    from sync_pipelines import launch
+
+    monkeypatch.setattr("sync_pipelines.daemons.WAITED_SECONDS", -1.0)
+    with shop.instance as instance:
+        order = launch.table_order(shop.bound().component, mode="incremental")
+        run = launch.create(instance, order, own_process=False)
+        launch.submit(instance, run)
+    assert run.run_id in health(code=1)["dependencies"]["dagster_daemon"]["error"]
+
+
 def test_connect_finds_nothing_where_all_is_right(settled: Shop):
     found = health("--connect")
     assert found["findings"] == []

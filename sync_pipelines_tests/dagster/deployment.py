@@ -42,6 +42,15 @@ class Deployment:
     home: Path
     port: int
     instance: dg.DagsterInstance
+    daemon: subprocess.Popen[bytes]
+
+    def stop_daemon(self) -> None:
+        """End the daemon as a service manager does."""
+        _stop(self.daemon)
+
+    def start_daemon(self) -> None:
+        """Start the daemon again; the context manager ends it."""
+        self.daemon = _start_daemon(self.home.parent)
 
     def runs(self, tag: str | None = None) -> list[dg.DagsterRun]:
         """All runs, the newest first; those with this tag alone, if one is given."""
@@ -85,24 +94,29 @@ def deployed(folder: Path, code: str) -> Iterator[Deployment]:
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)
     dg.DagsterInstance.get().dispose()  # processes that make one SQLite schema at the same time disturb each other
-    children: list[subprocess.Popen[bytes]] = []
+    daemon = _start_daemon(folder)
+    webserver = _start(folder, "dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml")
+    deployment: Deployment | None = None
     try:
-        children.append(_start(folder, "dagster-daemon", "run", "-w", "workspace.yaml"))
-        children.append(_start(folder, "dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"))
         with dg.DagsterInstance.get() as instance:
-            yield Deployment(home=home, port=port, instance=instance)
+            deployment = Deployment(home=home, port=port, instance=instance, daemon=daemon)
+            yield deployment
     except AssertionError as error:
         raise AssertionError(f"{error}\n{_tails(folder)}") from None
     finally:
-        for child in children:
+        for child in (deployment.daemon if deployment else daemon, webserver):
             _stop(child)
         os.environ.pop("DAGSTER_HOME")
         if before is not None:
             os.environ["DAGSTER_HOME"] = before
 
 
+def _start_daemon(folder: Path) -> subprocess.Popen[bytes]:
+    return _start(folder, "dagster-daemon", "run", "-w", "workspace.yaml")
+
+
 def _start(folder: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-    log = (folder / f"{program}.log").open("wb")
+    log = (folder / f"{program}.log").open("ab")
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [str(Path(sys.executable).with_name(program)), *arguments],

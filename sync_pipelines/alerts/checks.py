@@ -1,0 +1,126 @@
+"""Evaluations of asset checks, read from Dagster's storage; any check, whatever it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sync_pipelines.alerts.incidents import Cause, Seen, Severity
+from sync_pipelines.alerts.texts import sentence
+from sync_pipelines.engine.errors import redact
+
+if TYPE_CHECKING:
+    import dagster as dg
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
+
+PAGE, PAGES = 25, 4
+SAMPLES, KEY_LENGTH, NUMBERS = 20, 120, 16
+
+
+def new_evaluations(
+    instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey], taken: Mapping[str, tuple[int, ...]]
+) -> tuple[list[Seen], dict[str, tuple[int, ...]]]:
+    """What was evaluated since, and the ids that are taken now.
+
+    The last id alone is no cursor: a row gets its id when its run is planned and its result when it ends,
+    so a long run ends with a lower id than a short one that began later.
+
+    Args:
+        taken: `asset:check` → ids that were taken; a check that is not in it shows its newest result alone.
+    """
+    seen: list[Seen] = []
+    now_taken: dict[str, tuple[int, ...]] = {}
+    for key in keys:
+        name = f"{key.asset_key.to_user_string()}:{key.name}"
+        before = taken.get(name)
+        new, newest = _records(instance, key, before)
+        now_taken[name] = tuple(sorted({*newest, *(before or ())}, reverse=True)[:PAGE])
+        seen += [observed(key, record) for record in new]
+    return seen, now_taken
+
+
+def _records(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, taken: tuple[int, ...] | None
+) -> tuple[list[AssetCheckExecutionRecord], list[int]]:
+    if taken is None:
+        page = _page(instance, key, None)
+        return sorted(page, key=_moment)[-1:], [record.id for record in page]
+    floor = min(taken) if len(taken) >= PAGE else 0
+    new: list[AssetCheckExecutionRecord] = []
+    ids: list[int] = []
+    cursor = None
+    for _ in range(PAGES):
+        page = _page(instance, key, cursor)
+        fresh = [record for record in page if record.id not in taken and record.id > floor]
+        new += fresh
+        ids += [record.id for record in page]
+        if len(page) < PAGE or len(fresh) < PAGE:
+            break
+        cursor = page[-1].id
+    return new, ids
+
+
+def _page(instance: dg.DagsterInstance, key: dg.AssetCheckKey, cursor: int | None) -> list[AssetCheckExecutionRecord]:
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as Status
+
+    # without the filter a planned record comes too, which has no evaluation
+    ended = {Status.SUCCEEDED, Status.FAILED}
+    storage = instance.event_log_storage
+    return list(storage.get_asset_check_execution_history(key, limit=PAGE, cursor=cursor, status=ended))
+
+
+def _moment(record: AssetCheckExecutionRecord) -> float:
+    return record.event.timestamp if record.event else record.create_timestamp
+
+
+def observed(key: dg.AssetCheckKey, record: AssetCheckExecutionRecord) -> Seen:
+    """An evaluation as what the table's incident is made of."""
+    from datetime import UTC, datetime
+
+    at = datetime.fromtimestamp(_moment(record), UTC)
+    table, name = key.asset_key.to_user_string(), f"check:{key.name}"
+    evaluation = _evaluation(record)
+    if evaluation is None or evaluation.passed:
+        return Seen(table=table, name=name, at=at)
+    metadata = evaluation.metadata or {}
+    cause = Cause(
+        name=name,
+        severity=_severity(evaluation),
+        since=at,
+        summary=sentence(evaluation.description or f"The check {key.name} failed."),
+        run_id=record.run_id,
+        numbers=dict(_numbers(metadata)),
+        samples=tuple(_samples(metadata)),
+    )
+    return Seen(table=table, name=name, at=at, cause=cause)
+
+
+def _evaluation(record: AssetCheckExecutionRecord) -> Any:
+    event = record.event.dagster_event if record.event else None
+    return event.asset_check_evaluation_data if event else None
+
+
+def _severity(evaluation: Any) -> Severity:
+    return "warn" if evaluation.severity.value == "WARN" else "error"
+
+
+def _numbers(metadata: Mapping[str, Any]) -> Iterator[tuple[str, int | float]]:
+    found = [(name, value.value) for name, value in metadata.items() if isinstance(value.value, int | float)]
+    yield from [(name, number) for name, number in found if not isinstance(number, bool)][:NUMBERS]
+
+
+def _samples(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Difference and key of the first rows of every table that has a column `key`."""
+    rows = [row.data for value in metadata.values() for row in getattr(value, "records", ()) if "key" in row.data]
+    for row in _fairly(rows)[:SAMPLES]:
+        yield str(row.get("difference", "")), redact(str(row["key"]))[:KEY_LENGTH]
+
+
+def _fairly(rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """In turn one of each difference: twenty missing keys must not hide the only stranger."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(str(row.get("difference", "")), []).append(row)
+    longest = max((len(group) for group in groups.values()), default=0)
+    chosen = [group[number] for number in range(longest) for group in groups.values() if number < len(group)]
+    return sorted(chosen[:SAMPLES], key=lambda row: list(groups).index(str(row.get("difference", ""))))

@@ -1,0 +1,191 @@
+"""Runs that ended, read from Dagster's storage: failures that nothing retries, and what a success mends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sync_pipelines.alerts.incidents import Cause, Seen
+from sync_pipelines.alerts.texts import sentence
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+PAGE = 100
+SETTLED_SECONDS = 5.0
+"""Dagster stores a failure first and `dagster/will_retry` just after it; and a transaction of its
+PostgreSQL storage may commit an id after a higher one was read."""
+
+MENDS: Mapping[str, Sequence[str]] = {
+    "incremental": ("incremental", "assets", "records", "plan"),
+    "assets": ("assets", "incremental", "records", "plan"),
+    "full": ("full", "incremental", "assets", "records", "plan", "repair"),
+}
+"""A success of the first proves the others well again; any other kind of run mends its own kind alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A table as runs speak of it.
+
+    Args:
+        path: `sync/table`; steps: what the names of its steps begin with.
+    """
+
+    path: str
+    steps: str
+
+    @property
+    def sync(self) -> str:
+        return self.path.partition("/")[0]
+
+
+def new_ends(
+    instance: dg.DagsterInstance, position: int | None, places: Sequence[Place], jobs: frozenset[str], *, now: datetime
+) -> tuple[list[Seen], int]:
+    """What ended since `position`, and the position after it.
+
+    Args:
+        position: the id of the last event that was taken; None: take the newest runs as they are.
+        jobs: the names of this project's jobs; runs of others are nobody's here.
+    """
+    from dagster import DagsterEventType
+
+    kinds = (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS)
+    if position is None:
+        events = _newest(instance, kinds)
+        return list(_observed(instance, events, places, jobs)), max((event.storage_id for event in events), default=0)
+    pages = [_after(instance, kind, position) for kind in kinds]
+    # a full page hides what comes after it, so nothing beyond its end may be taken yet
+    limit = min((page[-1].storage_id for page in pages if len(page) == PAGE), default=None)
+    events = sorted((event for page in pages for event in page), key=lambda event: event.storage_id)
+    taken = list(_settled(events, limit, now=now))
+    return list(_observed(instance, taken, places, jobs)), taken[-1].storage_id if taken else position
+
+
+def _newest(instance: dg.DagsterInstance, kinds: Sequence[Any]) -> list[Any]:
+    """The newest of both kinds, as far back as both are known: what mended an older failure may be left out."""
+    pages = [instance.fetch_run_status_changes(kind, limit=PAGE).records for kind in kinds]
+    floor = max((page[-1].storage_id for page in pages if len(page) == PAGE), default=0)
+    return [event for page in pages for event in page if event.storage_id >= floor]
+
+
+def _after(instance: dg.DagsterInstance, kind: Any, position: int) -> Sequence[Any]:
+    from dagster import RunStatusChangeRecordsFilter
+
+    chosen = RunStatusChangeRecordsFilter(event_type=kind, after_storage_id=position)
+    return instance.fetch_run_status_changes(chosen, limit=PAGE, ascending=True).records
+
+
+def _settled(events: Sequence[Any], limit: int | None, *, now: datetime) -> Iterator[Any]:
+    for event in events:
+        if now.timestamp() - event.timestamp < SETTLED_SECONDS or (limit is not None and event.storage_id > limit):
+            return
+        yield event
+
+
+def _observed(
+    instance: dg.DagsterInstance, events: Sequence[Any], places: Sequence[Place], jobs: frozenset[str]
+) -> Iterator[Seen]:
+    from dagster import DagsterEventType, RunsFilter
+
+    ids = [event.run_id for event in events]
+    found = {run.run_id: run for run in instance.get_runs(RunsFilter(run_ids=ids))} if ids else {}
+    for event in events:
+        run = found.get(event.run_id)
+        if run is None or run.job_name not in jobs:
+            continue
+        at = datetime.fromtimestamp(event.timestamp, UTC)
+        if event.event_log_entry.dagster_event_type == DagsterEventType.RUN_SUCCESS:
+            yield from _good(run, places, at)
+        elif run.tags.get("dagster/will_retry") != "true":
+            yield from _bad(instance, run, places, at)
+
+
+def _good(run: dg.DagsterRun, places: Sequence[Place], at: datetime) -> Iterator[Seen]:
+    kind = kind_of(run)
+    for table in subjects(run, places):
+        for mended in MENDS.get(kind, (kind,)):
+            yield Seen(table=table, name=f"run:{mended}", at=at)
+
+
+def _bad(instance: dg.DagsterInstance, run: dg.DagsterRun, places: Sequence[Place], at: datetime) -> Iterator[Seen]:
+    tables, kind = subjects(run, places), kind_of(run)
+    steps = _failed_steps(instance, run.run_id)
+    whose = {table_of(step, places): text for step, text in reversed(steps.items())}
+    # of a run over several tables only those whose step failed are not good
+    for table in [table for table in tables if table in whose] or tables:
+        why = whose.get(table) or next(iter(steps.values()), None) or _end_of(instance, run.run_id)
+        cause = Cause(
+            name=f"run:{kind}",
+            severity="error",
+            since=at,
+            summary=sentence(why or "The run failed."),
+            run_id=run.run_id,
+        )
+        yield Seen(table=table, name=cause.name, at=at, cause=cause)
+
+
+def table_of(step: str, places: Sequence[Place]) -> str | None:
+    """The table whose asset or check a step is: `shop__article_count` is of `shop/article`, not of `shop/art`."""
+    own = [place for place in places if step == place.steps or step.startswith(f"{place.steps}_")]
+    return max(own, key=lambda place: len(place.steps)).path if own else None
+
+
+def _failed_steps(instance: dg.DagsterInstance, run_id: str) -> dict[str, str]:
+    """Step → why it failed: our own sentence where there is one, else the innermost error."""
+    from dagster import DagsterEventType
+
+    found = instance.get_records_for_run(run_id, of_type=DagsterEventType.STEP_FAILURE, limit=20).records
+    events = [record.event_log_entry.get_dagster_event() for record in found]
+    return {event.step_key or "": _why(event.step_failure_data) for event in events}
+
+
+def _why(failure: Any) -> str:
+    told = failure.user_failure_data.description if failure.user_failure_data else None
+    error = failure.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return told or (error.message if error is not None else "") or "A step failed."
+
+
+def _end_of(instance: dg.DagsterInstance, run_id: str) -> str | None:
+    from dagster import DagsterEventType
+
+    found = instance.get_records_for_run(run_id, of_type=DagsterEventType.RUN_FAILURE, limit=1).records
+    return (found[0].event_log_entry.get_dagster_event().message or None) if found else None
+
+
+def kind_of(run: dg.DagsterRun) -> str:
+    """`incremental`, `full`, `check`, …, or `assets` for a run of chosen assets from the UI."""
+    if run.job_name.startswith("__ASSET_JOB"):
+        return "check" if run.asset_check_selection and not run.asset_selection else "assets"
+    sync = run.tags.get("sync")
+    return run.job_name.removeprefix(f"{sync}_") if sync else run.job_name
+
+
+def subjects(run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:
+    """The tables that a run works on; its sync where it names none of its tables, else its job."""
+    if path := run.tags.get("sync/table"):
+        return [path]
+    keys = [*(run.asset_selection or ()), *(check.asset_key for check in run.asset_check_selection or ())]
+    known = {place.path for place in places}
+    if chosen := sorted({key.to_user_string() for key in keys} & known):
+        return chosen
+    sync = run.tags.get("sync")
+    if sync is None:
+        return [run.job_name]
+    own = [place.path for place in places if place.sync == sync]
+    if named := sorted({f"{sync}/{name}" for name in _tables_named(run.run_config)} & known):
+        return named
+    return own if kind_of(run) in ("incremental", "full", "check") and own else [sync]
+
+
+def _tables_named(config: Mapping[str, Any]) -> Iterable[str]:
+    """Tables that the ops of `<sync>_records` and its like were given."""
+    for op in (config.get("ops") or {}).values():
+        name = (op.get("config") or {}).get("table") if isinstance(op, Mapping) else None
+        if isinstance(name, str):
+            yield name

@@ -1,0 +1,200 @@
+"""The sensor `sync_alerts`: read what happened, decide what is told, send it, remember it."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from sync_pipelines.alerts import checks, lag, outbox, runs, state
+from sync_pipelines.alerts.incidents import Advanced, Notice, Policy, Seen, advance, newest_only
+from sync_pipelines.alerts.state import State
+
+if TYPE_CHECKING:
+    from sync_pipelines.components.base import SyncComponent
+
+NAME, EVERY_SECONDS = "sync_alerts", 30
+# Together below Dagster's own limit for a sensor's evaluation, which is 60 s.
+LAG_SECONDS, SENDING_SECONDS = 10.0, 20.0
+_LINES = 10
+
+
+def build_sensor(components: "Iterable[SyncComponent]", *, every_seconds: int = EVERY_SECONDS) -> dg.SensorDefinition:
+    """The sensor over every enabled table of the project."""
+    tables = [component for component in components if component.enabled]
+
+    @dg.sensor(
+        name=NAME,
+        minimum_interval_seconds=every_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys=set().union({"ledger"}, *(table.resource_keys for table in tables)),
+        description="Tells of failed checks, failed runs and growing lag: SYNC_ALERT_URLS says whom.",
+    )
+    def sync_alerts(context: dg.SensorEvaluationContext):
+        told = tick(tables, context.resources, context.instance, _project(context))
+        for line in told.errors[:_LINES]:
+            context.log.warning(line)
+        if told.broken is not None:
+            raise told.broken
+        return dg.SkipReason(told.summary)
+
+    return sync_alerts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """What of the instance is ours, by name: another code location may share it."""
+
+    assets: tuple[dg.AssetKey, ...]
+    checks: tuple[dg.AssetCheckKey, ...]
+    jobs: frozenset[str]
+
+    def places(self) -> list[runs.Place]:
+        """The assets as runs speak of them."""
+        return [runs.Place(path=key.to_user_string(), steps="__".join(key.path)) for key in self.assets]
+
+    def subjects(self) -> set[str]:
+        """Everything that can have an incident: a table, a sync, a job."""
+        paths = {place.path for place in self.places()}
+        return paths | {path.partition("/")[0] for path in paths} | self.jobs
+
+
+def _project(context: dg.SensorEvaluationContext) -> Project:
+    repository = context.repository_def
+    if repository is None:
+        raise dg.DagsterInvariantViolationError(f"{NAME} is evaluated without its code location.")
+    graph = repository.asset_graph
+    return Project(
+        assets=tuple(sorted(graph.get_all_asset_keys())),
+        checks=tuple(sorted(graph.asset_check_keys, key=lambda key: key.to_user_string())),
+        jobs=frozenset(repository.job_names),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a tick did."""
+
+    summary: str
+    errors: list[str]
+    broken: Exception | None = None
+
+
+def tick(tables: "list[SyncComponent]", resources: Any, instance: dg.DagsterInstance, project: Project) -> Told:
+    """One evaluation. What waits is sent even where reading fails, and a failure to read fails the tick."""
+    now = datetime.now(UTC)
+    known = state.load(instance)
+    broken: Exception | None = None
+    try:
+        known, lost = look(known, tables, resources, instance, project, now=now)
+        state.save(instance, known)
+    except Exception as error:
+        broken, lost = error, []
+    known, errors = _send(known, instance, now=now)
+    return Told(summary=_summary(known), errors=[*lost, *errors], broken=broken)
+
+
+def look(
+    known: State,
+    tables: "list[SyncComponent]",
+    resources: Any,
+    instance: dg.DagsterInstance,
+    project: Project,
+    *,
+    now: datetime,
+) -> tuple[State, list[str]]:
+    """Read what happened since the last tick and decide; the new state, and sentences of what is given up."""
+    first = known.position is None
+    absent = {table.path: why for table in tables if (why := table.not_configured(resources))}
+    evaluated, taken = checks.new_evaluations(instance, project.checks, known.checks)
+    ended, position = runs.new_ends(instance, known.position, project.places(), project.jobs, now=now)
+    asked = lag.ask([t for t in tables if t.path not in absent], resources, now=now, within=LAG_SECONDS)
+    late, unanswered = lag.observed(asked, known.unanswered, now=now)
+    seen = [item for item in (*evaluated, *ended, *late, *_vanished(known, taken, now=now)) if item.table not in absent]
+    decided = advance(
+        known.open,
+        known.numbers,
+        newest_only(seen) if first else seen,
+        policies=policies_of(tables),
+        now=now,
+        unwatched=_unwatched(known, tables, project, absent),
+    )
+    told = known.changed(checks=taken, position=position, unanswered=unanswered)
+    return _queued(told, decided, now=now)
+
+
+def _queued(known: State, decided: Advanced, *, now: datetime) -> tuple[State, list[str]]:
+    kept, lost = outbox.bounded([*known.outbox, *decided.notices], now=now)
+    made = known.changed(
+        open=decided.open, numbers=decided.numbers, outbox=tuple(kept), given_up=known.given_up + len(lost)
+    )
+    return made, [f"A message on {notice.table} ({notice.alert_id}) was given up: nobody took it." for notice in lost]
+
+
+def _vanished(known: State, taken: dict[str, tuple[int, ...]], *, now: datetime) -> list[Seen]:
+    """A check that was renamed or removed will never be good again: its cause is over."""
+    names = [(table, name) for table, incident in known.open.items() for name in incident.causes]
+    gone = [(table, name) for table, name in names if name.startswith("check:")]
+    return [Seen(table=t, name=name, at=now) for t, name in gone if f"{t}:{name.partition(':')[2]}" not in taken]
+
+
+def _unwatched(known: State, tables: "list[SyncComponent]", project: Project, absent: dict[str, str]) -> dict[str, str]:
+    """Open incidents of what is no longer here: a removed or disabled table, a sync that is not configured now."""
+    here = project.subjects()
+    gone = {subject: "it is not part of this project any more." for subject in known.open if subject not in here}
+    silenced = {t.path: "its alerts are off." for t in tables if t.path in known.open and not t.alerts.enabled}
+    return {**gone, **silenced, **{path: f"{why}." for path, why in absent.items() if path in known.open}}
+
+
+def policies_of(tables: "Iterable[SyncComponent]") -> Callable[[str], Policy]:
+    """The policy of a subject: its document's, or what every block has by default."""
+    from sync_pipelines.alerts.delivery import receivers
+    from sync_pipelines.components.blocks import AlertsBlock
+
+    blocks = {table.path: table.alerts for table in tables}
+
+    def policy(subject: str) -> Policy:
+        block = blocks.get(subject) or AlertsBlock()
+        chosen = tuple(block.channels)
+        return Policy(
+            enabled=block.enabled,
+            min_severity=block.min_severity,
+            channels=chosen,
+            remind_after=block.reminder(),
+            reachable=bool(receivers(chosen, os.environ)),
+        )
+
+    return policy
+
+
+def _send(known: State, instance: dg.DagsterInstance, *, now: datetime) -> tuple[State, list[str]]:
+    from sync_pipelines.alerts.delivery import receivers, send
+
+    if not known.outbox:
+        return known, []
+    deadline = time.monotonic() + SENDING_SECONDS
+
+    def saved(left: list[Notice]) -> None:
+        state.save(instance, known.changed(outbox=tuple(left)))
+
+    done = outbox.deliver(
+        known.outbox,
+        lambda notice: receivers(notice.channels, os.environ),
+        send,
+        now=now,
+        in_time=lambda: time.monotonic() < deadline,
+        saved=saved,
+    )
+    after = known.changed(outbox=tuple(done.left))
+    state.save(instance, after)
+    return after, list(dict.fromkeys(done.errors))
+
+
+def _summary(known: State) -> str:
+    from sync_pipelines.alerts.delivery import VARIABLE, channels
+
+    told = f"{len(known.open)} incidents open, {len(known.outbox)} messages wait"
+    return told if channels(os.environ) else f"{VARIABLE} is not set, so nobody is told; {told}"

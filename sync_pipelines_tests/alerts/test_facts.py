@@ -1,0 +1,185 @@
+"""What is read from Dagster's storage: evaluations of checks and ends of runs, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from sync_pipelines.alerts import checks, lag, runs
+from sync_pipelines.alerts.runs import Place
+from sync_pipelines.status import Thresholds
+from sync_pipelines_tests.alerts import project
+from sync_pipelines_tests.alerts.project import CHECKS, KEY, order
+
+KEYS = [dg.AssetCheckKey(KEY, name) for name in CHECKS]
+PLACES = [Place(path="shop/thing", steps="shop__thing")]
+JOBS = frozenset({"shop_incremental", "shop_full", "shop_check"})
+LATER = timedelta(minutes=1)
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    monkeypatch.setenv("ORDERS", str(tmp_path / "orders.json"))
+    order()
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def evaluated(instance: dg.DagsterInstance, taken: dict[str, tuple[int, ...]]) -> tuple[list[tuple[str, bool]], dict]:
+    seen, now_taken = checks.new_evaluations(instance, KEYS, taken)
+    return [(item.name, item.cause is None) for item in seen], now_taken
+
+
+def ended(instance: dg.DagsterInstance, position: int | None) -> tuple[list[tuple[str, str, bool]], int]:
+    seen, after = runs.new_ends(instance, position, PLACES, JOBS, now=datetime.now(UTC) + LATER)
+    return [(item.table, item.name, item.cause is None) for item in seen], after
+
+
+def test_each_evaluation_is_taken_once(instance: dg.DagsterInstance):
+    _, taken = evaluated(instance, {})
+    order(count={"severity": "WARN"})
+    project.run(instance, "check")
+    order()
+    project.run(instance, "check")
+    seen, taken = evaluated(instance, taken)
+    assert sorted(seen) == [("check:count", False), *[("check:count", True)], *[("check:deep", True)] * 2]
+    assert evaluated(instance, taken)[0] == []
+
+
+def test_the_first_look_takes_the_newest_evaluation_alone(instance: dg.DagsterInstance):
+    order(count={"severity": "WARN"})
+    project.run(instance, "check")
+    order()
+    project.run(instance, "check")
+    assert sorted(evaluated(instance, {})[0]) == [("check:count", True), ("check:deep", True)]
+
+
+def test_an_evaluation_that_was_planned_before_and_ends_after_another_is_not_missed(instance: dg.DagsterInstance):
+    """Its row has the lower id: the last id that was seen is no cursor."""
+    order(count={"severity": "WARN"})
+    ids = []
+    for _ in range(2):
+        project.run(instance, "check")
+        ids += list(evaluated(instance, {})[1]["shop/thing:count"])
+    taken = {"shop/thing:count": (max(ids),), "shop/thing:deep": evaluated(instance, {})[1]["shop/thing:deep"]}
+    assert evaluated(instance, taken)[0] == [("check:count", False)]
+
+
+def test_more_evaluations_than_a_page_are_all_taken(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checks, "PAGE", 3)
+    _, taken = evaluated(instance, {})
+    for _ in range(8):
+        project.run(instance, "check")
+    seen, taken = evaluated(instance, taken)
+    assert len(seen) == 16
+    assert evaluated(instance, taken)[0] == []
+    project.run(instance, "check")
+    assert len(evaluated(instance, taken)[0]) == 2
+
+
+def test_numbers_and_at_most_twenty_keys_of_every_difference_are_read(instance: dg.DagsterInstance):
+    samples = [["missing", f"m-{n}"] for n in range(30)] + [["extra", "e-1"]]
+    order(count={"says": "password=s3cret-word", "numbers": {"missing": 30, "extra": 1}, "samples": samples})
+    project.run(instance, "check")
+    seen, _ = checks.new_evaluations(instance, KEYS, {})
+    cause = next(item.cause for item in seen if item.cause)
+    assert cause.numbers == {"missing": 30, "extra": 1}
+    assert len(cause.samples) == 20
+    assert ("extra", "e-1") in cause.samples
+    assert "s3cret" not in cause.summary
+
+
+def test_a_failed_run_and_what_a_good_one_mends(instance: dg.DagsterInstance):
+    _, position = ended(instance, None)
+    order(run="fail")
+    project.run(instance, "full")
+    seen, position = ended(instance, position)
+    assert seen == [("shop/thing", "run:full", False)]
+    order()
+    project.run(instance, "incremental")
+    seen, position = ended(instance, position)
+    assert ("shop/thing", "run:incremental", True) in seen
+    assert ("shop/thing", "run:full", True) not in seen
+    project.run(instance, "full")
+    assert ("shop/thing", "run:full", True) in ended(instance, position)[0]
+
+
+def test_a_run_that_will_be_retried_is_no_failure_yet(instance: dg.DagsterInstance):
+    _, position = ended(instance, None)
+    order(run="fail")
+    failed = project.run(instance, "incremental")
+    instance.add_run_tags(failed.run_id, {"dagster/will_retry": "true"})
+    assert ended(instance, position)[0] == []
+
+
+def test_a_failure_settles_before_it_is_taken(instance: dg.DagsterInstance):
+    """Dagster stores `dagster/will_retry` just after the failure."""
+    _, position = ended(instance, None)
+    order(run="fail")
+    project.run(instance, "incremental")
+    seen, after = runs.new_ends(instance, position, PLACES, JOBS, now=datetime.now(UTC))
+    assert (seen, after) == ([], position)
+    assert len(ended(instance, after)[0]) == 1
+
+
+def test_more_runs_than_a_page_are_all_taken_in_their_order(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runs, "PAGE", 2)
+    _, position = ended(instance, None)
+    for what in ("fail", "fail", "good", "fail", "good", "good"):
+        order(run=what)
+        project.run(instance, "full")
+    found: list[bool] = []
+    for _ in range(6):
+        seen, position = ended(instance, position)
+        found += [is_good for _, name, is_good in seen if name == "run:full"]
+    assert found == [False, False, True, False, True, True]
+
+
+def test_runs_of_another_code_location_are_not_ours(instance: dg.DagsterInstance):
+    order(run="fail")
+    project.run(instance, "full")
+    assert runs.new_ends(instance, None, PLACES, frozenset(), now=datetime.now(UTC) + LATER)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("step", "table"),
+    [
+        ("shop__art", "shop/art"),
+        ("shop__art_icle", "shop/art_icle"),
+        ("shop__art_icle_count", "shop/art_icle"),
+        ("shop__art_count", "shop/art"),
+        ("shop__article", None),
+    ],
+)
+def test_a_step_belongs_to_the_table_with_the_longest_fitting_name(step: str, table: str | None):
+    places = [Place(path="shop/art", steps="shop__art"), Place(path="shop/art_icle", steps="shop__art_icle")]
+    assert runs.table_of(step, places) == table
+
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LIMITS = Thresholds(lag_warn=timedelta(minutes=15), lag_error=timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "severity"), [(0, None), (900, None), (901, "warn"), (7200, "warn"), (7201, "error")]
+)
+def test_lag_beyond_the_thresholds_of_the_document_is_a_cause(seconds: int, severity: str | None):
+    seen, _ = lag.observed([lag.Lateness(path="shop/article", thresholds=LIMITS, seconds=seconds)], {}, now=NOW)
+    assert (seen[0].cause.severity if seen[0].cause else None) == severity
+
+
+def test_a_lag_that_cannot_be_asked_is_a_cause_after_as_long_and_none_before():
+    found = [lag.Lateness(path="shop/article", thresholds=LIMITS, problem="The database {is} down.")]
+    seen, silent = lag.observed(found, {}, now=NOW)
+    assert (seen, silent) == ([], {"shop/article": NOW})
+    seen, silent = lag.observed(found, silent, now=NOW + timedelta(hours=3))
+    assert seen[0].cause
+    assert seen[0].cause.severity == "error"
+    assert "The database {is} down." in seen[0].cause.summary
+    assert silent == {"shop/article": NOW}

@@ -1,0 +1,95 @@
+"""Alerts of real tables in a running daemon: differences behind the sync's back, lag, a ledger that is down."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sync_pipelines_tests.alerts import project
+from sync_pipelines_tests.alerts.receiver import Receiver
+from sync_pipelines_tests.alerts.test_daemon import DIFFERS, _skips, arrived
+from sync_pipelines_tests.dagster.deployment import Deployment, deployed, wait_for
+from sync_pipelines_tests.dagster.project import definitions
+from sync_pipelines_tests.dagster.world import World
+
+QUIET = {"sensor": {"enabled": False}, "schedules": {"incremental": None, "full": None, "checks": None}}
+CODE = """
+from sync_pipelines_tests.alerts.project import of_table
+from sync_pipelines_tests.dagster.project import article
+
+defs = of_table(article(**{changed!r}), every_seconds=3)
+"""
+UNREACHABLE = """
+from sync_pipelines_tests.alerts import project
+from sync_pipelines_tests.dagster.project import article
+
+defs = project.definitions(article(), every_seconds=3)
+"""
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+@pytest.fixture(autouse=True)
+def told(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNC_ALERT_URLS_OPS", receiver.url + "/ops")
+    monkeypatch.setenv("SYNC_ALERT_URLS", receiver.url + "/all")
+    monkeypatch.delenv("DAGSTER_POSTGRES_URL", raising=False)
+
+
+def run(world: World, deployment: Deployment, job: str) -> None:
+    """Execute a job of the project here, over the deployment's instance."""
+    found = definitions(world.component).resolve_job_def(f"shop_{job}")
+    assert found.execute_in_process(instance=deployment.instance, raise_on_error=False).success
+
+
+def test_three_differences_behind_the_syncs_back_are_one_alert_and_their_repair_another(
+    world: World, receiver: Receiver, tmp_path: Path
+):
+    for key in "abc":
+        world.put(key)
+    world.sync(mode="full")
+    changed = {**QUIET, "alerts": {"channels": ["ops"]}}
+    with deployed(tmp_path, CODE.format(changed=changed)) as deployment:
+        wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
+        held = world.collection.get(ids=["a"], include=["embeddings", "metadatas", "documents"])
+        world.collection.delete(ids=["b"])
+        world.collection.add(ids=["stranger"], embeddings=held["embeddings"], documents=["x"])
+        world.collection.update(ids=["a"], documents=["edited"])
+        run(world, deployment, "check")
+        found = arrived(receiver, "opened")[0]
+        assert found["path"] == "/ops"
+        keys = {(one["difference"], one["key"]) for cause in found["causes"] for one in cause["samples"]}
+        assert {("missing", "b"), ("extra", "stranger"), ("stale", "a")} <= keys, json.dumps(found, indent=1)
+        repair = definitions(world.component).resolve_job_def("shop_repair")
+        config = {"ops": {"shop_repair_tables": {"config": {"deep": True}}}}
+        assert repair.execute_in_process(instance=deployment.instance, run_config=config).success
+        run(world, deployment, "check")
+        arrived(receiver, "opened", "recovered")
+
+
+def test_growing_lag_is_an_alert_and_a_sync_its_end(world: World, receiver: Receiver, tmp_path: Path):
+    world.put("a")
+    world.sync(mode="full")
+    changed = {**QUIET, "checks": {"lag_warn": "2s", "backlog": None, "deep": "never"}}
+    with deployed(tmp_path, CODE.format(changed=changed)) as deployment:
+        wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
+        world.put("b")
+        found = arrived(receiver, "opened")[0]
+        assert (found["severity"], found["causes"][0]["name"]) == ("warn", "lag")
+        world.sync()
+        arrived(receiver, "opened", "recovered")
+
+
+def test_a_ledger_that_is_down_stops_no_alert(
+    receiver: Receiver, tmp_path: Path, chroma_database: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app:s3cret-word@127.0.0.1:9/app")
+    monkeypatch.setenv("ORDERS", str(tmp_path / "orders.json"))
+    project.order()
+    with deployed(tmp_path, UNREACHABLE) as deployment:
+        wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
+        project.order(count=DIFFERS)
+        project.run(deployment.instance, "check")
+        arrived(receiver, "opened")
+        assert _skips(deployment, "sync_alerts")
