@@ -41,6 +41,8 @@ class PostgresToChroma(SyncComponent):
     embedding: EmbeddingBlock = EmbeddingBlock()
     chunking: ChunkingBlock = ChunkingBlock()
 
+    # 500 items a request take Chroma a fifth less work than five times 100; texts go to the model in its own size
+    default_batch_size: ClassVar[int] = 500
     kinds: ClassVar[tuple[str, ...]] = ("postgres", "chroma")
     io_manager_key: ClassVar[str] = "chroma_io_manager"
     resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "chroma"})

@@ -184,10 +184,16 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchResult:
-    """What became of the batches that a target has taken since its last result."""
+    """What became of the batches that a target has taken since its last result.
+
+    Args:
+        keys: the records that this speaks of, rejected ones included, where the target has taken more than it
+            has written; None for all that it has taken.
+    """
 
     counts: Counts
     rejected: Sequence[Rejection] = ()
+    keys: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

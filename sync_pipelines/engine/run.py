@@ -170,9 +170,13 @@ class Run(Held):
             self.counts += result.counts
             self._quarantine(result.rejected, written)
             bad = {rejection.key for rejection in result.rejected}
-            self._settle([key for key in written if key not in bad])
-            written.clear()
+            keys = list(written) if result.keys is None else result.keys
+            self._settle([key for key in keys if key not in bad])
+            for key in keys:
+                written.pop(key, None)
             self.binding.ledger.progress(self.record, self.counts)
+            # a target may take a batch before the one in front of it is written: look now, too
+            self.lock.check()
 
     def _mapped(self, upserts: RecordStream, written: dict[str, str]) -> Iterator[pa.RecordBatch]:
         """Batches for the target; `written` collects the keys and fingerprints that it was given."""

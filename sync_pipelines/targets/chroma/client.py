@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -202,6 +203,12 @@ def _bound(session: Any) -> None:
 
 def _settings(**fields: Any) -> Any:
     """Chroma's settings, quiet, from no `.env`; what is given here wins over variables that Chroma reads."""
+    return _read_settings().model_copy(update=fields)
+
+
+@lru_cache(maxsize=1)
+def _read_settings() -> Any:
+    """Read once a process: each reading takes 3 to 10 ms, and a single record is to take 100."""
     from chromadb.config import Settings as ChromaSettings
 
     return ChromaSettings(
@@ -210,7 +217,6 @@ def _settings(**fields: Any) -> Any:
         chroma_client_auth_provider=None,
         chroma_client_auth_credentials=None,
         chroma_api_impl="chromadb.api.rust.RustBindingsAPI",
-        **fields,
     )
 
 

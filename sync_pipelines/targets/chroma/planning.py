@@ -36,6 +36,15 @@ class Tally:
         self.counts.bytes += sum(len((chunk.text or "").encode()) for chunk in plan.chunks)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlannedBatch:
+    """What a batch's records need; `keys` are all of its records, refused and unchanged ones included."""
+
+    plans: Sequence[RecordPlan]
+    tally: Tally
+    keys: frozenset[str]
+
+
 class Planner:
     """Compares what should be with what is stored; writes nothing.
 
@@ -51,10 +60,16 @@ class Planner:
         self.extras: bool | None = None
         """Whether any record has several chunks; the writer sets it when it writes one that has."""
 
-    def plans(self, batch: pa.RecordBatch, tally: Tally) -> Iterator[RecordPlan]:
+    def plan(self, batch: pa.RecordBatch, *, once: bool = False) -> PlannedBatch:
+        """What a whole batch needs; with `once` a Chroma that does not answer is not asked again."""
+        tally = Tally()
+        plans = tuple(self.plans(batch, tally, once=once))
+        return PlannedBatch(plans=plans, tally=tally, keys=frozenset(batch.column(KEY).to_pylist()))
+
+    def plans(self, batch: pa.RecordBatch, tally: Tally, *, once: bool = False) -> Iterator[RecordPlan]:
         """What each record of a batch needs; unchanged and refused ones are counted and left out."""
         incoming = read_batch(batch, tally)
-        stored = self._lookup(list(incoming))
+        stored = self._lookup(list(incoming), once=once)
         for key, record in incoming.items():
             plan = self._plan(record, stored.pop(key, None) or Stored())
             if plan is None:
@@ -68,12 +83,13 @@ class Planner:
         plans = (self._plan(record, stored.get(record.key) or Stored()) for record in records)
         return [plan for plan in plans if plan is not None]
 
-    def _lookup(self, keys: Sequence[str]) -> dict[str, Stored]:
+    def _lookup(self, keys: Sequence[str], *, once: bool = False) -> dict[str, Stored]:
         if self._store is None or not keys:
             return {}
+        store = self._store.once if once else self._store
         if self.extras is None:
-            self.extras = has_extras(self._store)
-        return lookup(self._store, keys, extras=self.extras, documents=self._doubt is not None, overwriting=True)
+            self.extras = has_extras(store)
+        return lookup(store, keys, extras=self.extras, documents=self._doubt is not None, overwriting=True)
 
     def _plan(self, record: Incoming, stored: Stored) -> RecordPlan | None:
         if stored.fingerprint == record.fingerprint and not self._doubt:

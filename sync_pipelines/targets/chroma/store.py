@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipelines.targets.chroma.client import ChromaConnection
 from sync_pipelines.targets.chroma.errors import CollectionGoneError
 from sync_pipelines.targets.chroma.names import is_ours
-from sync_pipelines.targets.retries import RetryPolicy
+from sync_pipelines.targets.retries import NO_RETRY, RetryPolicy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +61,11 @@ class ChromaStore:
     def __init__(self, connection: ChromaConnection, handle: Collection, *, place: Place, retry: RetryPolicy) -> None:
         self.connection, self.handle = connection, handle
         self._place, self._retry = place, retry
+
+    @property
+    def once(self) -> ChromaStore:
+        """The same collection, asked once: for questions that can be asked again later."""
+        return ChromaStore(self.connection, self.handle, place=self._place, retry=NO_RETRY)
 
     @property
     def id(self) -> str:

@@ -66,25 +66,29 @@ class Swap:
             old.modify(name=self._name + OLD_SUFFIX)
         self.heal()
 
-    def heal(self) -> None:
-        """Finish or roll back a swap that a crash cut; nothing to do in any other state.
+    def heal(self, current: ChromaStore | None = None) -> ChromaStore | None:
+        """Finish or roll back a swap that a crash cut; nothing to do in any other state. What `name` is then.
 
         `name` missing and `__old` there: forward if the rebuilt collection says that it replaces just that
         one (it was proven equal before its swap began), else back. `name` there and replacing `__old`: the
         swap is done and the old one goes.
+
+        Args:
+            current: the collection of this name, if it has just been opened.
         """
-        current, old = self.open(), self.open(OLD_SUFFIX)
+        current, old = current or self.open(), self.open(OLD_SUFFIX)
         if current is None:
             new = self.open(REBUILD_SUFFIX)
             mark = new.metadata.get(REPLACES) if new else None
             if new is not None and mark is not None and mark == (old.id if old else _NOTHING):
                 new.modify(name=self._name)
-                current = new
+                current = self.open()
             elif old is not None:
                 old.modify(name=self._name)
-                return
+                return self.open()
         if old is not None and current is not None and current.metadata.get(REPLACES) == old.id:
             self.drop(OLD_SUFFIX)
+        return current
 
     def _clear_old(self) -> None:
         left = self.open(OLD_SUFFIX)

@@ -129,8 +129,7 @@ class ChromaTarget:
             self.names.drop(self._suffix)
             store = None
         if not self._suffix:
-            self.names.heal()
-            store = self.names.open()
+            store = self.names.heal(store)
         if store is None:
             store = self._create()
         check(store, self.provenance, place=self.place)
@@ -138,7 +137,7 @@ class ChromaTarget:
         self._checked = store.id
 
     def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: Doubt | None = None) -> Iterator[BatchResult]:
-        """Write batches of documents (`documents.DOCUMENTS_SCHEMA`); one result for each, as it is written.
+        """Write batches of documents (`documents.DOCUMENTS_SCHEMA`); a result for each group of records written.
 
         Records whose stored fingerprint is the same are left alone. Of the others only chunks with new text
         are embedded. Extras are written first, the chunk with the fingerprint next, orphans deleted last.
@@ -155,8 +154,8 @@ class ChromaTarget:
             before_embedding=_once(lambda: check_function(store, self.embedder.function, place=self.place)),
             boundary=self._boundary,
         )
-        for batch in batches:
-            yield writer.write(batch)
+        for result in writer.write(batches):
+            yield result
             # nobody knows the length of a remote model's vectors before the first one
             self._note(store, "sync_dimensions", self.embedder.dimensions or 0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from sync_pipelines.engine.errors import ConfigurationError
@@ -32,6 +33,8 @@ def check_text(text: str, *, what: str) -> None:
     """
     if "\0" in text:
         raise ValueRefused(f"{what} holds a NUL character")
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -52,12 +55,18 @@ def stored_metadata(text: str | None) -> Metadata:
     return {name: _checked(name, value) for name, value in fields.items() if value is not None and value != []}
 
 
-def _checked(name: str, value: Any) -> Any:
+@lru_cache(maxsize=1024)
+def _check_name(name: str) -> None:
+    """The same few names come with every record."""
     check_text(name, what="a metadata name")
     try:
         check_field_name(name)
     except ConfigurationError as error:
         raise ValueRefused(error.message) from None
+
+
+def _checked(name: str, value: Any) -> Any:
+    _check_name(name)
     if isinstance(value, list):
         return _checked_list(name, value)
     return _checked_scalar(name, value)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from sync_pipelines.engine.batches import ahead
 from sync_pipelines.engine.errors import RecordError, RunError, TransientError
 from sync_pipelines.engine.model import BatchResult
-from sync_pipelines.targets.chroma.planning import Planner, Tally
+from sync_pipelines.targets.chroma.planning import PlannedBatch, Planner, Tally
 from sync_pipelines.targets.chroma.records import ChunkPlan, Incoming, RecordPlan
 from sync_pipelines.targets.chroma.store import PAGE, ChromaStore, Write
 from sync_pipelines.targets.embedding import Embedder, Refusal
@@ -50,21 +51,46 @@ class Writer:
         self._store, self._planner, self._embedder = store, planner, embedder
         self._before_embedding, self._boundary = before_embedding, boundary
 
-    def write(self, batch: pa.RecordBatch) -> BatchResult:
-        """Bring the records of one batch to the store.
+    def write(self, batches: Iterable[pa.RecordBatch]) -> Iterator[BatchResult]:
+        """Bring the records of these batches to the store; a result for each group that was written.
+
+        While one batch is embedded and written, the next one is planned in a thread: Chroma's server is what
+        takes the time, and planning in turn with it would add a fifth.
 
         Raises:
             TransientError: Chroma or the provider does not answer; what was written stays and is right.
             RunError: Chroma or the provider refuses everything.
         """
-        tally = Tally()
-        for group in self._groups(self._planner.plans(batch, tally)):
+        before: frozenset[str] = frozenset()
+        for batch, planned in ahead(self._plan_ahead, batches):
+            # what was asked while a record was written may be older than that writing
+            stale = planned is None or not before.isdisjoint(planned.keys)
+            ready = self._planner.plan(batch) if stale or planned is None else planned
+            yield from self._write_batch(ready)
+            before = ready.keys
+
+    def _plan_ahead(self, batch: pa.RecordBatch) -> PlannedBatch | None:
+        """None where Chroma does not answer: an outage is waited for where a cancelled run can be stopped."""
+        try:
+            return self._planner.plan(batch, once=True)
+        except TransientError:
+            return None
+
+    def _write_batch(self, planned: PlannedBatch) -> Iterator[BatchResult]:
+        # The first result speaks of the records, too, that need nothing or are refused.
+        tally, keys = planned.tally, planned.keys - {plan.incoming.key for plan in planned.plans}
+        groups = self._groups(planned.plans) if planned.plans else iter([[]])
+        for group in groups:
             self._write_group(group, tally)
+            yield self._result(tally, [*keys, *(plan.incoming.key for plan in group)])
+            tally, keys = Tally(), frozenset()
+
+    def _result(self, tally: Tally, keys: Sequence[str]) -> BatchResult:
         used = self._embedder.usage.take()
         tally.counts.embedded_texts = used.texts
         tally.counts.embedded_characters = used.characters
         tally.counts.embedded_tokens = used.tokens
-        return BatchResult(counts=tally.counts, rejected=tuple(tally.rejected))
+        return BatchResult(counts=tally.counts, rejected=tuple(tally.rejected), keys=keys)
 
     def _groups(self, plans: Iterable[RecordPlan]) -> Iterator[list[RecordPlan]]:
         """Records that are embedded and written together: a crash costs one group's embeddings, no more."""
@@ -81,6 +107,8 @@ class Writer:
             yield group
 
     def _write_group(self, group: list[RecordPlan], tally: Tally, *, again: bool = False) -> None:
+        if not group:
+            return
         vectors = self._vectors(group)
         ready = [plan for plan in group if not self._refused(plan, vectors, tally)]
         self._boundary("embedded")
