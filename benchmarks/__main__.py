@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,22 +46,27 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return given
 
 
-def run_all(names: Sequence[str], *, quick: bool, say: Callable[[str], None]) -> list[Result]:
-    """Each benchmark in a database of its own, on servers that all of them share and nothing else uses."""
-    results = []
+def run_all(names: Sequence[str], *, quick: bool, say: Callable[[str], None]) -> tuple[list[Result], list[str]]:
+    """Each benchmark in a database of its own, on servers that all of them share; and those that failed."""
+    results, failed = [], []
     with Sandbox.ephemeral() as sandbox:
         for name in names:
             say(f"{name} …")
             began = time.monotonic()
-            with stage(sandbox, name.replace("-", "_"), say) as where:
-                result = BENCHMARKS[name](where, quick=quick)
+            try:
+                with stage(sandbox, name.replace("-", "_"), say) as where:
+                    result = BENCHMARKS[name](where, quick=quick)
+            except Exception:  # what the others found in half an hour must not be lost
+                say(f"{name} failed:\n{traceback.format_exc()}")
+                failed.append(name)
+                continue
             results.append(replace(result, seconds=time.monotonic() - began))
             say(f"{name}: {result.compares}: {results[-1].seconds:.0f} s")
-    return results
+    return results, failed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for; 0 when every target is met, 1 when one is missed."""
+    """Run what is asked for; 0 when every target is met, 1 when one is missed or a benchmark failed."""
     given = parse(sys.argv[1:] if arguments is None else arguments)
     # What runs log of themselves is not asked for here.
     logging.disable(logging.INFO)
@@ -69,14 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = Console(stderr=True, soft_wrap=True)
     notes = machine.notes(machine.load())
     say: Callable[[str], None] = lambda line: progress.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False)  # noqa: E731
-    results = run_all(given.names or list(BENCHMARKS), quick=given.quick, say=say)
+    results, failed = run_all(given.names or list(BENCHMARKS), quick=given.quick, say=say)
     show(results, notes, Console(width=None if sys.stdout.isatty() else 120))
     if given.json:
         write_json(given.json, results, notes)
     missed = [(result.name, figure.name) for result in results for figure in result.missed]
     for name, what in missed:
         progress.print(f"[bold red]missed[/bold red] {name}: {what}")
-    return 1 if missed else 0
+    return 1 if missed or failed else 0
 
 
 if __name__ == "__main__":

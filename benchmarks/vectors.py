@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -10,14 +10,10 @@ from sync_pipelines.targets.embedding_functions import HashEmbedding
 
 
 class KnownVectors(HashEmbedding):
-    """The hash embedding with every vector made before: a look into a dictionary a text.
-
-    `before` is called before each batch is answered.
-    """
+    """The hash embedding with every vector made before: a look into a dictionary a text."""
 
     def __init__(self, dimensions: int = 384) -> None:
         super().__init__(dimensions)
-        self.before: Callable[[], object] = lambda: None
         self._known: dict[str, np.ndarray] = {}
 
     def learn(self, texts: Iterable[str]) -> None:
@@ -26,7 +22,6 @@ class KnownVectors(HashEmbedding):
         self._known.update(zip(missing, HashEmbedding(self._dimensions)(missing), strict=True))
 
     def __call__(self, input: list[str]) -> list[np.ndarray]:
-        self.before()
         return [self._known[text] for text in input]
 
     @staticmethod
