@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sync_pipelines.engine.errors import SyncError
-from sync_pipelines.sandbox import demo_knowledge
+from sync_pipelines.sandbox import demo_knowledge, demo_proof
 from sync_pipelines.sandbox.environment import Sandbox
 from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.story import DemoFailedError, Story
@@ -25,8 +25,8 @@ SETTINGS = {"SYNC_BATCH_SIZE": "16", "SYNC_LOG_LEVEL": "WARNING"}
 """Small batches, so that progress shows every few seconds; the steps say themselves what goes on."""
 
 WIDTH = 130
-SYNCS = (demo_knowledge.tell,)
-"""One function a sync, in the order in which they are shown; a new sync adds its own."""
+SYNCS = (demo_knowledge.tell, demo_proof.tell)
+"""One function a sync, in the order in which they are shown, then proof and repair; a new sync adds its own."""
 
 
 @contextmanager

@@ -83,6 +83,10 @@ class Story:
         proof = bound.prove()
         with bound.resources.ledger.ledger() as ledger:
             counts = ledger.last_runs(*bound.binding().place, limit=1)[0].counts
+        return self.keep(step, path, proof, counts, seconds)
+
+    def keep(self, step: str, path: str, proof: Proof, counts: Counts, seconds: float) -> Line:
+        """Keep a step's numbers for the summary, and say how it ended."""
         line = Line(step=step, table=path, proof=proof, counts=counts, seconds=seconds)
         self.lines.append(line)
         self.console.print(f"{step}: {path}: {'equal' if proof.equal else 'NOT equal'} after {seconds:.1f} s")

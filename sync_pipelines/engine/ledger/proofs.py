@@ -85,6 +85,11 @@ class ProofRecord:
     buckets: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
+    def seconds(self) -> float:
+        """How long it took; 0 for one that has not ended."""
+        return (self.finished_at - self.started_at).total_seconds() if self.finished_at else 0.0
+
+    @property
     def equal(self) -> bool:
         """Whether it ended and found nothing missing, stale or extra."""
         return self.finished_at is not None and self.error is None and not (self.missing + self.stale + self.extra)
