@@ -51,7 +51,7 @@ def assemble(found: dg.Definitions, components: tuple[SyncComponent, ...]) -> dg
     """Assets and checks with the automation of their syncs, the resources and the executor.
 
     Raises:
-        DagsterInvalidDefinitionError: two documents define one table.
+        DagsterInvalidDefinitionError: two documents define one table, or write into one target.
     """
     _refuse_doubles(components)
     base = dg.Definitions(resources=default_resources(), executor=dg.in_process_executor)
@@ -60,13 +60,25 @@ def assemble(found: dg.Definitions, components: tuple[SyncComponent, ...]) -> dg
 
 
 def _refuse_doubles(components: tuple[SyncComponent, ...]) -> None:
-    seen: dict[str, SyncComponent] = {}
+    paths: set[str] = set()
+    owners: dict[str, str] = {}
     for component in components:
-        if component.path in seen:
+        if component.path in paths:
             raise dg.DagsterInvalidDefinitionError(
                 f"Two documents define {component.path}: give one of them another `name:`."
             )
-        seen[component.path] = component
+        paths.add(component.path)
+        if component.enabled:
+            _refuse_a_second_owner(component, owners)
+
+
+def _refuse_a_second_owner(component: SyncComponent, owners: dict[str, str]) -> None:
+    owner = owners.setdefault(component.target_identity(), component.path)
+    if owner != component.path:
+        raise dg.DagsterInvalidDefinitionError(
+            f"{owner} and {component.path} both write into {component.target_identity()}: each would delete the "
+            "other's records. Give one of them another target, or `enabled: false`."
+        )
 
 
 defs = load()[0]

@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from sync_pipelines.checks import AFTER_A_RUN
+from sync_pipelines.components.assets import SyncMode
 from sync_pipelines.dead_runs import close_dead_runs
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import Counts, Scope
@@ -43,7 +44,7 @@ class PlanConfig(dg.Config):
     """What to plan: one table or all of the sync; nothing is written."""
 
     table: str | None = None
-    mode: str = Field(default="incremental", description="incremental, full or rebuild")
+    mode: SyncMode = Field(default=SyncMode.incremental, description="What the run would be asked to do.")
 
 
 def table_job(sync: str, tables: "list[SyncComponent]", mode: str) -> Any:
@@ -154,7 +155,7 @@ def plan_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
                 working_on(sync, component.table_name, run_id=context.run_id),
                 closing(component.bind(context.resources)) as binding,
             ):
-                found = plan(binding, mode=config.mode)
+                found = plan(binding, mode=config.mode.value)
             context.log_event(dg.AssetObservation(component.asset_key, metadata=found.as_dict()))
 
     @dg.job(name=f"{sync}_plan", description=f"What a sync of {sync} would do (a dry run).", tags={"sync": sync})

@@ -77,6 +77,10 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
         """The target's own name of the table, for people."""
         raise NotImplementedError
 
+    def target_identity(self) -> str:
+        """What the table is written into, in words: two tables with the same would delete each other's records."""
+        raise NotImplementedError
+
     def asset_metadata(self) -> dict[str, Any]:
         return {}
 

@@ -57,6 +57,10 @@ class PostgresToChroma(SyncComponent):
     def target_name(self) -> str:
         return self.target.collection
 
+    def target_identity(self) -> str:
+        # one Chroma serves all documents (CHROMA_URL or CHROMA_PATH), so its connection's name tells nothing apart
+        return f"Chroma collection {self.target.collection!r}"
+
     def asset_metadata(self) -> dict[str, Any]:
         return {
             "chroma/collection": self.target.collection,
@@ -87,15 +91,14 @@ class PostgresToChroma(SyncComponent):
             chunking=self.chunking.spec(),
             mapping=self.spec.mapping_hash,
             sync=self.sync,
-            table=self.name,
+            table=self.table_name,
         )
 
     def target_parts(self, resources: Any) -> dict[str, Any]:
-        settings = resources.chroma.settings()
-        # a folder belongs to one process at a time, so all of its collections are one target (DESIGN.md §4)
-        lock = settings.place if settings.path else f"{settings.place}#{self.target.collection}"
+        from sync_pipelines.targets.chroma.locking import lock_name
+
         return {
             "target": self.build_target(resources.chroma),
             "mapper": self.mapper().map,
-            "lock_name": f"chroma:{lock}",
+            "lock_name": lock_name(resources.chroma.settings(), self.target.collection),
         }

@@ -13,6 +13,7 @@ import pytest
 
 from sync_pipelines.definitions import load
 from sync_pipelines_tests.dagster.deployment import REPOSITORY
+from sync_pipelines_tests.dagster.project import article, definitions
 
 CHILD = """
 import json, resource, socket, sys
@@ -93,3 +94,19 @@ def test_the_cadence_is_the_documents():
     for sensor in repository.sensor_defs:
         assert 15 <= sensor.minimum_interval_seconds <= 30
         assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+
+
+def test_two_documents_with_one_collection_are_refused_with_both_names():
+    other = article(sync="store", name="copy")
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match=r"shop/article and store/copy both write into .*article"):
+        definitions(article(), other)
+    definitions(article(), article(sync="store", name="copy", target={"collection": "another"}))
+    definitions(article(), article(sync="store", name="copy", enabled=False))
+
+
+def test_a_plan_takes_only_the_modes_that_a_run_takes():
+    job = definitions(article()).resolve_job_def("shop_plan")
+    with pytest.raises(dg.DagsterInvalidConfigError, match="nonsense"):
+        dg.validate_run_config(job, {"ops": {"shop_plan_tables": {"config": {"mode": "nonsense"}}}})
+    for mode in ("incremental", "full", "rebuild"):
+        assert dg.validate_run_config(job, {"ops": {"shop_plan_tables": {"config": {"mode": mode}}}})

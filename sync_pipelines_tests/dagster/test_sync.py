@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dagster as dg
+import pytest
 
 from sync_pipelines.automation import newest_partition
 from sync_pipelines_tests.dagster.world import World
@@ -230,6 +231,19 @@ def test_the_batch_size_is_the_unit_of_writing(world: World, monkeypatch):
     monkeypatch.setattr(Run, "_mapped", watched)
     assert world.sync(batch_size=3).upserted == 7
     assert sizes == [3, 3, 1]
+
+
+def test_hits_and_errors_of_chroma_name_the_table(world: World):
+    from sync_pipelines.engine.errors import RunError
+    from sync_pipelines.targets.search import best
+
+    world.put("a", body="hello")
+    world.sync()
+    target = world.component.build_target(world.resources.chroma)
+    assert [hit.table for hit in best(target, "hello")] == ["shop/article"]
+    world.client.delete_collection("article")
+    with pytest.raises(RunError, match="^shop/article: "):
+        best(target, "hello")
 
 
 def test_a_source_without_triggers_stops_and_names_the_command(world: World):

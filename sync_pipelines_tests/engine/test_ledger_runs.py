@@ -229,11 +229,17 @@ def test_a_run_that_is_no_sync_of_the_table_says_nothing_of_its_state(ledger, mo
 
 def test_a_streak_counts_failures_since_the_last_completed_sync(ledger):
     assert ledger.failure_streak(*PLACE) == FailureStreak(0, None)
-    for status in ("failed", "completed", "failed", "cancelled", "failed"):
-        last = end(ledger, begin(ledger), status)
+    for number, status in enumerate(("failed", "completed", "failed", "cancelled", "failed")):
+        last = end(ledger, begin(ledger, run_id=f"run-{number}"), status)
     begin(ledger)
     end(ledger, begin(ledger, place=("knowledge", "another")), "failed")
     assert ledger.failure_streak(*PLACE) == FailureStreak(2, last.completed_at)
+
+
+def test_a_run_whose_step_was_tried_four_times_failed_once(ledger):
+    for _ in range(4):
+        last = end(ledger, begin(ledger, run_id="one run"), "failed")
+    assert ledger.failure_streak(*PLACE) == FailureStreak(1, last.completed_at)
 
 
 def test_progress_is_seen_while_the_run_is_at_work_and_written_once_a_second(ledger_url):

@@ -60,7 +60,7 @@ class TableState:
 
 
 class FailureStreak(NamedTuple):
-    """Failed syncs since the last completed one, and when the newest of them ended (UTC)."""
+    """Runs that failed since the last completed one, and when the newest of them ended (UTC)."""
 
     failures: int = 0
     last_at: datetime | None = None
@@ -120,11 +120,14 @@ class HistoryBook(Store):
         return self.logs(sync, table, limit=limit)
 
     def failure_streak(self, sync: str, table: str) -> FailureStreak:
-        """How many syncs have failed since the last completed one; a cancelled one neither counts nor ends it."""
+        """How many runs have failed since the last completed one; a cancelled one neither counts nor ends it.
+
+        A run of Dagster's tries a step four times in an outage, each with a row of its own: it failed once.
+        """
         logs = self._tables.logs
         syncs = (*at_place(logs, sync, table), logs.c.mode.not_in(sorted(PARTIAL_MODES)))
         done = sa.select(sa.func.coalesce(sa.func.max(logs.c.id), 0)).where(*syncs, logs.c.status == "completed")
-        failed = sa.select(sa.func.count(), sa.func.max(logs.c.completed_at)).where(
+        failed = sa.select(sa.func.count(logs.c.run_id.distinct()), sa.func.max(logs.c.completed_at)).where(
             *syncs, logs.c.status == "failed", logs.c.id > done.scalar_subquery()
         )
         count, last_at = self._transaction(lambda connection: connection.execute(failed).one())
