@@ -14,6 +14,7 @@ from sync_pipelines.checks import AFTER_A_RUN
 from sync_pipelines.dead_runs import UNDER_WAY, close_dead_runs, close_orphans
 from sync_pipelines.decide import Facts, Request, decide
 from sync_pipelines.engine.model import Pending
+from sync_pipelines.failures import no_secrets
 from sync_pipelines.jobs import check_job, check_keys, deep_check_job, plan_job, records_job, repair_job, table_job
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def run_request(component: "SyncComponent", *, mode: str = "incremental", tags: 
     return dg.RunRequest(
         partition_key=newest_partition(component),
         asset_selection=[component.asset_key],
+        asset_check_keys=check_keys([component], *AFTER_A_RUN),
         run_config={"ops": {component.op_name: {"config": {"mode": mode}}}},
         tags={"sync/table": component.path, **_runtime(component), **(tags or {})},
     )
@@ -109,6 +111,7 @@ def _schedule(name: str, mode: str, job: Any, cron: str, tables: "list[SyncCompo
         required_resource_keys=set().union(*(table.resource_keys for table in tables)),
         description=f"{mode} sync of {', '.join(table.path for table in tables)}",
     )
+    @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
         reasons = {table.path: table.not_configured(context.resources) for table in tables}
         requests = [run_request(table, mode=mode) for table in tables if not reasons[table.path]]
@@ -143,6 +146,7 @@ def _check_schedule(
         required_resource_keys=set().union(*(table.resource_keys for table in chosen)),
         description=f"{', '.join(names)} of {', '.join(table.path for table in chosen)}",
     )
+    @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
         configured = [table for table in chosen if not table.not_configured(context.resources)]
         if not configured:
@@ -165,6 +169,7 @@ def _repair_sensor(sync: str, checks: Any, repairs: Any, tables: "list[SyncCompo
         minimum_interval_seconds=30,
         description=f"Repairs what the scheduled check of {sync} found.",
     )
+    @no_secrets()
     def proven(context: dg.RunStatusSensorContext, ledger: ResourceParam[Any]):
         run = context.dagster_run
         asked = run.tags.get(PROVES, "").split()
@@ -201,6 +206,7 @@ def _sensor(component: "SyncComponent", job: Any) -> dg.SensorDefinition:
         required_resource_keys=set(component.resource_keys),
         description=f"Asks for a sync of {component.path} when its source has changes that are not synced.",
     )
+    @no_secrets()
     def changed(context: dg.SensorEvaluationContext):
         decision = decide(read_facts(component, context.resources, context.instance))
         if isinstance(decision, Request):

@@ -41,7 +41,8 @@ from sync_pipelines.commands import (
     status,
 )
 from sync_pipelines.commands.output import EXIT_CODES, ExitCode, code_of, say
-from sync_pipelines.engine.errors import SyncError
+from sync_pipelines.engine.disguise import disguised
+from sync_pipelines.engine.errors import SyncError, redact
 
 
 class Commands(TyperGroup):
@@ -56,6 +57,11 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             say("Interrupted.")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except Exception as error:  # a fault: its traceback is printed, without what clients of others tell in it
+            shown = disguised(error, redact)
+            if shown is error or type(error).__module__.startswith("typer."):  # what its user typed
+                raise
+            raise shown from (shown.__cause__ or shown.__context__)
 
 
 app = typer.Typer(

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from sync_pipelines.engine.errors import SyncError
+from sync_pipelines.engine.errors import SyncError, redact
 from sync_pipelines.engine.model import Counts
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def _ask_for_its_end(instance: dg.DagsterInstance, run_id: str) -> None:
 def _report_failed(instance: dg.DagsterInstance, run_id: str, error: Exception) -> None:
     run = _run(instance, run_id)
     if not run.is_finished:
-        instance.report_run_failed(run, f"{type(error).__name__}: {error}")
+        instance.report_run_failed(run, redact(f"{type(error).__name__}: {error}"))
 
 
 def _tidy(instance: dg.DagsterInstance, run_id: str, keeper: Keeper) -> None:

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 import dagster as dg
 
 from sync_pipelines import log
-from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.disguise import disguised
+from sync_pipelines.engine.errors import SyncError, TransientError, redact
 
 MAX_RETRIES = 3
 _FIRST_PAUSE = 2.0
@@ -40,11 +41,12 @@ def working_on(sync: str, table: str, *, run_id: str, attempt: int | None = None
 def as_dagster_failure(*, attempt: int | None = None) -> Generator[None]:
     """A transient error has the step tried again, from the asset on; any other of ours stops the run.
 
-    `Failure` shows one sentence in the UI. `attempt` is that of `working_on`; without one, a transient error
-    stays what it is, for whoever else retries.
+    `Failure` shows one sentence in the UI; an error of somebody else goes on, without secrets. `attempt` is that of
+    `working_on`; without one, a transient error stays what it is, for whoever else retries.
     """
     try:
-        yield
+        with no_secrets():
+            yield
     except TransientError as error:
         if attempt is None:
             raise
@@ -54,6 +56,22 @@ def as_dagster_failure(*, attempt: int | None = None) -> Generator[None]:
         raise dg.RetryRequested(max_retries=MAX_RETRIES) from error
     except SyncError as error:
         raise _failure(error) from error
+
+
+@contextmanager
+def no_secrets() -> Generator[None]:
+    """No error leaves the block with a secret in its words, or in those of an error below it.
+
+    Dagster stores the whole chain, of a step as of a tick, and what clients of others say is not ours to word.
+    """
+    try:
+        yield
+    except Exception as error:
+        shown = disguised(error, redact)
+        if shown is error:
+            raise
+        # `from`: Python would else name the error itself as what this one came from
+        raise shown from (shown.__cause__ or shown.__context__)
 
 
 def _failure(error: SyncError) -> dg.Failure:

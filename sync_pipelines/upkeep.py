@@ -8,7 +8,7 @@ from pydantic import Field
 
 from sync_pipelines.dagster_retention import build_retention
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.failures import working_on
+from sync_pipelines.failures import no_secrets, working_on
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -43,6 +43,7 @@ def build_upkeep(components: "Sequence[SyncComponent]", *, timezone: str) -> dg.
         default_status=dg.DefaultScheduleStatus.RUNNING,
         required_resource_keys={"ledger"},
     )
+    @no_secrets()
     def weekly(context: dg.ScheduleEvaluationContext):
         try:
             context.resources.ledger.database_url()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sync_pipelines.engine import secrets
 from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.folders import temporary_folder
 from sync_pipelines.sandbox.postgres import PostgresServer
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 _TEMPLATE = "template_app"
 _WORLD_TEMPLATE = "template_world"
 _numbers = count(1)
+
+
+@pytest.fixture(autouse=True)
+def no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test's URLs had for passwords is hidden for the rest of the process: not for the rest of the tests."""
+    monkeypatch.setattr(secrets, "_told", set())
+    monkeypatch.setattr(secrets, "_variables", set())
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from sync_pipelines.failures import no_secrets
 from sync_pipelines.resources.environment import value
 
 NAME, JOB, VARIABLE = "sync_heartbeat", "sync_heartbeat_ping", "SYNC_HEARTBEAT_URL"
@@ -27,6 +28,7 @@ def build_heartbeat() -> dg.Definitions:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"Pings {VARIABLE} every minute while the daemons live; it starts no run.",
     )
+    @no_secrets()
     def sync_heartbeat(context: dg.ScheduleEvaluationContext):
         return dg.SkipReason(beat(context.instance))
 

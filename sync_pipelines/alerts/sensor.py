@@ -12,6 +12,7 @@ import dagster as dg
 from sync_pipelines.alerts import checks, lag, outbox, runs, state
 from sync_pipelines.alerts.incidents import Advanced, Notice, Policy, Seen, advance, newest_only
 from sync_pipelines.alerts.state import State
+from sync_pipelines.failures import no_secrets
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -33,6 +34,7 @@ def build_sensor(components: "Iterable[SyncComponent]", *, every_seconds: int = 
         required_resource_keys=set().union({"ledger"}, *(table.resource_keys for table in tables)),
         description="Tells of failed checks, failed runs and growing lag: SYNC_ALERT_URLS says whom.",
     )
+    @no_secrets()
     def sync_alerts(context: dg.SensorEvaluationContext):
         told = tick(tables, context.resources, context.instance, _project(context))
         for line in told.errors[:_LINES]:

@@ -20,6 +20,7 @@ from sync_pipelines.engine.errors import (
     MigrationDueError,
     SyncError,
     TransientError,
+    redact,
 )
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ def code_of(error: SyncError) -> ExitCode:
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error."""
-    typer.echo(text, err=True)
+    """A line for people, on standard error, without secrets."""
+    typer.echo(redact(text), err=True)
 
 
 def print_json(document: Any) -> None:

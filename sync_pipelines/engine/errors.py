@@ -7,7 +7,23 @@ sentence that says what to do).
 
 from __future__ import annotations
 
-import re
+from sync_pipelines.engine.secrets import hide_known, redact
+
+__all__ = [
+    "CaptureMissingError",
+    "ConfigurationError",
+    "LockBusyError",
+    "LockLostError",
+    "MassDeleteError",
+    "MigrationDueError",
+    "NotConfiguredError",
+    "RecordError",
+    "RunError",
+    "SyncError",
+    "TargetChangedError",
+    "TransientError",
+    "redact",
+]
 
 
 class SyncError(Exception):
@@ -30,7 +46,8 @@ class SyncError(Exception):
     ) -> None:
         self.message = redact(message)
         self.sync, self.table, self.key, self.remedy = sync, table, key, remedy
-        super().__init__(self._sentence())
+        # key and remedy too: a key is a user's value, and a remedy may hold an example in a secret's form
+        super().__init__(hide_known(self._sentence()))
 
     def _sentence(self) -> str:
         place = "/".join(part for part in (self.sync, self.table) if part)
@@ -89,24 +106,3 @@ class LockLostError(TransientError):
 
 class LockBusyError(TransientError):
     """Another writer holds the target's lock and did not give it back in time."""
-
-
-# userinfo of a URL, and key=value forms that libpq and HTTP clients print
-_SECRETS = (
-    # the look-behind keeps it linear: a long text without a blank is tried once, not from each of its letters
-    re.compile(r"(?P<keep>(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+(?=@)", re.I),
-    # engine/urls.py takes an unescaped slash in PostgreSQL's passwords; in another URL it begins the path
-    re.compile(r"(?P<keep>(?<![a-z0-9+.-])postgres(?:ql)?(?:\+[a-z0-9_]+)?://[^\s:/]*:)[^\s]+(?=@)", re.I),
-    re.compile(
-        r"(?P<keep>\b(?:password|passwd|pwd|token|api[_-]?key|secret|x-chroma-token|authorization)"
-        r"\b[\"']?\s*[=:]\s*[\"']?(?:bearer\s+|basic\s+)?)[^\s\"'&,;]+",
-        re.I,
-    ),
-)
-
-
-def redact(text: str) -> str:
-    """`text` with every password, token and key that stands in it replaced by `***`."""
-    for pattern in _SECRETS:
-        text = pattern.sub(lambda match: match.group("keep") + "***", text)
-    return text

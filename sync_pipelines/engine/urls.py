@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.secrets import know
 
 _URL = re.compile(r"^(?P<scheme>postgres(?:ql)?(?:\+[a-z0-9_]+)?)://(?P<rest>.*)$", re.I | re.S)
 
@@ -85,6 +86,7 @@ def normalise_url(url: str | NormalisedUrl) -> NormalisedUrl:
     pairs = parse_qsl(query, keep_blank_values=True)
     hosts, kept = _hosts_of(hosts, [(name, value) for name, value in pairs if name not in _PRISMA_ONLY])
     user, colon, password = userinfo.partition(":")
+    know(password, dict(pairs).get("password"))
     login = _login(user, password if colon else None)
     return NormalisedUrl(
         sqlalchemy=_sqlalchemy(login, hosts, database, kept),

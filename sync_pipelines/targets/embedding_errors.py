@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sync_pipelines.engine.errors import RecordError, RunError, SyncError, TransientError
+from sync_pipelines.engine.errors import RecordError, RunError, SyncError, TransientError, redact
 from sync_pipelines.targets.chroma.errors import chain
 from sync_pipelines.targets.retries import retry_after_seconds
 
@@ -49,7 +49,8 @@ def classify(error: BaseException, *, provider: str) -> SyncError:
 
 
 def _text(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}".strip().rstrip(".")
+    # before it is cut: half a key is no longer known as one
+    text = redact(f"{type(error).__name__}: {error}").strip().rstrip(".")
     return text if len(text) <= 500 else text[:500] + "…"
 
 

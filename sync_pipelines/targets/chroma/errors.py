@@ -11,6 +11,7 @@ from sync_pipelines.engine.errors import (
     SyncError,
     TargetChangedError,
     TransientError,
+    redact,
 )
 from sync_pipelines.targets.retries import retry_after_seconds
 
@@ -68,6 +69,7 @@ def _text(error: BaseException, secrets: tuple[str, ...]) -> str:
     text = str(error).strip().rstrip(".") or type(error).__name__
     for secret in secrets:
         text = text.replace(secret, "***")
+    text = redact(text)  # before it is cut: half a secret is no longer known as one
     return text if len(text) <= 500 else text[:500] + "…"
 
 
