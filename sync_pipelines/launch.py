@@ -39,12 +39,14 @@ class Order:
     Args:
         job: the job's name; table: `sync/table`, for messages and the run's tag.
         assets: the keys of the assets that it materializes; empty for a job of ops.
+        checks: the keys of the checks that follow.
         run_config, tags: as Dagster takes them.
     """
 
     job: str
     table: str
     assets: frozenset[dg.AssetKey] = frozenset()
+    checks: frozenset[dg.AssetCheckKey] = frozenset()
     run_config: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -65,6 +67,7 @@ def table_order(
         job=f"{component.sync}_{'incremental' if mode == 'incremental' else 'full'}",
         table=component.path,
         assets=frozenset({component.asset_key}),
+        checks=frozenset(request.asset_check_keys or ()),
         run_config={"ops": {component.op_name: {"config": config}}},
         tags={**request.tags, "dagster/partition": request.partition_key},
     )
@@ -150,15 +153,36 @@ def create(instance: dg.DagsterInstance, order: Order, *, own_process: bool) -> 
     Args:
         own_process: no daemon will watch it; see `OWN_PROCESS`.
     """
-    job = job_definition(order.job)
-    marks = {OWN_PROCESS: "true"} if own_process else {}
-    return instance.create_run_for_job(
-        job,
-        asset_selection=set(order.assets) or None,
-        run_config=order.run_config,
-        tags={**job.run_tags, **order.tags, **marks},
+    from dagster._core.execution.api import create_execution_plan
+    from dagster._core.snap import snapshot_from_execution_plan
+
+    whole = job_definition(order.job)
+    # `create_run_for_job` would take every check of the assets, the deep one too
+    part = whole.get_subset(asset_selection=order.assets, asset_check_selection=order.checks) if order.assets else None
+    job = part or whole
+    tags = {**whole.run_tags, **order.tags, **({OWN_PROCESS: "true"} if own_process else {})}
+    config = dict(order.run_config)
+    reference = instance.get_ref() if instance.is_persistent else None
+    plan = create_execution_plan(job=job, run_config=config, instance_ref=reference, tags=tags)
+    return instance.create_run(
+        job_name=job.name,
+        run_id=None,
+        run_config=config,
+        status=None,
+        tags=tags,
+        root_run_id=None,
+        parent_run_id=None,
+        step_keys_to_execute=plan.step_keys_to_execute,
+        execution_plan_snapshot=snapshot_from_execution_plan(plan, job.get_job_snapshot_id()),
+        job_snapshot=job.get_job_snapshot(),
+        parent_job_snapshot=job.get_parent_job_snapshot(),
+        asset_selection=order.assets or None,
+        asset_check_selection=order.checks if order.assets else None,
+        resolved_op_selection=None,
+        op_selection=None,
         remote_job_origin=_remote_origin(instance, order.job),
         job_code_origin=_python_origin(order.job),
+        asset_graph=job.asset_layer.asset_graph,
     )
 
 
