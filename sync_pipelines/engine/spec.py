@@ -33,6 +33,7 @@ class TableSpec:
         lookback_seconds: overlap of `cursor` capture.
         mapping: a text that changes when the mapping to the target does (text fields, functions, chunking);
             it is part of every fingerprint, so that a changed mapping makes every record differ.
+        sensitive: the columns whose values nobody is shown (`engine.sensitive`).
     """
 
     sync: str
@@ -45,6 +46,7 @@ class TableSpec:
     capture: Capture = "trigger"
     lookback_seconds: float = 300.0
     mapping: str = ""
+    sensitive: tuple[str, ...] = ()
     _projection: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
