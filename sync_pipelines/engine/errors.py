@@ -15,6 +15,7 @@ __all__ = [
     "LockBusyError",
     "LockLostError",
     "MassDeleteError",
+    "MassRefusalError",
     "MigrationDueError",
     "NotConfiguredError",
     "RecordError",
@@ -94,6 +95,10 @@ class CaptureMissingError(RunError):
 
 class MassDeleteError(RunError):
     """The guard of DESIGN.md §2.5 stopped a deletion; nothing was deleted."""
+
+
+class MassRefusalError(RunError):
+    """More was refused than bad records explain: the mapping, a function or a column is broken."""
 
 
 class TargetChangedError(RunError):

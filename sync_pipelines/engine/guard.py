@@ -27,35 +27,49 @@ class Guard:
                 f"mass_delete: share {self.share} must lie in 0..1 and records {self.records} must not be negative."
             )
 
-    def refuses(self, *, deletes: int, held: int, source_empty: bool) -> bool:
-        """Whether deleting `deletes` of the `held` records must stop first."""
+    def refuses(self, *, deletes: int, held: int, source_empty: bool, left: int | None = None) -> bool:
+        """Whether deleting `deletes` of the `held` records must stop first; for `left` see `check`."""
         if self.allow or deletes == 0:
             return False
-        if source_empty:
+        if source_empty or left == 0:
             return True
         return deletes > self.records and deletes > self.share * held
 
-    def check(self, *, deletes: int, held: int, source_empty: bool, sync: str, table: str) -> None:
+    def check(
+        self,
+        *,
+        deletes: int,
+        held: int,
+        source_empty: bool,
+        left: int | None = None,
+        written: bool = True,
+        sync: str,
+        table: str,
+    ) -> None:
         """Stop before anything is deleted.
 
         Args:
-            deletes: records that would go; held: records in the target before.
+            deletes: records that would go.
+            held: records in the target before, also before what the run has written (`ground.held_before`).
             source_empty: the source holds no record at all.
+            left: records that the target would hold afterwards, where that is known.
+            written: whether the run has written what it brings.
 
         Raises:
             MassDeleteError: with the numbers, the likely causes, and how to allow it once.
         """
-        if not self.refuses(deletes=deletes, held=held, source_empty=source_empty):
+        if not self.refuses(deletes=deletes, held=held, source_empty=source_empty, left=left):
             return
-        why = (
-            "the source is empty" if source_empty else f"that is over {self.share:.0%} and over {self.records} records"
-        )
+        why = f"that is over {self.share:.0%} and over {self.records} records"
+        if source_empty or left == 0:
+            why = "the source is empty" if source_empty else "nothing would be left"
+        done = "Nothing was deleted; what was to be written has been written." if written else "Nothing was changed."
         raise MassDeleteError(
-            f"{deletes} of the target's {held} records would be deleted: {why}. Nothing was deleted; "
-            "what was to be written has been written.",
+            f"{deletes} of the target's {held} records would be deleted: {why}. {done}",
             sync=sync,
             table=table,
-            remedy="Look for an emptied or swapped table, a wrong connection, a vanished tenant or a filter. "
+            remedy="Look for an emptied or swapped table, a wrong connection, a vanished tenant, a filter, or "
+            "records in quarantine. "
             f"If it is right, allow it once: sync-pipelines sync {sync}/{table} --allow-mass-delete "
             "(in the launchpad: allow_mass_delete: true).",
         )

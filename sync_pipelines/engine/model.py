@@ -56,12 +56,17 @@ class Digest:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceIdentity:
-    """Which database and table a watermark speaks of; when it differs the watermark means nothing."""
+    """Which database and table a watermark speaks of; when it differs the watermark means nothing.
+
+    `database_oid` tells a database from a copy of it that took its name (CREATE DATABASE … TEMPLATE backup: the
+    tables keep their oids); None in watermarks that were taken before it was asked for.
+    """
 
     system_identifier: str
     timeline: int
     database: str
     table_oid: int
+    database_oid: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +75,9 @@ class Watermark:
 
     `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger`, `{"changed_at": iso or null,
     "key": text, "bound": iso}` for `cursor`. `target` is the target's identity at that time (a collection's
-    id), so that a dropped and remade target is recognised.
+    id), so that a dropped and remade target is recognised. `stamp` is what the run has left in it: a ledger that
+    was restored remembers an older one. `records` is what the target held after the run, by which the mass-delete
+    guard measures the next. All three are None in watermarks of older versions.
     """
 
     capture: Literal["trigger", "cursor"]
@@ -80,6 +87,8 @@ class Watermark:
     mapping: str
     taken_at: datetime
     target: str | None = None
+    stamp: str | None = None
+    records: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,12 +209,14 @@ class BatchResult:
 class Pending:
     """What waits in the source: `changes` is exact up to `limit`; `oldest` is the oldest change's time (UTC).
 
-    `full_reason` says why the next run will read everything (first run, purged log, restored database, …).
+    `full_reason` says why the next run will read everything (first run, purged log, restored database, …);
+    `lasting` that the reason would stand after it (a partition without triggers): somebody else must end it.
     """
 
     changes: int = 0
     oldest: datetime | None = None
     full_reason: str | None = None
+    lasting: bool = False
 
     def __bool__(self) -> bool:
         return self.changes > 0 or self.full_reason is not None
@@ -243,6 +254,14 @@ class Target(Listing, Protocol):
 
     def identity(self) -> str | None:
         """A text that changes when the store is dropped and made anew; None where it does not exist yet."""
+        ...
+
+    def stamp(self) -> str | None:
+        """What the last confirmed run has left in the store; None where none did. It outlives no new store."""
+        ...
+
+    def set_stamp(self, text: str) -> None:
+        """Leave a text in the store, in the place of the one before; it is no record."""
         ...
 
     def prepare(self) -> None:

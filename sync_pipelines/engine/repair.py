@@ -17,9 +17,11 @@ from sync_pipelines.engine import differences as find
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.differences import KINDS, Found
 from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.ground import held_before
 from sync_pipelines.engine.model import Counts, Doubt, Scope
 from sync_pipelines.engine.proof import Proof, proof_of, samples_of
 from sync_pipelines.engine.run import Binding, Request, Run
+from sync_pipelines.engine.sensitive import mask_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +75,17 @@ def plan_repair(binding: Binding, wanted: Wanted) -> RepairPlan:
     with _looked_for(binding, wanted) as found:
         differences = found.differences
         counts = {kind: differences.count(kind) for kind in KINDS}
-        refused = binding.guard.refuses(
-            deletes=counts["extra"], held=binding.target.count(), source_empty=not found.source_count
-        )
+        held = held_before(binding.target.count(), binding.ledger.watermark(*binding.place))
+        refused = binding.guard.refuses(deletes=counts["extra"], held=held, source_empty=not found.source_count)
         samples = samples_of(differences)
-        return RepairPlan(
+        plan = RepairPlan(
             table=binding.spec.path,
             **counts,
             samples=samples,
             reasons=differences.reasons(key for keys in samples.values() for key in keys),
             refused="the mass-delete guard would stop the deletion" if refused else None,
         )
+        return mask_of(binding.spec).proof(plan)
 
 
 def repair(
@@ -97,6 +99,7 @@ def repair(
     Raises:
         LockBusyError: another writer works on the target.
         MassDeleteError: the guard stopped the deletion; what was to be written has been written.
+        MassRefusalError: too many records were refused; nothing was deleted.
         TransientError: records still differ after they were mended; the next repair looks again.
     """
     started = datetime.now(UTC)
@@ -122,10 +125,12 @@ def _looked_for(binding: Binding, wanted: Wanted) -> AbstractContextManager[Foun
 
 def _mend_all(run: Run, wanted: Wanted) -> Repair:
     binding = run.binding
-    binding.target.prepare()
+    run.measure()
     with _looked_for(binding, wanted) as found:
         proof = proof_of(binding, found)
         differences = found.differences
+        run.refusals.due = differences.count("missing") + differences.count("stale")
+        run.guard_first(lambda: differences.count("extra"), source_empty=not found.source_count)
         for batch in differences.named("missing", "stale"):
             _write(run, [item.key for item in batch if not item.broken], doubt="values")
             _write(run, [item.key for item in batch if item.broken], doubt="all")
@@ -147,9 +152,7 @@ def _write(run: Run, keys: Sequence[str], *, doubt: Doubt) -> None:
 
 def _delete(run: Run, differences: Comparison, *, source_empty: bool) -> None:
     """Delete what the source lacks; each key is asked for once more, just before."""
-    extra = differences.count("extra")
-    if extra:
-        run.guard(deletes=extra, held=run.binding.target.count(), source_empty=source_empty)
+    run.guard(deletes=differences.count("extra"), source_empty=source_empty)
     for keys in differences.keys("extra"):
         with run.binding.source.changes(Scope(keys=tuple(keys)), since=None) as changes:
             for gone in changes.deletes:
@@ -177,7 +180,7 @@ def _must_be_equal(run: Run, differences: Comparison) -> None:
     # Chroma can lose what it has acknowledged (chroma#6975): ask the store, not the writer.
     if samples := samples_of(differences):
         sync, table = run.place
-        keys = [key for found in samples.values() for key in found][:5]
+        keys = mask_of(run.binding.spec).keys([key for found in samples.values() for key in found][:5])
         raise TransientError(
             f"{sum(differences.count(kind) for kind in KINDS)} records still differ after they were mended "
             f"(such as {keys}).",

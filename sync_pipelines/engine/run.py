@@ -6,18 +6,18 @@ Nothing here knows Dagster or a client: source, target and ledger are given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import cached_property
 
 import pyarrow as pa
 
 from sync_pipelines.engine.batches import ahead, resized
+from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.ground import due_scope, held_before
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.held import Held
-from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.locks import run_is_alive
 from sync_pipelines.engine.model import (
@@ -26,138 +26,74 @@ from sync_pipelines.engine.model import (
     ChangeSet,
     Counts,
     Doubt,
-    Listing,
-    Pending,
     RecordStream,
     Rejection,
-    Scope,
     Target,
     Watermark,
 )
-from sync_pipelines.engine.spec import TableSpec
-
-Mapper = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, list[Rejection]]]
-
-
-class ColumnShape(Protocol):
-    """A column as the source's catalog has it; `pg_type` with its modifier."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def pg_type(self) -> str: ...
-
-
-class TableShape(Protocol):
-    """A table as the source's catalog has it."""
-
-    @property
-    def columns(self) -> Sequence[ColumnShape]: ...
-
-
-class Source(Protocol):
-    """What a run asks of a source."""
-
-    def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet: ...
-    def pending(self, since: Watermark | None) -> Pending: ...
-    def confirmed(self, watermark: Watermark) -> bool: ...
-    def capture_warnings(self) -> list[str]: ...
-    def inspect(self) -> TableShape: ...
-    def at_snapshot(self) -> AbstractContextManager[Listing]: ...
-    def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]: ...
-    def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]: ...
-
-
-class RebuildableTarget(Target, Protocol):
-    """A target that can be built anew beside the old one."""
-
-    def begin_rebuild(self) -> Target: ...
-    def swap(self) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Binding:
-    """A table with everything that a run of it needs.
-
-    Args:
-        spec: the table; source, target, ledger: its systems, which connect when they are first used.
-        mapper: source batch → (batch for the target, rows that could not be mapped).
-        guard: the mass-delete guard without any allowance.
-        lock_url: the ledger's database, where locks are held; lock_name: the target's name in all the world.
-        lock_timeout: seconds to wait for another writer.
-        batch_size: records a batch: the unit of writing, of progress and of the look at the lock.
-    """
-
-    spec: TableSpec
-    source: Source
-    target: RebuildableTarget
-    ledger: Ledger
-    mapper: Mapper
-    guard: Guard
-    lock_url: str
-    lock_name: str
-    lock_timeout: float = 900.0
-    batch_size: int = 100
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """Sync and table, as the ledger names them."""
-        return self.spec.sync, self.spec.name
-
-    def close(self) -> None:
-        """Give the ledger's connections back; it connects again where it is used again."""
-        self.ledger.dispose()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What one run was asked to do."""
-
-    mode: str
-    scope: Scope
-    trigger: str
-    run_id: str
-    allow_mass_delete: bool = False
+from sync_pipelines.engine.refusals import Refusals
+from sync_pipelines.engine.sensitive import mask_of
+from sync_pipelines.engine.veil import Veil
 
 
 @dataclass(kw_only=True)
 class Run(Held):
     """A run under way: it holds the target's lock from the first look at the watermark to the last write.
 
-    `held` is the number of records in the target at the end; `since` the watermark that it began with.
+    Args:
+        held: records in the target at the end; before: those that a deletion is measured by.
+        since: the watermark that it began with.
     """
 
     held: int = 0
+    before: int = 0
     since: Watermark | None = None
+
+    @cached_property
+    def limits(self) -> Guard:
+        """The table's guard, lifted where this run's config says so."""
+        return replace(self.binding.guard, allow=self.request.allow_mass_delete)
+
+    @cached_property
+    def refusals(self) -> Refusals:
+        """What it has refused so far; whoever has it write says how many records are `due`."""
+        return Refusals(guard=self.limits)
+
+    @cached_property
+    def veil(self) -> Veil:
+        """What is said of this run's rows passes it."""
+        return Veil(self.binding.spec)
 
     def open_changes(self) -> ChangeSet:
         """What this run brings, spooled; from here on the source is not needed."""
-        ledger, target = self.binding.ledger, self.binding.target
-        since = self.since = ledger.watermark(*self.place)
         scope = self.request.scope
-        if self.request.mode != "rebuild":
-            target.prepare()
-            scope = self._full_if_wiped(scope, since)
-        changes = self.changes = self.binding.source.changes(scope, since=since)
+        if self.request.mode == "rebuild":
+            self.since = self.binding.ledger.watermark(*self.place)
+        else:
+            held = self.measure()
+            scope = due_scope(scope, self.since, self.binding.target, held=held)
+        changes = self.changes = self.binding.source.changes(scope, since=self.since)
         self.reason = changes.reason or scope.reason
         changes.run = self
         changes.on_close.insert(0, self.close)
         return changes
 
-    def _full_if_wiped(self, scope: Scope, since: Watermark | None) -> Scope:
-        if scope.full or scope.keys is not None or since is None:
-            return scope
-        if since.target is not None and since.target != self.binding.target.identity():
-            return Scope(full=True, reason="the target was dropped and made anew")
-        if not self.binding.target.count():
-            return Scope(full=True, reason="the target is empty")
-        return scope
+    def measure(self) -> int:
+        """Make the target ready and count it before anything is written; what it holds now."""
+        target = self.binding.target
+        self.since = self.binding.ledger.watermark(*self.place)
+        target.prepare()
+        held = target.count()
+        self.before = held_before(held, self.since)
+        return held
 
     def write(self, changes: ChangeSet) -> Counts:
         """Bring the target to what the changes say, then confirm. Order: upserts, guard, deletes, watermark."""
+        self.refusals.due = changes.rows
         if self.request.mode == "rebuild":
             self._rebuild(changes)
         else:
+            self.guard_first(lambda: self._deletes(changes), source_empty=changes.source_empty)
             self.upsert(self.binding.target, changes.upserts)
             self._delete(changes)
         self._confirm(changes)
@@ -166,7 +102,7 @@ class Run(Held):
     def upsert(self, target: Target, upserts: RecordStream, *, doubt: Doubt | None = None) -> None:
         """Write records; what the target refuses goes to quarantine, what arrives leaves it."""
         written: dict[str, str] = {}
-        for result in target.upsert(self._mapped(upserts, written), doubt=doubt):
+        for result in self.veil.results(target.upsert(self._mapped(upserts, written), doubt=doubt)):
             self.counts += result.counts
             self._quarantine(result.rejected, written)
             bad = {rejection.key for rejection in result.rejected}
@@ -180,7 +116,8 @@ class Run(Held):
 
     def _mapped(self, upserts: RecordStream, written: dict[str, str]) -> Iterator[pa.RecordBatch]:
         """Batches for the target; `written` collects the keys and fingerprints that it was given."""
-        for batch, (mapped, rejected) in ahead(self.binding.mapper, resized(upserts, self.binding.batch_size)):
+        mapper, batches = self.veil.mapping(self.binding.mapper), resized(upserts, self.binding.batch_size)
+        for batch, (mapped, rejected) in ahead(mapper, batches):
             self.lock.check()
             self.counts.read += batch.num_rows
             self.counts.quarantined += len(rejected)
@@ -193,6 +130,14 @@ class Run(Held):
         if rejected:
             known = {item.key: fingerprints[item.key] for item in rejected if item.key in fingerprints}
             self.binding.ledger.quarantine(self.record, rejected, fingerprints=known)
+            self._stop_if_too_many(rejected)
+
+    def _stop_if_too_many(self, rejected: Sequence[Rejection]) -> None:
+        ledger = self.binding.ledger
+        self.refusals.add(rejected, new=ledger.new_among(self.record, [item.key for item in rejected]))
+        if self.refusals.excessive:
+            ledger.withdraw(self.record)
+            self.refusals.check(self.binding.spec)
 
     def _settle(self, keys: Sequence[str]) -> None:
         if keys:
@@ -205,21 +150,25 @@ class Run(Held):
             self._delete_touched(changes)
 
     def _delete_touched(self, changes: ChangeSet) -> None:
-        target = self.binding.target
-        deletes = sum(len(target.existing(keys)) for keys in changes.deletes)
-        if deletes:
-            self.guard(deletes=deletes, held=target.count(), source_empty=changes.source_empty)
+        self.guard(deletes=self._deletes(changes), source_empty=changes.source_empty)
         for keys in changes.deletes:
-            self.delete(target, keys)
+            self.delete(self.binding.target, keys)
+
+    def _deletes(self, changes: ChangeSet) -> int:
+        """How many records of the target would go now."""
+        target = self.binding.target
+        if not changes.full:
+            return sum(len(target.existing(keys)) for keys in changes.deletes)
+        with changed_since(StreamListing(changes.upserts), target) as differences:
+            return differences.count("extra")
 
     def _delete_by_absence(self, target: Target, changes: ChangeSet, *, guarded: bool = True) -> None:
         """Remove what the whole source lacks; and look whether the store holds what was written."""
         with changed_since(StreamListing(changes.upserts), target) as differences:
             self._leave_out_quarantined(differences)
             self._must_hold(differences.count("missing"), differences.count("stale"), differences)
-            extra = differences.count("extra")
-            if guarded and extra:
-                self.guard(deletes=extra, held=target.count(), source_empty=changes.source_empty)
+            if guarded:
+                self.guard(deletes=differences.count("extra"), source_empty=changes.source_empty)
             for keys in differences.keys("extra"):
                 self.delete(target, keys)
         self._settle_gone(changes.upserts)
@@ -238,7 +187,7 @@ class Run(Held):
     def _must_hold(self, missing: int, stale: int, differences: Comparison) -> None:
         # Chroma can lose upserts that it has acknowledged (chroma#6975): ask the store, not the writer.
         if missing or stale:
-            keys = differences.sample("missing", 5) or differences.sample("stale", 5)
+            keys = mask_of(self.binding.spec).keys(differences.sample("missing", 5) or differences.sample("stale", 5))
             raise TransientError(
                 f"the target does not hold what was just written: {missing} missing, {stale} stale (such as {keys}).",
                 sync=self.place[0],
@@ -252,21 +201,43 @@ class Run(Held):
         self.counts.deleted += target.delete(keys)
         self._settle(keys)
 
-    def guard(self, *, deletes: int, held: int, source_empty: bool) -> None:
-        guard = replace(self.binding.guard, allow=self.request.allow_mass_delete)
+    def guard(self, *, deletes: int, source_empty: bool, left: int | None = None, written: bool = True) -> None:
+        """Stop before a deletion that the guard refuses; see `Guard.check`."""
         sync, table = self.place
-        guard.check(deletes=deletes, held=held, source_empty=source_empty, sync=sync, table=table)
+        self.limits.check(
+            deletes=deletes,
+            held=self.before,
+            source_empty=source_empty,
+            left=left,
+            written=written,
+            sync=sync,
+            table=table,
+        )
+
+    def guard_first(self, deletes: Callable[[], int], *, source_empty: bool) -> None:
+        """Ask the guard before anything is written, where no confirmed run says what the target held.
+
+        What this run writes could else not be told from what was there, when it is tried again.
+        """
+        if self.before and (self.since is None or self.since.records is None):
+            self.guard(deletes=deletes(), source_empty=source_empty, written=False)
 
     def _rebuild(self, changes: ChangeSet) -> None:
-        """Build beside, prove equality, swap; until the swap the old state serves, whole."""
+        """Build beside, prove equality, swap; until the swap the old state serves, whole.
+
+        What the old one holds and the new one does not is a deletion, whether the source lacks it or it was refused:
+        its old version was made in another way, so it is not carried over.
+        """
         old = self.binding.target
         beside = old.begin_rebuild()
+        self.before = held_before(old.count(), self.since)
         self.upsert(beside, changes.upserts)
         self._delete_by_absence(beside, changes, guarded=False)
-        with changed_since(StreamListing(changes.upserts), old) as differences:
-            if gone := differences.count("extra"):
-                self.guard(deletes=gone, held=old.count(), source_empty=changes.source_empty)
-            self.counts.deleted = gone
+        with changed_since(beside, old) as differences:
+            gone = differences.count("extra")
+        if gone:
+            self.guard(deletes=gone, source_empty=changes.source_empty, left=beside.count(), written=False)
+        self.counts.deleted = gone
         self.lock.check()
         old.swap()
 
@@ -275,7 +246,7 @@ class Run(Held):
         self.lock.check()
         watermark = None if self._nothing_happened(changes) else changes.watermark
         if watermark is not None:
-            watermark = replace(watermark, target=self.binding.target.identity())
+            watermark = self._stamped(watermark)
         as_of = changes.watermark.taken_at if changes.watermark else None
         self.binding.ledger.finish(
             self.record,
@@ -288,6 +259,16 @@ class Run(Held):
         self._books = "closed"
         if watermark is not None:
             self.binding.source.confirmed(watermark)
+
+    def _stamped(self, watermark: Watermark) -> Watermark:
+        """The watermark with what the target says of itself, after this run's stamp was left there.
+
+        The stamp first: a crash before the ledger has the watermark costs a comparison of everything, and nothing
+        is embedded. It is the run's id in the ledger, which a restored ledger does not know.
+        """
+        target, stamp = self.binding.target, str(self.record.sync_id)
+        target.set_stamp(stamp)
+        return replace(watermark, target=target.identity(), stamp=stamp, records=self.held)
 
     def complete(self) -> None:
         """Close the books of a run that moves no watermark (a repair)."""

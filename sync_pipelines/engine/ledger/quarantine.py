@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from sync_pipelines.engine.ledger.history import RunRecord, at_place
+from sync_pipelines.engine.ledger.history import PARTIAL_MODES, RunRecord, at_place
 from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable, utc, utc_or_none
 from sync_pipelines.engine.model import Rejection
 from sync_pipelines.engine.sql import qualified
@@ -150,6 +150,38 @@ class QuarantineBook(Store):
         values = {"sync": run.sync, "table": run.table, "run_id": run.run_id, **given}
         self._transaction(lambda connection: connection.execute(statement, values))
 
+    def new_among(self, run: RunRecord, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that are in quarantine and were not when the last sync completed.
+
+        What a failed or killed run put there counts as new until a run completes: nobody has seen it as the
+        outcome of one. For a run that is no sync of the table, what it has put there itself is new.
+        """
+        book, logs = self._tables.quarantine, self._tables.logs
+        completed = sa.select(sa.func.max(logs.c.completed_at)).where(
+            *at_place(logs, run.sync, run.table), logs.c.status == "completed", logs.c.mode.not_in(PARTIAL_MODES)
+        )
+        known = run.started_at if run.mode in PARTIAL_MODES else completed.scalar_subquery()
+        chosen = sa.select(book.c.record_key).where(
+            *at_place(book, run.sync, run.table),
+            book.c.record_key == sa.any_(_texts(keys)),
+            book.c.dropped_at.is_(None),
+            book.c.first_seen > sa.func.coalesce(known, sa.literal_column("'-infinity'::timestamptz")),
+        )
+        return set(self._transaction(lambda connection: connection.execute(chosen).scalars().all()))
+
+    def withdraw(self, run: RunRecord) -> int:
+        """Take out again what this run was the first to put into quarantine; how many there were.
+
+        The run fails for them as a whole, so whoever reads them next decides anew. Their history stays.
+        """
+        book = self._tables.quarantine
+        chosen = (
+            *at_place(book, run.sync, run.table),
+            book.c.run_id == run.run_id,
+            book.c.first_seen >= run.started_at,
+        )
+        return self._transaction(lambda connection: connection.execute(sa.delete(book).where(*chosen)).rowcount)
+
     def settle(self, sync: str, table: str, keys: Sequence[str], run: RunRecord) -> int:
         """Take records that arrived or were deleted out of quarantine; how many were in it.
 
@@ -230,6 +262,12 @@ class QuarantineBook(Store):
         page = chosen.order_by(events.c.id.desc()).limit(limit).offset(offset)
         rows = self._transaction(lambda connection: connection.execute(page).mappings().all())
         return [_event_of(row) for row in rows]
+
+    def keys_with_events(self, sync: str, table: str) -> list[str]:
+        """Every key of which something is told, each once."""
+        events = self._tables.events
+        chosen = sa.select(events.c.record_key).where(*at_place(events, sync, table)).distinct()
+        return self._transaction(lambda connection: list(connection.execute(chosen).scalars()))
 
     def _any(self, connection: sa.Connection, sync: str, table: str) -> bool:
         book = self._tables.quarantine

@@ -35,6 +35,8 @@ def dump(watermark: Watermark) -> dict[str, Any]:
         "mapping": watermark.mapping,
         "taken_at": watermark.taken_at.isoformat(),
         "target": watermark.target,
+        "stamp": watermark.stamp,
+        "records": watermark.records,
     }
 
 
@@ -57,6 +59,8 @@ def load(document: Mapping[str, Any]) -> Watermark:
         mapping=document["mapping"],
         taken_at=datetime.fromisoformat(document["taken_at"]),
         target=document["target"],
+        stamp=document.get("stamp"),
+        records=document.get("records"),
     )
 
 

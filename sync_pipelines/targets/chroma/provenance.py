@@ -23,6 +23,12 @@ FORMAT = 1
 REPLACES = "sync_replaces"
 """The id of the collection that a rebuilt one takes the place of, from the moment that its swap began."""
 
+OWNER = "sync_owner"
+"""The table, `sync/name`, that alone may write into the collection."""
+
+STAMP = "sync_stamp"
+"""What the last confirmed run left; see `engine.model.Target.stamp`."""
+
 _PREFIX = "sync_"
 _INCIDENTAL = re.compile(r"_env_var$|^(device|timeout|num_threads|intra_op_num_threads)$")
 _NOT_COMPARED = {"mapping", "dimensions"}
@@ -107,6 +113,27 @@ def check(store: ChromaStore, wanted: Provenance, *, place: Place) -> None:
             remedy="Run the sync with `mode: rebuild`: it builds anew beside and then swaps.",
             **place,
         )
+
+
+def check_owner(store: ChromaStore, owner: str, *, place: Place) -> None:
+    """Refuse to write into the collection of another table.
+
+    Raises:
+        RunError: with both names, and the way to take the collection over.
+    """
+    if found := other_owner(store.metadata, owner):
+        raise RunError(
+            f"the Chroma collection {store.name!r} belongs to {found}: each would delete the other's records.",
+            remedy=f"Name another collection. Or, where {found} was renamed or is gone, run {owner} once with "
+            "`mode: rebuild`: it builds anew beside and takes the collection over.",
+            **place,
+        )
+
+
+def other_owner(metadata: Mapping[str, Any], owner: str) -> str | None:
+    """The table that owns a collection, if that is another one; a collection of older versions has no owner yet."""
+    found = metadata.get(OWNER)
+    return found if found and owner and found != owner else None
 
 
 def check_function(store: ChromaStore, function: Any, *, place: Place) -> None:

@@ -18,11 +18,15 @@ from sync_pipelines.targets.chroma.errors import CollectionGoneError
 from sync_pipelines.targets.chroma.names import REBUILD_SUFFIX, check_collection_name, chunk_id
 from sync_pipelines.targets.chroma.planning import Planner, Tally
 from sync_pipelines.targets.chroma.provenance import (
+    OWNER,
     REPLACES,
+    STAMP,
     Provenance,
     check,
     check_function,
+    check_owner,
     has_provenance,
+    other_owner,
 )
 from sync_pipelines.targets.chroma.records import Stored
 from sync_pipelines.targets.chroma.store import ChromaStore, Place
@@ -49,7 +53,7 @@ class ChromaTarget:
         collection: its name.
         embedding, chunking: how texts become vectors; both stand in the collection's provenance.
         mapping: version of the document mapping, noted in the provenance for people.
-        sync, table: for errors.
+        sync, table: the collection's owner, and for errors.
         retry: how transient errors are tried again, of Chroma and of the embedding's provider alike.
         function: an embedding function of your own instead of the registry's, for tests.
         boundary: called at each boundary of a write, for tests.
@@ -75,6 +79,7 @@ class ChromaTarget:
         check_collection_name(collection)
         self.settings, self.collection = settings, collection
         self.place: Place = {"sync": sync, "table": table}
+        self.owner = f"{sync}/{table}" if sync and table else ""
         self._retry = retry or RetryPolicy()
         self._boundary = boundary
         self.embedder = Embedder(embedding or EmbeddingSpec(), retry=self._retry, function=function)
@@ -121,7 +126,7 @@ class ChromaTarget:
 
         Raises:
             TargetChangedError: it was built with another embedding or chunking: `mode: rebuild` is due.
-            RunError: something else made it and it holds items.
+            RunError: something else made it and it holds items, or it belongs to another table.
         """
         store = self.names.open(self._suffix)
         if store is not None and not has_provenance(store.metadata) and not store.count():
@@ -132,7 +137,9 @@ class ChromaTarget:
             store = self.names.heal(store)
         if store is None:
             store = self._create()
+        check_owner(store, self.owner, place=self.place)
         check(store, self.provenance, place=self.place)
+        self._note(store, OWNER, self.owner)
         self._note(store, "sync_mapping", self.provenance.mapping)
         self._checked = store.id
 
@@ -199,7 +206,20 @@ class ChromaTarget:
             return [f"collection {self.collection!r} does not exist"]
         if not has_provenance(store.metadata):
             return [f"collection {self.collection!r} was made by something else"]
-        return self.provenance.differences(store.metadata)
+        owner = other_owner(store.metadata, self.owner)
+        return [
+            *([f"collection {self.collection!r} belongs to {owner}"] if owner else []),
+            *self.provenance.differences(store.metadata),
+        ]
+
+    def stamp(self) -> str | None:
+        """What the last confirmed run has left in the collection."""
+        store = self.store()
+        return store.metadata.get(STAMP) if store else None
+
+    def set_stamp(self, text: str) -> None:
+        """Leave a text in the collection, in the place of the one before."""
+        self._note(self._prepared(), STAMP, text)
 
     # Beyond the contract
 
@@ -244,7 +264,7 @@ class ChromaTarget:
         """
         self.names.heal()
         left = self.names.open(REBUILD_SUFFIX)
-        if left is not None and self.provenance.differences(left.metadata):
+        if left is not None and self._made_otherwise(left):
             self.names.drop(REBUILD_SUFFIX)
         elif left is not None and REPLACES in left.metadata:
             # a swap that was cut before its first rename: from here on it is no proven copy any more
@@ -253,6 +273,9 @@ class ChromaTarget:
         beside._suffix, beside._checked = REBUILD_SUFFIX, None
         beside.prepare()
         return beside
+
+    def _made_otherwise(self, store: ChromaStore) -> bool:
+        return bool(other_owner(store.metadata, self.owner) or self.provenance.differences(store.metadata))
 
     def swap(self) -> None:
         """Put the rebuilt collection in the old one's place; see `swap` for the gap and for crashes."""
@@ -273,7 +296,7 @@ class ChromaTarget:
         name = self.collection + self._suffix
         self.names.create(
             self._suffix,
-            metadata=self.provenance.as_metadata(),
+            metadata=self.provenance.as_metadata() | ({OWNER: self.owner} if self.owner else {}),
             configuration={"hnsw": {"space": function.default_space()}, "embedding_function": function},
         )
         store = self.names.open(self._suffix)
