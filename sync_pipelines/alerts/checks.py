@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.alerts.incidents import Cause, Seen, Severity
@@ -15,10 +16,16 @@ if TYPE_CHECKING:
 
 PAGE, PAGES = 25, 4
 SAMPLES, KEY_LENGTH, NUMBERS = 20, 120, 16
+PATIENCE_SECONDS = 120.0
+"""A run proves several things; its first result waits so long for the others, to be told with them."""
 
 
 def new_evaluations(
-    instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey], taken: Mapping[str, tuple[int, ...]]
+    instance: dg.DagsterInstance,
+    keys: Iterable[dg.AssetCheckKey],
+    taken: Mapping[str, tuple[int, ...]],
+    *,
+    now: datetime,
 ) -> tuple[list[Seen], dict[str, tuple[int, ...]]]:
     """What was evaluated since, and the ids that are taken now.
 
@@ -28,36 +35,54 @@ def new_evaluations(
     Args:
         taken: `asset:check` → ids that were taken; a check that is not in it shows its newest result alone.
     """
+    found = {key: _fresh(instance, key, taken.get(_name(key))) for key in keys}
+    waits = _of_runs_under_way(instance, [record for records in found.values() for record in records], now=now)
     seen: list[Seen] = []
     now_taken: dict[str, tuple[int, ...]] = {}
-    for key in keys:
-        name = f"{key.asset_key.to_user_string()}:{key.name}"
-        before = taken.get(name)
-        new, newest = _records(instance, key, before)
-        now_taken[name] = tuple(sorted({*newest, *(before or ())}, reverse=True)[:PAGE])
+    for key, fresh in found.items():
+        before = taken.get(_name(key))
+        ended = [record for record in fresh if record.id not in waits]
+        now_taken[_name(key)] = tuple(sorted({*(r.id for r in ended), *(before or ())}, reverse=True)[:PAGE])
+        new = ended if before is not None else sorted(ended, key=_moment)[-1:]
         seen += [observed(key, record) for record in new]
     return seen, now_taken
 
 
-def _records(
+def _name(key: dg.AssetCheckKey) -> str:
+    return f"{key.asset_key.to_user_string()}:{key.name}"
+
+
+def _of_runs_under_way(
+    instance: dg.DagsterInstance, records: Sequence[AssetCheckExecutionRecord], *, now: datetime
+) -> set[int]:
+    """Ids of evaluations whose run evaluates more, so that one message has all of it; none waits for long."""
+    import dagster as dg
+    from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+    young = [record for record in records if now.timestamp() - _moment(record) < PATIENCE_SECONDS]
+    if not young:
+        return set()
+    chosen = dg.RunsFilter(run_ids=list({record.run_id for record in young}), statuses=NOT_FINISHED_STATUSES)
+    under_way = set(instance.get_run_ids(chosen))
+    return {record.id for record in young if record.run_id in under_way}
+
+
+def _fresh(
     instance: dg.DagsterInstance, key: dg.AssetCheckKey, taken: tuple[int, ...] | None
-) -> tuple[list[AssetCheckExecutionRecord], list[int]]:
+) -> list[AssetCheckExecutionRecord]:
     if taken is None:
-        page = _page(instance, key, None)
-        return sorted(page, key=_moment)[-1:], [record.id for record in page]
+        return _page(instance, key, None)
     floor = min(taken) if len(taken) >= PAGE else 0
     new: list[AssetCheckExecutionRecord] = []
-    ids: list[int] = []
     cursor = None
     for _ in range(PAGES):
         page = _page(instance, key, cursor)
         fresh = [record for record in page if record.id not in taken and record.id > floor]
         new += fresh
-        ids += [record.id for record in page]
         if len(page) < PAGE or len(fresh) < PAGE:
             break
         cursor = page[-1].id
-    return new, ids
+    return new
 
 
 def _page(instance: dg.DagsterInstance, key: dg.AssetCheckKey, cursor: int | None) -> list[AssetCheckExecutionRecord]:
@@ -75,8 +100,6 @@ def _moment(record: AssetCheckExecutionRecord) -> float:
 
 def observed(key: dg.AssetCheckKey, record: AssetCheckExecutionRecord) -> Seen:
     """An evaluation as what the table's incident is made of."""
-    from datetime import UTC, datetime
-
     at = datetime.fromtimestamp(_moment(record), UTC)
     table, name = key.asset_key.to_user_string(), f"check:{key.name}"
     evaluation = _evaluation(record)

@@ -111,7 +111,7 @@ def look(
     """Read what happened since the last tick and decide; the new state, and sentences of what is given up."""
     first = known.position is None
     absent = {table.path: why for table in tables if (why := table.not_configured(resources))}
-    evaluated, taken = checks.new_evaluations(instance, project.checks, known.checks)
+    evaluated, taken = checks.new_evaluations(instance, project.checks, known.checks, now=now)
     ended, position = runs.new_ends(instance, known.position, project.places(), project.jobs, now=now)
     asked = lag.ask([t for t in tables if t.path not in absent], resources, now=now, within=LAG_SECONDS)
     late, unanswered = lag.observed(asked, known.unanswered, now=now)

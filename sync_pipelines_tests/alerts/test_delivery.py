@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,6 +150,33 @@ def test_a_receiver_that_cannot_be_reached_is_named_without_its_secret(url: str,
     assert "SYNC_ALERT_URLS" in error
     assert "s3cret" not in error
     assert "s3cret" not in "".join(capfd.readouterr())
+
+
+def test_the_words_of_a_far_system_are_shown_without_any_part_of_the_url():
+    class Result:
+        def logs(self) -> list[SimpleNamespace]:
+            return [SimpleNamespace(message="No route to /s3cret-path?key=s3cret%2Fquery as s3cret/query")]
+
+    told = delivery._why(Result(), "json://user:s3cret@host/s3cret-path?key=s3cret%2Fquery")
+    assert told.startswith(": No route to")
+    assert "s3cret" not in told
+
+
+def test_the_log_of_apprise_which_repeats_urls_stays_out_of_ours(monkeypatch: pytest.MonkeyPatch):
+    heard: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    monkeypatch.setattr(logging.getLogger("apprise"), "propagate", True)
+    listener = Listener()
+    logging.getLogger().addHandler(listener)
+    try:
+        delivery.send(target("nonsense://s3cret-token"), notice())
+    finally:
+        logging.getLogger().removeHandler(listener)
+    assert heard == []
 
 
 def test_a_receiver_that_hangs_is_given_up_in_time(receiver: Receiver):

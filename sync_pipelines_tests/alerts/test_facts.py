@@ -29,8 +29,10 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
         yield made
 
 
-def evaluated(instance: dg.DagsterInstance, taken: dict[str, tuple[int, ...]]) -> tuple[list[tuple[str, bool]], dict]:
-    seen, now_taken = checks.new_evaluations(instance, KEYS, taken)
+def evaluated(
+    instance: dg.DagsterInstance, taken: dict[str, tuple[int, ...]], now: datetime | None = None
+) -> tuple[list[tuple[str, bool]], dict]:
+    seen, now_taken = checks.new_evaluations(instance, KEYS, taken, now=now or datetime.now(UTC))
     return [(item.name, item.cause is None) for item in seen], now_taken
 
 
@@ -69,6 +71,17 @@ def test_an_evaluation_that_was_planned_before_and_ends_after_another_is_not_mis
     assert evaluated(instance, taken)[0] == [("check:count", False)]
 
 
+def test_the_results_of_a_run_under_way_wait_for_its_others_but_not_for_long(instance: dg.DagsterInstance):
+    _, taken = evaluated(instance, {})
+    order(count={"severity": "WARN"})
+    project.run(instance, "check")
+    with instance.run_storage.connect() as connection:
+        connection.exec_driver_sql("UPDATE runs SET status = 'STARTED'")
+    assert evaluated(instance, taken)[0] == []
+    late = datetime.now(UTC) + timedelta(seconds=checks.PATIENCE_SECONDS)
+    assert len(evaluated(instance, taken, late)[0]) == 2
+
+
 def test_more_evaluations_than_a_page_are_all_taken(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(checks, "PAGE", 3)
     _, taken = evaluated(instance, {})
@@ -85,7 +98,7 @@ def test_numbers_and_at_most_twenty_keys_of_every_difference_are_read(instance: 
     samples = [["missing", f"m-{n}"] for n in range(30)] + [["extra", "e-1"]]
     order(count={"says": "password=s3cret-word", "numbers": {"missing": 30, "extra": 1}, "samples": samples})
     project.run(instance, "check")
-    seen, _ = checks.new_evaluations(instance, KEYS, {})
+    seen, _ = checks.new_evaluations(instance, KEYS, {}, now=datetime.now(UTC))
     cause = next(item.cause for item in seen if item.cause)
     assert cause.numbers == {"missing": 30, "extra": 1}
     assert len(cause.samples) == 20

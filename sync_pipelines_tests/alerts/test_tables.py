@@ -56,7 +56,7 @@ def test_three_differences_behind_the_syncs_back_are_one_alert_and_their_repair_
         world.collection.delete(ids=["b"])
         world.collection.add(ids=["stranger"], embeddings=held["embeddings"], documents=["x"])
         world.collection.update(ids=["a"], documents=["edited"])
-        run(world, deployment, "check")
+        run(world, deployment, "check_deep")
         found = arrived(receiver, "opened")[0]
         assert found["path"] == "/ops"
         keys = {(one["difference"], one["key"]) for cause in found["causes"] for one in cause["samples"]}
@@ -64,7 +64,7 @@ def test_three_differences_behind_the_syncs_back_are_one_alert_and_their_repair_
         repair = definitions(world.component).resolve_job_def("shop_repair")
         config = {"ops": {"shop_repair_tables": {"config": {"deep": True}}}}
         assert repair.execute_in_process(instance=deployment.instance, run_config=config).success
-        run(world, deployment, "check")
+        run(world, deployment, "check_deep")
         arrived(receiver, "opened", "recovered")
 
 
