@@ -8,9 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from sync_pipelines.engine.binding import Binding
+from sync_pipelines.engine.ground import due_scope, held_before
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Target
-from sync_pipelines.engine.run import Binding
+from sync_pipelines.engine.refusals import Refusals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +46,18 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
     """
     binding.ledger.check()
     wanted = scope or Scope(full=mode != "incremental", reason="" if mode == "incremental" else f"mode: {mode}")
-    since = binding.ledger.watermark(*binding.place)
+    since, held = binding.ledger.watermark(*binding.place), binding.target.count()
+    if mode != "rebuild":
+        wanted = due_scope(wanted, since, binding.target, held=held)
     with binding.source.changes(wanted, since=since) as changes:
-        counts = Counts()
-        result = binding.target.plan(_mapped(binding, changes, counts), rebuild=mode == "rebuild")
+        counts, refusals = Counts(), Refusals(guard=binding.guard, due=changes.rows)
+        lost = _Lost(binding.target if mode == "rebuild" else None)
+        result = binding.target.plan(_mapped(binding, changes, counts, refusals, lost), rebuild=mode == "rebuild")
         counts += result.counts
-        deletes = _deletes(binding.target, changes)
-        held = binding.target.count()
-        refused = binding.guard.refuses(deletes=deletes, held=held, source_empty=changes.source_empty)
+        deletes = _deletes(binding.target, changes) + lost.records
+        stopped = binding.guard.refuses(
+            deletes=deletes, held=held_before(held, since), source_empty=changes.source_empty
+        )
         return Plan(
             table=binding.spec.path,
             mode=mode,
@@ -66,15 +72,39 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
             embed_characters=counts.embedded_characters,
             embed_tokens=counts.embedded_tokens,
             embed_seconds=result.seconds,
-            refused="the mass-delete guard would stop it" if refused else None,
+            refused=_refused(stopped, refusals),
         )
 
 
-def _mapped(binding: Binding, changes: ChangeSet, counts: Counts) -> Iterator[pa.RecordBatch]:
+def _refused(stopped: bool, refusals: Refusals) -> str | None:
+    if refusals.excessive:
+        return f"so many records would be refused ({refusals.new}) that the run would stop"
+    return "the mass-delete guard would stop it" if stopped else None
+
+
+@dataclass
+class _Lost:
+    """What a rebuild would lose: records that the old collection holds and that are refused now."""
+
+    target: Target | None
+    records: int = 0
+
+    def add(self, keys: list[str]) -> None:
+        if self.target is not None and keys:
+            self.records += len(self.target.existing(keys))
+
+
+def _mapped(
+    binding: Binding, changes: ChangeSet, counts: Counts, refusals: Refusals, lost: _Lost
+) -> Iterator[pa.RecordBatch]:
+    """Batches for the target. What its embedding would refuse is not known before it is asked."""
     for batch in changes.upserts:
         mapped, rejected = binding.mapper(batch)
+        keys = list(dict.fromkeys(rejection.key for rejection in rejected))
         counts.read += batch.num_rows
         counts.quarantined += len(rejected)
+        refusals.add(rejected, new=set(keys) - binding.ledger.quarantined_among(*binding.place, keys))
+        lost.add(keys)
         if mapped.num_rows:
             yield mapped
 

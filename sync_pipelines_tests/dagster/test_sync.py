@@ -242,7 +242,7 @@ def test_hits_and_errors_of_chroma_name_the_table(world: World):
     target = world.component.build_target(world.resources.chroma)
     assert [hit.table for hit in best(target, "hello")] == ["shop/article"]
     world.client.delete_collection("article")
-    with pytest.raises(RunError, match="^shop/article: "):
+    with pytest.raises(RunError, match=r"^shop/article: "):
         best(target, "hello")
 
 

@@ -1,0 +1,183 @@
+"""What a run may delete, and how much it may refuse, before it stops (DESIGN.md §2.4, §2.5)."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync_pipelines.engine.plan import plan
+from sync_pipelines_tests.dagster.functions import BROKEN
+from sync_pipelines_tests.dagster.project import article
+from sync_pipelines_tests.dagster.test_repair import repair
+from sync_pipelines_tests.dagster.world import World
+
+
+def fill(world: World, number: int, *, prefix: str = "k") -> None:
+    """So many articles, `stock` from 1 on, in one statement."""
+    world.execute(
+        """INSERT INTO "Article" SELECT %s || g, '{"en": "t"}', 'body ' || g, g FROM generate_series(1, %s) AS g""",
+        prefix,
+        number,
+    )
+
+
+def exchange(world: World) -> None:
+    """150 synced articles give way to 1,400 others."""
+    fill(world, 150, prefix="old")
+    world.sync()
+    world.execute("""DELETE FROM "Article" """)
+    fill(world, 1400, prefix="new")
+
+
+def old_ones(world: World) -> int:
+    return sum(key.startswith("old") for key in world.stored())
+
+
+@pytest.fixture
+def by_function(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A table whose text a function makes, which is whole as yet."""
+    monkeypatch.delenv(BROKEN, raising=False)
+    world.component = article(text="sync_pipelines_tests.dagster.functions:body", columns=["body", "stock"])
+    return world
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_a_source_that_was_exchanged_deletes_nothing_however_much_it_brings_and_however_often(world: World, mode: str):
+    exchange(world)
+    for _ in range(2):  # what the first attempt wrote must not dilute the second one's share
+        result = world.materialize(mode=mode, raises=False)
+        assert not result.success
+        assert "150 of the target's 150 records" in world.failure(result)
+        assert old_ones(world) == 150
+    assert world.sync(mode=mode, allow_mass_delete=True).deleted == 150
+    assert len(world.stored()) == 1400
+
+
+def test_without_a_ledgers_word_nothing_is_written_before_the_guard_was_asked(world: World):
+    exchange(world)
+    world.execute("DELETE FROM sync.sync_watermarks")
+    for _ in range(2):
+        result = world.materialize(raises=False)
+        assert "150 of the target's 150 records would be deleted" in world.failure(result)
+        assert "Nothing was changed" in world.failure(result)
+        assert len(world.stored()) == 150
+
+
+def test_a_repair_of_an_exchanged_source_deletes_nothing_however_often(world: World):
+    exchange(world)
+    world.execute("DELETE FROM sync.change_log")  # else all of it is pending, which a repair leaves alone
+    for _ in range(2):
+        assert not repair(world, raises=False).success
+        assert old_ones(world) == 150
+    assert "150 of the target's 150 records" in world.last_run().error
+
+
+def test_a_plan_measures_by_the_same_number(world: World):
+    exchange(world)
+    assert not world.materialize(raises=False).success
+    binding = world.component.bind(world.resources)
+    with binding.ledger:
+        assert plan(binding, mode="incremental").refused
+        assert plan(binding, mode="full").refused
+
+
+@pytest.mark.parametrize("mode", ["full", "rebuild"])
+def test_a_broken_function_stops_the_run_and_is_no_bad_record(by_function: World, monkeypatch, mode: str):
+    world = by_function
+    fill(world, 300)
+    world.sync()
+    before, mark = world.stored(), world.watermark()
+    monkeypatch.setenv(BROKEN, "1")
+    for _ in range(2):
+        result = world.materialize(mode=mode, raises=False)
+        assert not result.success
+        said = world.failure(result)
+        assert "a bug in the user's function" in said
+        assert "broken mapping, function or column" in said
+        assert (world.stored(), world.watermark()) == (before, mark)
+    assert world.prove().quarantined == 0
+    monkeypatch.delenv(BROKEN)
+    assert world.sync().read == 0
+
+
+def test_a_run_stops_over_the_guards_share_of_what_it_read(by_function: World, monkeypatch):
+    world = by_function
+    fill(world, 300)
+    monkeypatch.setenv(BROKEN, "200")  # 101 of 300
+    result = world.materialize(raises=False)
+    assert "records were refused" in world.failure(result)
+    assert world.watermark() is None
+    assert world.sync(allow_mass_delete=True).quarantined == 101
+    assert len(world.stored()) == 199
+
+
+def test_records_that_are_in_quarantine_already_stop_no_later_run(by_function: World, monkeypatch):
+    world = by_function
+    fill(world, 300)
+    monkeypatch.setenv(BROKEN, "200")
+    world.sync(allow_mass_delete=True)
+    assert world.sync(mode="full").quarantined == 101
+    world.execute("""UPDATE "Article" SET body = 'again' WHERE stock >= 200""")
+    assert world.sync().quarantined == 101
+    assert world.prove().equal
+
+
+def test_three_bad_records_are_three_bad_records_and_four_of_four_are_a_broken_mapping(by_function: World, monkeypatch):
+    world = by_function
+    monkeypatch.setenv(BROKEN, "1")
+    fill(world, 3)
+    assert world.sync().quarantined == 3
+    fill(world, 4, prefix="more")
+    assert not world.materialize(raises=False).success
+    assert world.prove().quarantined == 3
+
+
+def test_what_a_rebuild_would_lose_to_quarantine_is_a_deletion(by_function: World, monkeypatch):
+    world = by_function
+    fill(world, 300)
+    world.sync()
+    monkeypatch.setenv(BROKEN, "200")
+    world.execute("""UPDATE "Article" SET body = 'changed' WHERE stock >= 200""")
+    world.sync(allow_mass_delete=True)
+    assert len(world.stored()) == 300  # their old versions
+    binding = world.component.bind(world.resources)
+    with binding.ledger:
+        planned = plan(binding, mode="rebuild")
+    assert (planned.deletes, planned.refused is not None) == (101, True)
+    result = world.materialize(mode="rebuild", raises=False)
+    assert "101 of the target's 300 records would be deleted" in world.failure(result)
+    assert len(world.stored()) == 300
+    assert world.sync(mode="rebuild", allow_mass_delete=True).deleted == 101
+    assert len(world.stored()) == 199
+
+
+def test_a_rebuild_never_puts_an_empty_collection_in_a_full_ones_place(by_function: World, monkeypatch):
+    world = by_function
+    fill(world, 2)
+    world.sync()
+    monkeypatch.setenv(BROKEN, "1")
+    result = world.materialize(mode="rebuild", raises=False)
+    assert "nothing would be left" in world.failure(result)
+    assert len(world.stored()) == 2
+
+
+def test_what_a_killed_run_left_in_quarantine_excuses_no_later_one(by_function: World, monkeypatch):
+    world = by_function
+    fill(world, 300)
+    world.sync()
+    world.execute(
+        """INSERT INTO sync.sync_quarantine (sync_type, table_name, record_key, reason, stage, run_id)
+        SELECT 'shop', 'article', id, 'of a run that died', 'map', 'dead' FROM "Article" """
+    )
+    monkeypatch.setenv(BROKEN, "1")
+    assert not world.materialize(mode="full", raises=False).success
+
+
+def test_a_repair_with_a_broken_function_stops_too(by_function: World, monkeypatch):
+    world = by_function
+    fill(world, 5)
+    world.sync()
+    world.collection.delete(ids=[f"k{number}" for number in range(1, 6)])
+    monkeypatch.setenv(BROKEN, "1")
+    assert not repair(world, raises=False).success
+    assert "a bug in the user's function" in world.last_run().error
+    assert world.prove().missing == 5
