@@ -21,6 +21,7 @@ import dagster as dg
 from sync_pipelines.check_results import backlog_result, drift_result, result_of
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES
 from sync_pipelines.engine.proof import prove_and_record, prove_touched
+from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.failures import working_on
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def _deep(asked: Asked) -> dg.AssetCheckResult | None:
 
 
 def _result(asked: Asked, proof: Proof | Any, *, note: str = "") -> dg.AssetCheckResult:
-    return result_of(proof, error_above=asked.component.checks.error_above, note=note)
+    shown = mask_of(asked.component.spec).proof(proof)  # one that is older than `sensitive:` in the document
+    return result_of(shown, error_above=asked.component.checks.error_above, note=note)
 
 
 def _schema(asked: Asked) -> dg.AssetCheckResult:
@@ -134,10 +136,10 @@ def _schema(asked: Asked) -> dg.AssetCheckResult:
 
 
 def _backlog(asked: Asked) -> dg.AssetCheckResult:
-    ledger, place = asked.binding.ledger, asked.binding.place
+    ledger, place, mask = asked.binding.ledger, asked.binding.place, mask_of(asked.component.spec)
     return backlog_result(
         pending=asked.binding.source.pending(ledger.watermark(*place)),
-        quarantined=ledger.list_quarantine(*place, limit=20),
+        quarantined=[mask.record(record) for record in ledger.list_quarantine(*place, limit=20)],
         counts=ledger.quarantine_counts(*place),
         limits=asked.component.checks,
         last_success=_last_success(ledger, place),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from sync_pipelines import execution, launch
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, SyncError
+from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.run_ending import ask_for_end, close_dead
 from sync_pipelines.run_status import RunStatus, newest, record_of, status_of
 
@@ -101,7 +102,8 @@ def trigger(
 
     def order(bound: BoundTable) -> launch.Order:
         if keys:
-            return launch.records_order(bound.component, keys, **options)
+            # masked here, and found again by the run: its config stands in Dagster's storage
+            return launch.records_order(bound.component, mask_of(bound.spec).keys(keys), **options)
         return launch.table_order(bound.component, mode=mode, **options)
 
     run_ids = _start_all(chosen, order, wait=wait, on_progress=on_progress)
@@ -156,7 +158,8 @@ def repair(
     options: Any = {"allow_mass_delete": allow_mass_delete, "tags": {"sync/trigger": "cli", **(tags or {})}}
 
     def order(bound: BoundTable) -> launch.Order:
-        return launch.repair_order(bound.component, deep=deep, keys=keys, **options)
+        shown = None if keys is None else mask_of(bound.spec).keys(keys)
+        return launch.repair_order(bound.component, deep=deep, keys=shown, **options)
 
     run_ids = _start_all(chosen, order, wait=wait, on_progress=on_progress)
     return run_ids[0] if single else run_ids

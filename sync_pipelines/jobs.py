@@ -11,7 +11,9 @@ from sync_pipelines.components.assets import SyncMode
 from sync_pipelines.dead_runs import close_dead_runs
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import Counts, Scope
+from sync_pipelines.engine.naming import real_keys
 from sync_pipelines.engine.plan import plan
+from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.failures import working_on
 from sync_pipelines.repairs import repair_table
 
@@ -99,7 +101,8 @@ def records_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
         component = _named(by_name, sync, config.table)
         with working_on(sync, config.table, run_id=context.run_id):
             counts = _sync_records(component, context, config)
-        context.log_event(dg.AssetObservation(component.asset_key, metadata=_numbers(counts, config.keys)))
+        shown = mask_of(component.spec).keys(config.keys)
+        context.log_event(dg.AssetObservation(component.asset_key, metadata=_numbers(counts, shown)))
 
     @dg.job(name=f"{sync}_records", description=f"Sync single records of {sync} now.", tags={"sync": sync})
     def records():
@@ -113,7 +116,7 @@ def _sync_records(component: "SyncComponent", context: dg.OpExecutionContext, co
     close_dead_runs(context.instance, binding, besides=context.run_id)
     request = engine.Request(
         mode="records",
-        scope=Scope(keys=tuple(dict.fromkeys(config.keys))),
+        scope=Scope(keys=real_keys(binding, config.keys)),
         trigger=context.run.tags.get("sync/trigger", "manual"),
         run_id=context.run_id,
         allow_mass_delete=config.allow_mass_delete,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipelines.checks import report
 from sync_pipelines.dead_runs import close_dead_runs
 from sync_pipelines.engine.model import Scope
+from sync_pipelines.engine.naming import real_keys
 from sync_pipelines.engine.proof import Proof, prove_and_record
 from sync_pipelines.engine.repair import Repair, Wanted, repair
 from sync_pipelines.engine.run import Binding, Request
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 def repair_table(component: SyncComponent, context: dg.OpExecutionContext, config: Any) -> dict[str, Any]:
     """Repair a table as a `jobs.RepairConfig` says; the observation's metadata."""
-    wanted = Wanted(deep=config.deep, keys=tuple(dict.fromkeys(config.keys)) if config.keys else None)
     binding = component.bind(context.resources)  # the run closes it
+    wanted = Wanted(deep=config.deep, keys=real_keys(binding, config.keys) if config.keys else None)
     close_dead_runs(context.instance, binding, besides=context.run_id)
     request = Request(
         mode="repair",

@@ -11,7 +11,8 @@ from sync_pipelines.commands import output, progress
 from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
-    from sync_pipelines.engine.ledger.ledger import RecordEvent, RunRecord
+    from sync_pipelines.engine.ledger.ledger import Ledger, RecordEvent, RunRecord
+    from sync_pipelines.engine.sensitive import Mask
     from sync_pipelines.stats import TableStats
 
 
@@ -29,7 +30,10 @@ def logs(
     with registry.ledger() as ledger:
         ledger.check()
         if key is not None:
-            _events(ledger.record_events(sync, table, key=key, limit=limit, offset=offset), as_json=as_json)
+            masks = _masks(selector)
+            real = _real_key(ledger, masks, key)
+            found = ledger.record_events(sync, table, key=real, limit=limit, offset=offset)
+            _events([_shown(event, masks) for event in found], as_json=as_json)
         else:
             _runs(ledger.logs(sync, table, limit=limit, offset=offset), as_json=as_json)
 
@@ -60,6 +64,28 @@ def _place(selector: str | None) -> tuple[str | None, str | None]:
     tables(selector)
     sync, _, table = selector.partition("/")
     return sync, table or None
+
+
+def _masks(selector: str | None) -> dict[tuple[str, str], Mask]:
+    """How keys are shown, by sync and table."""
+    from sync_pipelines.engine.sensitive import mask_of
+    from sync_pipelines.registry import tables
+
+    return {(bound.spec.sync, bound.spec.name): mask_of(bound.spec) for bound in tables(selector)}
+
+
+def _real_key(ledger: Ledger, masks: dict[tuple[str, str], Mask], key: str) -> str:
+    """The key of a record that is named as it is shown."""
+    from sync_pipelines.engine.sensitive import is_masked
+
+    hidden = [(place, mask) for place, mask in masks.items() if mask.hides_keys and is_masked(key)]
+    found = (mask.real([key], ledger.keys_with_events(*place)).get(key) for place, mask in hidden)
+    return next(filter(None, found), key)
+
+
+def _shown(event: RecordEvent, masks: dict[tuple[str, str], Mask]) -> RecordEvent:
+    mask = masks.get((event.sync, event.table))
+    return event if mask is None else mask.record(event)
 
 
 def _runs(found: list[RunRecord], *, as_json: bool) -> None:

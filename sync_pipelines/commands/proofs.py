@@ -115,6 +115,7 @@ def repair(
 
 def _plan(selector: str, *, deep: bool, keys: list[str] | None, as_json: bool) -> None:
     from sync_pipelines.client import one_table_for_keys
+    from sync_pipelines.engine.naming import real_keys
     from sync_pipelines.engine.repair import Wanted, plan_repair
 
     chosen = selection.configured(selector)
@@ -123,7 +124,7 @@ def _plan(selector: str, *, deep: bool, keys: list[str] | None, as_json: bool) -
     for bound in chosen:
         binding = bound.binding()
         with binding.ledger:
-            plans.append(plan_repair(binding, Wanted(deep=deep, keys=tuple(keys) if keys else None)))
+            plans.append(plan_repair(binding, Wanted(deep=deep, keys=real_keys(binding, keys) if keys else None)))
     if as_json:
         output.print_json({"tables": {plan.table: plan.as_dict() for plan in plans}})
     else:

@@ -11,9 +11,11 @@ import typer
 from sync_pipelines.commands import output
 from sync_pipelines.commands.output import AsJson, Named, Selector
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.sensitive import mask_of
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.ledger.ledger import Ledger, QuarantinedRecord, RecordEvent
+    from sync_pipelines.engine.spec import TableSpec
 
 app = typer.Typer(
     help="Records that could not reach their target. One that becomes good leaves by itself at its next sync.",
@@ -32,9 +34,7 @@ def list_(
 ) -> None:
     """List records with reason and attempts; dropped ones too, which count as excluded."""
     ledger = _ledger()
-    records = [
-        record for place in _places(selector) for record in ledger.list_quarantine(*place, keys=key, limit=limit)
-    ]
+    records = [record for spec in _specs(selector) for record in _found(ledger, spec, key, limit=limit)]
     if as_json:
         output.print_json({"records": [asdict(record) for record in records]})
     else:
@@ -46,9 +46,9 @@ def show(selector: Named, key: Keys = None, as_json: AsJson = False) -> None:
     """Show records whole, each with its history. Exit code 1 when none of them is in quarantine."""
     ledger = _ledger()
     found = [
-        (record, ledger.record_events(record.sync, record.table, key=record.key))
-        for place in _places(selector)
-        for record in ledger.list_quarantine(*place, keys=key, limit=None if key else 100)
+        (mask.record(record), [mask.record(event) for event in _events(ledger, record)])
+        for spec, mask in [(spec, mask_of(spec)) for spec in _specs(selector)]
+        for record in _listed(ledger, spec, key, limit=None if key else 100)
     ]
     if as_json:
         records = [{**asdict(record), "events": [asdict(event) for event in events]} for record, events in found]
@@ -74,9 +74,9 @@ def replay(
     """
     ledger = _ledger()
     runs = [
-        _replayed(ledger, place, keys, wait=not no_wait)
-        for place in _places(selector)
-        if (keys := _to_replay(ledger, place, key))
+        _replayed(ledger, spec, keys, wait=not no_wait)
+        for spec in _specs(selector)
+        if (keys := _to_replay(ledger, spec, key))
     ]
     if as_json:
         output.print_json({"runs": runs})
@@ -85,21 +85,21 @@ def replay(
     output.leave(good=no_wait or all(run["status"] == "completed" and not run["still_out"] for run in runs))
 
 
-def _to_replay(ledger: Ledger, place: tuple[str, str], named: Sequence[str] | None) -> list[str]:
-    records = ledger.list_quarantine(*place, keys=named, limit=None)
+def _to_replay(ledger: Ledger, spec: TableSpec, named: Sequence[str] | None) -> list[str]:
+    records = _listed(ledger, spec, named, limit=None)
     return [record.key for record in records if named or record.dropped_at is None]
 
 
-def _replayed(ledger: Ledger, place: tuple[str, str], keys: list[str], *, wait: bool) -> dict[str, Any]:
+def _replayed(ledger: Ledger, spec: TableSpec, keys: list[str], *, wait: bool) -> dict[str, Any]:
     from sync_pipelines import client
 
-    sync, table = place
+    sync, table, mask = spec.sync, spec.name, mask_of(spec)
     run_id = client.trigger(sync, table=table, keys=keys, wait=wait)
-    run = {"sync": sync, "table": table, "keys": keys, "run_id": run_id}
+    run = {"sync": sync, "table": table, "keys": mask.keys(keys), "run_id": run_id}
     if not wait:
         return run
     status = client.status(run_id)
-    still_out = sorted(ledger.quarantined_among(sync, table, keys))
+    still_out = mask.keys(sorted(ledger.quarantined_among(sync, table, keys)))
     return run | {"status": status.state, "error": status.error, "still_out": still_out}
 
 
@@ -125,9 +125,9 @@ def drop(
         raise ConfigurationError("Say which records are dropped.", remedy="Give --key KEY, or --all.")
     ledger = _ledger()
     dropped = [
-        {"sync": sync, "table": table, "keys": keys}
-        for sync, table in _places(selector)
-        if (keys := ledger.drop_quarantined(sync, table, key))
+        {"sync": spec.sync, "table": spec.name, "keys": mask_of(spec).keys(keys)}
+        for spec in _specs(selector)
+        if (keys := ledger.drop_quarantined(spec.sync, spec.name, _real(ledger, spec, key)))
     ]
     if as_json:
         output.print_json({"dropped": dropped})
@@ -146,10 +146,36 @@ def _ledger() -> Ledger:
     return ledger
 
 
-def _places(selector: str | None) -> list[tuple[str, str]]:
+def _specs(selector: str | None) -> list[TableSpec]:
     from sync_pipelines import registry
 
-    return [(table.spec.sync, table.spec.name) for table in registry.tables(selector)]
+    return [table.spec for table in registry.tables(selector)]
+
+
+def _found(ledger: Ledger, spec: TableSpec, named: Sequence[str] | None, *, limit: int) -> list[QuarantinedRecord]:
+    """Records as they are shown."""
+    mask = mask_of(spec)
+    return [mask.record(record) for record in _listed(ledger, spec, named, limit=limit)]
+
+
+def _listed(
+    ledger: Ledger, spec: TableSpec, named: Sequence[str] | None, *, limit: int | None
+) -> list[QuarantinedRecord]:
+    """Records with their own keys; `named` may be masked."""
+    return ledger.list_quarantine(spec.sync, spec.name, keys=_real(ledger, spec, named), limit=limit)
+
+
+def _real(ledger: Ledger, spec: TableSpec, named: Sequence[str] | None) -> Sequence[str] | None:
+    mask = mask_of(spec)
+    if named is None or not mask.hides_keys:
+        return named
+    known = [record.key for record in ledger.list_quarantine(spec.sync, spec.name, limit=None)]
+    found = mask.real(named, known)
+    return [found.get(key, key) for key in named]
+
+
+def _events(ledger: Ledger, record: QuarantinedRecord) -> list[RecordEvent]:
+    return ledger.record_events(record.sync, record.table, key=record.key)
 
 
 def _show_records(records: Sequence[QuarantinedRecord]) -> None:

@@ -141,13 +141,16 @@ def _sentence(run: RunStatus, record: RunRecord | None) -> str:
 
 def _plan(selector: str, *, mode: str, keys: list[str] | None, as_json: bool) -> None:
     from sync_pipelines.engine.model import Scope
+    from sync_pipelines.engine.naming import real_keys
     from sync_pipelines.engine.plan import plan as plan_run
 
     chosen = selection.configured(selector)
     if keys is not None and (mode != "incremental" or len(chosen) > 1):
         raise ConfigurationError("Keys belong to one table, and to no --full or --rebuild.", remedy="Name SYNC/TABLE.")
-    scope = None if keys is None else Scope(keys=tuple(keys), reason="keys")
-    plans = [plan_run(bound.binding(), mode=mode, scope=scope) for bound in chosen]
+    plans = []
+    for binding in [bound.binding() for bound in chosen]:
+        scope = None if keys is None else Scope(keys=real_keys(binding, keys), reason="keys")
+        plans.append(plan_run(binding, mode=mode, scope=scope))
     if as_json:
         output.print_json({"plans": [found.as_dict() for found in plans]})
         return

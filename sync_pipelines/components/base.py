@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import dagster as dg
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sync_pipelines.components.assets import build_asset
 from sync_pipelines.components.blocks import (
@@ -50,6 +50,11 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
     checks: ChecksBlock = ChecksBlock()
     alerts: AlertsBlock = AlertsBlock()
     runs: RunsBlock = RunsBlock()
+    sensitive: list[str] = Field(
+        default=[],
+        description="Columns whose values are masked in samples, quarantine, logs and alerts. Of a key column keys are "
+        "shown as sha256:…, which commands take for the key.",
+    )
 
     kinds: ClassVar[tuple[str, ...]] = ()
     io_manager_key: ClassVar[str] = ""
@@ -62,6 +67,14 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
         if value is not None and not NAME.match(value):
             raise ValueError(f"{value!r}: use lower-case letters, digits and _, beginning with a letter")
         return value
+
+    @model_validator(mode="after")
+    def _sensitive_columns_are_read(self) -> SyncComponent:
+        changed_at = [self.source.changed_at] if self.source.changed_at else []
+        known = [*self.source.key, *changed_at, *self.read_columns()] if self.sensitive else []
+        if unknown := [name for name in self.sensitive if name not in known]:
+            raise ValueError(f"sensitive: {', '.join(unknown)}: the document reads {', '.join(dict.fromkeys(known))}")
+        return self
 
     # What a kind says of itself.
 
@@ -126,6 +139,7 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
             capture=source.capture,
             lookback_seconds=seconds(source.lookback),
             mapping=self.mapping_text(),
+            sensitive=tuple(self.sensitive),
         )
 
     def guard(self) -> Guard:

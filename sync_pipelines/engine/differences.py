@@ -34,6 +34,7 @@ from sync_pipelines.engine.model import (
     Watermark,
 )
 from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.engine.veil import Veil
 
 KINDS = ("missing", "stale", "extra")
 PROBED = 20
@@ -221,7 +222,11 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _unsearchable(table: Provable, keys: Sequence[str]) -> list[Difference]:
-    found = table.target.unsearchable(keys)
+    veil = Veil(table.spec)
+    for batch in table.source.values(keys) if table.spec.sensitive else ():
+        veil.cover(batch)
+    with veil.errors():  # the texts are embedded again
+        found = table.target.unsearchable(keys)
     return [Difference(key, "stale", reason, broken=True) for key, reason in found.items()]
 
 

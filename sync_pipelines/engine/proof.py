@@ -16,6 +16,7 @@ from sync_pipelines.engine import differences as find
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.differences import KINDS, Found, Provable
 from sync_pipelines.engine.ledger.proofs import TOUCHED
+from sync_pipelines.engine.sensitive import mask_of
 
 SAMPLES = 20
 
@@ -104,7 +105,7 @@ def proof_of(table: Provable, found: Found) -> Proof:
     differences = found.differences
     quarantined, excluded = table.ledger.quarantine_counts(*_place(table))
     samples = samples_of(differences)
-    return Proof(
+    proof = Proof(
         source_count=found.source_count,
         target_count=table.target.count(),
         missing=differences.count("missing"),
@@ -116,6 +117,7 @@ def proof_of(table: Provable, found: Found) -> Proof:
         samples=samples,
         reasons=differences.reasons(key for keys in samples.values() for key in keys),
     )
+    return mask_of(table.spec).proof(proof)
 
 
 def samples_of(differences: Comparison) -> dict[str, list[str]]:
