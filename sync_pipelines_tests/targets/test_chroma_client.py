@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import stat
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from chromadb.errors import InternalError
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError, SyncError, TransientError
+from sync_pipelines.targets.chroma import client
 from sync_pipelines.targets.chroma.client import ChromaAddress, connect
+from sync_pipelines.targets.chroma.errors import classify
 from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines.targets.retries import RetryPolicy
@@ -92,6 +96,31 @@ def test_a_server_that_is_away_is_transient(url: str):
     assert type(error) is TransientError
     assert "CHROMA_URL" in str(error)
     assert len(pauses) == 1
+
+
+def test_a_server_that_takes_a_connection_and_answers_nothing_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        error = failure(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert type(error) is TransientError
+    assert "timed out" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("error returned from database: (code: 778) disk I/O error", RunError),
+        ("error returned from database: (code: 13) database or disk is full", RunError),
+        ("attempt to write a readonly database", RunError),
+        ("Error in compaction: Failed to apply logs to the metadata segment", TransientError),
+    ],
+)
+def test_a_full_disk_is_told_with_what_to_do(words: str, kind: type[SyncError]):
+    error = classify(InternalError(words), doing="write", place={"sync": "s", "table": "t"})
+    assert type(error) is kind
+    assert "Free space on the disk of Chroma's server" in str(error)
 
 
 def test_a_password_in_the_url_is_not_shown():

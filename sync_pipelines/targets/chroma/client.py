@@ -132,23 +132,22 @@ class ChromaConnection:
             raise ours from None
 
     def _open_server(self) -> ClientAPI:
-        import chromadb
-
         settings = self._settings
         parts = urlsplit(settings.url or "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError("CHROMA_URL is no http:// or https:// address.", remedy="Write http://host:8000.")
-        host, port = _without_userinfo(settings.url or ""), parts.port or (443 if parts.scheme == "https" else 80)
-        client: Any = chromadb.HttpClient(
-            host=host,
-            port=port,
-            ssl=parts.scheme == "https",
-            headers=self._headers(parts.hostname),
-            settings=_settings(chroma_server_host=host, chroma_server_http_port=port, **_verification(parts.scheme)),
+        client = _bounded_client(
+            _settings(
+                chroma_api_impl="chromadb.api.fastapi.FastAPI",
+                chroma_server_host=_without_userinfo(settings.url or ""),
+                chroma_server_http_port=parts.port or (443 if parts.scheme == "https" else 80),
+                chroma_server_ssl_enabled=parts.scheme == "https",
+                chroma_server_headers=self._headers(parts.hostname),
+                **_verification(parts.scheme),
+            ),
             **self._names(),
         )
         weakref.finalize(self, client.close)
-        _bound(getattr(client._server, "_session", None))
         return client
 
     def _headers(self, host: str) -> dict[str, str]:
@@ -176,6 +175,22 @@ class ChromaConnection:
             raise
         weakref.finalize(self, _close_folder, client, lock)
         return client
+
+
+def _bounded_client(settings: Any, **names: str) -> Any:
+    """What `chromadb.HttpClient` makes, bounded before its first request.
+
+    Its constructor asks the server for the tenant and the database, without a time-out: one that takes
+    connections and answers none would hold a run, its locks and every `status` for ever.
+    """
+    from chromadb.api.client import Client
+
+    class Bounded(Client):
+        def get_user_identity(self) -> Any:  # what the constructor asks first
+            _bound(getattr(self._server, "_session", None))
+            return super().get_user_identity()
+
+    return Bounded(settings=settings, **names)
 
 
 def _bound(session: Any) -> None:

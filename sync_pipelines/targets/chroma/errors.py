@@ -20,6 +20,14 @@ _RECORD = {400, 413, 422}
 _BY_NAME = {"InvalidArgumentError": 400, "DuplicateIDError": 400, "BatchSizeExceededError": 413, "QuotaError": 413}
 
 
+_NO_WRITES = ("disk I/O error", "database or disk is full", "No space left on device", "readonly database")
+"""SQLite's words, in an answer with status 500: waiting does not mend these."""
+
+_PERHAPS_NO_ROOM = "Failed to apply logs to the metadata segment"
+"""What Chroma 1.5.9 says instead where the disk becomes full while it compacts; there may be other causes."""
+
+_FREE_SPACE = "Free space on the disk of Chroma's server and restart it: after a failed write it answers nobody."
+
 _BEING_DROPPED = "Missing field: [Missing"
 """Chroma 1.5.9 drops a collection's segments before the collection: in between it says this."""
 
@@ -58,8 +66,11 @@ def classify(
         )
     if status == 404 or _BEING_DROPPED in text:
         return CollectionGoneError(message, remedy="Run the sync again: it makes the collection anew.", **place)
+    if any(words in text for words in _NO_WRITES):
+        return RunError(message, remedy=_FREE_SPACE, **place)
     if status in _TRANSIENT:
-        return TransientError(message, retry_after=retry_after, **place)
+        remedy = f"Is its disk full? {_FREE_SPACE}" if _PERHAPS_NO_ROOM in text else None
+        return TransientError(message, retry_after=retry_after, remedy=remedy, **place)
     if status in _RECORD or isinstance(error, ValueError | TypeError):
         return RecordError(message, **place)
     return RunError(message, **place)
