@@ -65,7 +65,8 @@ def describe(proof: Proven | Proof) -> str:
     numbers = {name: getattr(proof, name) for name in _NUMBERS}
     found = "{source_count} records in the source, {target_count} in the target".format(**numbers)
     if proof.equal:
-        return f"Equal: {found}."
+        out = ", ".join(f"{numbers[name]} {name}" for name in ("quarantined", "excluded", "pending") if numbers[name])
+        return f"Equal: {found}{f'; {out}' if out else ''}."
     return f"Differs: {found}; {proof.missing} missing, {proof.stale} stale, {proof.extra} extra."
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from sync_pipelines.engine.model import BUCKETS, FINGERPRINT, KEY, Digest, Listing, bucket_of
+from sync_pipelines.engine.model import BUCKETS, DOUBLED, FINGERPRINT, KEY, Digest, Listing, bucket_of
 
 Kind = Literal["missing", "stale", "extra"]
 
@@ -81,10 +81,17 @@ def differing_buckets(left: Mapping[int, Digest], right: Mapping[int, Digest]) -
 
 @dataclass
 class Comparison:
-    """The differences of one comparison, kept in a file; counts are exact, keys stream in key order."""
+    """The differences of one comparison, kept in a file; counts are exact, keys stream in key order.
+
+    Args:
+        buckets: those that differed.
+        source_count, target_count: keys that each side has listed or added up; None where nobody listed them.
+    """
 
     connection: sqlite3.Connection
     buckets: set[int] = field(default_factory=set)
+    source_count: int | None = None
+    target_count: int | None = None
 
     def note(self, found: Iterable[Difference]) -> None:
         """Add differences; one of a key that differs already adds its reason to it."""
@@ -100,10 +107,20 @@ class Comparison:
         self.connection.execute("COMMIT")
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Forget these keys: a second look found them equal."""
+        """These keys are no differences any more: a second look found them equal."""
+        forget = f"UPDATE difference SET kind = '{_SETTLED}', reason = '', broken = 0 WHERE key = ?"
         self.connection.execute("BEGIN")
-        self.connection.executemany("DELETE FROM difference WHERE key = ?", ((key,) for key in keys))
+        self.connection.executemany(forget, ((key,) for key in keys))
         self.connection.execute("COMMIT")
+
+    def accounted(self) -> int:
+        """By how many keys the source's listing was longer than the target's, as the keys themselves say.
+
+        Every key that only one side has listed counts, whatever was found out about it since: that it is pending,
+        quarantined, excluded, or was synced between the two listings.
+        """
+        query = "SELECT count(*) FILTER (WHERE was = 'missing') - count(*) FILTER (WHERE was = 'extra') FROM difference"
+        return int(self.connection.execute(query).fetchone()[0])
 
     def count(self, kind: str) -> int:
         row = self.connection.execute("SELECT count(*) FROM difference WHERE kind = ?", (kind,)).fetchone()
@@ -120,9 +137,12 @@ class Comparison:
 
     def named(self, *kinds: str, size: int = 1000) -> Iterator[list[Difference]]:
         """The differences of these kinds with their reasons, in batches, in key order."""
-        query = f"SELECT * FROM difference WHERE key IN (SELECT value FROM json_each(?)) AND kind IN ({_marks(kinds)})"
+        query = (
+            "SELECT key, kind, reason, broken FROM difference "
+            f"WHERE key IN (SELECT value FROM json_each(?)) AND kind IN ({_marks(kinds)}) ORDER BY key"
+        )
         for keys in self.keys(*kinds, size=size):
-            rows = self.connection.execute(f"{query} ORDER BY key", (json.dumps(keys), *kinds))
+            rows = self.connection.execute(query, (json.dumps(keys), *kinds))
             yield [Difference(key, kind, reason, bool(broken)) for key, kind, reason, broken in rows]
 
     def sample(self, kind: str, size: int = 20) -> list[str]:
@@ -146,28 +166,38 @@ def _marks(values: Collection[str]) -> str:
     return ",".join("?" * len(values))
 
 
+_SETTLED = "settled"
+
+# `was`: what the two listings said of the key; empty where it was found otherwise.
 _TABLE = """
 CREATE TABLE difference (
-    key TEXT PRIMARY KEY, kind TEXT, reason TEXT NOT NULL DEFAULT '', broken INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID
+    key TEXT PRIMARY KEY, kind TEXT, reason TEXT NOT NULL DEFAULT '', broken INTEGER NOT NULL DEFAULT 0,
+    was TEXT NOT NULL DEFAULT '') WITHOUT ROWID
 """
 
-_NOTE = """
-INSERT INTO difference VALUES (?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET broken = max(broken, excluded.broken), reason = CASE
+_NOTE = f"""
+INSERT INTO difference (key, kind, reason, broken) VALUES (?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET broken = max(broken, excluded.broken),
+    kind = CASE WHEN kind = '{_SETTLED}' THEN excluded.kind ELSE kind END, reason = CASE
     WHEN reason = '' THEN excluded.reason
     WHEN instr(reason, excluded.reason) THEN reason
     ELSE reason || '; ' || excluded.reason END
 """
 
-_JOIN = """
+# A key that the source lists twice differs, whatever the target holds of it.
+_JOIN = f"""
 CREATE INDEX source_key ON source (key);
 CREATE INDEX target_key ON target (key);
-INSERT INTO difference (key, kind)
+CREATE TABLE doubled AS SELECT key, count(*) - 1 AS surplus FROM source GROUP BY key HAVING count(*) > 1;
+INSERT INTO difference (key, kind, reason)
+SELECT key, iif(EXISTS (SELECT 1 FROM target t WHERE t.key = d.key), 'stale', 'missing'), '{DOUBLED}' FROM doubled d;
+INSERT OR IGNORE INTO difference (key, kind)
 SELECT s.key, CASE WHEN t.key IS NULL THEN 'missing' ELSE 'stale' END
 FROM source s LEFT JOIN target t ON t.key = s.key
 WHERE t.key IS NULL OR t.fingerprint IS NOT s.fingerprint;
 INSERT OR IGNORE INTO difference (key, kind)
 SELECT t.key, 'extra' FROM target t WHERE NOT EXISTS (SELECT 1 FROM source s WHERE s.key = t.key);
+UPDATE difference SET was = kind;
 """
 
 
@@ -195,7 +225,9 @@ def compare(source: Listing, target: Listing, *, folder: Path | None = None) -> 
                 _keep(connection, name, buckets)
         connection.execute(_TABLE)
         connection.executescript(_JOIN)
-        yield Comparison(connection, buckets)
+        surplus = connection.execute("SELECT coalesce(sum(surplus), 0) FROM doubled").fetchone()[0]
+        here, there = (sum(digest.count for digest in sums[name][0].values()) for name in sides)
+        yield Comparison(connection, buckets, source_count=here - surplus, target_count=there)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from random import random
@@ -23,6 +24,7 @@ from sync_pipelines.engine.compare import Comparison, Difference, compare, nothi
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.listing import StreamListing
 from sync_pipelines.engine.model import (
+    DOUBLED,
     FINGERPRINT,
     KEY,
     PROBLEM,
@@ -70,7 +72,7 @@ class Provable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The differences of one comparison, and the records that the source held in its snapshot."""
+    """The differences of one comparison, and the records (distinct keys) that the source held in its snapshot."""
 
     differences: Comparison
     source_count: int
@@ -83,14 +85,12 @@ def quick(table: Provable, *, named: bool = False) -> Generator[Found]:
     Args:
         named: and the values of those keys that the last deep proof named.
     """
-    with table.source.at_snapshot() as snapshot:
-        count = snapshot.count()
-        with compare(snapshot, table.target) as differences:
-            _explain(table, differences)
-            _second_look(table, differences, deep=False)
-            if named:
-                _add_named(table, differences)
-            yield Found(differences=differences, source_count=count)
+    with table.source.at_snapshot() as snapshot, compare(snapshot, table.target) as differences:
+        _explain(table, differences)
+        _second_look(table, differences, deep=False)
+        if named:
+            _add_named(table, differences)
+        yield Found(differences=differences, source_count=differences.source_count or 0)
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def deep(table: Provable) -> Generator[Found]:
         _explain(table, differences)
         _second_look(table, differences, deep=True)
         differences.note(_unsearchable(table, sample.keys))
-        yield Found(differences=differences, source_count=snapshot.rows)
+        yield Found(differences=differences, source_count=differences.source_count or 0)
 
 
 @contextmanager
@@ -168,7 +168,8 @@ def _look(table: Provable, keys: Sequence[str], *, deep: bool) -> list[Differenc
     """The differences among a few keys now: by their fingerprints, and if they agree, by their values."""
     here = list(table.source.values(keys))
     now, there = _prints(here), _prints(table.target.values(keys))
-    found = [difference for key in keys if (difference := _by_print(key, now, there))]
+    doubled = _doubled(here)
+    found = [difference for key in keys if (difference := _by_print(key, now, there, doubled))]
     if deep:
         unlike = {item.key: item for batch in here for item in _unlike(table, batch)}
         found = [unlike.pop(item.key, item) for item in found]
@@ -176,7 +177,16 @@ def _look(table: Provable, keys: Sequence[str], *, deep: bool) -> list[Differenc
     return found
 
 
-def _by_print(key: str, now: Mapping[str, str], there: Mapping[str, str | None]) -> Difference | None:
+def _doubled(batches: Iterable[pa.RecordBatch]) -> set[str]:
+    seen = Counter(key for batch in batches for key in batch.column(KEY).to_pylist())
+    return {key for key, number in seen.items() if number > 1}
+
+
+def _by_print(
+    key: str, now: Mapping[str, str], there: Mapping[str, str | None], doubled: Collection[str]
+) -> Difference | None:
+    if key in doubled:
+        return Difference(key, "stale" if key in there else "missing", DOUBLED)
     if key not in there:
         return Difference(key, "missing") if key in now else None
     if key not in now:

@@ -25,6 +25,9 @@ SYSTEM_FIELDS = (
 )
 """`_key`, `_fingerprint`, `_changed_at` (UTC, null where unknown) and `_problem` (why the row cannot be read)."""
 
+DOUBLED = "two rows have this key (a child table repeats it)"
+"""Why a source's rows of one key are refused, all of them: no order says which of them the target should hold."""
+
 FINGERPRINTS_SCHEMA = pa.schema([pa.field(KEY, pa.string(), nullable=False), pa.field(FINGERPRINT, pa.string())])
 """What listings for a proof hold; a null fingerprint is a record that the sync did not write."""
 
@@ -126,7 +129,8 @@ class ChangeSet:
     """What one run brings to a target; a context manager that frees its files (and locks) at the end.
 
     Args:
-        upserts: source rows with the system columns; rows with a `_problem` go to quarantine.
+        upserts: source rows with the system columns, in no order; rows with a `_problem` go to quarantine. A key
+            that several rows have is a problem (`DOUBLED`) of each of them, which the source must find.
         deletes: keys that were touched and that the source no longer has. Empty for a full set: there, what
             the source lacks is found by comparing keys.
         watermark: what to confirm after the target has it all; None confirms nothing (`keys`, dry run).

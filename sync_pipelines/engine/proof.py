@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -16,16 +16,25 @@ from sync_pipelines.engine import differences as find
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.differences import KINDS, Found, Provable
 from sync_pipelines.engine.ledger.proofs import TOUCHED
+from sync_pipelines.engine.model import Listing
 from sync_pipelines.engine.sensitive import mask_of
 
 SAMPLES = 20
+_LOOKS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
     """Records on both sides, and the differences that nothing explains; `pending` keys wait for a sync.
 
-    `samples` holds up to 20 keys of each kind, `reasons` what a look at the values of those found.
+    The counts are of keys, and both sides are asked for them apart from the keys' comparison. Whether they may
+    differ is not guessed from the numbers of quarantined, excluded and pending keys, since such a key can be on both
+    sides (with an old version), on one, or on none: `accounted` is by how many the keys say that the source holds
+    more, each counted as it was listed.
+
+    Args:
+        accounted: None where only some keys were compared, so that nothing is known of the others.
+        samples: up to 20 keys of each kind; reasons: what a look at the values of those found.
     """
 
     source_count: int
@@ -36,12 +45,19 @@ class Proof:
     quarantined: int = 0
     excluded: int = 0
     pending: int = 0
+    accounted: int | None = 0
     samples: dict[str, list[str]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
     @property
     def equal(self) -> bool:
-        return self.missing == self.stale == self.extra == 0
+        """Whether nothing differs, and the counts are as the keys say."""
+        return self.missing == self.stale == self.extra == 0 == self.unaccounted
+
+    @property
+    def unaccounted(self) -> int:
+        """By how many records the source's count is larger than the target's, beyond what the keys say."""
+        return 0 if self.accounted is None else self.source_count - self.target_count - self.accounted
 
 
 def counted(table: Provable, *, above: int = 0) -> Proof | None:
@@ -101,13 +117,16 @@ def prove_touched(table: Provable, batches: Iterable[Sequence[str]], *, run_id: 
 
 
 def proof_of(table: Provable, found: Found) -> Proof:
-    """What was found, in numbers and samples; the target is asked for its count now."""
+    """What was found, in numbers and samples; the target is asked for its count now.
+
+    A count that no key accounts for stands among the missing (or extra) ones, without a sample: it is as bad, and
+    whoever reads the ledger must see it.
+    """
     differences = found.differences
     quarantined, excluded = table.ledger.quarantine_counts(*_place(table))
     samples = samples_of(differences)
     proof = Proof(
-        source_count=found.source_count,
-        target_count=table.target.count(),
+        **_counts(table, found),
         missing=differences.count("missing"),
         stale=differences.count("stale"),
         extra=differences.count("extra"),
@@ -117,7 +136,37 @@ def proof_of(table: Provable, found: Found) -> Proof:
         samples=samples,
         reasons=differences.reasons(key for keys in samples.values() for key in keys),
     )
+    odd = proof.unaccounted
+    proof = replace(proof, missing=proof.missing + max(odd, 0), extra=proof.extra + max(-odd, 0))
     return mask_of(table.spec).proof(proof)
+
+
+def _counts(table: Provable, found: Found) -> dict[str, int | None]:
+    listed = found.differences.target_count
+    if listed is None:
+        return {"source_count": found.source_count, "target_count": table.target.count(), "accounted": None}
+    return {
+        "source_count": found.source_count,
+        "target_count": _own_count(table.target, listed),
+        "accounted": found.differences.accounted(),
+    }
+
+
+def _own_count(target: Listing, listed: int) -> int:
+    """What the target counts by itself; what it has listed, where it is written to meanwhile.
+
+    A count is taken after the listing. If it is another, both are asked again: agreeing now, they were only taken at
+    two moments. A store that goes on counting otherwise than it lists has lost something.
+    """
+    own = target.count()
+    for _ in range(_LOOKS):
+        if own == listed:
+            return own
+        again = sum(batch.num_rows for batch in target.fingerprints())
+        own = target.count()
+        if own == again:
+            return listed
+    return own
 
 
 def samples_of(differences: Comparison) -> dict[str, list[str]]:

@@ -45,11 +45,12 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Relation:
-    """The table itself, a partition or a child table; `sql` is its quoted name."""
+    """The table itself, a partition or a child table; `sql` is its quoted name, `file` its relfilenode."""
 
     oid: int
     sql: str
     kind: str
+    file: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +93,14 @@ class TableInfo:
         return tuple(self.column(name) for name in spec.projection)
 
     def shape(self, spec: TableSpec) -> str:
-        """Twelve hex digits that change when a column that is read is redefined.
-
-        ALTER TABLE … ALTER COLUMN TYPE or ADD COLUMN … DEFAULT change values without firing a trigger.
-        """
+        """Twelve hex digits that change when a column that is read gets another type, or is made anew."""
         text = json.dumps([(c.name, c.number, c.pg_type) for c in self.projection(spec)])
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:12]
+
+    @property
+    def keys_can_repeat(self) -> bool:
+        """Whether rows may share a key: a unique index does not reach into inheriting tables, as into partitions."""
+        return bool(self.leaves) and not self.partitioned
 
     @property
     def key_can_be_null(self) -> bool:
@@ -263,11 +266,15 @@ WITH RECURSIVE tree(oid) AS (
     UNION
     SELECT i.inhrelid FROM tree AS p JOIN pg_catalog.pg_inherits AS i ON i.inhparent = p.oid
 )
-SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS table, c.relkind::text AS kind
+SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS table, c.relkind::text AS kind,
+    c.relfilenode::int8 AS file
 FROM tree JOIN pg_catalog.pg_class AS c ON c.oid = tree.oid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 ORDER BY c.oid <> {oid}, c.oid""")
-    return tuple(Relation(oid=row["oid"], sql=qualified(row["schema"], row["table"]), kind=row["kind"]) for row in rows)
+    return tuple(
+        Relation(oid=row["oid"], sql=qualified(row["schema"], row["table"]), kind=row["kind"], file=row["file"])
+        for row in rows
+    )
 
 
 def relation_names(session: Session, oids: Iterable[int]) -> dict[int, str]:
@@ -287,7 +294,10 @@ def identity(session: Session, place: Place) -> SourceIdentity:
     promotion. Where the role may not read the system identifier it is "unknown", and a restored copy is
     recognised by the table's oid and the transaction ids alone.
     """
-    row = session.all(f"SELECT pg_catalog.current_database()::text AS database, {_CONTROL[place.control]}")[0]
+    row = session.all(
+        "SELECT d.datname::text AS database, d.oid::int8 AS database_oid, "
+        f"{_CONTROL[place.control]} FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()"
+    )[0]
     return SourceIdentity(table_oid=place.oid, **row)
 
 

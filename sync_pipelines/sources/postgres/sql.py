@@ -10,7 +10,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from sync_pipelines.engine.capture import NULL_KEY, key_text, key_text_never_null
-from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, KEY, PROBLEM, SYSTEM_FIELDS
+from sync_pipelines.engine.model import CHANGED_AT, DOUBLED, FINGERPRINT, KEY, PROBLEM, SYSTEM_FIELDS
 from sync_pipelines.engine.spec import FINGERPRINT_VERSION, TableSpec
 from sync_pipelines.engine.sql import identifier, literal
 from sync_pipelines.sources.postgres.catalog import TableInfo
@@ -75,27 +75,41 @@ class TableSql:
         return " AND ".join(f"{name} IS NOT NULL" for name in nullable) or "true"
 
     @property
-    def _problem(self) -> str:
-        """SQL for why the row cannot be carried, NULL where it can."""
+    def _repeated(self) -> str:
+        """A join that gives each row whose key another row has a `d.key`.
+
+        Asked of the whole table, so that it is the same whichever of its rows are read; joined, so that it may be
+        larger than memory.
+        """
+        if not self.info.keys_can_repeat:
+            return ""
+        keys = f"SELECT {self.key} AS key {self._source} WHERE {self.has_key} GROUP BY 1 HAVING count(*) > 1"
+        return f" LEFT JOIN ({keys}) AS d ON d.key = {self.key}"
+
+    def _problem(self, repeated: str) -> str:
+        """SQL for why the row cannot be carried, NULL where it can; `repeated` is whether another row has its key."""
         problems = [
             f"CASE WHEN {column.sql()} IS NULL THEN {literal(f'key column {column.name!r} is NULL')} END"
             for column in self.info.key
             if column.nullable
         ]
+        if self.info.keys_can_repeat:
+            problems.append(f"CASE WHEN {repeated} THEN {literal(DOUBLED)} END")
         problems += [text for column in self._projection if (text := problem_sql(column))]
         return f"nullif(concat_ws('; ', {', '.join(problems)}), '')" if problems else "NULL::text"
 
-    def _columns(self, key: str) -> str:
+    def _columns(self, key: str, *, repeated: str) -> str:
         changed_at = time_sql(self.changed_at) if self.changed_at else "NULL::timestamptz"
         system = f"{key} AS {KEY}, {self.fingerprint} AS {FINGERPRINT}, {changed_at} AS {CHANGED_AT}"
         values = ", ".join(
             f"{value_sql(column)} AS {identifier(f'c{number}')}" for number, column in enumerate(self._projection)
         )
-        return f"{system}, {self._problem} AS {PROBLEM}, {values}"
+        return f"{system}, {self._problem(repeated)} AS {PROBLEM}, {values}"
 
     def rows(self, where: str = "true") -> str:
         """Rows that a condition on `t` chooses."""
-        return f"SELECT {self._columns(self.key)} {self._source} WHERE {where}"
+        columns = self._columns(self.key, repeated="d.key IS NOT NULL")
+        return f"SELECT {columns} {self._source}{self._repeated} WHERE {where}"
 
     def by_keys(self, touched: str, *, ordered: bool = True) -> str:
         """One line for each key of a query `touched` (one column, `key`, no NULLs), found or not.
@@ -110,9 +124,14 @@ class TableSql:
         order = ' ORDER BY k.key COLLATE "C"' if ordered else ""
         return (
             f"WITH touched(key) AS MATERIALIZED ({touched}) "
-            f"SELECT t.tableoid IS NOT NULL AS {FOUND.name}, {self._columns('k.key')} "
+            f"SELECT t.tableoid IS NOT NULL AS {FOUND.name}, {self._columns_by_key} "
             f"FROM touched AS k LEFT JOIN {self.info.sql} AS t ON {matches} AND {self.key} = k.key{order}"
         )
+
+    @property
+    def _columns_by_key(self) -> str:
+        """Every row of a key is read, so they can be counted."""
+        return self._columns("k.key", repeated=f"{self.has_key} AND count(*) OVER (PARTITION BY k.key) > 1")
 
     def _casts(self) -> list[str]:
         """The values of the key's columns, out of the text `k.key`."""
@@ -127,7 +146,7 @@ class TableSql:
         """`by_keys` without casts, for keys that may be no values of the column's type: reads the whole table."""
         return (
             f"WITH touched(key) AS MATERIALIZED ({touched}) "
-            f"SELECT t.tableoid IS NOT NULL AS {FOUND.name}, {self._columns('k.key')} "
+            f"SELECT t.tableoid IS NOT NULL AS {FOUND.name}, {self._columns_by_key} "
             f"FROM touched AS k LEFT JOIN {self.info.sql} AS t ON {self.key} = k.key"
         )
 
@@ -160,7 +179,8 @@ class TableSql:
         return f"SELECT NOT EXISTS (SELECT {self._source}) AS empty"
 
     def count(self) -> str:
-        return f"SELECT count(*) AS records {self._source} WHERE {self.has_key}"
+        counted = f"DISTINCT {self.key}" if self.info.keys_can_repeat else "*"
+        return f"SELECT count({counted}) AS records {self._source} WHERE {self.has_key}"
 
     def fingerprints(self, buckets: Collection[int] | None, *, utf8: bool) -> str:
         """Keys and fingerprints, of some buckets or of all."""
