@@ -48,6 +48,11 @@ class Deployment:
         """End the daemon as a service manager does."""
         _stop(self.daemon)
 
+    def kill_daemon(self) -> None:
+        """End the daemon and the code server that it started, as a power cut does."""
+        os.killpg(self.daemon.pid, signal.SIGKILL)
+        self.daemon.wait()
+
     def start_daemon(self) -> None:
         """Start the daemon again; the context manager ends it."""
         self.daemon = _start_daemon(self.home.parent)
