@@ -13,12 +13,14 @@ from dagster import ResourceParam
 from sync_pipelines.checks import AFTER_A_RUN
 from sync_pipelines.dead_runs import UNDER_WAY, close_dead_runs, close_orphans
 from sync_pipelines.decide import Facts, Request, decide
+from sync_pipelines.engine.ledger.history import PARTIAL_MODES
 from sync_pipelines.engine.model import Pending
 from sync_pipelines.failures import no_secrets
 from sync_pipelines.jobs import check_job, check_keys, deep_check_job, plan_job, records_job, repair_job, table_job
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
+    from sync_pipelines.engine.run import Binding
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 PROVES = "sync/proves"
@@ -230,13 +232,24 @@ def read_facts(component: "SyncComponent", resources: Any, instance: dg.DagsterI
         close_dead_runs(instance, binding)
         close_orphans(instance, binding.lock_url)
         failures, last_failure = binding.ledger.failure_streak(*binding.place)
+        pending = binding.source.pending(binding.ledger.watermark(*binding.place))
         return Facts(
-            pending=binding.source.pending(binding.ledger.watermark(*binding.place)),
+            pending=pending,
+            last_full=_last_full(binding, pending) if pending.lasting else None,
             now=now,
             active_runs=tuple(active_runs(component, instance)),
             failures=failures,
             last_failure=last_failure,
         )
+
+
+def _last_full(binding: "Binding", pending: Pending) -> datetime | None:
+    """When the last completed sync ended, if it read everything; None where another one came after."""
+    completed = binding.ledger.logs(*binding.place, status="completed")
+    last = next((run for run in completed if run.mode not in PARTIAL_MODES), None)
+    if last is None or not (last.mode in ("full", "rebuild") or last.reason == pending.full_reason):
+        return None
+    return last.completed_at
 
 
 def active_runs(component: "SyncComponent", instance: dg.DagsterInstance) -> list[str]:

@@ -20,6 +20,7 @@ class Facts:
         pending: what waits in the source.
         active_runs: ids of runs of this table that are queued or running.
         failures: how many of its runs failed in a row; last_failure: when the last of them ended (UTC).
+        last_full: when its last completed run ended (UTC), if it read everything.
         now: the time of the tick (UTC).
     """
 
@@ -29,6 +30,7 @@ class Facts:
     active_runs: tuple[str, ...] = ()
     failures: int = 0
     last_failure: datetime | None = None
+    last_full: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -62,4 +64,7 @@ def decide(facts: Facts) -> Request | Skip:
         due = facts.last_failure + pause_after(facts.failures)
         if facts.now < due:
             return Skip(f"{facts.failures} failures in a row: next try at {due:%Y-%m-%d %H:%M:%S} UTC")
+    if facts.pending.lasting and facts.last_full is not None and facts.now < facts.last_full + LONGEST_PAUSE:
+        due = f"{facts.last_full + LONGEST_PAUSE:%Y-%m-%d %H:%M:%S} UTC"
+        return Skip(f"{facts.pending.full_reason}, which no run ends (see `sync-pipelines status`): next try at {due}")
     return Request(facts.pending.full_reason or f"{facts.pending.changes} changes pending")

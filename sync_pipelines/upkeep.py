@@ -12,6 +12,7 @@ from sync_pipelines.failures import no_secrets, working_on
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
+    from sync_pipelines.sources.postgres.readers import Purged
 
 WEEKLY = "0 4 * * 0"
 
@@ -67,9 +68,19 @@ def clean_up(components: "Sequence[SyncComponent]", resources: Any, *, keep_days
         told = [f"ledger: {name}: {rows} rows removed" for name, rows in ledger.clean(keep_days).items()]
     for url in _captured_databases(components, resources):
         for table in purge(url, schema=resources.ledger.sync_schema()):
-            waiting = f"; waits for {', '.join(table.waiting_for)}" if table.waiting_for else ""
-            told.append(f"change log: {table.table}: {table.deleted} lines removed{waiting}")
+            told.append(f"change log: {table.table}: {table.deleted} lines removed{_held(table)}")
     return told
+
+
+def _held(table: "Purged") -> str:
+    """For whom lines stay in the log."""
+    waits = [f"waits for {reader}, which has not run yet" for reader in table.waiting_for]
+    held = [
+        f"{reader.lines} lines are unread by {reader.reader}, the oldest of {reader.oldest:%Y-%m-%d %H:%M} UTC"
+        for reader in table.held_by
+        if reader.reader not in table.waiting_for
+    ]
+    return "".join(f"; {text}" for text in (*waits, *held))
 
 
 def _captured_databases(components: "Sequence[SyncComponent]", resources: Any) -> list[str]:

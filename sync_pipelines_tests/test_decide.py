@@ -11,6 +11,7 @@ from sync_pipelines.engine.model import Pending
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOME = Pending(changes=3)
+LASTING = Pending(full_reason="leaf lacks triggers", lasting=True)
 
 
 def facts(**changed: object) -> Facts:
@@ -31,6 +32,10 @@ def facts(**changed: object) -> Facts:
         (facts(failures=4, last_failure=NOW - timedelta(seconds=240)), Request, "pending"),
         (facts(failures=50, last_failure=NOW - timedelta(minutes=59)), Skip, "50 failures"),
         (facts(failures=50, last_failure=NOW - timedelta(minutes=60)), Request, "pending"),
+        (facts(pending=LASTING), Request, "leaf lacks"),
+        (facts(pending=LASTING, last_full=NOW - timedelta(minutes=59)), Skip, "leaf lacks triggers, which no run ends"),
+        (facts(pending=LASTING, last_full=NOW - timedelta(minutes=60)), Request, "leaf lacks"),
+        (facts(pending=Pending(full_reason="purged"), last_full=NOW), Request, "purged"),
     ],
 )
 def test_the_decision_follows_from_the_facts(given, kind, words):

@@ -13,6 +13,7 @@ from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable
+    from sync_pipelines.sources.postgres.readers import Reader
     from sync_pipelines.sources.postgres.status import CaptureStatus
 
 app = typer.Typer(help="Install, remove and look at the triggers that log changes in a source.", no_args_is_help=True)
@@ -117,13 +118,20 @@ def _show_status(found: dict[str, CaptureStatus]) -> None:
             item.using or "[red]none[/red]",
             _triggers(item),
             output.number(item.log_lines),
-            output.number(len(item.readers)),
+            "\n".join(map(_reader, item.readers)),
             output.moment(item.installed_at),
         )
     output.console().print(table)
     for path, item in found.items():
         for text in (*item.warnings, *((item.error,) if item.error else ())):
             output.say(text if text.startswith(path) else f"{path}: {text}")
+
+
+def _reader(reader: Reader) -> str:
+    """A reader's name, and what it has not read."""
+    if not reader.lines:
+        return reader.reader
+    return f"{reader.reader}: {output.number(reader.lines)} lines behind, {output.span(reader.age_seconds)}"
 
 
 def _triggers(item: CaptureStatus) -> str:

@@ -19,7 +19,13 @@ NULL_KEY = "(null key)"
 """The key of records whose single key column is NULL: they cannot be told apart, and go to quarantine under
 this one name. (In a composite key a NULL is a `null` in its JSON.)"""
 
+NO_COLUMN = "(no such column)"
+"""What the trigger function finds in place of a key column that was renamed or dropped; it logs a null key then."""
+
 EVENTS = ("insert", "update", "delete", "truncate")
+
+TRIGGER_TYPES = {"insert": 4, "delete": 8, "update": 16, "truncate": 32}
+"""pg_trigger.tgtype of our triggers: after the statement, on this event alone."""
 
 # The text of a key must not depend on the session of whoever writes; the same as when it is read.
 _FUNCTION_SETTINGS = (
@@ -45,14 +51,36 @@ _FUNCTION = re.compile(r"^capture_(\d+)$")
 
 def key_text(columns: Sequence[str], alias: str) -> str:
     """A record's key as one text, from its columns (unquoted); NULL only where a single key column is NULL."""
-    texts = [f"{alias}.{identifier(column)}::pg_catalog.text" for column in columns]
-    return texts[0] if len(texts) == 1 else f"pg_catalog.json_build_array({', '.join(texts)})::pg_catalog.text"
+    return _one_text([f"{alias}.{identifier(column)}::pg_catalog.text" for column in columns])
+
+
+def _one_text(texts: Sequence[str]) -> str:
+    # COLLATE "C": under a collation that is not deterministic 'a' and 'A' would be one key.
+    text = texts[0] if len(texts) == 1 else f"pg_catalog.json_build_array({', '.join(texts)})::pg_catalog.text"
+    return f'({text} COLLATE "C")'
 
 
 def key_text_never_null(columns: Sequence[str], alias: str) -> str:
     """`key_text`, with `NULL_KEY` for a NULL."""
     text = key_text(columns, alias)
     return f"coalesce({text}, {literal(NULL_KEY)})" if len(columns) == 1 else text
+
+
+def touched_keys(columns: Sequence[str], rows: str) -> str:
+    """Query of the keys in a transition table, which survives that a key column is renamed or dropped.
+
+    An unqualified name is looked for in the inner query's rows first, then among the constants of the outer one:
+    where the column is gone the constant is found, and the key is NULL, which stands for everything. An EXCEPTION
+    block would do it too, but for a transaction id of its own for each statement of the application.
+    """
+    names = [identifier(column) for column in columns]
+    gone = ", ".join(f"{literal(NO_COLUMN)}::pg_catalog.text AS {name}" for name in names)
+    texts = [f"{name}::pg_catalog.text" for name in names]
+    if len(texts) == 1:
+        key = f"nullif(coalesce({_one_text(texts)}, {literal(NULL_KEY)}), {literal(NO_COLUMN)})"
+    else:
+        key = f"CASE WHEN {literal(NO_COLUMN)} IN ({', '.join(texts)}) THEN NULL ELSE {_one_text(texts)} END"
+    return f"FROM (SELECT {gone}) AS gone CROSS JOIN LATERAL (SELECT {key} AS key FROM {rows}) AS k"
 
 
 def function_name(number: int) -> str:
@@ -88,14 +116,15 @@ class CapturedTable:
         """The trigger function's source.
 
         An INSERT … SELECT from an empty transition table evaluates no default, so a statement that touched no
-        row takes no transaction id. UNION logs an updated key once, and both keys where the key changed.
+        row takes no transaction id. UNION logs an updated key once, and both keys where the key changed. A key
+        column may bear the name of a variable of plpgsql (found, tg_op).
         """
         log = qualified(self.schema, "change_log")
         insert = f"INSERT INTO {log} (table_id, key) "
-        old = f"SELECT {self.number}, {key_text_never_null(self.key, 'o')} FROM old_rows AS o"
-        new = f"SELECT {self.number}, {key_text_never_null(self.key, 'n')} FROM new_rows AS n"
+        old = f"SELECT {self.number}, k.key {touched_keys(self.key, 'old_rows')}"
+        new = f"SELECT {self.number}, k.key {touched_keys(self.key, 'new_rows')}"
         return (
-            "\nBEGIN\n"
+            "\n#variable_conflict use_column\nBEGIN\n"
             f"    IF TG_OP = 'INSERT' THEN {insert}{new};\n"
             f"    ELSIF TG_OP = 'UPDATE' THEN {insert}{old} UNION {new};\n"
             f"    ELSIF TG_OP = 'DELETE' THEN {insert}{old};\n"
@@ -104,6 +133,10 @@ class CapturedTable:
             "    RETURN NULL;\n"
             "END\n"
         )
+
+    def settings(self) -> frozenset[str]:
+        """The function's settings as pg_proc.proconfig has them, in lower case."""
+        return frozenset(f"{name}={value.strip(chr(39))}".lower() for name, value in _FUNCTION_SETTINGS)
 
     def create_function(self) -> list[str]:
         """SECURITY DEFINER: the role that writes to the table needs no right on the sync schema."""

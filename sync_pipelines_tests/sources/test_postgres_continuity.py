@@ -36,6 +36,7 @@ def _alter(watermark: Watermark | None, **identity: object) -> Watermark:
         ({"timeline": 7}, "failed over or was restored (timeline 7, now 1)"),
         ({"database": "elsewhere"}, "the database is another one ('elsewhere'"),
         ({"table_oid": 1}, "the table was made anew"),
+        ({"database_oid": 1}, "the database is a copy that took the other one's name"),
     ],
 )
 def test_a_restored_or_failed_over_database_is_read_whole(
@@ -67,6 +68,15 @@ def test_a_watermark_that_speaks_of_something_else_is_not_continued(
     found = target.sync()
     assert found.full
     assert reason in found.reason
+
+
+def test_a_watermark_of_before_an_upgrade_is_continued(target: Reader, db: Connection) -> None:
+    old = _alter(target.watermark, database_oid=None)
+    kept = {name: old.position[name] for name in ("snapshot", "tree", "number", "shape")}
+    target.watermark = replace(old, position=kept)
+    db.run("UPDATE item SET amount = 1 WHERE id = 1")
+    found = target.sync()
+    assert (found.full, found.upserts) == (False, ["1"])
 
 
 def test_a_table_dropped_and_made_anew_is_read_whole_after_capture_is_installed(
@@ -119,9 +129,32 @@ def test_a_reader_that_never_confirmed_holds_the_log(target: Reader, url: str, d
     target.sync()
     (purged,) = purge(url)
     assert (purged.deleted, purged.waiting_for) == (0, ("stock/item",))
+    assert [(reader.reader, reader.lines) for reader in purged.held_by] == [("stock/item", 3)]
     assert target.watermark is not None
     snapshots = {"stock/item": target.watermark.position["snapshot"]}
     assert purge(url, confirmed=snapshots)[0].deleted == 3
+
+
+def test_a_reader_that_stopped_syncing_is_named_with_its_lag(target: Reader, url: str, db: Connection) -> None:
+    stopped = reader(url, spec_of(sync="stock"))
+    stopped.sync()
+    db.run("UPDATE item SET amount = 1")
+    target.sync()
+    assert target.source.capture_warnings() == []
+    db.run("UPDATE sync.change_log SET changed_at = now() - interval '8 days'")
+    db.run("UPDATE item SET amount = 2 WHERE id = 1")
+    target.sync()
+    (purged,) = purge(url)
+    assert (purged.deleted, purged.waiting_for) == (0, ())
+    assert [(it.reader, it.lines, it.lags) for it in purged.held_by] == [("stock/item", 4, True)]
+    (warning,) = target.source.capture_warnings()
+    assert "stock/item has not read what was logged 8 days ago" in warning
+    assert "capture remove stock/item" in warning
+    found = {it.reader: (it.lines, it.oldest is None) for it in target.source.capture_status().readers}
+    assert found == {"shop/item": (0, True), "stock/item": (4, False)}
+    stopped.sync()
+    assert target.source.capture_warnings() == []
+    assert [(it.deleted, it.held_by) for it in purge(url)] == [(4, ())]
 
 
 def test_the_log_is_purged_in_batches(target: Reader, url: str, db: Connection) -> None:
@@ -136,6 +169,19 @@ def test_lines_deleted_by_hand_make_the_next_run_full(target: Reader, db: Connec
     found = target.sync()
     assert (found.full, found.reason) == (True, PURGED)
     assert not target.sync().full
+
+
+def test_a_purge_above_a_running_transaction_leaves_a_reason_that_a_full_read_does_not_end(
+    target: Reader, connect: Callable[..., Connection], db: Connection
+) -> None:
+    slow = connect(autocommit=False)
+    slow.run("UPDATE item SET amount = 9 WHERE id = 1")
+    db.run("UPDATE item SET amount = 8 WHERE id = 2", "DELETE FROM sync.change_log")
+    pending = target.source.pending(target.watermark)
+    assert (pending.full_reason, pending.lasting) == (PURGED, True)
+    slow.commit()
+    pending = target.source.pending(target.watermark)
+    assert (pending.full_reason, pending.lasting) == (PURGED, False)
 
 
 def test_a_hand_purge_of_confirmed_lines_is_no_gap(target: Reader, db: Connection) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import stat
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import psycopg2
 import pytest
 
 from sync_pipelines.engine.errors import RunError, TransientError
+from sync_pipelines.engine.ledger import watermarks
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.urls import normalise_url
@@ -173,7 +175,8 @@ def test_the_transaction_is_closed_before_the_change_set_is_written(url: str, db
 
 
 _MEMORY = """
-import sys, threading, time, psutil
+import json, sys, threading, time, psutil
+from sync_pipelines.engine.ledger import watermarks
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.postgres.source import PostgresSource
@@ -185,36 +188,86 @@ def watch():
         peak = max(peak, psutil.Process().memory_info().rss)
         time.sleep(0.01)
 source = PostgresSource(sys.argv[1], TableSpec(sync="s", name="t", table=sys.argv[2], key=("id",), columns=("text",)))
+since = watermarks.load(json.loads(sys.argv[3])) if len(sys.argv) > 3 else None
 source.count()
 watcher = threading.Thread(target=watch)
 watcher.start()
-with source.changes(Scope(full=True), since=None) as changes:
+with source.changes(Scope(full=since is None), since=since) as changes:
     for batch in changes.upserts: pass
-for batch in source.fingerprints(): pass
-source.digests()
+if since is None:
+    for batch in source.fingerprints(): pass
+    source.digests()
 done = True
 watcher.join()
 print(changes.rows, peak // 2**20)
 """
 
 
+def _memory(*arguments: str) -> tuple[int, int]:
+    """Rows that a process of its own read, and the most memory that it held (MB)."""
+    done = subprocess.run(
+        [sys.executable, "-c", _MEMORY, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+    )
+    rows, megabytes = map(int, done.stdout.split())
+    return rows, megabytes
+
+
+def _wide(url: str, db: Connection, name: str, *, rows: int, size: int) -> PostgresSource:
+    """A captured table of `rows` texts of `size` bytes."""
+    db.run(
+        f"CREATE TABLE {name} (id int PRIMARY KEY, text text)",
+        f"INSERT INTO {name} SELECT g, repeat(md5(g::text), {size // 32}) FROM generate_series(1, {rows}) AS g",
+    )
+    spec = TableSpec(sync="s", name="t", table=name, key=("id",), columns=("text",))
+    install(url, spec)
+    return PostgresSource(url, spec)
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(url: str, db: Connection) -> None:
-
     used = {}
     for name, rows in (("small", 500), ("large", 20_000)):
-        db.run(
-            f"CREATE TABLE {name} (id int PRIMARY KEY, text text)",
-            f"INSERT INTO {name} SELECT g, repeat(md5(g::text), 64) FROM generate_series(1, {rows}) AS g",
-        )
-        install(url, TableSpec(sync="s", name="t", table=name, key=("id",), columns=("text",)))
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(_MEMORY), url, name],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "MALLOC_ARENA_MAX": "2"},
-        )
-        read, used[name] = map(int, done.stdout.split())
+        _wide(url, db, name, rows=rows, size=2048)
+        read, used[name] = _memory(url, name)
         assert read == rows
     assert used["large"] - used["small"] < 20, used
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_size_of_the_rows_that_were_touched(url: str, db: Connection) -> None:
+    used = {}
+    for name, size in (("narrow", 32), ("wide", 256 * 1024)):
+        with _wide(url, db, name, rows=900, size=size).changes(Scope(full=True), since=None) as changes:
+            assert changes.watermark is not None
+            since = json.dumps(watermarks.dump(changes.watermark))
+        db.run(f"UPDATE {name} SET id = id")
+        read, used[name] = _memory(url, name, since)
+        assert read == 900
+    # 900 texts of 256 kB are 225 MB; a FETCH of 32 that nothing warned of is 8.
+    assert used["wide"] - used["narrow"] < 60, used
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fetches"),
+    [
+        ([10] * 100, [4, 8, 16, 32, 32, 32]),
+        ([300_000] * 10, [4, 3, 3, 3]),
+        ([2_000_000] * 6, [4, 1, 1, 1]),
+        ([], [4]),
+    ],
+)
+def test_a_fetch_asks_for_fewer_rows_the_larger_they_are(sizes: list[int], fetches: list[int]) -> None:
+    rows, asked = iter([("x" * size, 1) for size in sizes]), []
+
+    class Cursor:
+        def fetchmany(self, number: int) -> list[tuple[str, int]]:
+            asked.append(number)
+            return list(itertools.islice(rows, number))
+
+    found = list(connection._fetched(Cursor(), most=32))
+    assert [size for _, size in found] == sizes
+    assert asked == fetches

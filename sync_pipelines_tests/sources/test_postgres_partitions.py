@@ -62,7 +62,8 @@ def test_a_new_leaf_makes_runs_full_until_capture_is_installed_on_it(parted: Rea
         "INSERT INTO leaf_3 VALUES (301, 'came with it')",
         "ALTER TABLE parted ATTACH PARTITION leaf_3 FOR VALUES FROM (300) TO (400)",
     )
-    assert "attached" in (parted.source.pending(parted.watermark).full_reason or "")
+    pending = parted.source.pending(parted.watermark)
+    assert (pending.full_reason, pending.lasting) == ('"public"."leaf_3" lacks capture triggers', True)
     found = parted.sync()
     assert (found.full, "301" in found.upserts) == (True, True)
     db.run("INSERT INTO leaf_3 VALUES (302, 'unlogged')")
@@ -72,6 +73,7 @@ def test_a_new_leaf_makes_runs_full_until_capture_is_installed_on_it(parted: Rea
     assert "sync-pipelines capture install shop/parted" in warning
     db.run("INSERT INTO leaf_3 VALUES (303, 'unlogged too')")
     assert install(url, PARTED)
+    assert parted.source.pending(parted.watermark).lasting is False
     assert parted.sync().reason == "capture was installed after the last run"
     assert "303" in parted.rows
     db.run("INSERT INTO leaf_3 VALUES (304, 'logged')")

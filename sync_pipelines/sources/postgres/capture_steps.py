@@ -14,7 +14,7 @@ from sync_pipelines.sources.postgres.state import (
     CaptureState,
     access,
     capture_state,
-    function_source,
+    function,
     triggers,
 )
 
@@ -133,18 +133,21 @@ def _next_number(work: Work) -> int:
 
 
 def _make_function(work: Work, captured: CapturedTable) -> None:
-    if function_source(work.session, work.schema, captured.number) != captured.body():
+    made = function(work.session, work.schema, captured.number)
+    if made is None or not made.logs(captured):
         work.run(*captured.create_function())
 
 
 def _make_triggers(work: Work, captured: CapturedTable, state: CaptureState) -> None:
     """Missing ones are made; disabled ones were not firing for a while, so they count as missing.
 
-    Nothing is dropped here: that would lock out the table's readers.
+    Only what somebody else put in a trigger's place is dropped here: that locks out the table's readers.
     """
     for relation, events in state.missing:
         for event in events:
-            if (relation.oid, event) in state.disabled:
+            if (relation.oid, event) in state.malformed:
+                work.run(captured.drop_trigger(relation.sql, event), *captured.create_trigger(relation.sql, event))
+            elif (relation.oid, event) in state.disabled:
                 work.run(captured.enable_trigger(relation.sql, event))
             else:
                 work.run(*captured.create_trigger(relation.sql, event))

@@ -11,6 +11,7 @@ from sync_pipelines.engine.model import SourceIdentity, Watermark
 from sync_pipelines.engine.snapshots import Snapshot, parse_snapshot
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.postgres.catalog import Relation
+from sync_pipelines.sources.postgres.definition import Definition
 from sync_pipelines.sources.postgres.state import CaptureState
 
 LOG_PURGED = "log purged: changes that this sync had not confirmed were deleted from the change log"
@@ -23,13 +24,13 @@ class Facts:
 
     Args:
         kind: the capture in use.
-        identity: server and table. shape: of the columns that are read. relations: the table's tree.
+        identity: server and table. definition: of the columns that are read. relations: the table's tree.
         snapshot: the current one. state: the captured table (`trigger` only).
     """
 
     kind: Literal["trigger", "cursor"]
     identity: SourceIdentity
-    shape: str
+    definition: Definition
     relations: tuple[Relation, ...]
     snapshot: Snapshot
     state: CaptureState | None = None
@@ -56,8 +57,9 @@ def _reasons(spec: TableSpec, facts: Facts, since: Watermark) -> Iterator[str]:
         yield f"the key changed from ({', '.join(since.key)}) to ({', '.join(spec.key)})"
     if since.mapping != spec.mapping_hash:
         yield "the columns or their mapping changed"
-    if since.position.get("shape", facts.shape) != facts.shape:
-        yield "a column that is read was redefined"
+    redefined = facts.definition.differs(since.position)
+    if redefined is not None:
+        yield redefined
     if facts.kind == "trigger":
         yield from _log_reasons(facts, since)
 
@@ -69,6 +71,8 @@ def _other_source(now: SourceIdentity, then: SourceIdentity) -> Iterator[str]:
         yield f"the server failed over or was restored (timeline {then.timeline}, now {now.timeline})"
     if now.database != then.database:
         yield f"the database is another one ({then.database!r}, now {now.database!r})"
+    if then.database_oid not in (None, now.database_oid):
+        yield "the database is a copy that took the other one's name (its oid differs)"
     if now.table_oid != then.table_oid:
         yield "the table was made anew (dropped and created, or restored from a dump)"
 
@@ -83,11 +87,14 @@ def _log_reasons(facts: Facts, since: Watermark) -> Iterator[str]:
         yield "the watermark is ahead of the database (a restored copy, or a standby that lags)"
     assert facts.state is not None
     yield from _capture_reasons(facts.state, previous)
-    if since.position.get("tree", facts.tree) != facts.tree:
-        yield "partitions or child tables were attached, detached or dropped"
+    # Before the tree: it lasts until somebody installs them, and the sensor compares it with the last run's.
     if facts.state.missing:
         names = ", ".join(relation.sql for relation in facts.state.lacking)
         yield f"{names} lacks capture triggers"
+    if since.position.get("tree", facts.tree) != facts.tree:
+        yield "partitions or child tables were attached, detached or dropped"
+    if since.position.get("triggers", facts.state.mark) != facts.state.mark:
+        yield "capture was disabled, dropped or replaced for a while"
 
 
 def _capture_reasons(state: CaptureState, previous: Snapshot) -> Iterator[str]:

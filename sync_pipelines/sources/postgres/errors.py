@@ -6,6 +6,7 @@ half-way; and a data error in our own statement is no fault of one record: it st
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -16,10 +17,13 @@ from sync_pipelines.engine.errors import RecordError, RunError, SyncError, Trans
 from sync_pipelines.engine.urls import NormalisedUrl
 
 _TIMEOUT = "57014"
+_ROW_SECURITY = re.compile(r"row-level security", re.I)
 
 _REMEDIES = {
     "42501": "GRANT the role of this connection SELECT on the table, and on schema {schema}: USAGE, and SELECT "
-    "on its change_log, captured_tables and capture_readers.",
+    "on its change_log, captured_tables and capture_readers; where row-level security hides rows, BYPASSRLS.",
+    "row security": "Rows that this role may not see would be taken for deleted: ALTER ROLE … BYPASSRLS for the role "
+    "of this connection, or DISABLE ROW LEVEL SECURITY on the table.",
     _TIMEOUT: "If it comes again, raise statement_timeout for this role, or read from a standby.",
     "55P03": "Another session holds a lock on the table (a migration, TRUNCATE, VACUUM FULL).",
 }
@@ -57,7 +61,8 @@ def classify(
     kind = TransientError if _broken_stream(error, code) else type(found)
     if isinstance(found, RecordError):
         kind = InvalidKeyError if code and code[:2] == "22" else RunError
-    remedy = _REMEDIES.get(code or "", found.remedy or "").format(schema=sync_schema)
+    topic = "row security" if _ROW_SECURITY.search(found.message) else code
+    remedy = _REMEDIES.get(topic or "", found.remedy or "").format(schema=sync_schema)
     return kind(url.scrub(found.message), sync=sync, table=table, remedy=remedy or None)
 
 

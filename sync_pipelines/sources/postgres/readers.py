@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
+from sync_pipelines.engine.capture import unread
 from sync_pipelines.engine.model import Watermark
 from sync_pipelines.engine.snapshots import parse_snapshot
 from sync_pipelines.engine.sql import literal, qualified
@@ -19,23 +20,45 @@ from sync_pipelines.sources.postgres.errors import reading
 
 BATCH = 10_000
 
+LAGGING_SECONDS = 7 * 86_400
+"""A reader whose oldest unread line is older holds the log back, and `status` warns."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """A sync that reads a captured table; `snapshot` is None until it has confirmed a run."""
+    """A sync that reads a captured table; `snapshot` is None until it has confirmed a run.
+
+    Args:
+        oldest: when the first line that it has not read was logged; None where it has read all.
+        age_seconds: how old that line is.
+        lines: how many there are; None where they were not counted.
+    """
 
     reader: str
     snapshot: str | None
     confirmed_at: datetime | None
+    oldest: datetime | None = None
+    age_seconds: float | None = None
+    lines: int | None = None
+
+    @property
+    def lags(self) -> bool:
+        """Whether it has read nothing for so long that it rather will not."""
+        return self.age_seconds is not None and self.age_seconds > LAGGING_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Purged:
-    """What cleaning did for one captured table; `waiting_for` are readers without a confirmed run."""
+    """What cleaning did for one captured table.
+
+    Args:
+        waiting_for: readers without a confirmed run. held_by: readers for whose sake lines stay, with their lag.
+    """
 
     table: str
     deleted: int
     waiting_for: tuple[str, ...] = ()
+    held_by: tuple[Reader, ...] = ()
 
 
 def readers(session: Session, schema: str, number: int) -> list[Reader]:
@@ -45,6 +68,38 @@ def readers(session: Session, schema: str, number: int) -> list[Reader]:
         f"FROM {qualified(schema, 'capture_readers')} AS r WHERE r.table_id = {number} ORDER BY 1"
     )
     return [Reader(**row) for row in rows]
+
+
+def with_lag(session: Session, schema: str, number: int, reader: Reader, *, count: bool = False) -> Reader:
+    """The reader with its oldest unread line, which the index finds; `count` reads all of them."""
+    lines = (
+        f"FROM {qualified(schema, 'change_log')} AS l WHERE l.table_id = {number} "
+        f"AND {unread(reader.snapshot) if reader.snapshot else 'true'}"
+    )
+    number_of_lines = f"(SELECT count(*) {lines})" if count else "NULL::int8"
+    rows = session.all(
+        f"SELECT o.changed_at AS oldest, (extract(epoch FROM pg_catalog.clock_timestamp() - o.changed_at))::float8 "
+        f"AS seconds, {number_of_lines} AS lines FROM (SELECT l.changed_at {lines} ORDER BY l.tx LIMIT 1) AS o"
+    )
+    if not rows:
+        return replace(reader, lines=0)
+    (row,) = rows
+    oldest = row["oldest"].astimezone(UTC)
+    return replace(reader, oldest=oldest, age_seconds=row["seconds"], lines=row["lines"])
+
+
+def lagging(session: Session, schema: str, number: int) -> list[Reader]:
+    """Readers that hold the log back; none where this role may not see who reads."""
+    if not may_list(session, schema):
+        return []
+    found = [with_lag(session, schema, number, reader) for reader in readers(session, schema, number)]
+    return [reader for reader in found if reader.lags]
+
+
+def may_list(session: Session, schema: str) -> bool:
+    """Whether this role may read who reads the log."""
+    table = literal(qualified(schema, "capture_readers"))
+    return session.all(f"SELECT pg_catalog.has_table_privilege({table}, 'SELECT') AS may")[0]["may"]
 
 
 def confirm_reader(url: NormalisedUrl, watermark: Watermark, *, schema: str, reader: str, pool_max: int) -> bool:
@@ -116,14 +171,22 @@ def _purge_table(
     url: NormalisedUrl, schema: str, number: int, name: str, confirmed: Mapping[str, str], batch: int
 ) -> Purged:
     with writing_transaction(url) as session:
-        found = {item.reader: item.snapshot for item in readers(session, schema, number)}
-    found |= {reader: snapshot for reader, snapshot in confirmed.items() if reader in found}
-    waiting = tuple(reader for reader, snapshot in found.items() if snapshot is None)
-    if waiting or not found:
-        return Purged(table=name, deleted=0, waiting_for=waiting)
-    horizon = min(parse_snapshot(snapshot).xmin for snapshot in found.values() if snapshot)
-    where = f"l.table_id = {number} AND l.tx < {literal(str(horizon))}::pg_catalog.xid8"
-    return Purged(table=name, deleted=_delete(url, schema, where, batch))
+        noted = readers(session, schema, number)
+    found = [replace(item, snapshot=confirmed.get(item.reader, item.snapshot)) for item in noted]
+    snapshots = [item.snapshot for item in found if item.snapshot]
+    deleted = 0
+    if found and len(snapshots) == len(found):
+        horizon = min(parse_snapshot(snapshot).xmin for snapshot in snapshots)
+        where = f"l.table_id = {number} AND l.tx < {literal(str(horizon))}::pg_catalog.xid8"
+        deleted = _delete(url, schema, where, batch)
+    with writing_transaction(url) as session:
+        lags = [with_lag(session, schema, number, item, count=True) for item in found]
+    return Purged(
+        table=name,
+        deleted=deleted,
+        waiting_for=tuple(item.reader for item in found if item.snapshot is None),
+        held_by=tuple(item for item in lags if item.lines),
+    )
 
 
 def delete_orphans(url: str | NormalisedUrl, *, schema: str = "sync", batch: int = BATCH) -> int:

@@ -12,11 +12,13 @@ from sync_pipelines.engine.errors import CaptureMissingError, RunError
 from sync_pipelines.engine.model import Pending, Watermark
 from sync_pipelines.engine.snapshots import Snapshot, parse_snapshot
 from sync_pipelines.engine.spec import TableSpec
-from sync_pipelines.engine.sql import qualified
+from sync_pipelines.engine.sql import literal, qualified
 from sync_pipelines.sources.postgres import cursor as cursor
 from sync_pipelines.sources.postgres.catalog import Place, TableInfo, identity, inspect
 from sync_pipelines.sources.postgres.connection import Session
 from sync_pipelines.sources.postgres.continuity import TRUNCATED, Facts, confirmed_snapshot, full_reason
+from sync_pipelines.sources.postgres.definition import definition
+from sync_pipelines.sources.postgres.readers import Reader, lagging
 from sync_pipelines.sources.postgres.sql import TableSql
 from sync_pipelines.sources.postgres.state import (
     Access,
@@ -99,6 +101,12 @@ class Reading:
             return self._error(
                 CaptureMissingError, f"the triggers of {self.info.sql} are not (all) installed.", self.remedy
             )
+        if self.state.replaced:
+            return self._error(
+                CaptureMissingError,
+                f"the trigger function of {self.info.sql} is not the one that this version installs.",
+                self.remedy,
+            )
         if receives_replication(self.session, self.info):
             return self._error(RunError, f"{REPLICATION}.", "Set source.capture to cursor.")
         return None
@@ -132,7 +140,7 @@ class Reading:
         return Facts(
             kind=self.kind,
             identity=identity(self.session, self.place),
-            shape=self.info.shape(self.spec),
+            definition=definition(self.session, self.info, self.spec),
             relations=self.info.relations,
             snapshot=self.snapshot,
             state=self.state if self.kind == "trigger" else None,
@@ -147,6 +155,11 @@ class Reading:
         return reason
 
     @property
+    def _lasting(self) -> bool:
+        """Whether even a run of now would leave a reason to read everything."""
+        return self.kind == "trigger" and full_reason(self.spec, self.facts, self.watermark()) is not None
+
+    @property
     def _bound(self) -> cursor.Bound:
         assert self.bound is not None, "the bound of a cursor is looked up before the snapshot"
         return self.bound
@@ -155,7 +168,7 @@ class Reading:
         """The watermark that this snapshot leads to."""
         return Watermark(
             capture=self.kind,
-            position={**self._position(), "shape": self.facts.shape},
+            position={**self._position(), **self.facts.definition.as_mapping()},
             source=self.facts.identity,
             key=self.spec.key,
             mapping=self.spec.mapping_hash,
@@ -166,7 +179,12 @@ class Reading:
         if self.kind == "cursor":
             return cursor.newest(self.session, self.sql, self._bound).as_mapping()
         assert self.state is not None
-        return {"snapshot": str(self.snapshot), "tree": self.facts.tree, "number": self.state.number}
+        return {
+            "snapshot": str(self.snapshot),
+            "tree": self.facts.tree,
+            "number": self.state.number,
+            "triggers": self.state.mark,
+        }
 
     def log(self, since: Watermark) -> str:
         """FROM and WHERE of the log's lines, alias `l`, that are not read yet."""
@@ -206,7 +224,7 @@ class Reading:
         """What waits; by trigger, the exact predicate of the next read."""
         reason = self.full_reason(since)
         if reason is not None or since is None:
-            return Pending(full_reason=reason)
+            return Pending(full_reason=reason, lasting=self._lasting)
         if self.kind == "cursor":
             row = self.session.all(cursor.pending_sql(self.sql, self.news(since), limit))[0]
             return Pending(changes=row["changes"], oldest=row["oldest"])
@@ -227,8 +245,20 @@ class Reading:
             names = ", ".join(relation.sql for relation in self.state.lacking)
             if names:
                 found.append(f"{names} lacks capture triggers, so every run reads the whole table. {self.remedy}")
+            found.extend(
+                self._held_back(reader) for reader in lagging(self.session, self.sync_schema, self.state.number)
+            )
         else:
             found.extend(f"change times are trusted only after the lookback: {why}" for why in self._bound.caveats)
             if not self._bound.stats and not self._bound.caveats:
                 found.append("this role does not see other roles' transactions: GRANT pg_read_all_stats TO it")
         return found
+
+    def _held_back(self, reader: Reader) -> str:
+        days = round((reader.age_seconds or 0) / 86_400)
+        readers = qualified(self.sync_schema, "capture_readers")
+        return (
+            f"the change log cannot be purged: {reader.reader} has not read what was logged {days} days ago. Run this "
+            f"sync, or take it off with `sync-pipelines capture remove {reader.reader}` (a sync that is gone: "
+            f"DELETE FROM {readers} WHERE reader = {literal(reader.reader)})."
+        )

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sync_pipelines.engine.capture import EVENTS, function_name, number_of, trigger_name
+from sync_pipelines.engine.capture import (
+    EVENTS,
+    TRIGGER_TYPES,
+    CapturedTable,
+    function_name,
+    number_of,
+    trigger_name,
+)
 from sync_pipelines.engine.sql import literal, qualified
 from sync_pipelines.sources.postgres.catalog import Relation, TableInfo
 from sync_pipelines.sources.postgres.connection import Session
@@ -17,12 +26,40 @@ TABLES = ("captured_tables", "change_log", "capture_readers")
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """One of our triggers; `always` is False where somebody disabled it, if only for a time."""
+    """One of our triggers.
+
+    Args:
+        oid, name: its relation and its name. number: the captured table's, by the function that it calls.
+        always: False where somebody disabled it, if only for a time.
+        type: pg_trigger.tgtype. plain: it has no condition.
+        mark: changes when it is dropped and made again, disabled or enabled.
+    """
 
     oid: int
     name: str
     number: int
     always: bool
+    type: int
+    plain: bool
+    mark: str
+
+    def logs(self, event: str) -> bool:
+        """Whether every statement of this kind fires it, while it is enabled."""
+        return self.plain and self.type == TRIGGER_TYPES[event]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """A captured table's trigger function; `mark` changes whenever it is replaced or altered."""
+
+    source: str
+    definer: bool
+    settings: frozenset[str]
+    mark: str
+
+    def logs(self, captured: CapturedTable) -> bool:
+        """Whether it is what `capture install` makes, not what somebody put in its place."""
+        return self.definer and (self.source, self.settings) == (captured.body(), captured.settings())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +71,10 @@ class CaptureState:
         installed_tx, purged_tx, truncated_tx: see the comments in the database.
         missing: the relations that lack a trigger that always fires, and the events that they lack.
         disabled: oid and event of triggers that are there, but do not always fire.
+        malformed: oid and event of triggers that bear the name, but fire on something else.
         foreign: oids of relations outside of the table's tree that still have its triggers.
+        replaced: the trigger function is not what `capture install` makes.
+        mark: twelve hex digits that change when a trigger or the function was touched, if only for a time.
     """
 
     number: int
@@ -43,7 +83,10 @@ class CaptureState:
     truncated_tx: int | None = None
     missing: tuple[tuple[Relation, tuple[str, ...]], ...] = ()
     disabled: frozenset[tuple[int, str]] = frozenset()
+    malformed: frozenset[tuple[int, str]] = frozenset()
     foreign: tuple[int, ...] = ()
+    replaced: bool = False
+    mark: str = ""
 
     def lacks(self, oid: int) -> bool:
         """Whether this relation lacks a trigger."""
@@ -72,16 +115,29 @@ def triggers(session: Session, schema: str) -> list[Trigger]:
     """Every trigger in the database that calls a capture function of this sync schema."""
     rows = session.all(
         "SELECT t.tgrelid::int8 AS oid, t.tgname::text AS name, p.proname::text AS function, "
-        "t.tgenabled = 'A' AS always "
+        "t.tgenabled = 'A' AS always, t.tgtype::int4 AS type, "
+        "t.tgqual IS NULL AND t.tgnargs = 0 AND t.tgattr::text = '' AS plain, "
+        "t.oid::text || ':' || t.xmin::text AS mark "
         "FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid "
         "JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace "
         f"WHERE n.nspname = {literal(schema)} AND NOT t.tgisinternal"
     )
-    return [
-        Trigger(oid=row["oid"], name=row["name"], number=number, always=row["always"])
-        for row in rows
-        if (number := number_of(row["function"])) is not None
-    ]
+    numbered = [(number_of(row.pop("function")), row) for row in rows]
+    return [Trigger(number=number, **row) for number, row in numbered if number is not None]
+
+
+def function(session: Session, schema: str, number: int) -> Function | None:
+    """A captured table's trigger function, or None where it is gone."""
+    rows = session.all(
+        "SELECT p.prosrc AS source, p.prosecdef AS definer, p.oid::text || ':' || p.xmin::text AS mark, "
+        "lower(pg_catalog.array_to_string(p.proconfig, E'\\n')) AS settings "
+        "FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace "
+        f"WHERE n.nspname = {literal(schema)} AND p.proname = {literal(function_name(number))} AND p.pronargs = 0"
+    )
+    if not rows:
+        return None
+    settings = frozenset((rows[0].pop("settings") or "").split("\n"))
+    return Function(settings=settings, **rows[0])
 
 
 def capture_state(session: Session, info: TableInfo, schema: str) -> CaptureState | None:
@@ -96,6 +152,8 @@ def capture_state(session: Session, info: TableInfo, schema: str) -> CaptureStat
     if row is None:
         return None
     number = row["id"]
+    made = function(session, schema, number)
+    captured = CapturedTable(schema=schema, number=number, key=tuple(column.name for column in info.key))
     ours = [trigger for trigger in found if trigger.number == number]
     in_tree = {relation.oid for relation in info.relations}
     return CaptureState(
@@ -104,14 +162,32 @@ def capture_state(session: Session, info: TableInfo, schema: str) -> CaptureStat
         purged_tx=_int(row["purged_tx"]),
         truncated_tx=_int(row["truncated_tx"]),
         missing=_missing(info, schema, number, ours),
-        disabled=frozenset(
+        disabled=frozenset(_events(schema, [trigger for trigger in ours if not trigger.always])),
+        malformed=frozenset(
             (trigger.oid, event)
             for trigger in ours
-            for event in EVENTS
-            if not trigger.always and trigger.name == trigger_name(schema, number, event)
+            for _, event in _events(schema, [trigger])
+            if not trigger.logs(event)
         ),
         foreign=tuple(sorted({trigger.oid for trigger in ours} - in_tree)),
+        replaced=made is None or not made.logs(captured),
+        mark=_mark([trigger for trigger in ours if trigger.oid in in_tree], made),
     )
+
+
+def _mark(found: Sequence[Trigger], made: Function | None) -> str:
+    marks = sorted(trigger.mark for trigger in found) + ([made.mark] if made else [])
+    return hashlib.md5(" ".join(marks).encode(), usedforsecurity=False).hexdigest()[:12]
+
+
+def _events(schema: str, found: Sequence[Trigger]) -> list[tuple[int, str]]:
+    """Relation and event of triggers, by their names."""
+    return [
+        (trigger.oid, event)
+        for trigger in found
+        for event in EVENTS
+        if trigger.name == trigger_name(schema, trigger.number, event)
+    ]
 
 
 def _row(session: Session, info: TableInfo, schema: str, numbers: set[int]) -> dict[str, Any] | None:
@@ -133,22 +209,15 @@ def _int(text: str | None) -> int | None:
 def _missing(
     info: TableInfo, schema: str, number: int, found: list[Trigger]
 ) -> tuple[tuple[Relation, tuple[str, ...]], ...]:
-    there = {(trigger.oid, trigger.name) for trigger in found if trigger.always}
-    lacking = (
-        (relation, tuple(e for e in EVENTS if (relation.oid, trigger_name(schema, number, e)) not in there))
-        for relation in info.relations
-    )
+    there = {
+        (trigger.oid, event)
+        for trigger in found
+        if trigger.always
+        for _, event in _events(schema, [trigger])
+        if trigger.logs(event)
+    }
+    lacking = ((relation, tuple(e for e in EVENTS if (relation.oid, e) not in there)) for relation in info.relations)
     return tuple((relation, events) for relation, events in lacking if events)
-
-
-def function_source(session: Session, schema: str, number: int) -> str | None:
-    """The source of a captured table's trigger function, or None where it is gone."""
-    rows = session.all(
-        "SELECT p.prosrc AS source FROM pg_catalog.pg_proc AS p "
-        "JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace "
-        f"WHERE n.nspname = {literal(schema)} AND p.proname = {literal(function_name(number))}"
-    )
-    return rows[0]["source"] if rows else None
 
 
 def receives_replication(session: Session, info: TableInfo) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.sql import literal, qualified
-from sync_pipelines.sources.postgres.readers import Reader, readers
+from sync_pipelines.sources.postgres.readers import Reader, may_list, readers, with_lag
 from sync_pipelines.sources.postgres.reading import Kind, Reading
 
 
@@ -20,7 +20,7 @@ class CaptureStatus:
         configured: what the YAML says. using: what a run would use now, None where it would stop.
         installed: all triggers are on the table itself; missing: relations of its tree that lack some.
         relations: the table, its partitions and children.
-        installed_at: when a trigger was last made. readers: who reads the log, and how far.
+        installed_at: when a trigger was last made. readers: who reads the log, how far, and what each has not read.
         log_lines: lines of this table in the log; log_bytes: size of the whole log with its index.
         warnings: what an operator should do or know; error: why a run would stop.
     """
@@ -77,11 +77,10 @@ def _using(reading: Reading) -> tuple[Kind | None, RunError | None]:
 
 
 def _readers(reading: Reading, number: int) -> list[Reader]:
-    may = reading.session.all(
-        "SELECT pg_catalog.has_table_privilege("
-        f"{literal(qualified(reading.sync_schema, 'capture_readers'))}, 'SELECT') AS may"
-    )
-    return readers(reading.session, reading.sync_schema, number) if may[0]["may"] else []
+    session, schema = reading.session, reading.sync_schema
+    if not may_list(session, schema):
+        return []
+    return [with_lag(session, schema, number, reader, count=True) for reader in readers(session, schema, number)]
 
 
 def _log(reading: Reading, number: int) -> dict[str, Any]:
