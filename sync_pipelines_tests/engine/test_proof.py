@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sync_pipelines.engine.proof import counted, prove
+import pyarrow as pa
+import pytest
+
+from sync_pipelines.engine.model import DOUBLED, Digest, bucket_of
+from sync_pipelines.engine.proof import Proof, counted, prove
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines_tests.engine.sides import Side
 
@@ -107,3 +111,62 @@ def test_counts_alone_are_enough_only_for_large_tables_whose_counts_agree():
     assert counted(Table(Source(rows), Side(rows)), above=10) is not None
     assert counted(Table(Source(rows), Side(rows)), above=20) is None
     assert counted(Table(Source(rows), Side(dict(list(rows.items())[1:]))), above=10) is None
+
+
+def test_counts_that_no_key_accounts_for_are_never_equal():
+    assert not Proof(source_count=4, target_count=3).equal
+    assert not Proof(source_count=4, target_count=3, quarantined=1).equal  # it may be on both sides
+    assert Proof(source_count=4, target_count=3, quarantined=1, accounted=1).equal
+    assert Proof(source_count=4, target_count=3, accounted=None).equal  # only some keys were compared
+
+
+@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_quarantined_a_dropped_or_a_waiting_key_may_be_on_either_side(held: bool, listed: bool):
+    odd = {"bad": "2", "left": "2", "late": "2"}
+    source = Source({"good": "1", **(odd if listed else {})}, waiting=["late"])
+    target = Side({"good": "1", **(dict.fromkeys(odd, "1") if held else {})})
+    assert prove(Table(source, target, Ledger({"bad"}, {"left"}))).equal
+
+
+def test_a_store_that_counts_otherwise_than_it_lists_is_not_equal():
+    class Loses(Side):
+        def count(self) -> int:
+            return super().count() - 1
+
+    proof = prove(Table(Source({"a": "1", "b": "1"}), Loses({"a": "1", "b": "1"})))
+    assert not proof.equal
+    assert (proof.source_count, proof.target_count, proof.missing) == (2, 1, 1)
+
+
+def test_a_store_that_is_written_to_while_it_is_listed_is_equal():
+    class Grows(Side):
+        def count(self) -> int:
+            self.rows.setdefault("new", "1")
+            return super().count()
+
+    assert prove(Table(Source({"a": "1"}), Grows({"a": "1"}))).equal
+
+
+@pytest.mark.parametrize("there", [{}, {"a": "1"}, {"a": "0"}])
+def test_a_key_that_the_source_has_twice_is_named_and_counted_once(there: dict[str, str]):
+    class Twice(Source):
+        def digests(self) -> dict[int, Digest]:
+            sums = super().digests()
+            return sums | {bucket_of("a"): sums[bucket_of("a")].add("a", "2")}
+
+        def fingerprints(self, *, buckets: Any = None) -> Iterator[pa.RecordBatch]:
+            yield from super().fingerprints(buckets=buckets)
+            yield from Side({"a": "2"}).fingerprints(buckets=buckets)
+
+        def values(self, keys: Any) -> Iterator[pa.RecordBatch]:
+            yield from self.fingerprints()
+
+        @contextmanager
+        def at_snapshot(self) -> Iterator[Side]:
+            yield self
+
+    proof = prove(Table(Twice({"a": "1"}), Side(there)))
+    assert proof.source_count == 1
+    assert proof.reasons == {"a": DOUBLED}
+    assert proof.samples == {"stale" if there else "missing": ["a"]}

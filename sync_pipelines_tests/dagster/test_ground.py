@@ -1,0 +1,141 @@
+"""Whose a collection is, and whether ledger and collection speak of the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from sync_pipelines.engine.ground import RESTORED
+from sync_pipelines_tests.dagster.project import article
+from sync_pipelines_tests.dagster.world import World
+
+_SAVED = ('public."Article"', "sync.change_log", "sync.sync_watermarks", "sync.sync_metadata", "sync.sync_logs")
+
+
+@contextmanager
+def restored_afterwards(world: World) -> Iterator[None]:
+    """Rows, change log and ledger as a backup of the data folder puts them back; counters of the server go on."""
+    for number, table in enumerate(_SAVED):
+        world.execute(f"CREATE TABLE backup_{number} AS TABLE {table}")
+    yield
+    world.execute(
+        "SET session_replication_role = replica;"  # no trigger sees it
+        + "".join(
+            f"DELETE FROM {table}; INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE backup_{number};"
+            for number, table in enumerate(_SAVED)
+        )
+        + "UPDATE sync.captured_tables SET purged_tx = NULL, truncated_tx = NULL"
+    )
+
+
+def restore(world: World) -> None:
+    """Go back to two synced articles, after the collection has seen an update, an insert and a delete more."""
+    world.put("a", body="before")
+    world.put("b")
+    world.sync()
+    with restored_afterwards(world):
+        world.put("a", body="after the backup")
+        world.put("late")
+        world.execute("""DELETE FROM "Article" WHERE id = 'b'""")
+        world.sync()
+    assert set(world.stored()) == {"a", "late"}
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_a_database_that_was_restored_with_its_ledger_is_recognised(world: World, mode: str):
+    restore(world)
+    world.sync(mode=mode)
+    assert mode == "full" or world.last_run().reason == RESTORED
+    assert set(world.stored()) == {"a", "b"}
+    assert "before" in world.stored()["a"]
+    assert world.prove().equal
+    assert world.sync().read == 0
+    assert world.last_run().reason == ""
+
+
+def test_a_run_that_found_nothing_leaves_the_stamp(world: World):
+    world.put("a")
+    world.sync()
+    target = world.component.build_target(world.resources.chroma)
+    stamp = target.stamp()
+    assert stamp is not None
+    assert world.watermark().stamp == stamp
+    world.sync()
+    assert (target.stamp(), world.watermark().stamp) == (stamp, stamp)
+    world.put("b")
+    world.sync()
+    assert target.stamp() == world.watermark().stamp != stamp
+
+
+def test_a_crash_between_the_stamp_and_the_watermark_costs_a_comparison_and_no_embedding(world: World, monkeypatch):
+    from sync_pipelines.engine.ledger.ledger import Ledger
+
+    world.put("a")
+    world.sync()
+    world.put("b")
+    finish = Ledger.finish
+
+    def killed(self, run, *, status, **more):
+        if status == "completed":
+            raise KeyboardInterrupt
+        return finish(self, run, status=status, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "finish", killed)
+        world.materialize(raises=False)
+    counts = world.sync()
+    assert world.last_run().reason == RESTORED
+    assert (counts.read, counts.unchanged, counts.embedded_texts) == (2, 2, 0)
+
+
+def test_a_watermark_of_an_older_version_has_no_stamp_and_is_continued(world: World):
+    world.put("a")
+    world.sync()
+    world.execute("UPDATE sync.sync_watermarks SET watermark = watermark - 'stamp' - 'records'")
+    metadata = {name: value for name, value in world.collection.metadata.items() if name != "sync_stamp"}
+    world.collection.modify(metadata=metadata)
+    world.put("b")
+    assert world.sync().read == 1
+    assert world.watermark().records == 2
+
+
+def renamed(world: World) -> World:
+    """The same world with a document of another name that names the same collection."""
+    component = article(sync="store", name="copy")
+    other = replace(world, component=component)
+    other.install()
+    return other
+
+
+def test_a_collection_of_another_table_is_not_written_to_and_both_are_named(world: World):
+    world.put("a")
+    world.sync()
+    other = renamed(world)
+    for mode in ("incremental", "full"):
+        said = other.failure(other.materialize(mode=mode, raises=False))
+        assert said.startswith("store/copy: ")
+        assert "belongs to shop/article" in said
+        assert "mode: rebuild" in said
+    assert world.sync(mode="full").unchanged == 1
+
+
+def test_a_renamed_sync_takes_its_collection_over_by_a_rebuild(world: World):
+    world.put("a")
+    world.sync()
+    other = renamed(world)
+    assert other.sync(mode="rebuild").upserted == 1
+    assert other.sync().read == 0
+    assert other.prove().equal
+    assert "belongs to store/copy" in world.failure(world.materialize(raises=False))
+
+
+def test_a_collection_of_an_older_version_is_owned_by_the_first_that_writes(world: World):
+    world.put("a")
+    world.sync()
+    metadata = {name: value for name, value in world.collection.metadata.items() if name != "sync_owner"}
+    world.collection.modify(metadata=metadata)
+    world.sync()
+    assert world.collection.metadata["sync_owner"] == "shop/article"
