@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
+import psutil
 
 from sync_pipelines.sandbox.processes import free_port
 
@@ -50,7 +51,9 @@ class Deployment:
 
     def kill_daemon(self) -> None:
         """End the daemon and the code server that it started, as a power cut does."""
-        os.killpg(self.daemon.pid, signal.SIGKILL)
+        server = psutil.Process(self.daemon.pid)
+        for process in (*server.children(recursive=True), server):  # its code server has a session of its own
+            process.kill()
         self.daemon.wait()
 
     def start_daemon(self) -> None:
