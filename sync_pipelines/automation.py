@@ -210,31 +210,52 @@ def _sensor(component: "SyncComponent", job: Any) -> dg.SensorDefinition:
     )
     @no_secrets()
     def changed(context: dg.SensorEvaluationContext):
-        decision = decide(read_facts(component, context.resources, context.instance))
+        facts = read_facts(component, context.resources, context.instance, seen=_seen(context.cursor))
+        decision = decide(facts)
         if isinstance(decision, Request):
             context.log.info(f"{component.path}: {decision.reason}")
-            return dg.SensorResult(run_requests=[run_request(component)])
-        return dg.SensorResult(skip_reason=dg.SkipReason(decision.reason))
+            return dg.SensorResult(run_requests=[run_request(component)], cursor=_cursor(facts))
+        # while a run is under way, or paused for, a ledger that went back is not forgotten
+        cursor = context.cursor if facts.went_back else _cursor(facts)
+        return dg.SensorResult(skip_reason=dg.SkipReason(decision.reason), cursor=cursor)
 
     return changed
 
 
-def read_facts(component: "SyncComponent", resources: Any, instance: dg.DagsterInstance) -> Facts:
+def _seen(cursor: str | None) -> datetime | None:
+    """The newest watermark's time that an earlier tick found in the ledger; Dagster keeps it, not the ledger."""
+    return datetime.fromisoformat(cursor) if cursor else None
+
+
+def _cursor(facts: Facts) -> str | None:
+    newest = facts.position or facts.seen
+    return newest.isoformat() if newest else None
+
+
+def read_facts(
+    component: "SyncComponent", resources: Any, instance: dg.DagsterInstance, *, seen: datetime | None = None
+) -> Facts:
     """What the decision needs, from the source, the ledger and Dagster's runs.
 
     A run whose process died is closed first, so that it does not count as under way.
+
+    Args:
+        seen: when the newest watermark was taken that an earlier tick found.
     """
     now = datetime.now(UTC)
     if reason := component.not_configured(resources):
-        return Facts(pending=Pending(), now=now, not_configured=reason)
+        return Facts(pending=Pending(), now=now, not_configured=reason, seen=seen)
     with closing(component.bind(resources)) as binding:
         binding.ledger.check()
         close_dead_runs(instance, binding)
         close_orphans(instance, binding.lock_url)
         failures, last_failure = binding.ledger.failure_streak(*binding.place)
-        pending = binding.source.pending(binding.ledger.watermark(*binding.place))
+        watermark = binding.ledger.watermark(*binding.place)
+        pending = binding.source.pending(watermark)
         return Facts(
             pending=pending,
+            position=watermark.taken_at if watermark else None,
+            seen=seen,
             last_full=_last_full(binding, pending) if pending.lasting else None,
             now=now,
             active_runs=tuple(active_runs(component, instance)),

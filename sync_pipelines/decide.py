@@ -21,6 +21,7 @@ class Facts:
         active_runs: ids of runs of this table that are queued or running.
         failures: how many of its runs failed in a row; last_failure: when the last of them ended (UTC).
         last_full: when its last completed run ended (UTC), if it read everything.
+        position: when the ledger's watermark was taken; seen: when the newest was that the sensor knows of (UTC).
         now: the time of the tick (UTC).
     """
 
@@ -31,6 +32,16 @@ class Facts:
     failures: int = 0
     last_failure: datetime | None = None
     last_full: datetime | None = None
+    position: datetime | None = None
+    seen: datetime | None = None
+
+    @property
+    def went_back(self) -> bool:
+        """Whether the ledger is older than it was: a database that was restored, which fits its own ledger again.
+
+        The run asks the target; to ask it at each tick would cost a request every 20 seconds, and fail with it.
+        """
+        return self.position is not None and self.seen is not None and self.position < self.seen
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,7 @@ def decide(facts: Facts) -> Request | Skip:
         return Skip(facts.not_configured)
     if facts.active_runs:
         return Skip(f"run {facts.active_runs[0]} is queued or running")
-    if not facts.pending:
+    if not facts.pending and not facts.went_back:
         return Skip("nothing pending")
     if facts.failures and facts.last_failure is not None:
         due = facts.last_failure + pause_after(facts.failures)
@@ -67,4 +78,6 @@ def decide(facts: Facts) -> Request | Skip:
     if facts.pending.lasting and facts.last_full is not None and facts.now < facts.last_full + LONGEST_PAUSE:
         due = f"{facts.last_full + LONGEST_PAUSE:%Y-%m-%d %H:%M:%S} UTC"
         return Skip(f"{facts.pending.full_reason}, which no run ends (see `sync-pipelines status`): next try at {due}")
+    if not facts.pending:
+        return Request("the ledger is older than it was (a restored database?)")
     return Request(facts.pending.full_reason or f"{facts.pending.changes} changes pending")

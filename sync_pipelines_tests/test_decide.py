@@ -10,6 +10,7 @@ from sync_pipelines.decide import Facts, Request, Skip, decide, pause_after
 from sync_pipelines.engine.model import Pending
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+EARLIER = NOW - timedelta(seconds=1)
 SOME = Pending(changes=3)
 LASTING = Pending(full_reason="leaf lacks triggers", lasting=True)
 
@@ -36,6 +37,11 @@ def facts(**changed: object) -> Facts:
         (facts(pending=LASTING, last_full=NOW - timedelta(minutes=59)), Skip, "leaf lacks triggers, which no run ends"),
         (facts(pending=LASTING, last_full=NOW - timedelta(minutes=60)), Request, "leaf lacks"),
         (facts(pending=Pending(full_reason="purged"), last_full=NOW), Request, "purged"),
+        (facts(pending=Pending(), position=EARLIER, seen=NOW), Request, "older than it was"),
+        (facts(pending=Pending(), position=EARLIER, seen=NOW, active_runs=("abc",)), Skip, "abc is queued"),
+        (facts(pending=Pending(), position=EARLIER, seen=NOW, failures=9, last_failure=NOW), Skip, "9 failures"),
+        (facts(pending=Pending(), position=NOW, seen=NOW), Skip, "nothing pending"),
+        (facts(pending=Pending(), position=NOW, seen=EARLIER), Skip, "nothing pending"),
     ],
 )
 def test_the_decision_follows_from_the_facts(given, kind, words):

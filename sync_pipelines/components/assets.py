@@ -49,7 +49,7 @@ class SyncConfig(dg.Config):
         description="Records a batch. Left out: sync_settings, <SYNC>_BATCH_SIZE, SYNC_BATCH_SIZE, YAML.",
     )
     allow_mass_delete: bool = Field(
-        default=False, description="Let this one run delete more than the guard's share of the target."
+        default=False, description="Let this one run delete, or refuse, more than the guard's share."
     )
 
 

@@ -136,7 +136,7 @@ class Run(Held):
         ledger = self.binding.ledger
         self.refusals.add(rejected, new=ledger.new_among(self.record, [item.key for item in rejected]))
         if self.refusals.excessive:
-            ledger.withdraw(self.record)
+            self.counts.quarantined = max(self.counts.quarantined - ledger.withdraw(self.record), 0)
             self.refusals.check(self.binding.spec)
 
     def _settle(self, keys: Sequence[str]) -> None:

@@ -56,6 +56,19 @@ def test_a_database_that_was_restored_with_its_ledger_is_recognised(world: World
     assert world.last_run().reason == ""
 
 
+def test_the_sensor_asks_once_for_a_run_when_the_ledger_went_back(world: World):
+    world.put("a")
+    world.sync()
+    with restored_afterwards(world):
+        world.put("b")
+        world.sync()
+        before = world.sensor_tick()
+        assert not before.run_requests
+    asked = world.sensor_tick(before.cursor)
+    assert len(asked.run_requests) == 1
+    assert not world.sensor_tick(asked.cursor).run_requests
+
+
 def test_a_run_that_found_nothing_leaves_the_stamp(world: World):
     world.put("a")
     world.sync()

@@ -93,20 +93,20 @@ class World:
         said = failed.user_failure_data.description if failed.user_failure_data else None
         return said or str(failed.error.cause or failed.error)
 
-    def sensor_tick(self) -> Any:
-        """Evaluate the table's sensor as the daemon does."""
-        return self._tick("sensor", f"{self.component.op_name}_changes")
+    def sensor_tick(self, cursor: str | None = None) -> Any:
+        """Evaluate the table's sensor as the daemon does, which gives it the cursor of the tick before."""
+        return self._tick("sensor", f"{self.component.op_name}_changes", cursor=cursor)
 
     def schedule_tick(self, name: str) -> Any:
         """Evaluate a schedule as the daemon does."""
         return self._tick("schedule", name)
 
-    def _tick(self, kind: str, name: str) -> Any:
+    def _tick(self, kind: str, name: str, **options: Any) -> Any:
         project = definitions(self.component)
         found = getattr(project, f"resolve_{kind}_def")(name)
         build = dg.build_sensor_context if kind == "sensor" else dg.build_schedule_context
-        resources = {key: default_resources()[key] for key in found.required_resource_keys}
-        with build(instance=self.instance, repository_def=project.get_repository_def(), resources=resources) as context:
+        options["resources"] = {key: default_resources()[key] for key in found.required_resource_keys}
+        with build(instance=self.instance, repository_def=project.get_repository_def(), **options) as context:
             return found.evaluate_tick(context)
 
     def watermark(self) -> Any:
