@@ -23,7 +23,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the SQL and chang
 
 @app.command()
 def install(selector: Selector = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
-    """Make the triggers that are missing; run it again after a partition was attached.
+    """Make the triggers that are missing, disabled or changed; run it again after a partition was attached.
 
     Tables with `capture: cursor` are left alone. Waits for each table's lock in short tries.
     """

@@ -170,11 +170,12 @@ def _layers(error: BaseException) -> Iterator[BaseException]:
 
 
 def _words(error: BaseException) -> str:
-    """The message in one line, without SQLAlchemy's statement, its link, and PostgreSQL's CONTEXT."""
+    """The message in one line, without the statement (SQLAlchemy's, ADBC's) and PostgreSQL's CONTEXT."""
     inner = getattr(error, "orig", None) or error
     primary = getattr(getattr(inner, "diag", None), "message_primary", None)
     text = primary or str(inner) or type(inner).__name__
-    text = text.split("\nLINE ", 1)[0].split("\nCONTEXT:", 1)[0]
+    # ADBC repeats the whole statement, with the keys that it asks for.
+    text = re.split(r"\n(?:LINE |CONTEXT:|\s*Query was:)", text, maxsplit=1)[0]
     # libpq quotes a wrong connection string whole, with its password, in no form that can be told apart.
     text = re.sub(r"(invalid dsn: .*?)(?: in \"| after \"|: \").*", r"\1", text, flags=re.S)
     return " ".join(text.split()).rstrip(".")

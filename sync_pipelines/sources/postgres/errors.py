@@ -81,4 +81,5 @@ def reading(
     except Exception as error:
         if isinstance(error, SyncError) or not is_reading_error(error):
             raise
-        raise classify(error, url=url, sync=sync, table=table, sync_schema=sync_schema) from error
+        # Not `from error`, whose statement and DETAIL hold keys and values: see `pg_errors.classified`.
+        raise classify(error, url=url, sync=sync, table=table, sync_schema=sync_schema) from None
