@@ -14,10 +14,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, overload
 
 from sync_pipelines import execution, launch
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, SyncError
+from sync_pipelines.engine.naming import known_keys
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.run_ending import ask_for_end, close_dead
 from sync_pipelines.run_status import RunStatus, newest, record_of, status_of
@@ -94,6 +96,7 @@ def trigger(
         ConfigurationError: no such sync, DAGSTER_HOME is not set, contradictory arguments.
         NotConfiguredError: the far system's variable is not set.
         MigrationDueError: `sync-pipelines db upgrade` is due.
+        UnknownRecordError: neither source nor target has a record of one of the keys; nothing is started.
         TransientError: the ledger's database cannot be reached.
     """
     mode = _mode(full=full, rebuild=rebuild, keys=keys)
@@ -102,8 +105,7 @@ def trigger(
 
     def order(bound: BoundTable) -> launch.Order:
         if keys:
-            # masked here, and found again by the run: its config stands in Dagster's storage
-            return launch.records_order(bound.component, mask_of(bound.spec).keys(keys), **options)
+            return launch.records_order(bound.component, _shown_keys(bound, keys), **options)
         return launch.table_order(bound.component, mode=mode, **options)
 
     run_ids = _start_all(chosen, order, wait=wait, on_progress=on_progress)
@@ -158,7 +160,7 @@ def repair(
     options: Any = {"allow_mass_delete": allow_mass_delete, "tags": {"sync/trigger": "cli", **(tags or {})}}
 
     def order(bound: BoundTable) -> launch.Order:
-        shown = None if keys is None else mask_of(bound.spec).keys(keys)
+        shown = None if keys is None else _shown_keys(bound, keys)
         return launch.repair_order(bound.component, deep=deep, keys=shown, **options)
 
     run_ids = _start_all(chosen, order, wait=wait, on_progress=on_progress)
@@ -250,6 +252,16 @@ def _some_keys(keys: Sequence[str] | None) -> None:
         raise ConfigurationError("keys names no record.", remedy="Name at least one key, or leave keys out.")
 
 
+def _shown_keys(bound: BoundTable, keys: Sequence[str]) -> list[str]:
+    """The keys as a run's config may hold them: it stands in Dagster's storage, and the run finds masked ones again.
+
+    Raises:
+        ConfigurationError, UnknownRecordError: see `engine.naming.known_keys`.
+    """
+    with closing(bound.binding()) as binding:
+        return mask_of(bound.spec).keys(known_keys(binding, keys))
+
+
 def one_table_for_keys(sync: str, found: Sequence[BoundTable], keys: Sequence[str] | None) -> None:
     """Refuse keys for several tables: they belong to one.
 
@@ -300,7 +312,8 @@ def _start(
     close_dead(instance, [bound])
     queue = not wait and launch.can_queue(instance)
     run = launch.create(instance, order, own_process=not queue)
-    _log.info("run %s of %s: %s", run.run_id, order.job, "here" if wait else "queued" if queue else "detached")
+    how = "starting" if wait else "queued" if queue else "starting in a process of its own"
+    _log.info("%s: %s (run %s of %s)", order.table, how, run.run_id, order.job)
     if queue:
         launch.submit(instance, run)
     elif wait:

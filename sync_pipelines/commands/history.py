@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sync_pipelines.commands import output, progress
+from sync_pipelines.commands import output, progress, selection
 from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
@@ -23,19 +23,23 @@ def logs(
     offset: Annotated[int, typer.Option(min=0, help="Leave out so many of the newest.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show the runs of a sync or table; with --key when one record failed and recovered."""
+    """Show the runs of a sync or table; with --key when one record failed and recovered.
+
+    Exit code 1 when neither the ledger nor source or target know the record of --key.
+    """
     from sync_pipelines import registry
 
     sync, table = _place(selector)
     with registry.ledger() as ledger:
         ledger.check()
-        if key is not None:
-            masks = _masks(selector)
-            real = _real_key(ledger, masks, key)
-            found = ledger.record_events(sync, table, key=real, limit=limit, offset=offset)
-            _events([_shown(event, masks) for event in found], as_json=as_json)
-        else:
+        if key is None:
             _runs(ledger.logs(sync, table, limit=limit, offset=offset), as_json=as_json)
+            return
+        masks = _masks(selector)
+        found = [_shown(event, masks) for event in _history(ledger, selector, key, limit=limit, offset=offset)]
+    _events(found, as_json=as_json)
+    if not found:
+        output.say("No failure of this record is remembered.")
 
 
 def stats(selector: Selector = None, as_json: AsJson = False) -> None:
@@ -72,6 +76,22 @@ def _masks(selector: str | None) -> dict[tuple[str, str], Mask]:
     from sync_pipelines.registry import tables
 
     return {(bound.spec.sync, bound.spec.name): mask_of(bound.spec) for bound in tables(selector)}
+
+
+def _history(ledger: Ledger, selector: str | None, key: str, **page: int) -> list[RecordEvent]:
+    """The events of a record, however its key is spelled.
+
+    Raises:
+        ConfigurationError, UnknownRecordError: see `selection.held`; only where the ledger has no event of it.
+    """
+    from sync_pipelines.engine.keys import is_text
+
+    sync, table = _place(selector)
+    for form in filter(is_text, (_real_key(ledger, _masks(selector), key), *selection.forms(selector, key))):
+        if found := ledger.record_events(sync, table, key=form, limit=page["limit"]):
+            return found if not page["offset"] else ledger.record_events(sync, table, key=form, **page)
+    held = [(bound.spec, stored) for bound, stored in selection.held(selector, key)]
+    return [event for spec, stored in held for event in ledger.record_events(spec.sync, spec.name, key=stored, **page)]
 
 
 def _real_key(ledger: Ledger, masks: dict[tuple[str, str], Mask], key: str) -> str:

@@ -62,6 +62,11 @@ def code_of(error: SyncError) -> ExitCode:
     return ExitCode.UNREACHABLE if isinstance(error, TransientError) else ExitCode.BAD
 
 
+def wrong_usage(text: str) -> Exception:
+    """What to raise for options that contradict each other, or a value that has not an option's form (code 2)."""
+    return typer.BadParameter(text)
+
+
 def say(text: str) -> None:
     """A line for people, on standard error, without secrets."""
     typer.echo(redact(text), err=True)

@@ -87,7 +87,6 @@ def _lines(table: str, stream: TextIO) -> Generator[Show]:
     package = logging.getLogger("sync_pipelines")
     package.addHandler(handler)
     try:
-        _log.info("%s: starting", table)
         yield _now_and_then()
     finally:
         package.removeHandler(handler)

@@ -84,13 +84,8 @@ def repair(
     selector: Named,
     deep: Deep = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written and deleted, and why.")] = False,
-    keys: Annotated[
-        str | None, typer.Option("--keys", metavar="A,B,…", help="Just these records of one table, by their values.")
-    ] = None,
-    key: Annotated[
-        list[str] | None,
-        typer.Option("--key", help="One such record; may be repeated. A composite key as a JSON array of texts."),
-    ] = None,
+    keys: selection.Keys = None,
+    key: selection.Key = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return the run's id at once.")] = False,
     allow_mass_delete: Annotated[
         bool, typer.Option("--allow-mass-delete", help="Let this run delete more than the guard's share.")
@@ -102,7 +97,9 @@ def repair(
     Without --deep it mends what keys and fingerprints show, and the keys that the last deep check named.
     Exit code 1 when a run failed, or a table still differs; with --dry-run when there is something to mend.
     """
-    wanted = selection.keys_of(keys, key)
+    if dry_run and no_wait:
+        raise output.wrong_usage("--dry-run and --no-wait exclude each other: a dry run starts nothing.")
+    wanted = selection.keys_of(selector, keys, key)
     if dry_run:
         _plan(selector, deep=deep, keys=wanted, as_json=as_json)
         return
@@ -114,17 +111,14 @@ def repair(
 
 
 def _plan(selector: str, *, deep: bool, keys: list[str] | None, as_json: bool) -> None:
-    from sync_pipelines.client import one_table_for_keys
-    from sync_pipelines.engine.naming import real_keys
+    from sync_pipelines.engine.naming import known_keys
     from sync_pipelines.engine.repair import Wanted, plan_repair
 
-    chosen = selection.configured(selector)
-    one_table_for_keys(selector, chosen, keys)
     plans = []
-    for bound in chosen:
+    for bound in selection.configured(selector):
         binding = bound.binding()
         with binding.ledger:
-            plans.append(plan_repair(binding, Wanted(deep=deep, keys=real_keys(binding, keys) if keys else None)))
+            plans.append(plan_repair(binding, Wanted(deep=deep, keys=known_keys(binding, keys) if keys else None)))
     if as_json:
         output.print_json({"tables": {plan.table: plan.as_dict() for plan in plans}})
     else:
@@ -150,7 +144,6 @@ def _repair_here(selector: str, options: dict[str, Any], *, as_json: bool) -> No
     from sync_pipelines import client
 
     chosen = selection.configured(selector)
-    client.one_table_for_keys(selector, chosen, options["keys"])
     outcomes = []
     for bound in chosen:
         with progress.shown(bound.path) as show:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sync_pipelines.commands import output
+from sync_pipelines.commands import output, selection
 from sync_pipelines.commands.output import AsJson, Named, Selector
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.sensitive import mask_of
@@ -70,9 +70,10 @@ def replay(
 ) -> None:
     """Sync records again now, in runs of their own: those of --key, else all that are not dropped.
 
-    Exit code 1 when a run failed, or a record is still in quarantine after it.
+    Exit code 1 when a run failed, a record is still in quarantine after it, or one of --key was not in it.
     """
     ledger = _ledger()
+    absent = _absent(ledger, selector, key)
     runs = [
         _replayed(ledger, spec, keys, wait=not no_wait)
         for spec in _specs(selector)
@@ -82,7 +83,10 @@ def replay(
         output.print_json({"runs": runs})
     else:
         _show_runs(runs)
-    output.leave(good=no_wait or all(run["status"] == "completed" and not run["still_out"] for run in runs))
+    _tell_absent(absent)
+    output.leave(
+        good=not absent and (no_wait or all(run["status"] == "completed" and not run["still_out"] for run in runs))
+    )
 
 
 def _to_replay(ledger: Ledger, spec: TableSpec, named: Sequence[str] | None) -> list[str]:
@@ -120,10 +124,14 @@ def drop(
     every: Annotated[bool, typer.Option("--all", help="All records of it that are in quarantine.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Accept that records stay out until their source rows change; proofs leave them out from now on."""
+    """Accept that records stay out until their source rows change; proofs leave them out from now on.
+
+    Exit code 1 when a record of --key is not in quarantine.
+    """
     if bool(key) == every:
-        raise ConfigurationError("Say which records are dropped.", remedy="Give --key KEY, or --all.")
+        raise output.wrong_usage("Say which records are dropped: give --key KEY, or --all.")
     ledger = _ledger()
+    absent = _absent(ledger, selector, key)
     dropped = [
         {"sync": spec.sync, "table": spec.name, "keys": mask_of(spec).keys(keys)}
         for spec in _specs(selector)
@@ -131,11 +139,35 @@ def drop(
     ]
     if as_json:
         output.print_json({"dropped": dropped})
-        return
+    else:
+        _show_dropped(dropped)
+    _tell_absent(absent)
+    output.leave(good=not absent)
+
+
+def _show_dropped(dropped: list[dict[str, Any]]) -> None:
     for item in dropped:
         typer.echo(f"{item['sync']}/{item['table']}: {len(item['keys'])} dropped")
     if not dropped:
         typer.echo("Nothing of it is in quarantine.")
+
+
+def _absent(ledger: Ledger, selector: str, named: Sequence[str] | None) -> list[str]:
+    """Those of the named records that are not in quarantine.
+
+    Raises:
+        ConfigurationError, UnknownRecordError: one of them is no record at all, see `selection.held`.
+    """
+    specs = _specs(selector)
+    found = [key for key in named or () if not any(_listed(ledger, spec, [key], limit=1) for spec in specs)]
+    for key in found:
+        selection.held(selector, key)
+    return found
+
+
+def _tell_absent(keys: Sequence[str]) -> None:
+    for key in keys:
+        output.say(f"The record {key!r} is not in quarantine.")
 
 
 def _ledger() -> Ledger:
@@ -167,11 +199,24 @@ def _listed(
 
 def _real(ledger: Ledger, spec: TableSpec, named: Sequence[str] | None) -> Sequence[str] | None:
     mask = mask_of(spec)
-    if named is None or not mask.hides_keys:
-        return named
+    if named is None:
+        return None
+    if not mask.hides_keys:
+        return [form for key in named for form in _spellings(spec, key)]
     known = [record.key for record in ledger.list_quarantine(spec.sync, spec.name, limit=None)]
     found = mask.real(named, known)
-    return [found.get(key, key) for key in named]
+    return [found.get(key, form) for key in named for form in _spellings(spec, key)]
+
+
+def _spellings(spec: TableSpec, key: str) -> list[str]:
+    """A key as it was given, and as the ledger would have it: another JSON writer puts no space behind a comma."""
+    from sync_pipelines.engine.keys import is_text
+    from sync_pipelines.engine.naming import normal_key
+
+    try:
+        return list(dict.fromkeys([key, normal_key(spec, key)]))
+    except ConfigurationError:
+        return [key] if is_text(key) else []
 
 
 def _events(ledger: Ledger, record: QuarantinedRecord) -> list[RecordEvent]:

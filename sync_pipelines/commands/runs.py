@@ -9,7 +9,6 @@ import typer
 
 from sync_pipelines.commands import output, progress, selection
 from sync_pipelines.commands.output import AsJson, Named
-from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sync_pipelines.client import RunStatus
@@ -25,13 +24,8 @@ def sync(
     selector: Named,
     full: Full = False,
     rebuild: Rebuild = False,
-    keys: Annotated[
-        str | None, typer.Option("--keys", metavar="A,B,…", help="Just these records, at once, of one table.")
-    ] = None,
-    key: Annotated[
-        list[str] | None,
-        typer.Option("--key", help="One such record; may be repeated. A composite key as a JSON array of texts."),
-    ] = None,
+    keys: selection.Keys = None,
+    key: selection.Key = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, as `plan` does.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return the run's id at once.")] = False,
     allow_mass_delete: Annotated[
@@ -45,9 +39,12 @@ def sync(
     go to the daemon's queue, or, where no daemon is alive, to a process of their own. Exit code 1 when a run
     failed or was cancelled, or source and target differ after it.
     """
-    wanted = selection.keys_of(keys, key)
+    mode = _mode(full=full, rebuild=rebuild, some_keys=keys is not None or bool(key))
+    if dry_run and no_wait:
+        raise output.wrong_usage("--dry-run and --no-wait exclude each other: a dry run starts nothing.")
+    wanted = selection.keys_of(selector, keys, key)
     if dry_run:
-        _plan(selector, mode=_mode(full=full, rebuild=rebuild), keys=wanted, as_json=as_json)
+        _plan(selector, mode=mode, keys=wanted, as_json=as_json)
         return
     options = {"full": full, "rebuild": rebuild, "keys": wanted, "allow_mass_delete": allow_mass_delete}
     if no_wait:
@@ -61,9 +58,9 @@ def plan(selector: Named, full: Full = False, rebuild: Rebuild = False, as_json:
     _plan(selector, mode=_mode(full=full, rebuild=rebuild), keys=None, as_json=as_json)
 
 
-def _mode(*, full: bool, rebuild: bool) -> str:
-    if full and rebuild:
-        raise ConfigurationError("--full and --rebuild exclude each other.", remedy="Give one of them.")
+def _mode(*, full: bool, rebuild: bool, some_keys: bool = False) -> str:
+    if full + rebuild + some_keys > 1:
+        raise output.wrong_usage("--full, --rebuild and --key or --keys exclude each other: give one of them.")
     return "rebuild" if rebuild else "full" if full else "incremental"
 
 
@@ -72,8 +69,6 @@ def _run_here(selector: str, options: dict[str, Any], *, as_json: bool) -> None:
     from sync_pipelines import client
 
     chosen = selection.configured(selector)
-    if options["keys"] is not None and len(chosen) > 1:
-        client.trigger(selector, **options)  # says that keys belong to one table
     outcomes = []
     for bound in chosen:
         with progress.shown(bound.path) as show:
@@ -134,22 +129,21 @@ def _show_outcome(outcome: Outcome) -> None:
 
 
 def _sentence(run: RunStatus, record: RunRecord | None) -> str:
-    done = (progress.numbers(record.counts) or "nothing to do") if record else "nothing was done"
+    done = progress.numbers(record.counts) if record else "nothing was done"
+    if record and not done:
+        done = "nothing to do" if run.state == "completed" else "nothing was written"
     lasted = f" in {output.span(record.duration_seconds)}" if record and record.duration_seconds else ""
     return f"{selection.path_of(run)}: {run.state}: {done}{lasted} (run {run.run_id})"
 
 
 def _plan(selector: str, *, mode: str, keys: list[str] | None, as_json: bool) -> None:
     from sync_pipelines.engine.model import Scope
-    from sync_pipelines.engine.naming import real_keys
+    from sync_pipelines.engine.naming import known_keys
     from sync_pipelines.engine.plan import plan as plan_run
 
-    chosen = selection.configured(selector)
-    if keys is not None and (mode != "incremental" or len(chosen) > 1):
-        raise ConfigurationError("Keys belong to one table, and to no --full or --rebuild.", remedy="Name SYNC/TABLE.")
     plans = []
-    for binding in [bound.binding() for bound in chosen]:
-        scope = None if keys is None else Scope(keys=real_keys(binding, keys), reason="keys")
+    for binding in [bound.binding() for bound in selection.configured(selector)]:
+        scope = None if keys is None else Scope(keys=known_keys(binding, keys), reason="keys")
         plans.append(plan_run(binding, mode=mode, scope=scope))
     if as_json:
         output.print_json({"plans": [found.as_dict() for found in plans]})

@@ -9,7 +9,6 @@ import typer
 
 from sync_pipelines.commands import output
 from sync_pipelines.commands.output import AsJson, Named
-from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sync_pipelines.targets.search import Hit
@@ -31,7 +30,8 @@ def search(
     """Search the synced records by meaning, best first: key, score, text and metadata."""
     from sync_pipelines.api import search as find
 
-    hits = find(words, table=selector, limit=limit, where=_filter(where))
+    wanted = _filter(where)
+    hits = find(words, table=selector, limit=limit, where=wanted)
     if as_json:
         output.print_json({"hits": [_plain(hit) for hit in hits]})
     else:
@@ -44,9 +44,9 @@ def _filter(text: str | None) -> dict[str, Any] | None:
     try:
         parsed = json.loads(text)
     except ValueError as error:
-        raise ConfigurationError(f"--where is no JSON: {error}.", remedy=_FORM) from None
+        raise output.wrong_usage(f"--where is no JSON: {error}. {_FORM}") from None
     if not isinstance(parsed, dict):
-        raise ConfigurationError("--where is no JSON object.", remedy=_FORM)
+        raise output.wrong_usage(f"--where is no JSON object. {_FORM}")
     return parsed
 
 

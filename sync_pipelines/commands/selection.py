@@ -2,24 +2,89 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from sync_pipelines.commands import output
-from sync_pipelines.engine.errors import NotConfiguredError
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, RunError, UnknownRecordError
 
 if TYPE_CHECKING:
     from sync_pipelines.client import RunStatus
     from sync_pipelines.registry import BoundTable
 
 
-def keys_of(joined: str | None, single: list[str] | None) -> list[str] | None:
-    """`--keys a,b` and every `--key`, each once; None where neither is given."""
+Keys = Annotated[
+    str | None,
+    typer.Option(
+        "--keys",
+        metavar="A,B,…",
+        help="Just these records of one table; or a JSON array of keys, of which a composite one is an array of texts.",
+    ),
+]
+Key = Annotated[
+    list[str] | None,
+    typer.Option("--key", help="One such record; may be repeated. A composite key as a JSON array of texts."),
+]
+
+
+def keys_of(selector: str, joined: str | None, single: list[str] | None) -> list[str] | None:
+    """`--keys` and every `--key`, each once; None where neither is given.
+
+    Raises:
+        ConfigurationError: the selector names nothing, or several tables.
+    """
     if joined is None and not single:
         return None
-    given = [part.strip() for part in (joined or "").split(",")] + list(single or ())
-    return list(dict.fromkeys(part for part in given if part))
+    from sync_pipelines.client import one_table_for_keys
+    from sync_pipelines.engine import keys
+    from sync_pipelines.registry import tables
+
+    found = tables(selector)
+    one_table_for_keys(selector, found, [])
+    if joined is not None and not keys.split(joined, 1):
+        raise output.wrong_usage("--keys names no record.")
+    given = (keys.split(joined, len(found[0].spec.key)) if joined else []) + list(single or ())
+    return list(dict.fromkeys(given))
+
+
+def forms(selector: str | None, key: str) -> list[str]:
+    """The key as the selector's tables would spell it, as far as its form tells."""
+    from sync_pipelines.engine.naming import normal_key
+    from sync_pipelines.registry import tables
+
+    found = []
+    for bound in tables(selector):
+        with suppress(ConfigurationError):
+            found.append(normal_key(bound.spec, key))
+    return list(dict.fromkeys(found))
+
+
+def held(selector: str | None, key: str) -> list[tuple[BoundTable, str]]:
+    """The tables whose source, target or quarantine has this record, and its key there.
+
+    Raises:
+        ConfigurationError: it can be a key of none of the tables.
+        UnknownRecordError: it could be, and is in none of them.
+    """
+    from sync_pipelines.engine.naming import known_keys
+    from sync_pipelines.registry import tables
+
+    found: list[tuple[BoundTable, str]] = []
+    errors: list[RunError] = []
+    for bound in tables(selector):
+        if bound.not_configured():
+            continue
+        try:
+            with closing(bound.binding()) as binding:
+                found += [(bound, stored) for stored in known_keys(binding, [key])]
+        except (ConfigurationError, UnknownRecordError) as error:
+            errors.append(error)
+    if errors and not found:
+        # that one knows its form says more than that another does not
+        raise next((error for error in errors if isinstance(error, UnknownRecordError)), errors[0])
+    return found
 
 
 def configured(selector: str) -> list[BoundTable]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from sync_pipelines.engine.guard import Guard
+from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import ChangeSet, Listing, Pending, Rejection, Scope, Target, Watermark
 from sync_pipelines.engine.spec import TableSpec
@@ -44,6 +45,7 @@ class Source(Protocol):
     def at_snapshot(self) -> AbstractContextManager[Listing]: ...
     def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]: ...
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]: ...
+    def named(self, keys: Sequence[str]) -> Mapping[str, NamedKey]: ...
 
 
 class RebuildableTarget(Target, Protocol):

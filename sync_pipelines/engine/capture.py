@@ -51,10 +51,11 @@ _FUNCTION = re.compile(r"^capture_(\d+)$")
 
 def key_text(columns: Sequence[str], alias: str) -> str:
     """A record's key as one text, from its columns (unquoted); NULL only where a single key column is NULL."""
-    return _one_text([f"{alias}.{identifier(column)}::pg_catalog.text" for column in columns])
+    return one_text([f"{alias}.{identifier(column)}::pg_catalog.text" for column in columns])
 
 
-def _one_text(texts: Sequence[str]) -> str:
+def one_text(texts: Sequence[str]) -> str:
+    """SQL of one text out of those of the key's columns."""
     # COLLATE "C": under a collation that is not deterministic 'a' and 'A' would be one key.
     text = texts[0] if len(texts) == 1 else f"pg_catalog.json_build_array({', '.join(texts)})::pg_catalog.text"
     return f'({text} COLLATE "C")'
@@ -77,9 +78,9 @@ def touched_keys(columns: Sequence[str], rows: str) -> str:
     gone = ", ".join(f"{literal(NO_COLUMN)}::pg_catalog.text AS {name}" for name in names)
     texts = [f"{name}::pg_catalog.text" for name in names]
     if len(texts) == 1:
-        key = f"nullif(coalesce({_one_text(texts)}, {literal(NULL_KEY)}), {literal(NO_COLUMN)})"
+        key = f"nullif(coalesce({one_text(texts)}, {literal(NULL_KEY)}), {literal(NO_COLUMN)})"
     else:
-        key = f"CASE WHEN {literal(NO_COLUMN)} IN ({', '.join(texts)}) THEN NULL ELSE {_one_text(texts)} END"
+        key = f"CASE WHEN {literal(NO_COLUMN)} IN ({', '.join(texts)}) THEN NULL ELSE {one_text(texts)} END"
     return f"FROM (SELECT {gone}) AS gone CROSS JOIN LATERAL (SELECT {key} AS key FROM {rows}) AS k"
 
 

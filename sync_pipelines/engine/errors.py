@@ -23,6 +23,7 @@ __all__ = [
     "SyncError",
     "TargetChangedError",
     "TransientError",
+    "UnknownRecordError",
     "redact",
 ]
 
@@ -99,6 +100,10 @@ class MassDeleteError(RunError):
 
 class MassRefusalError(RunError):
     """More was refused than bad records explain: the mapping, a function or a column is broken."""
+
+
+class UnknownRecordError(RunError):
+    """A record was named that neither source nor target has."""
 
 
 class TargetChangedError(RunError):

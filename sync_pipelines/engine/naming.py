@@ -1,36 +1,137 @@
-"""Which records somebody means who names them by what was shown of their keys (`engine.sensitive`)."""
+"""Which records somebody means who names them by keys, or by what was shown of their keys (`engine.sensitive`)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sync_pipelines.engine import keys as spelling
+from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
 from sync_pipelines.engine.model import KEY, Listing
 from sync_pipelines.engine.sensitive import is_masked, mask_of
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.run import Binding
+    from sync_pipelines.engine.spec import TableSpec
 
 _log = logging.getLogger(__name__)
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """Whom somebody means: the keys as the stores have them, and those (as they are shown) that nobody has."""
+
+    keys: tuple[str, ...]
+    unknown: tuple[str, ...]
 
 
 def real_keys(binding: Binding, given: Iterable[str]) -> tuple[str, ...]:
-    """The keys of these records, each once; a masked one is looked for in the ledger, the source and the target.
+    """The keys of these records, each once; one that nobody holds names nothing, and a line of the log says so.
 
-    One that nobody holds names nothing, as any other key does; a line of the log says so.
+    Raises:
+        ConfigurationError: a key that cannot be one of this table.
     """
-    given = list(dict.fromkeys(given))
-    mask = mask_of(binding.spec)
-    wanted = {key for key in given if mask.hides_keys and is_masked(key)}
+    found = records(binding, given)
+    if found.unknown:
+        _log.warning("no record has the key %s", ", ".join(found.unknown))
+    return found.keys
+
+
+def known_keys(binding: Binding, given: Iterable[str]) -> tuple[str, ...]:
+    """The keys of these records, each once.
+
+    Raises:
+        ConfigurationError: a key that cannot be one of this table.
+        UnknownRecordError: neither source nor target nor quarantine has a record of this key.
+    """
+    found = records(binding, given)
+    if found.unknown:
+        raise unknown_records(binding.spec, found.unknown)
+    return found.keys
+
+
+def unknown_records(spec: TableSpec, shown: Sequence[str]) -> UnknownRecordError:
+    """The error that says of keys (as they are shown) that nobody has them."""
+    sample = ", ".join(repr(key) for key in shown[:_SHOWN]) + (", …" if len(shown) > _SHOWN else "")
+    what = f"key {sample}" if len(shown) == 1 else f"{len(shown)} keys: {sample}"
+    return UnknownRecordError(
+        f"no such record in source or target ({what}).",
+        sync=spec.sync,
+        table=spec.name,
+        remedy="Nothing was started; correct or leave out what is wrong.",
+    )
+
+
+def records(binding: Binding, given: Iterable[str]) -> Records:
+    """Look for these records: masked keys in the ledger, the source and the target, others where they would be.
+
+    A key that the quarantine or the target has letter by letter is one, whatever the table's key is by now.
+
+    Raises:
+        ConfigurationError: a key that cannot be one of this table.
+    """
+    given, mask = list(dict.fromkeys(given)), mask_of(binding.spec)
+    hidden = [key for key in given if mask.hides_keys and is_masked(key)]
+    found = _unmasked(binding, hidden)
+    plain = [key for key in given if key not in hidden]
+    stored = _held_as_given(binding, plain)
+    found |= {key: key for key in stored}
+    open_ones = [key for key in plain if key not in stored]
+    normal = {key: normal_key(binding.spec, key) for key in open_ones}
+    found |= _of_the_stores(binding, normal)
+    return Records(
+        keys=tuple(dict.fromkeys(found[key] for key in given if key in found)),
+        unknown=tuple(mask.key(key) for key in given if key not in found),
+    )
+
+
+def normal_key(spec: TableSpec, key: str) -> str:
+    """The key in the spelling of the stores, as far as its form goes; no store is asked.
+
+    Raises:
+        ConfigurationError: it has not the form of this table's keys.
+    """
+    mask = mask_of(spec)
+    try:
+        return key if mask.hides_keys and is_masked(key) else spelling.normal(key, spec.key)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"no key of this table: {error}.",
+            sync=spec.sync,
+            table=spec.name,
+            key=mask.key(key),
+            remedy=spelling.example(spec.key),
+        ) from None
+
+
+def _unmasked(binding: Binding, wanted: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for known in _known(binding) if wanted else ():
-        found |= mask.real(wanted, known)
+        found |= mask_of(binding.spec).real(wanted, known)
         if len(found) == len(wanted):
             break
-    if lost := sorted(wanted - set(found)):
-        _log.warning("no record has the key %s", ", ".join(lost))
-    return tuple(dict.fromkeys(found.get(key, key) for key in given if key not in lost))
+    return found
+
+
+def _held_as_given(binding: Binding, keys: Sequence[str]) -> set[str]:
+    if not keys:
+        return set()
+    # what is no text at all (broken UTF-8, a NUL) would be an error of either client
+    texts = [key for key in keys if spelling.is_text(key)]
+    return binding.ledger.quarantined_among(*binding.place, texts) | set(binding.target.existing(texts))
+
+
+def _of_the_stores(binding: Binding, normal: dict[str, str]) -> dict[str, str]:
+    """Those of these keys (as given → in form) that source or target has, as given → as it is stored."""
+    if not normal:
+        return {}
+    named = binding.source.named(list(dict.fromkeys(normal.values())))
+    only_target = set(binding.target.existing([item.key for item in named.values() if not item.found]))
+    spelled = {key: named[form] for key, form in normal.items()}
+    return {key: item.key for key, item in spelled.items() if item.found or item.key in only_target}
 
 
 def _known(binding: Binding) -> Iterator[Sequence[str]]:

@@ -231,7 +231,7 @@ def test_logs_of_a_key_are_its_own_history(synced: Shop):
         ledger.finish(run, status="completed", counts=run.counts)
     events = answer("logs", "shop", "--key", "[red]q")["events"]
     assert [event["event"] for event in events] == ["recovered", "failed"]
-    assert answer("logs", AUTHOR, "--key", "[red]q")["events"] == []
+    assert "no such record" in invoke("logs", AUTHOR, "--key", "[red]q").stderr
     text = invoke("logs", "--key", "[red]q").stdout
     assert "[red]q" in text
     assert "no [text]" in text
@@ -266,8 +266,31 @@ def test_search_finds_the_record_first_and_tells_key_score_text_and_metadata(set
 @pytest.mark.parametrize("where", ["{", "[1]"])
 def test_a_filter_that_is_no_json_object_is_refused(shop: Shop, where):
     result = invoke("search", ARTICLE, "x", "--where", where)
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert "--where" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sync", ARTICLE, "--full", "--keys", "a"),
+        ("sync", ARTICLE, "--rebuild", "--key", "a"),
+        ("sync", ARTICLE, "--full", "--rebuild"),
+        ("sync", ARTICLE, "--full", "--rebuild", "--dry-run"),
+        ("sync", ARTICLE, "--full", "--dry-run", "--no-wait"),
+        ("sync", ARTICLE, "--keys", " , "),
+        ("plan", ARTICLE, "--full", "--rebuild"),
+        ("repair", ARTICLE, "--dry-run", "--no-wait"),
+        ("quarantine", "drop", ARTICLE),
+    ],
+)
+def test_options_that_contradict_each_other_are_wrong_usage_before_anything_starts(settled: Shop, words):
+    before = len(client.recent())
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert "Usage:" in result.stderr
+    assert "starting" not in result.output
+    assert len(client.recent()) == before
 
 
 def test_jobs_are_listed_watched_and_cancelled(settled: Shop):

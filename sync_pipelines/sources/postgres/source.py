@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.model import ChangeSet, Digest, Pending, Scope, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.postgres import cursor as cursor
@@ -23,8 +24,10 @@ from sync_pipelines.sources.postgres.connection import (
     small_transaction,
 )
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
+from sync_pipelines.sources.postgres.named import spelled
 from sync_pipelines.sources.postgres.readers import confirm_reader
 from sync_pipelines.sources.postgres.reading import Reading
+from sync_pipelines.sources.postgres.sql import keys_query
 from sync_pipelines.sources.postgres.status import CaptureStatus, capture_status
 from sync_pipelines.sources.postgres.view import PENDING_LIMIT, SnapshotView
 
@@ -128,6 +131,19 @@ class PostgresSource:
         """The rows of these keys, in the batches' full schema; keys that are not there are left out."""
         with self.changes(Scope(keys=tuple(keys)), since=None) as found:
             yield from found.upserts
+
+    def named(self, keys: Sequence[str]) -> dict[str, NamedKey]:
+        """The keys that somebody has named, each as this table spells it.
+
+        Raises:
+            ConfigurationError: one is no value of the key columns' types.
+        """
+        return spelled(self.spec, keys, self._named)
+
+    def _named(self, keys: Sequence[str]) -> dict[str, NamedKey]:
+        with self._guard(), self._small() as found:
+            rows = found.session.all(found.sql.named(keys_query(keys)))
+        return {row["given"]: NamedKey(row["held"] if row["found"] else row["spelled"], row["found"]) for row in rows}
 
     def pending(self, since: Watermark | None, *, limit: int = PENDING_LIMIT) -> Pending:
         """What the next run would read. `changes` counts distinct keys among the first `limit` log lines."""

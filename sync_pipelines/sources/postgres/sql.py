@@ -9,7 +9,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from sync_pipelines.engine.capture import NULL_KEY, key_text, key_text_never_null
+from sync_pipelines.engine.capture import NULL_KEY, key_text, key_text_never_null, one_text
 from sync_pipelines.engine.model import CHANGED_AT, DOUBLED, FINGERPRINT, KEY, PROBLEM, SYSTEM_FIELDS
 from sync_pipelines.engine.spec import FINGERPRINT_VERSION, TableSpec
 from sync_pipelines.engine.sql import identifier, literal
@@ -141,6 +141,21 @@ class TableSql:
         if not column.nullable:
             return [f"k.key::{column.base_type}"]
         return [f"(CASE WHEN k.key <> {literal(NULL_KEY)} THEN k.key::{column.base_type} END)"]
+
+    def named(self, touched: str) -> str:
+        """For each key of a query: `given`; `spelled`, as its values are written; `held`, the key of the row with
+        the same values, which may be written otherwise (1.0 and 1.00, citext), or NULL."""
+        casts = self._casts()
+        matches = " AND ".join(
+            f"t.{identifier(column.name)} {column.equality} {cast}"
+            for column, cast in zip(self.info.key, casts, strict=True)
+        )
+        spelled = one_text([f"({cast})::pg_catalog.text" for cast in casts])
+        return (
+            f"WITH touched(key) AS MATERIALIZED ({touched}) "
+            f"SELECT k.key AS given, coalesce({spelled}, k.key) AS spelled, {self.key} AS held, t.tableoid IS NOT NULL "
+            f"AS found FROM touched AS k LEFT JOIN {self.info.sql} AS t ON {matches}"
+        )
 
     def by_key_text(self, touched: str) -> str:
         """`by_keys` without casts, for keys that may be no values of the column's type: reads the whole table."""
