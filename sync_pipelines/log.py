@@ -67,10 +67,17 @@ def configure(
     variables = os.environ if environment is None else environment
     number = _level(level, variables)
     path = file or variables.get("SYNC_LOG_FILE", "").strip() or None
-    handlers: list[logging.Handler] = [logging.StreamHandler(stream)]
+    console = logging.StreamHandler(stream)
+    console.addFilter(_dagster_prints_it_not)
+    handlers: list[logging.Handler] = [console]
     if path is not None:
         handlers.append(_file_handler(Path(path)))
     _install(number, handlers)
+
+
+def _dagster_prints_it_not(_: logging.LogRecord) -> bool:
+    """Whether the console would lack the line without us: in a run Dagster prints what it captures (`python_logs`)."""
+    return not any(type(handler).__name__ == "DagsterLogHandler" for handler in logging.getLogger(ROOT).handlers)
 
 
 def ensure_configured() -> None:

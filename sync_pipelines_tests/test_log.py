@@ -263,3 +263,40 @@ print(json.dumps([ours.handlers, ours.level, factory is logging.getLogRecordFact
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [[], 0, True, []]
+
+
+IN_A_RUN = """
+import logging, sys
+import dagster as dg
+from sync_pipelines import log
+log.configure(file=sys.argv[1])
+speaker = logging.getLogger("sync_pipelines.engine.example")
+
+@dg.op
+def speak():
+    speaker.info("a word in a run")
+    speaker.debug("a detail")
+
+@dg.job
+def job():
+    speak()
+
+speaker.info("a word before it")
+settings = {"python_logs": {"managed_python_loggers": ["sync_pipelines"]}}
+with dg.DagsterInstance.ephemeral(settings=settings) as instance:
+    result = job.execute_in_process(instance=instance)
+    told = [record.user_message for record in instance.all_logs(result.run_id)]
+speaker.info("a word after it")
+assert told.count("a word in a run") == 1, told
+"""
+
+
+def test_a_line_of_a_run_stands_once_in_the_console_in_the_file_and_in_dagster(tmp_path):
+    program = [sys.executable, "-W", "ignore", "-c", IN_A_RUN, str(tmp_path / "log")]
+    bare = {name: text for name, text in os.environ.items() if not name.endswith("LOG_LEVEL")}
+    done = subprocess.run(program, capture_output=True, text=True, env=bare, check=False)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout + done.stderr
+    for word in ("a word before it", "a word in a run", "a word after it"):
+        assert (told.count(word), (tmp_path / "log").read_text().count(word)) == (1, 1), told
+    assert "a detail" not in told
