@@ -289,6 +289,20 @@ def test_a_reader_without_rights_on_the_log_is_told_which(
     db.run("DROP OWNED BY poor_reader", "DROP ROLE poor_reader")
 
 
+def test_a_note_that_cannot_be_written_is_no_failure(
+    url: str, db: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(url, ITEM)
+    with PostgresSource(url, ITEM).changes(Scope(), since=None) as changes:
+        assert changes.watermark is not None
+    read_only = PostgresSource(url + "?options=-cdefault_transaction_read_only%3Don", ITEM)
+    assert read_only.confirmed(changes.watermark) is False
+    assert caplog.records == []
+    db.run("ALTER TABLE sync.capture_readers ADD CONSTRAINT no_room CHECK (confirmed_at IS NULL) NOT VALID")
+    assert PostgresSource(url, ITEM).confirmed(changes.watermark) is False
+    assert "is not noted in the source" in caplog.text
+
+
 def test_a_run_without_changes_writes_nothing_to_the_source(url: str, db: Connection) -> None:
     target = reader(url)
     target.sync()

@@ -134,7 +134,8 @@ def confirm_reader(url: NormalisedUrl, watermark: Watermark, *, schema: str, rea
 
 def _may_write(session: Session, schema: str) -> bool:
     rows = session.all(
-        "SELECT NOT pg_catalog.pg_is_in_recovery() AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
+        "SELECT NOT pg_catalog.current_setting('transaction_read_only')::bool "  # a standby's is, too
+        "AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') "
         "AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'INSERT') "
         "AND pg_catalog.has_table_privilege(c.oid, 'UPDATE') AS may "
         "FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "

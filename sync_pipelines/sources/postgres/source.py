@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
+from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.model import ChangeSet, Digest, Pending, Scope, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
@@ -32,6 +34,8 @@ from sync_pipelines.sources.postgres.status import CaptureStatus, capture_status
 from sync_pipelines.sources.postgres.view import PENDING_LIMIT, SnapshotView
 
 __all__ = ["NormalisedUrl", "PostgresSource", "normalise_url"]
+
+_log = logging.getLogger(__name__)
 
 
 class PostgresSource:
@@ -186,12 +190,17 @@ class PostgresSource:
     def confirmed(self, watermark: Watermark) -> bool:
         """Note in the capture schema how far this sync has read, so that the log can be purged below.
 
-        Best effort: False where the role may not, or the capture is gone. The ledger's watermark counts.
+        Best effort: False where the role may not, the database is read-only or out of reach, or the capture is
+        gone. The ledger's watermark counts, which is confirmed by then: the run has not failed.
         """
-        with self._guard():
-            return confirm_reader(
-                self._url, watermark, schema=self.sync_schema, reader=self.spec.path, pool_max=self._pool_max
-            )
+        try:
+            with self._guard():
+                return confirm_reader(
+                    self._url, watermark, schema=self.sync_schema, reader=self.spec.path, pool_max=self._pool_max
+                )
+        except SyncError as error:
+            _log.warning("How far this sync has read is not noted in the source, which keeps its log: %s", error)
+            return False
 
     def _guard(self) -> AbstractContextManager[None]:
         return reading(self._url, sync=self.spec.sync, table=self.spec.name, sync_schema=self.sync_schema)
