@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -23,6 +23,7 @@ from sync_pipelines.sandbox.folders import (
     temporary_folder,
     write_json,
 )
+from sync_pipelines.sandbox.interrupts import undone
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.server import Log, Server
 
@@ -156,16 +157,23 @@ class Sandbox:
     def up(self) -> None:
         """Bring up what is not up, and prepare the database. May be called at any time, by several at once.
 
+        Cut off by Ctrl-C or SIGTERM, it stops the servers that it has started.
+
         Raises:
             SandboxError: when the folder is not a sandbox's, or a server does not start.
         """
         self._insist_on_a_sandbox()
         with self._locked():
             self._claim()
-            self._start_servers()
-            self._prepare_dagster_home()
-            if self.database_url is None:
-                self._prepare_database()
+            missing = [server for server in self._needed() if not server.answers()]
+            pool = ThreadPoolExecutor(2)
+            with undone(lambda: _take_back(missing, pool)):
+                # Side by side: Chroma spends its second importing, PostgreSQL its second in initdb.
+                list(pool.map(lambda server: server.start(), self._needed()))
+                self._prepare_dagster_home()
+                if self.database_url is None:
+                    self._prepare_database()
+            pool.shutdown()
 
     def down(self) -> None:
         """Stop both servers; the data stay.
@@ -264,13 +272,8 @@ class Sandbox:
         if not read_json(self.folder / _STATE):
             write_json(self.folder / _STATE, {"format": 1, "created_at": datetime.now(UTC).isoformat()})
 
-    def _start_servers(self) -> None:
-        needed: list[Server] = [self.chroma]
-        if self.database_url is None:
-            needed.append(self.postgres)
-        # Side by side: Chroma spends its second importing, PostgreSQL its second in initdb.
-        with ThreadPoolExecutor(len(needed)) as pool:
-            list(pool.map(lambda server: server.start(), needed))
+    def _needed(self) -> list[Server]:
+        return [self.chroma] if self.database_url is not None else [self.chroma, self.postgres]
 
     def _stop_servers(self) -> None:
         try:
@@ -306,6 +309,16 @@ class Sandbox:
 
     def _chroma_status(self) -> ServerStatus:
         return _status(self.chroma, lambda: self.chroma.url)
+
+
+def _take_back(servers: Sequence[Server], pool: ThreadPoolExecutor) -> None:
+    """Stop servers that other threads may still be starting."""
+    for wait in (False, True):
+        # The first time ends the waiting for a server that is on its way; one may start all the same.
+        pool.shutdown(wait=wait, cancel_futures=True)
+        for server in servers:
+            with suppress(SandboxError):
+                server.stop()
 
 
 def _prepare(url: str) -> None:

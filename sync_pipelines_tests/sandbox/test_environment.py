@@ -16,6 +16,7 @@ from sync_pipelines.sandbox.folders import read_json, sweep, temporary_folder, w
 from sync_pipelines.sandbox.processes import ProcessId
 from sync_pipelines_tests.sandbox.helpers import (
     EPHEMERAL,
+    comes_true,
     descendants,
     first_line,
     none_is_left,
@@ -226,3 +227,45 @@ def test_the_settings_of_the_checkouts_instance_come_along(
     sandbox.database_url = "postgresql://nobody@127.0.0.1:1/none"
     sandbox.up()
     assert (sandbox.dagster_home / "dagster.yaml").read_text().startswith("telemetry")
+
+
+COMES_UP = """
+import signal, sys, time
+from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from sync_pipelines.sandbox.environment import Sandbox
+def prepare(url):
+    print("prepares", flush=True)
+    time.sleep(600)
+Sandbox(Path(sys.argv[1]), prepare=prepare).up()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["a server starts", "the database is prepared"])
+def test_an_up_that_is_cut_off_stops_what_it_has_started(sandbox: Sandbox, number: signal.Signals, moment: str) -> None:
+    program = run_python(COMES_UP, sandbox.folder)
+    servers = (sandbox.chroma, sandbox.postgres)
+    if moment == "a server starts":
+        assert comes_true(lambda: any(server.process for server in servers), seconds=60)
+    else:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "prepares\n"
+    begun = [process for server in servers if (process := server.process)]
+    program.send_signal(number)
+    program.send_signal(number)
+    assert program.wait(60) not in (0, -signal.SIGKILL)
+    assert none_is_left([*begun, *(process for server in servers if (process := server.process))], seconds=1)
+    assert [server.state for server in sandbox.status().servers] == ["down", "down"]
+
+
+def test_what_was_up_before_an_up_that_is_cut_off_stays_up(folder: Path) -> None:
+    sandbox = Sandbox(folder / "sandbox", prepare=lambda _: None)
+    with sandbox:
+        sandbox.postgres.stop()
+        program = run_python(COMES_UP, sandbox.folder)
+        assert program.stdout is not None
+        assert program.stdout.readline() == "prepares\n"
+        program.terminate()
+        program.wait(60)
+        assert [server.state for server in sandbox.status().servers] == ["down", "up"]
