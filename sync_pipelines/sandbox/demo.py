@@ -32,7 +32,7 @@ SYNCS = (demo_knowledge.tell, demo_proof.tell)
 @contextmanager
 def environment(variables: dict[str, str]) -> Generator[None]:
     """The sandbox's variables alone: what the user has set for his own systems must not be touched."""
-    ours = ("DATABASE_URL", "CHROMA_", "SYNC_", "DAGSTER_", "POSTGRES_", "KNOWLEDGE_")
+    ours = ("DATABASE_URL", "CHROMA_", "SYNC_", "DAGSTER_", "POSTGRES_", "KNOWLEDGE_", "NOTIFICATION_")
     saved = dict(os.environ)
     for name in [name for name in saved if name.startswith(ours)]:
         del os.environ[name]
