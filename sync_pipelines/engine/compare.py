@@ -17,6 +17,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import BUCKETS, DOUBLED, FINGERPRINT, KEY, Digest, Listing, bucket_of
 
 Kind = Literal["missing", "stale", "extra"]
@@ -38,7 +39,11 @@ class Difference:
 
 @contextmanager
 def scratch(folder: Path | None = None) -> Generator[sqlite3.Connection]:
-    """A SQLite database in a file of its own that is gone afterwards; its page cache is 16 MB at most."""
+    """A SQLite database in a file of its own that is gone afterwards; its page cache is 16 MB at most.
+
+    Raises:
+        RunError: there is no room for it.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="sync-compare-", dir=folder) as place,
         closing(sqlite3.connect(Path(place) / "keys.sqlite", isolation_level=None)) as connection,
@@ -46,7 +51,15 @@ def scratch(folder: Path | None = None) -> Generator[sqlite3.Connection]:
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute("PRAGMA cache_size=-16000")
-        yield connection
+        try:
+            yield connection
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise
+            raise RunError(
+                f"the temporary file {place!r} of a comparison cannot be written: {error}.",
+                remedy="Free space there, or set TMPDIR to another folder.",
+            ) from error
 
 
 class Spool:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync_pipelines.engine.compare import compare, differing_buckets
+from sync_pipelines.engine.compare import compare, differing_buckets, scratch
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import FINGERPRINTS_SCHEMA, Digest, bucket_of
 from sync_pipelines_tests.engine.sides import Side
 
@@ -117,3 +118,15 @@ def peak_of(rows: int) -> int:
 def test_memory_does_not_grow_with_the_number_of_records():
     small, large = peak_of(5_000), peak_of(50_000)
     assert large < small + 2_000_000
+
+
+def test_a_full_disk_under_a_comparison_is_told_with_what_to_do():
+    with pytest.raises(RunError, match=r"database or disk is full.*Free space there"):
+        _fill_up()
+
+
+def _fill_up() -> None:
+    with scratch() as connection:
+        connection.execute("PRAGMA max_page_count=2")
+        connection.execute("CREATE TABLE one (text TEXT)")
+        connection.execute("INSERT INTO one VALUES (?)", ("x" * 100_000,))
