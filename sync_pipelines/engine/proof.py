@@ -124,15 +124,18 @@ def proof_of(table: Provable, found: Found) -> Proof:
     """
     differences = found.differences
     quarantined, excluded = table.ledger.quarantine_counts(*_place(table))
+    target_count, accounted = _counted(table, found)
     samples = samples_of(differences)
     proof = Proof(
-        **_counts(table, found),
+        source_count=found.source_count,
+        target_count=target_count,
         missing=differences.count("missing"),
         stale=differences.count("stale"),
         extra=differences.count("extra"),
         quarantined=quarantined,
         excluded=excluded,
         pending=differences.count("pending"),
+        accounted=accounted,
         samples=samples,
         reasons=differences.reasons(key for keys in samples.values() for key in keys),
     )
@@ -141,15 +144,12 @@ def proof_of(table: Provable, found: Found) -> Proof:
     return mask_of(table.spec).proof(proof)
 
 
-def _counts(table: Provable, found: Found) -> dict[str, int | None]:
+def _counted(table: Provable, found: Found) -> tuple[int, int | None]:
+    """Records in the target, and by how many the keys say that the source holds more, where all were compared."""
     listed = found.differences.target_count
     if listed is None:
-        return {"source_count": found.source_count, "target_count": table.target.count(), "accounted": None}
-    return {
-        "source_count": found.source_count,
-        "target_count": _own_count(table.target, listed),
-        "accounted": found.differences.accounted(),
-    }
+        return table.target.count(), None
+    return _own_count(table.target, listed), found.differences.accounted()
 
 
 def _own_count(target: Listing, listed: int) -> int:
