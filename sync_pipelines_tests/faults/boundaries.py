@@ -2,13 +2,17 @@
 
 | name | when |
 |---|---|
+| `reading` | the source is about to be asked for its changes |
 | `opened` | the changes are read, nothing is written |
 | `embedded`, `extras` | of a group of records the vectors are made; their chunks 1… are written |
 | `heads`, `orphans` | of a group of records chunk 0 is written; chunks that are left over are gone |
 | `before delete`, `after delete` | around each request that deletes items |
 | `before rename`, `after rename` | around each rename (and mark) of a rebuild's swap |
-| `before confirm`, `confirmed` | around the transaction that closes the books and moves the watermark |
+| `before confirm` | all is written; the target and the lock are asked once more |
+| `closing`, `confirmed` | around the transaction that closes the books and moves the watermark |
 | `noted` | the source's own note of how far the reader has come is written |
+| `comparing` | a proof reads values back from the target |
+| `proving` | a proof is about to be written down |
 """
 
 from __future__ import annotations
@@ -76,7 +80,10 @@ def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(ChromaTarget, "__init__", init)
     put(Run, "write", around("opened", None, reach)(Run.write))
     put(Run, "_confirm", around("before confirm", None, reach)(Run._confirm))
-    put(Ledger, "finish", around(None, "confirmed", reach)(Ledger.finish))
+    put(Ledger, "finish", around("closing", "confirmed", reach)(Ledger.finish))
+    put(Ledger, "record_proof", around("proving", None, reach)(Ledger.record_proof))
+    put(PostgresSource, "changes", around("reading", None, reach)(PostgresSource.changes))
+    put(ChromaTarget, "values", around("comparing", None, reach)(ChromaTarget.values))
     put(PostgresSource, "confirmed", around(None, "noted", reach)(PostgresSource.confirmed))
     put(ChromaStore, "modify", around("before rename", "after rename", reach)(ChromaStore.modify))
     put(ChromaStore, "delete", _deleting(ChromaStore.delete, reach))

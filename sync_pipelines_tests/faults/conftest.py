@@ -8,6 +8,11 @@ import pytest
 
 _HERE = Path(__file__).parent
 
+# before they are imported: their assertions say what differed, as those of tests do
+pytest.register_assert_rewrite(
+    *(f"sync_pipelines_tests.faults.{name}" for name in ("matrix", "chroma_line", "equality"))
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:

@@ -12,17 +12,12 @@ import dagster as dg
 import pytest
 
 from sync_pipelines_tests.dagster.deployment import REPOSITORY
-from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
-from sync_pipelines_tests.faults.child import PROJECT, Children
-from sync_pipelines_tests.faults.equality import assert_equal, items
+from sync_pipelines_tests.faults.child import Children
+from sync_pipelines_tests.faults.equality import assert_equal
+from sync_pipelines_tests.faults.shop import change, filled, texts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-# No two records share a text, so that every embedding can be told apart.
-LONG = """(SELECT string_agg('Sentence ' || i || ' of the long text ' || {key} || '. ', '')
-    FROM generate_series(0, 11) i)"""
-TITLE = """jsonb_build_object('en', 'title of ' || {key})"""
 
 
 @pytest.fixture(scope="module")
@@ -54,30 +49,9 @@ def variables(world: World, home: Path, monkeypatch: pytest.MonkeyPatch) -> Mapp
 @pytest.fixture
 def shop(world: World) -> World:
     """Forty synced articles, half of them in several chunks; then texts, fields, rows come, change and go."""
-    world.component = article(**PROJECT)
-    key = "'k' || lpad(n::text, 2, '0')"
-    long = LONG.format(key=key)
-    world.execute(
-        f"""INSERT INTO "Article" SELECT {key}, {TITLE.format(key=key)},
-        CASE WHEN n % 2 = 0 THEN 'short ' || {key} ELSE {long} END, 1 FROM generate_series(0, 39) n"""
-    )
-    world.sync()
-    world.execute(
-        f"""UPDATE "Article" SET body = CASE WHEN length(body) < 10 THEN 'now long: ' || {LONG.format(key="id")}
-        ELSE 'now short: ' || id END WHERE id < 'k14'"""
-    )
-    world.execute("""UPDATE "Article" SET stock = 2 WHERE id BETWEEN 'k14' AND 'k19'""")
-    world.execute("""DELETE FROM "Article" WHERE id > 'k33'""")
-    world.execute(
-        f"""INSERT INTO "Article" SELECT 'n' || n, {TITLE.format(key="'n' || n")}, {LONG.format(key="'n' || n")}, 1
-        FROM generate_series(0, 9) n"""
-    )
+    filled(world)
+    change(world)
     return world
-
-
-def texts(collection: Any) -> set[tuple[str, str]]:
-    """What is stored: key and text of every chunk."""
-    return {(metadata["sync_key"], document) for _, document, metadata, _ in items(collection)}
 
 
 def states() -> list[dg.DagsterRunStatus]:
@@ -167,3 +141,38 @@ def test_a_rebuild_that_is_killed_in_its_swap_leaves_a_whole_collection_to_the_n
     kill_then_run_again(
         shop, children, variables, boundary=boundary, words=["--rebuild"], again=[], stored_in=stored_in
     )
+
+
+@pytest.mark.parametrize("boundary", ["reading", "comparing", "proving"])
+def test_a_check_that_is_killed_says_nothing_and_the_next_one_is_right(
+    world: World, children: Children, variables: Mapping[str, str], boundary: str
+):
+    filled(world)
+    before = proofs(world)
+    words = ("check", "shop/article", "--deep")
+    assert children.run(*words, environment=variables, boundary=boundary) == -signal.SIGKILL
+    assert proofs(world) == before
+    assert children.run(*words, environment=variables) == 0
+    assert len(proofs(world)) == len(before) + 1
+    assert_equal(world)
+
+
+@pytest.mark.parametrize("boundary", ["reading", "embedded", "heads", "before delete", "after delete", "proving"])
+def test_a_repair_that_is_killed_is_ended_by_the_next_one(
+    world: World, children: Children, variables: Mapping[str, str], boundary: str
+):
+    filled(world)
+    before = world.watermark()
+    world.collection.delete(where={"sync_key": {"$in": [f"k{number:02d}" for number in range(12)]}})
+    world.collection.update(ids=["k20", "k22"], documents=["edited"] * 2, embeddings=[[1.0] * 16] * 2)
+    world.collection.add(ids=["stranger"], documents=["a stranger"], embeddings=[[1.0] * 16])
+    words = ("repair", "shop/article", "--deep")
+    assert children.run(*words, environment=variables, boundary=boundary) == -signal.SIGKILL
+    assert children.run(*words, environment=variables) == 0
+    assert world.watermark() == before
+    assert_equal(world)
+
+
+def proofs(world: World) -> list[Any]:
+    """Every proof that was written down."""
+    return world.execute("SELECT * FROM sync.reconciliation_runs ORDER BY 1")
