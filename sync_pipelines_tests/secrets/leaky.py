@@ -20,7 +20,7 @@ SENTENCES = {
     "received": "Received API Key = {key}",
     "json": "Error code: 401 - {escaped}",
     "bare": "nobody is called {key} or {upper} here",
-    "long": "refused " + "x" * 470 + " {key} {key}",
+    "long": "refused " + "x" * 460 + " {key} {key}",
 }
 """What a provider may say; the last one is cut in the middle of the key where it is cut at 500 characters."""
 
