@@ -219,14 +219,46 @@ def _parents() -> list[tuple[int, int]]:
 
 
 def _parents_by_proc() -> list[tuple[int, int]]:
-    pairs = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-        except OSError:
-            continue  # it ended while we looked
-        pairs.append((int(entry.name), int(fields[1])))
-    return pairs
+    found = [(entry, _stat(entry)) for entry in Path("/proc").glob("[0-9]*")]
+    return [(int(entry.name), int(fields[1])) for entry, fields in found if fields]
+
+
+def end_group(group: int, escalation: guard.Escalation, *, spare: str) -> bool:
+    """Send each signal to the processes of a group and wait for their end; whether all of it has ended.
+
+    Args:
+        group: the process group.
+        escalation: the signals, each with the seconds to wait for it to work.
+        spare: processes with this word in their command line end by themselves, and get SIGKILL alone.
+    """
+    for number, seconds in escalation:
+        for pid in _members(group):
+            if number == signal.SIGKILL or spare not in command_line(pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        deadline = time.monotonic() + seconds
+        while _members(group) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    return not _members(group)
+
+
+def _members(group: int) -> list[int]:
+    """The processes of a group that run; zombies do not."""
+    if sys.platform == "linux":
+        found = [(int(entry.name), _stat(entry)) for entry in Path("/proc").glob("[0-9]*")]
+        return [pid for pid, fields in found if fields and int(fields[2]) == group and fields[0] != b"Z"]
+    columns = ["-o", "pid=", "-o", "pgid=", "-o", "stat="]
+    shown = subprocess.run(["ps", "-A", *columns], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in shown.stdout.splitlines()]
+    return [int(pid) for pid, owner, state in rows if int(owner) == group and not state.startswith("Z")]
+
+
+def _stat(entry: Path) -> list[bytes]:
+    """What /proc says of a process behind its name: state, parent, group, …; nothing where it ended meanwhile."""
+    try:
+        return (entry / "stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def command_line(pid: int) -> str:

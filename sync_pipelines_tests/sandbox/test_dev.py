@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ import pytest
 from sync_pipelines.sandbox import dev
 from sync_pipelines.sandbox.environment import FOLDER_VARIABLE, OWN_URL_VARIABLE, Sandbox
 from sync_pipelines.sandbox.processes import free_port
-from sync_pipelines_tests.sandbox.helpers import CHECKOUT, comes_true
+from sync_pipelines_tests.sandbox.helpers import CHECKOUT, comes_true, run_python
 
 ELSEWHERE = {
     "DATABASE_URL": "postgresql://app:secret@production.invalid/app",
@@ -164,3 +165,101 @@ def test_of_the_env_file_the_sandboxs_own_settings_count_and_the_environment_win
     found = {dev.PORT_VARIABLE: "2"}
     dev.read_own_settings(found)
     assert found == {FOLDER_VARIABLE: "/file", dev.PORT_VARIABLE: "2"}
+
+
+SERVES = """
+import sys
+from pathlib import Path
+from sync_pipelines.sandbox import dev
+from sync_pipelines.sandbox.environment import Sandbox
+Sandbox.up = lambda self: self._claim() or self.dagster_home.mkdir(exist_ok=True)
+Sandbox.env = lambda self: dict()
+dev._command = lambda port: [sys.executable, "-c", sys.argv[1], port]
+{more}
+sys.exit(dev.main())
+"""
+"""`make dev` over a sandbox without servers, with another program in the place of `dagster dev`."""
+
+DAGSTER = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+try:
+    print("serves", flush=True)
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("shuts down", flush=True)
+    time.sleep(1)
+print("is down", flush=True)
+"""
+"""Ends as `dagster dev` does: by itself after one signal; a second one while it shuts down cuts it off."""
+
+
+def serve(folder: Path, *, dagster: str = DAGSTER, port: int | None = None, more: str = "") -> subprocess.Popen[str]:
+    """Start it; all that it says goes to its standard output."""
+    (folder / "sandbox").mkdir(mode=0o755, exist_ok=True)
+    given = {FOLDER_VARIABLE: str(folder / "sandbox"), dev.PORT_VARIABLE: str(port or free_port())}
+    return run_python(SERVES.format(more=more), dagster, env=given, cwd=folder, stderr=subprocess.STDOUT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_as_a_terminal_sends_it_ends_dagster_in_order_and_with_0(folder: Path, number: signal.Signals) -> None:
+    with serve(folder) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "serves\n":
+            assert process.poll() is None
+        os.killpg(process.pid, number)
+        time.sleep(0.3)
+        os.killpg(process.pid, number)  # somebody is impatient
+        told = process.stdout.read()
+    assert process.returncode == 0
+    assert told.split("\n") == ["shuts down", "is down", ""]
+
+
+LEAVES_A_RUN = """
+import subprocess, sys
+run = "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)\\n"
+run += "try: print('runs', flush=True); time.sleep(600)\\n"
+run += "except KeyboardInterrupt: time.sleep(0.5); print('the run ends', flush=True)"
+subprocess.Popen([sys.executable, "-c", run], stdout=sys.stderr)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3)", "watch_orphans"])
+"""
+
+
+def test_a_run_that_outlives_dagster_ends_before_the_servers_that_it_writes_to(folder: Path) -> None:
+    down = "Sandbox.down = lambda self: print('the servers stop', flush=True)"
+    with serve(folder, dagster=LEAVES_A_RUN + "import time; time.sleep(1)", more=down) as process:
+        assert process.stdout is not None
+        lines = [line for line in process.stdout.read().splitlines() if "http" not in line and "data stay" not in line]
+    assert lines == ["runs", "the run ends", "the servers stop"]
+
+
+def test_dagster_that_ends_by_itself_is_an_error(folder: Path) -> None:
+    with serve(folder, dagster="raise SystemExit(3)") as process:
+        assert process.wait(60) == 3
+
+
+def test_a_second_make_dev_over_the_same_sandbox_says_where_the_first_one_is(folder: Path) -> None:
+    port = free_port()
+    with serve(folder, port=port) as first:
+        assert first.stdout is not None
+        while first.stdout.readline() != "serves\n":
+            assert first.poll() is None
+        with serve(folder) as second:
+            assert second.stdout is not None
+            told = second.stdout.read()
+        assert second.returncode == 1
+        assert " ".join(told.split()) == f"make dev runs already over {folder}/sandbox, at http://127.0.0.1:{port}."
+        first.terminate()
+    with serve(folder, dagster="pass") as third:
+        assert third.wait(60) == 0
+
+
+def test_a_port_that_is_taken_is_told_with_its_variable(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with serve(folder, port=port) as process:
+            assert process.stdout is not None
+            told = " ".join(process.stdout.read().split())
+    assert process.returncode == 1
+    assert told == f"Port {port} is taken by another program; set {dev.PORT_VARIABLE} to another one."
