@@ -14,6 +14,8 @@ import sync_pipelines.definitions
 from sync_pipelines import client
 from sync_pipelines.cli import app
 from sync_pipelines.engine.sensitive import masked
+from sync_pipelines.sandbox.demo_proof import _alerts_tick
+from sync_pipelines.sandbox.receiver import Receiver
 from sync_pipelines_tests.cli import hidden
 from sync_pipelines_tests.cli.hidden import BODY, KEY, PRICE, leaks, put
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop
@@ -105,6 +107,22 @@ def test_differences_are_shown_and_repaired_by_their_masked_keys(private: Shop, 
     assert mended["repaired"] == 1
     assert private.stored() == {"good", KEY}
     nothing_leaked(private, said)
+
+
+def test_an_alert_names_a_record_by_its_masked_key(private: Shop, run, said, monkeypatch):
+    put(private, KEY, body=BODY)
+    run("sync", ARTICLE)
+    with Receiver() as receiver:
+        monkeypatch.setenv("SYNC_ALERT_URLS", receiver.url)
+        _alerts_tick()
+        private.bound().binding().target.delete([KEY])
+        run("check", ARTICLE, code=1)
+        _alerts_tick()
+    (message,) = receiver.messages
+    assert MASK in message["message"]
+    (listed,) = run("alerts", "list", "--json")["incidents"]
+    assert [key["key"] for cause in listed["causes"] for key in cause["samples"]].count(MASK) >= 1
+    nothing_leaked(private, [*said, json.dumps(message)])
 
 
 def test_a_single_record_is_synced_by_its_masked_key_or_its_own(private: Shop, run, said):
