@@ -9,8 +9,12 @@ import dagster as dg
 import pytest
 from dagster._utils.error import serializable_error_info_from_exc_info
 
+from sync_pipelines.alerts import heartbeat
+from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.failures import as_dagster_failure, no_secrets
+from sync_pipelines.resources import environment
+from sync_pipelines_tests.dagster.project import article, definitions
 
 SECRET = "CANARY-of-a-client"
 
@@ -102,3 +106,50 @@ def test_it_guards_a_function_as_a_decorator():
     with pytest.raises(Exception, match="refused") as raised, dg.build_sensor_context() as context:
         looked.evaluate_tick(context)
     assert "CANARY" not in "".join(traceback.format_exception(raised.value))
+
+
+@pytest.fixture(scope="module")
+def project() -> dg.Definitions:
+    return definitions(article())
+
+
+def test_no_tick_of_a_schedule_or_sensor_tells_a_secret(project, monkeypatch):
+    """Dagster stores why a tick failed, with the whole chain of errors."""
+
+    def broken(*_: object) -> str:
+        raise OddError(SECRET)
+
+    for module in (environment, heartbeat):
+        monkeypatch.setattr(module, "value", broken)
+    failed = set()
+    with dg.DagsterInstance.ephemeral() as instance:
+        for name, evaluate in ticks(project, instance):
+            try:
+                evaluate()
+            except Exception:
+                info = serializable_error_info_from_exc_info(sys.exc_info())
+                assert "CANARY" not in info.to_string(), name
+                failed.add(name)
+    assert failed >= {
+        "shop__article_changes",
+        "shop_full_schedule",
+        "sync_alerts",
+        "sync_heartbeat",
+        "shop_check_schedule",
+    }
+
+
+def ticks(project: dg.Definitions, instance: dg.DagsterInstance):
+    """Every schedule and sensor but those that wait for a run's end, each with what evaluates it once."""
+    repository = project.get_repository_def()
+    for found in [*repository.schedule_defs, *repository.sensor_defs]:
+        if isinstance(found, dg.RunStatusSensorDefinition):
+            continue
+        build = dg.build_sensor_context if isinstance(found, dg.SensorDefinition) else dg.build_schedule_context
+        resources = {key: default_resources()[key] for key in found.required_resource_keys}
+
+        def evaluate(found=found, build=build, resources=resources) -> None:
+            with build(instance=instance, repository_def=repository, resources=resources) as context:
+                found.evaluate_tick(context)
+
+        yield found.name, evaluate
