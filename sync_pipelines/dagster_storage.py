@@ -39,7 +39,7 @@ def _postgres(url: str, inst_data: ConfigurableClassData | None) -> DagsterStora
     from sync_pipelines.engine.urls import normalise_url
 
     # SQLAlchemy 2.1 takes postgresql:// for psycopg 3, which is not installed
-    return DagsterPostgresStorage(postgres_url=normalise_url(url).sqlalchemy, inst_data=inst_data)
+    return DagsterPostgresStorage(postgres_url=normalise_url(url, name=VARIABLE).sqlalchemy, inst_data=inst_data)
 
 
 def _home() -> str:

@@ -44,6 +44,31 @@ def test_no_database_at_all_names_the_variables():
         environment.database_url("knowledge", environment={})
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"DATABASE_URL": "mysql://u:sesame@h/app"}, "DATABASE_URL is not a PostgreSQL URL"),
+        ({"KNOWLEDGE_DATABASE_URL": "u:sesame@h"}, "KNOWLEDGE_DATABASE_URL is not a PostgreSQL URL"),
+        ({"DATABASE_URL": "postgresql://u@h:sesame/app"}, "DATABASE_URL: its host and port cannot be read"),
+        ({"POSTGRES_HOST": "h", "POSTGRES_PORT": "sesame"}, "POSTGRES_HOST and POSTGRES_PORT: its host and port"),
+    ],
+)
+def test_a_wrong_url_names_its_variable_and_is_not_repeated(given, name):
+    with pytest.raises(ConfigurationError, match=f"^{name}.*Write postgresql://") as caught:
+        environment.database_url("knowledge", environment=given)
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_wrong_url_of_the_ledger_names_its_variable():
+    with pytest.raises(ConfigurationError, match="^SYNC_DATABASE_URL is not"):
+        environment.ledger_url({"SYNC_DATABASE_URL": "nonsense", "DATABASE_URL": "postgres://d"})
+
+
+def test_one_variable_that_is_missing_is_not_set_and_two_are_not():
+    with pytest.raises(ConfigurationError, match="DATABASE_URL is not set"):
+        environment.ledger_url({})
+
+
 def test_the_ledger_stands_in_its_own_database_or_in_the_applications():
     both = {"SYNC_DATABASE_URL": "postgres://l", "DATABASE_URL": "postgres://d"}
     assert environment.ledger_url(both) == "postgres://l"

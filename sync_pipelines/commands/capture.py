@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sync_pipelines.commands import output
+from sync_pipelines.commands import output, selection
 from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
@@ -59,9 +59,11 @@ def lag(selector: Selector = None, as_json: AsJson = False) -> None:
     from sync_pipelines import registry
 
     tables = _tables(selector)
-    ledger = registry.ledger()
-    ledger.check()
-    found = [_lag(table, ledger) for table in tables]
+    found = []
+    if tables:
+        with registry.ledger() as ledger:
+            ledger.check()
+            found = [_lag(table, ledger) for table in tables]
     if as_json:
         output.print_json({"tables": found})
     else:
@@ -82,16 +84,20 @@ def _lag(table: BoundTable, ledger: Any) -> dict[str, Any]:
 
 
 def _tables(selector: str | None) -> list[BoundTable]:
-    """The tables that are in use here; one that is not configured is named on standard error."""
+    """The tables that are in use here; one that is not configured is named on standard error.
+
+    Raises:
+        NotConfiguredError: none is of those that somebody has named. Of all tables it is no failure.
+    """
     from sync_pipelines import registry
 
-    found = []
-    for table in registry.tables(selector):
-        if reason := table.not_configured():
-            output.say(f"{table.spec.path}: left out: {reason}")
-        else:
-            found.append(table)
-    return found
+    if selector is not None:
+        return selection.configured(selector)
+    found = [(table, table.not_configured()) for table in registry.tables()]
+    for table, reason in found:
+        if reason:
+            output.say(f"{table.path}: left out: {reason}.")
+    return [table for table, reason in found if not reason]
 
 
 def _change(

@@ -38,29 +38,29 @@ class Finding:
 
 @app.command()
 def upgrade(sql: AsSql = False, database: Only = None, as_json: AsJson = False) -> None:
-    """Bring each database to the newest revision. Exit code 1 when one could not be."""
+    """Bring each database to the newest revision; one that could not be does not keep the others back."""
     if sql:
         _print_scripts(_chosen(database), as_json=as_json)
         return
-    _report(_each(_chosen(database), _upgraded), as_json=as_json)
+    _report(*_each(_chosen(database), _upgraded), as_json=as_json)
 
 
 @app.command()
 def current(database: Only = None, as_json: AsJson = False) -> None:
-    """Show the revision of each database. Exit code 1 when one does not answer."""
-    _report(_each(_chosen(database), _looked_at), as_json=as_json, due_is_fine=True)
+    """Show the revision of each database."""
+    _report(*_each(_chosen(database), _looked_at), as_json=as_json, due_is_fine=True)
 
 
 @app.command()
 def check(sql: AsSql = False, database: Only = None, as_json: AsJson = False) -> None:
     """Say whether a migration is due; --sql prints what is missing.
 
-    Exit code 1 when one is due or a database does not answer.
+    Exit code 1 when one is due.
     """
     if sql:
         _print_scripts(_chosen(database), as_json=as_json)
         return
-    _report(_each(_chosen(database), _looked_at), as_json=as_json)
+    _report(*_each(_chosen(database), _looked_at), as_json=as_json)
 
 
 def _chosen(name: str | None) -> list[Database]:
@@ -86,16 +86,19 @@ def _branches(databases: list[Database]) -> Iterator[tuple[Database, Branch]]:
             yield database, branch
 
 
-def _each(databases: list[Database], look: Callable[[Database, Branch, str], Finding]) -> list[Finding]:
-    """Every branch of every database, whatever became of the one before."""
+def _each(
+    databases: list[Database], look: Callable[[Database, Branch, str], Finding]
+) -> tuple[list[Finding], list[SyncError]]:
+    """Every branch of every database, whatever became of the one before; and what went wrong."""
     schema = _schema()
-    found = []
+    found, errors = [], []
     for database, branch in _branches(databases):
         try:
             found.append(look(database, branch, schema))
         except SyncError as error:
+            errors.append(error)
             found.append(_finding(database, branch, found=None, state="error", message=str(error)))
-    return found
+    return found, errors
 
 
 def _upgraded(database: Database, branch: Branch, schema: str) -> Finding:
@@ -136,11 +139,13 @@ def _finding(database: Database, branch: Branch, *, found: str | None, state: st
     )
 
 
-def _report(findings: list[Finding], *, as_json: bool, due_is_fine: bool = False) -> None:
+def _report(findings: list[Finding], errors: list[SyncError], *, as_json: bool, due_is_fine: bool = False) -> None:
     if as_json:
         output.print_json({"databases": [asdict(finding) for finding in findings]})
     else:
         _show(findings)
+    if errors:
+        raise typer.Exit(output.worst(errors))
     good = {"ok", "upgraded", "due"} if due_is_fine else {"ok", "upgraded"}
     output.leave(good=all(finding.state in good for finding in findings))
 

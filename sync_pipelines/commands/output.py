@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ from sync_pipelines.engine.errors import (
     ConfigurationError,
     MigrationDueError,
     SyncError,
+    TargetBusyError,
     TransientError,
     redact,
 )
@@ -59,7 +61,14 @@ def code_of(error: SyncError) -> ExitCode:
     """The exit code of an expected error."""
     if isinstance(error, ConfigurationError | MigrationDueError | CaptureMissingError):
         return ExitCode.CONFIGURATION
-    return ExitCode.UNREACHABLE if isinstance(error, TransientError) else ExitCode.BAD
+    return ExitCode.UNREACHABLE if isinstance(error, TransientError | TargetBusyError) else ExitCode.BAD
+
+
+def worst(errors: Iterable[SyncError]) -> ExitCode:
+    """The exit code for several: a setting to correct says more than an outage, and that more than the rest."""
+    found = set(map(code_of, errors))
+    order = (ExitCode.CONFIGURATION, ExitCode.UNREACHABLE, ExitCode.BAD)
+    return next((code for code in order if code in found), ExitCode.GOOD)
 
 
 def wrong_usage(text: str) -> Exception:

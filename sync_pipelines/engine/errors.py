@@ -21,6 +21,7 @@ __all__ = [
     "RecordError",
     "RunError",
     "SyncError",
+    "TargetBusyError",
     "TargetChangedError",
     "TransientError",
     "UnknownRecordError",
@@ -104,6 +105,10 @@ class MassRefusalError(RunError):
 
 class UnknownRecordError(RunError):
     """A record was named that neither source nor target has."""
+
+
+class TargetBusyError(RunError):
+    """Another process has the target for itself (a folder of Chroma); how long is not known, so nobody waits."""
 
 
 class TargetChangedError(RunError):

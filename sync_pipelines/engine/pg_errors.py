@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 from sync_pipelines.engine.errors import (
+    ConfigurationError,
     MigrationDueError,
     RecordError,
     RunError,
@@ -25,6 +26,9 @@ _TRANSIENT_CLASSES = ("08", "40", "53", "57", "58")
 _TRANSIENT = frozenset({"25P03", "25P04", "55006", "55P03", "72000"})
 _LASTING = frozenset({"53100", "53400", "57P04", "58P01", "58P02"})
 """Members of those classes that waiting does not mend: full disk, set limit, dropped database, lost file."""
+
+_SETTINGS = ("28", "3D")
+"""Classes that speak of the connection's own settings: user, password, name of the database."""
 
 _RECORD_CLASSES = ("22", "23")
 _RECORD = frozenset({"54000"})
@@ -52,7 +56,7 @@ _WORDS = (
 _NO_SUCH_HOST = re.compile(r"could not translate host name|could not parse network address", re.I)
 _LATER = re.compile(r"temporary failure|try again", re.I)
 _WRONG_SETTING = re.compile(
-    r"invalid (?:dsn|connection option|sslmode|port|integer)|certificate|root\.crt|does not support SSL", re.I
+    r"invalid (?:dsn|URI|connection option|sslmode|port|integer)|certificate|root\.crt|does not support SSL", re.I
 )
 _BROKEN = re.compile(
     r"refused|reset by peer|closed the connection|could not connect|connection .*(?:failed|closed|lost)"
@@ -142,14 +146,14 @@ def _kind(code: str | None, text: str) -> tuple[type[SyncError], str | None]:
         return TransientError, None
     if code in _RECORD or code[:2] in _RECORD_CLASSES:
         return RecordError, None
-    return RunError, remedy
+    return (ConfigurationError if code[:2] in _SETTINGS else RunError), remedy
 
 
 def _kind_of_words(text: str) -> tuple[type[SyncError], str | None]:
     if _NO_SUCH_HOST.search(text) and not _LATER.search(text):
-        return RunError, "Check the host's name in the URL."
+        return ConfigurationError, "Check the host's name in the URL."
     if _WRONG_SETTING.search(text):
-        return RunError, "Check the options of the connection's URL."
+        return ConfigurationError, "Check the options of the connection's URL."
     if _BROKEN.search(text) or _LATER.search(text):
         return TransientError, None
     return RunError, None

@@ -66,13 +66,16 @@ class NormalisedUrl:
         return text
 
 
-def normalise_url(url: str | NormalisedUrl) -> NormalisedUrl:
+def normalise_url(url: str | NormalisedUrl, *, name: str = "The database URL") -> NormalisedUrl:
     """Read a PostgreSQL URL in any usual spelling; one that was read already comes back as it is.
 
     `postgres://`, `postgresql://` and `postgresql+driver://` are the same here; Prisma's `?schema=x` becomes
     `.schema`, its other own parameters are dropped; everything else (`sslmode`, `sslrootcert`,
     `connect_timeout`, `options`, several hosts) passes through to libpq. A password may hold `@`, `/` and `?`
     as they are; a percent sign is always taken for an escape.
+
+    Args:
+        name: where it comes from (a variable), for the sentence.
 
     Raises:
         ConfigurationError: when it is no PostgreSQL URL; the text never holds the password.
@@ -81,17 +84,19 @@ def normalise_url(url: str | NormalisedUrl) -> NormalisedUrl:
         return url
     match = _URL.match(url.strip())
     if match is None:
-        raise ConfigurationError("The database URL is not a PostgreSQL URL.", remedy=_FORM)
+        raise ConfigurationError(f"{name} is not a PostgreSQL URL.", remedy=_FORM)
     userinfo, hosts, database, query = _split(match["rest"])
     pairs = parse_qsl(query, keep_blank_values=True)
-    hosts, kept = _hosts_of(hosts, [(name, value) for name, value in pairs if name not in _PRISMA_ONLY])
+    hosts, kept = _hosts_of(hosts, [pair for pair in pairs if pair[0] not in _PRISMA_ONLY])
+    if not all(_HOST.match(host) for host in hosts.split(",")):
+        raise ConfigurationError(f"{name}: its host and port cannot be read.", remedy=_FORM)
     user, colon, password = userinfo.partition(":")
     know(password, dict(pairs).get("password"))
     login = _login(user, password if colon else None)
     return NormalisedUrl(
         sqlalchemy=_sqlalchemy(login, hosts, database, kept),
         libpq=f"postgresql://{login}{hosts}/{database}{_query(kept)}",
-        schema=next((value for name, value in pairs if name == "schema" and value), None),
+        schema=next((value for key, value in pairs if key == "schema" and value), None),
         password=unquote(password) or dict(pairs).get("password") or None,
     )
 
@@ -118,8 +123,6 @@ def _hosts_of(hosts: str, pairs: Pairs) -> tuple[str, Pairs]:
     named = [value for name, value in pairs if name == "host"]
     if not hosts and len(named) > 1:
         hosts, pairs = ",".join(named), [pair for pair in pairs if pair[0] != "host"]
-    if not all(_HOST.match(host) for host in hosts.split(",")):
-        raise ConfigurationError("The database URL's host and port cannot be read.", remedy=_FORM)
     return hosts, pairs
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.settings import positive
+from sync_pipelines.engine.urls import normalise_url
 
 
 def value(name: str, environment: Mapping[str, str] | None = None) -> str | None:
@@ -20,23 +21,31 @@ def database_url(connection: str | None = None, *, environment: Mapping[str, str
     """The URL of a named connection: `<NAME>_DATABASE_URL`, else `DATABASE_URL`, else `POSTGRES_…`.
 
     Raises:
-        ConfigurationError: naming the variables, where none is set.
+        ConfigurationError: naming the variables, where none is set, or the one that holds no such URL.
     """
     names = ([f"{connection.upper()}_DATABASE_URL"] if connection else []) + ["DATABASE_URL"]
     for name in names:
         if found := value(name, environment):
-            return found
+            return _read(found, name)
     if built := _from_parts(environment):
-        return built
+        return _read(built, "POSTGRES_HOST and POSTGRES_PORT")
     raise ConfigurationError(
-        f"No database is named: {' and '.join(names)} are not set.",
+        f"No database is named: {' and '.join(names)} {'are' if len(names) > 1 else 'is'} not set.",
         remedy=f"Set {names[-1]}, for example postgresql://user:password@host:5432/app.",
     )
 
 
 def ledger_url(environment: Mapping[str, str] | None = None) -> str:
     """Where the ledger stands: `SYNC_DATABASE_URL`, else the application's `DATABASE_URL`."""
-    return value("SYNC_DATABASE_URL", environment) or database_url(environment=environment)
+    if own := value("SYNC_DATABASE_URL", environment):
+        return _read(own, "SYNC_DATABASE_URL")
+    return database_url(environment=environment)
+
+
+def _read(url: str, name: str) -> str:
+    """The URL as it is, after a look at its form: whoever reads it later knows no variable to name."""
+    normalise_url(url, name=name)
+    return url
 
 
 def sync_schema(environment: Mapping[str, str] | None = None) -> str:

@@ -91,7 +91,7 @@ def _connect(url: str) -> Any:
 
 def _read(url: str) -> NormalisedUrl:
     try:
-        return normalise_url(url)
+        return normalise_url(url, name="DATABASE_URL")
     except ConfigurationError as error:
         raise SandboxError(str(error)) from None
 

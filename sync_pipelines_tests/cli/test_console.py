@@ -147,6 +147,42 @@ def test_a_missing_schema_ends_with_3_and_names_the_command(shop: Shop):
     assert "sync-pipelines db upgrade" in result.stderr
 
 
+@pytest.mark.parametrize("words", [("sync", "shop/article"), ("sync", "shop", "--no-wait"), ("plan", "shop")])
+def test_a_wrong_user_of_the_database_is_a_setting_and_ends_with_3(shop: Shop, monkeypatch, words):
+    monkeypatch.setenv("DATABASE_URL", re.sub(r"//[^@]*@", "//nobody:hunter2@", shop.url))
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == ExitCode.CONFIGURATION
+    assert "Check user and password" in result.output
+    assert "starting" not in result.output
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("command", ["status", "install", "lag"])
+def test_capture_of_nothing_that_is_configured_is_no_failure_unless_it_was_named(command, bare_environment):
+    result = CliRunner().invoke(app, ["capture", command])
+    assert result.exit_code == 0
+    assert "CHROMA_URL and CHROMA_PATH are not set" in result.stderr
+    named = CliRunner().invoke(app, ["capture", command, "knowledge"])
+    assert named.exit_code == ExitCode.CONFIGURATION
+    assert "CHROMA_URL and CHROMA_PATH are not set" in named.stderr
+
+
+def test_a_folder_of_chroma_that_another_process_has_ends_with_4(shop: Shop, monkeypatch, tmp_path):
+    monkeypatch.delenv("CHROMA_URL")
+    monkeypatch.setenv("CHROMA_PATH", str(tmp_path / "store"))
+    holder = "from sync_pipelines.targets.chroma.client import _lock_folder; import pathlib, sys, time; "
+    holder += "held = _lock_folder(pathlib.Path(sys.argv[1])); print('held', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", holder, str(tmp_path / "store")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        for words in (("search", "shop", "x"), ("plan", "shop"), ("sync", "shop/article", "--key", "a")):
+            result = CliRunner().invoke(app, list(words))
+            assert result.exit_code == ExitCode.UNREACHABLE, words
+            assert "serves one at a time" in result.stderr
+        other.kill()
+
+
 def test_ctrl_c_ends_with_130(monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -166,6 +202,8 @@ def test_ctrl_c_ends_with_130(monkeypatch):
         (errors.CaptureMissingError("x"), 3),
         (errors.TransientError("x"), 4),
         (errors.LockBusyError("x"), 4),
+        (errors.TargetBusyError("x"), 4),
+        (errors.UnknownRecordError("x"), 1),
         (errors.MassDeleteError("x"), 1),
         (errors.TargetChangedError("x"), 1),
         (errors.RunError("x"), 1),

@@ -76,11 +76,20 @@ def test_the_script_begins_where_the_database_is(run, empty_database_url):
 def test_a_database_out_of_reach_is_named_and_the_others_are_upgraded(run, monkeypatch, empty_database_url):
     monkeypatch.setenv("SYNC_DATABASE_URL", "postgresql://ann:hunter2@127.0.0.1:1/ledger")
     result = run("upgrade", "--json")
-    assert result.exit_code == 1
+    assert result.exit_code == 4
     assert sorted(states(result)) == [("capture", "upgraded"), ("ledger", "error")]
     migrations.check(empty_database_url, "capture")
     assert "127.0.0.1:1/ledger" in run("check").stderr
     assert "hunter2" not in result.output + run("check").output
+
+
+@pytest.mark.parametrize("command", ["upgrade", "current", "check"])
+def test_a_wrong_user_is_a_setting_to_correct(run, monkeypatch, empty_database_url, command):
+    monkeypatch.setenv("SYNC_DATABASE_URL", empty_database_url.replace("postgres@", "nobody:hunter2@"))
+    result = run(command)
+    assert result.exit_code == 3
+    assert "Check user and password" in result.stderr
+    assert "hunter2" not in result.output
 
 
 def test_a_script_for_a_database_out_of_reach_begins_from_nothing(run, monkeypatch):

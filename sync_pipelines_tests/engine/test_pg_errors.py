@@ -61,7 +61,8 @@ def raising(code: str) -> str:
 
 TRANSIENT = ["08006", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "53200", "57014", "25P03"]
 RECORD = ["22003", "22P02", "22021", "23505", "23503", "23514", "54000"]
-RUN = ["42501", "25006", "53100", "57P04", "0A000", "XX000", "P0001", "28000", "3D000", "42P01", "42703"]
+RUN = ["42501", "25006", "53100", "57P04", "0A000", "XX000", "P0001", "42P01", "42703"]
+SETTING = ["28000", "28P01", "3D000"]
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -71,6 +72,7 @@ RUN = ["42501", "25006", "53100", "57P04", "0A000", "XX000", "P0001", "28000", "
         *((code, TransientError) for code in TRANSIENT),
         *((code, RecordError) for code in RECORD),
         *((code, RunError) for code in RUN),
+        *((code, ConfigurationError) for code in SETTING),
     ],
 )
 def test_a_sqlstate_means_the_same_through_every_client(ledger_url, client, code, kind):
@@ -120,14 +122,14 @@ def test_a_session_that_is_ended_in_the_middle_is_an_outage(ledger_url, client):
 def test_a_database_that_does_not_exist_stops_the_run(ledger_url, client):
     url = ledger_url.rpartition("/")[0] + "/nowhere"
     error = provoked(client, url, "SELECT 1")
-    assert type(error) is RunError
+    assert type(error) is ConfigurationError
     assert "Check the database's name" in str(error)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_an_unknown_role_stops_the_run(ledger_url, client):
     error = provoked(client, ledger_url.replace("postgres@", "nobody-at-all:hunter2@"), "SELECT 1")
-    assert type(error) is RunError
+    assert type(error) is ConfigurationError
     assert "Check user and password" in str(error)
     assert "hunter2" not in repr(error)
 
@@ -151,14 +153,14 @@ def test_a_server_that_is_full_is_an_outage(ledger_url, client):
 def test_a_host_that_does_not_exist_stops_the_run(client):
     error = provoked(client, "postgresql://ann:hunter2@no-such-host.invalid:5432/app", "SELECT 1")
     # A resolver that cannot be reached says "try again", and so do we.
-    assert type(error) is RunError or "temporary failure" in str(error).lower()
+    assert type(error) is ConfigurationError or "temporary failure" in str(error).lower()
     assert "hunter2" not in repr(error)
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_wrong_option_of_the_url_stops_the_run_without_its_password(unused_port_url, client):
     error = provoked(client, f"{unused_port_url}?no_such_option=1", "SELECT 1")
-    assert type(error) is RunError
+    assert type(error) is ConfigurationError
     assert "hunter2" not in repr(error)
 
 
@@ -177,7 +179,7 @@ AUTHENTICATION = (
 def test_a_wrong_password_stops_the_run():
     """The sandbox's server trusts everybody, so libpq's words are given as they are."""
     error = classify(psycopg2.OperationalError(AUTHENTICATION))
-    assert type(error) is RunError
+    assert type(error) is ConfigurationError
     assert "Check user and password" in str(error)
 
 

@@ -65,8 +65,8 @@ def failure(pauses: list[float] | None = None, **address: object) -> SyncError:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (401, RunError),
-        (403, RunError),
+        (401, ConfigurationError),
+        (403, ConfigurationError),
         (429, TransientError),
         (500, TransientError),
         (502, TransientError),

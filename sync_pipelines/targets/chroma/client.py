@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError
+from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError, TargetBusyError
 from sync_pipelines.targets.chroma.errors import CollectionGoneError, classify
 from sync_pipelines.targets.retries import RetryPolicy
 
@@ -250,7 +250,7 @@ def _lock_folder(folder: Path) -> Any:
     """The folder, for us alone: rights for its owner, and a lock that ends with the process.
 
     Raises:
-        RunError: another process has it open.
+        TargetBusyError: another process has it open.
     """
     from filelock import FileLock, Timeout
 
@@ -260,7 +260,7 @@ def _lock_folder(folder: Path) -> Any:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise RunError(
+        raise TargetBusyError(
             f"another process has the Chroma folder {folder} open (CHROMA_PATH), which serves one at a time.",
             remedy=f"Wait for it, or start a server for many (chroma run --path {folder}) and set CHROMA_URL.",
         ) from None

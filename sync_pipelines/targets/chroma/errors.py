@@ -61,7 +61,7 @@ def classify(
             message, remedy="Run the sync with `mode: rebuild`: the collection was built with another model.", **place
         )
     if status in (401, 403):
-        return RunError(
+        return ConfigurationError(
             message, remedy="Check CHROMA_TOKEN or CHROMA_HEADERS, CHROMA_TENANT and CHROMA_DATABASE.", **place
         )
     if status == 404 or _BEING_DROPPED in text:
