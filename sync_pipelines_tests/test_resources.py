@@ -60,7 +60,7 @@ def test_a_wrong_url_names_its_variable_and_is_not_repeated(given, name):
 
 
 def test_a_wrong_url_of_the_ledger_names_its_variable():
-    with pytest.raises(ConfigurationError, match="^SYNC_DATABASE_URL is not"):
+    with pytest.raises(ConfigurationError, match=r"^SYNC_DATABASE_URL is not"):
         environment.ledger_url({"SYNC_DATABASE_URL": "nonsense", "DATABASE_URL": "postgres://d"})
 
 
