@@ -18,7 +18,8 @@ def ahead(
     """Each batch with what `work` makes of it; the next one is worked on in a thread while this one is used.
 
     A writer waits for its server nearly all the time; mapping 10,000 documents takes 0.6 s meanwhile.
-    Memory: one batch more. What `work` raises comes out where its batch is due.
+    Memory: one batch more. What `work` raises comes out where its batch is due. Whoever may stop before its end
+    closes it (`contextlib.closing`): its thread is waited for, which the garbage collector must never do.
     """
     context = copy_context()  # the log's lines go on naming sync, table and run
 

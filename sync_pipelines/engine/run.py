@@ -5,7 +5,8 @@ Nothing here knows Dagster or a client: source, target and ledger are given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,6 +24,7 @@ from sync_pipelines.engine.locks import run_is_alive
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     KEY,
+    BatchResult,
     ChangeSet,
     Counts,
     Doubt,
@@ -102,29 +104,40 @@ class Run(Held):
     def upsert(self, target: Target, upserts: RecordStream, *, doubt: Doubt | None = None) -> None:
         """Write records; what the target refuses goes to quarantine, what arrives leaves it."""
         written: dict[str, str] = {}
-        for result in self.veil.results(target.upsert(self._mapped(upserts, written), doubt=doubt)):
-            self.counts += result.counts
-            self._quarantine(result.rejected, written)
-            bad = {rejection.key for rejection in result.rejected}
-            keys = list(written) if result.keys is None else result.keys
-            self._settle([key for key in keys if key not in bad])
-            for key in keys:
-                written.pop(key, None)
-            self.binding.ledger.progress(self.record, self.counts)
-            # a target may take a batch before the one in front of it is written: look now, too
-            self.lock.check()
+        # Closed here, for each waits for a thread: left to the garbage collector, one was closed within the start
+        # of another thread, and the process hung.
+        with (
+            closing(self._mapped(upserts, written)) as mapped,
+            closing(self.veil.results(target.upsert(mapped, doubt=doubt))) as results,
+        ):
+            for result in results:
+                self._note(result, written)
 
-    def _mapped(self, upserts: RecordStream, written: dict[str, str]) -> Iterator[pa.RecordBatch]:
+    def _note(self, result: BatchResult, written: dict[str, str]) -> None:
+        """Count what the target has taken and refused."""
+        self.counts += result.counts
+        self._quarantine(result.rejected, written)
+        bad = {rejection.key for rejection in result.rejected}
+        keys = list(written) if result.keys is None else result.keys
+        self._settle([key for key in keys if key not in bad])
+        for key in keys:
+            written.pop(key, None)
+        self.binding.ledger.progress(self.record, self.counts)
+        # a target may take a batch before the one in front of it is written: look now, too
+        self.lock.check()
+
+    def _mapped(self, upserts: RecordStream, written: dict[str, str]) -> Generator[pa.RecordBatch]:
         """Batches for the target; `written` collects the keys and fingerprints that it was given."""
         mapper, batches = self.veil.mapping(self.binding.mapper), resized(upserts, self.binding.batch_size)
-        for batch, (mapped, rejected) in ahead(mapper, batches):
-            self.lock.check()
-            self.counts.read += batch.num_rows
-            self.counts.quarantined += len(rejected)
-            self._quarantine(rejected, _prints(batch) if rejected else {})
-            written.update(_prints(mapped))
-            if mapped.num_rows:
-                yield mapped
+        with closing(ahead(mapper, batches)) as made:
+            for batch, (mapped, rejected) in made:
+                self.lock.check()
+                self.counts.read += batch.num_rows
+                self.counts.quarantined += len(rejected)
+                self._quarantine(rejected, _prints(batch) if rejected else {})
+                written.update(_prints(mapped))
+                if mapped.num_rows:
+                    yield mapped
 
     def _quarantine(self, rejected: Sequence[Rejection], fingerprints: Mapping[str, str]) -> None:
         if rejected:

@@ -44,7 +44,7 @@ class Veil:
 
         return veiled
 
-    def results(self, results: Iterable[BatchResult]) -> Iterator[BatchResult]:
+    def results(self, results: Iterable[BatchResult]) -> Generator[BatchResult]:
         """What a target answers, and its errors, without quoting."""
         with self.errors():
             for result in results:

@@ -7,7 +7,12 @@ import time
 
 import pytest
 
+from sync_pipelines.engine import run as engine
+from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.ledger.store import Store
+from sync_pipelines.engine.model import Scope
+from sync_pipelines.registry import BoundTable
 from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines_tests.dagster.project import article
@@ -81,6 +86,32 @@ def test_a_killed_postgres_that_stays_away_fails_the_run_and_the_next_one_goes_o
     assert shop.sync().embedded_texts == len(texts(shop) - stored)
     assert {run.status for run in shop.logs()[1:-1]} == {"failed"}
     assert_equal(shop)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("boundary", ["embedded", "progress"])
+def test_a_run_that_fails_leaves_no_thread_while_its_error_is_held(
+    shop: World, monkeypatch: pytest.MonkeyPatch, boundary: str
+):
+    """A generator that waits for a thread may not be left to the garbage collector.
+
+    It collected one within `Thread.start` of the next try, which holds the lock that joining the old thread needs:
+    the process hung for ever, and all the locks of its run with it.
+    """
+
+    def fail(*_: object, **__: object) -> None:
+        raise TransientError("away")
+
+    if boundary == "progress":
+        monkeypatch.setattr(Ledger, "progress", fail)
+    else:
+        bend(at(boundary, 2, fail), monkeypatch.setattr)
+    binding = BoundTable(shop.component, shop.resources).binding()
+    request = engine.Request(mode="incremental", scope=Scope(), trigger="test", run_id="fails")
+    with pytest.raises(TransientError, match="away") as caught:
+        engine.write(engine.open_run(binding, request))
+    assert caught.traceback
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")] == []
 
 
 POISON = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,12 +63,14 @@ class Writer:
             RunError: Chroma or the provider refuses everything.
         """
         before: frozenset[str] = frozenset()
-        for batch, planned in ahead(self._plan_ahead, batches):
-            # what was asked while a record was written may be older than that writing
-            stale = planned is None or not before.isdisjoint(planned.keys)
-            ready = self._planner.plan(batch) if stale or planned is None else planned
-            yield from self._write_batch(ready)
-            before = ready.keys
+        # Closed where it is used: see `engine.run.Run.upsert`.
+        with closing(ahead(self._plan_ahead, batches)) as plans:
+            for batch, planned in plans:
+                # what was asked while a record was written may be older than that writing
+                stale = planned is None or not before.isdisjoint(planned.keys)
+                ready = self._planner.plan(batch) if stale or planned is None else planned
+                yield from self._write_batch(ready)
+                before = ready.keys
 
     def _plan_ahead(self, batch: pa.RecordBatch) -> PlannedBatch | None:
         """None where Chroma does not answer: an outage is waited for where a cancelled run can be stopped."""
