@@ -224,10 +224,9 @@ def _findings(chosen: list[BoundTable]) -> Iterator[Finding]:
 
 
 def _strays() -> Iterable[Finding]:
-    from sync_pipelines.strays import strays
+    from sync_pipelines.strays import SENTENCE, strays
 
-    sentence = "Dagster ignores this file in silence; name it defs.yaml in a folder of its own."
-    return [Finding(where=str(path.relative_to(DEFS.parent)), problem=sentence) for path in strays(DEFS)]
+    return [Finding(where=str(path.relative_to(DEFS.parent)), problem=SENTENCE) for path in strays(DEFS)]
 
 
 def _migrations() -> Iterator[Finding]:

@@ -37,25 +37,17 @@ def _documents() -> Generator[None]:
     """Loading the documents below defs/: what is wrong there becomes a sentence that names field, file and line."""
     from dagster import DagsterInvalidDefinitionError
     from dagster.components.core.component_tree import ComponentTreeException
+    from yaml import YAMLError
+
+    from sync_pipelines.documents import problems, why
 
     try:
         yield
-    except (ComponentTreeException, DagsterInvalidDefinitionError) as error:
+    except (ComponentTreeException, DagsterInvalidDefinitionError, YAMLError) as error:
         raise ConfigurationError(
-            f"A document below defs/ is wrong, so nothing can be loaded: {_why(error)}.",
+            f"A document below defs/ is wrong, so nothing can be loaded: {'; '.join(problems()) or why(error)}.",
             remedy="Correct it; `dg check defs` shows more.",
-        ) from error
-
-
-def _why(error: BaseException) -> str:
-    from pydantic import ValidationError
-
-    while error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, ValidationError):
-        found = ((" ".join(str(part) for part in item["loc"]), item["msg"]) for item in error.errors())
-        return "; ".join(f"{place}: {message}" for place, message in found)
-    return str(error).strip().rstrip(".")
+        ) from None
 
 
 @dataclass(frozen=True)

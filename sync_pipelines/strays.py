@@ -1,22 +1,41 @@
-"""YAML that Dagster would ignore in silence: only files named defs.yaml are read below defs/."""
+"""YAML that Dagster would ignore in silence: below defs/ only a file named defs.yaml is read, one a folder.
+
+`python -m sync_pipelines.strays` (part of `make lint`) names them, and what is wrong with the documents.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
+SENTENCE = "Dagster ignores this file in silence; name it defs.yaml in a folder of its own."
+
+READ = ("defs.yaml", "defs.yml", "component.yaml")
+"""The names that Dagster 1.13 looks for in a folder, in this order; it reads the first that is there."""
+
+_YAML = re.compile(r"\.ya?ml|^defs\.(?!py)", re.I)
+
 
 def strays(folder: Path) -> list[Path]:
-    """Every .yaml or .yml below `folder` that is not named defs.yaml, sorted."""
-    found = [path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern)]
-    return sorted(path for path in found if path.name != "defs.yaml")
+    """Every file below `folder` that looks like a document and is none for Dagster, sorted: `table.yaml`,
+    `DEFS.YAML`, `defs.yaml.txt`. What an editor hides (`.defs.yaml.swp`) is nobody's document."""
+    found = [path for path in folder.rglob("*") if _YAML.search(path.name) and not path.name.startswith(".")]
+    return sorted(path for path in found if path.is_file() and path.name != _read_in(path.parent))
+
+
+def _read_in(folder: Path) -> str | None:
+    there = {path.name for path in folder.iterdir()}  # a file system may take DEFS.YAML for defs.yaml
+    return next((name for name in READ if name in there), None)
 
 
 def main() -> int:
-    """Name every stray document; 1 if there is one."""
-    found = strays(Path(__file__).resolve().parent / "defs")
-    for path in found:
-        sys.stderr.write(f"{path}: Dagster ignores this file in silence; name it defs.yaml in a folder of its own.\n")
+    """Name every stray, and every error in a document; 1 if there is one."""
+    from sync_pipelines.documents import problems
+
+    defs = Path(__file__).resolve().parent / "defs"
+    found = [f"{path}: {SENTENCE}" for path in strays(defs)] + [f"{line}." for line in problems(defs)]
+    sys.stderr.writelines(f"{line}\n" for line in found)
     return 1 if found else 0
 
 

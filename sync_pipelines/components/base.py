@@ -20,6 +20,7 @@ from sync_pipelines.components.blocks import (
     SensorBlock,
     SourceBlock,
 )
+from sync_pipelines.components.schema import Strict
 from sync_pipelines.engine.durations import seconds
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.run import Binding
@@ -33,7 +34,7 @@ def snake_case(name: str) -> str:
     return slug if slug and slug[0].isalpha() else f"t_{slug}"
 
 
-class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
+class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
     """A table of a sync. A kind adds its target's block and says how to bind a run to it."""
 
     model_config = ConfigDict(extra="forbid", ignored_types=(cached_property,))
@@ -55,6 +56,8 @@ class SyncComponent(dg.Component, dg.Model, dg.Resolvable):
         description="Columns whose values are masked in samples, quarantine, logs and alerts. Of a key column keys are "
         "shown as sha256:…, which commands take for the key.",
     )
+
+    shapes: ClassVar[dict[str, Any]] = {name: {"pattern": NAME.pattern} for name in ("sync", "name")}
 
     kinds: ClassVar[tuple[str, ...]] = ()
     io_manager_key: ClassVar[str] = ""

