@@ -36,6 +36,21 @@ def search(
         output.print_json({"hits": [_plain(hit) for hit in hits]})
     else:
         _show(hits)
+    if not hits and wanted:
+        _tell_unknown_fields(wanted, selector)
+
+
+def _tell_unknown_fields(where: dict[str, Any], selector: str) -> None:
+    """A filter on a field that no record has finds nothing, and is likely to be a slip."""
+    from difflib import get_close_matches
+
+    from sync_pipelines.api import unknown_fields
+
+    unknown, known = unknown_fields(where, table=selector)
+    for name in sorted(unknown):
+        near = get_close_matches(name, known, n=1)
+        there = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(known)) or 'none'}."
+        output.say(f"No record has a field {name!r}. {there}")
 
 
 def _filter(text: str | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ class SearchResource(dg.ConfigurableResource):
     chroma: ChromaResource
 
     def search(
-        self, words: str, *, table: str = "knowledge", limit: int = 10, where: dict[str, Any] | None = None
+        self, words: str, *, table: str | None = None, limit: int = 10, where: dict[str, Any] | None = None
     ) -> list[Any]:
         """The records nearest in meaning to `words`, best first; see `sync_pipelines.search`."""
         from sync_pipelines.api import search

@@ -24,6 +24,9 @@ Result = TypeVar("Result")
 
 _RANGES = {"$gt", "$gte", "$lt", "$lte"}
 _LOGIC = {"$and", "$or"}
+_OPERATORS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$contains", "$not_contains")
+_FORM = f"Operators: {', '.join(_OPERATORS)}; {' and '.join(sorted(_LOGIC))} join a list of filters."
+_SAMPLE = 1000
 _TRIES, _PAUSE = 10, 0.05
 
 
@@ -170,7 +173,7 @@ def _query(
     except RunError as error:
         if where is None:
             raise
-        raise ConfigurationError(f"where: {error.message}") from None
+        raise ConfigurationError(f"where: {error.message}", remedy=_FORM) from None
 
 
 def _name(item: Item) -> str:
@@ -209,7 +212,7 @@ def chroma_filter(where: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """A filter as Chroma takes it: times as microseconds, several fields joined by `$and`.
 
     Raises:
-        ConfigurationError: a range over text that is no time.
+        ConfigurationError: an operator that there is not, or a range over text that is no time.
     """
     if not where:
         return None
@@ -219,8 +222,16 @@ def chroma_filter(where: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _part(name: str, condition: Any) -> dict[str, Any]:
     if name in _LOGIC:
+        if not isinstance(condition, list | tuple) or not all(isinstance(each, Mapping) for each in condition):
+            raise ConfigurationError(f"where: {name} takes a list of filters.", remedy=_FORM)
         parts = [part for each in condition if (part := chroma_filter(each))]
         return {name: parts} if len(parts) > 1 else parts[0]
+    wrong = [name] if name.startswith("$") else []
+    wrong += (
+        [operator for operator in condition if operator not in _OPERATORS] if isinstance(condition, Mapping) else []
+    )
+    if wrong:
+        raise ConfigurationError(f"where: {wrong[0]!r} is no operator.", remedy=_FORM)
     if isinstance(condition, Mapping):
         if len(condition) > 1:
             return {"$and": [_part(name, {operator: value}) for operator, value in condition.items()]}
@@ -242,3 +253,16 @@ def _operand(name: str, operator: str, value: Any) -> Any:
                 remedy="Write a number, or a time like 2024-05-01T12:00:00Z.",
             ) from None
     return value
+
+
+def fields_in(where: Mapping[str, Any]) -> set[str]:
+    """The metadata fields that a filter names."""
+    found = {name for name in where if name not in _LOGIC}
+    return found.union(*(fields_in(each) for name in _LOGIC & set(where) for each in where[name]))
+
+
+def fields_of(targets: Iterable[ChromaTarget]) -> set[str]:
+    """The metadata fields that records have, by a look at the first thousand chunks of each collection."""
+    stores = [store for target in targets if (store := target.store())]
+    pages = (page for store in stores for page in store.find(limit=_SAMPLE))
+    return {name for page in pages for item in page for name in user_fields(item.metadata)}

@@ -9,8 +9,10 @@ from typer.testing import CliRunner, Result
 
 from sync_pipelines import client
 from sync_pipelines.cli import app
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import Rejection
 from sync_pipelines_tests.cli.shop import ARTICLE, AUTHOR, Shop
+from sync_pipelines_tests.dagster.project import article, definitions
 
 
 def invoke(*words: str) -> Result:
@@ -261,6 +263,28 @@ def test_search_finds_the_record_first_and_tells_key_score_text_and_metadata(set
     text = invoke("search", "shop", "a body").stdout
     for part in ("stock=1", "title of b", "article"):
         assert part in text
+
+
+def test_a_filter_on_a_field_that_no_record_has_is_told_with_the_nearest(settled: Shop):
+    for name, hint in (("stok", "Did you mean 'stock'?"), ("zzz", "There are: stock.")):
+        result = invoke("search", ARTICLE, "body", "--where", json.dumps({name: 1}))
+        assert result.exit_code == 0
+        assert "Nothing was found." in result.stderr
+        assert f"No record has a field {name!r}. {hint}" in result.stderr
+    assert "No record" not in invoke("search", ARTICLE, "body", "--where", '{"stock": 99}').stderr
+
+
+def test_the_only_sync_is_searched_where_none_is_named(settled: Shop, monkeypatch):
+    import sync_pipelines
+    from sync_pipelines.resources.chroma import ChromaResource
+    from sync_pipelines.resources.search import SearchResource
+
+    assert {hit.table for hit in sync_pipelines.search("a body")} == {ARTICLE, AUTHOR}
+    assert SearchResource(chroma=ChromaResource()).search("a body", limit=1)
+    found = (article(), article(sync="store", name="other", target={"collection": "other"}))
+    monkeypatch.setattr("sync_pipelines.definitions.load", lambda *_: (definitions(*found), found))
+    with pytest.raises(ConfigurationError, match=r"Several syncs can be searched: shop, store\. Name one"):
+        sync_pipelines.search("a body")
 
 
 @pytest.mark.parametrize("where", ["{", "[1]"])

