@@ -28,10 +28,12 @@ _RST = struct.pack("ii", 1, 0)
 
 @dataclass
 class _Cut:
-    """One reset that waits: the connection in which so many more bytes pass this way is cut there."""
+    """Resets that wait: a connection is cut where so many bytes have passed this way, and so many more are."""
 
     direction: Direction
     after: int
+    times: int
+    passed: int = 0
 
 
 @dataclass(eq=False)
@@ -66,15 +68,15 @@ class Proxy:
         self._thread.join()
         self._loop.close()
 
-    # Faults; each lasts until `heal`, but for the reset, which is over when it has struck
+    # Faults; each lasts until `heal`, but for resets, which are over when they have struck
 
     def refuse(self) -> None:
         """No new connection is taken, and those that are open are reset: what a stopped server looks like."""
         self._do(self._close())
 
-    def reset_after(self, count: int, direction: Direction) -> None:
-        """Once: reset the connection in which so many more bytes have passed this way, in the middle of them."""
-        self._do(self._arm(_Cut(direction, count)))
+    def reset_after(self, count: int, direction: Direction, *, times: int = 1) -> None:
+        """Reset the connection in which so many more bytes have passed this way; so many connections in turn."""
+        self._do(self._arm(_Cut(direction, count, times)))
 
     def stall(self) -> None:
         """Nothing passes any more, and new connections are taken and not answered."""
@@ -181,11 +183,14 @@ class Proxy:
         cut = self._cut
         if cut is None or cut.direction != direction:
             return data, False
-        if len(data) <= cut.after:
-            cut.after -= len(data)
+        left = cut.after - cut.passed
+        if len(data) <= left:
+            cut.passed += len(data)
             return data, False
-        self._cut, self.cuts = None, self.cuts + 1
-        return data[: cut.after], True
+        self.cuts, cut.times, cut.passed = self.cuts + 1, cut.times - 1, 0
+        if not cut.times:
+            self._cut = None
+        return data[:left], True
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -1,7 +1,7 @@
 """The systems that a sync talks to, each behind a proxy of its own, and the faults that each can have.
 
 A new target brings a class like these to the matrix: a method a fault, and in `words` what the sentence of a run
-that fails by it must say. A fault lasts until `heal`; a reset strikes once.
+that fails by it must say. A fault lasts until `heal`; resets are over when they have struck.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ FAULTS: Mapping[str, str] = {
     "refused": "refuse",
     "reset in a request": "reset_request",
     "reset in an answer": "reset_answer",
+    "resets until given up": "reset_often",
     "time-out": "stall",
     "killed server": "kill",
     "disk full": "fill_disk",
@@ -33,6 +34,9 @@ FAULTS: Mapping[str, str] = {
     "read-only": "forbid_writes",
 }
 """The columns of the matrix, beside the killed run: name → the method of a system that makes it."""
+
+TRIES = 2
+"""Of a call to Chroma, to a provider or to the ledger within these tests."""
 
 _IN_THE_MIDDLE = 100
 """Bytes after which a connection is reset: less than a request's head, and than an answer's."""
@@ -61,6 +65,10 @@ class Proxied:
 
     def reset_answer(self) -> None:
         self.proxy.reset_after(_IN_THE_MIDDLE, "response")
+
+    def reset_often(self) -> None:
+        """An outage that outlasts the tries of one call, and is over when the step is tried again."""
+        self.proxy.reset_after(_IN_THE_MIDDLE, "request", times=TRIES)
 
     def heal(self) -> None:
         self.proxy.heal()

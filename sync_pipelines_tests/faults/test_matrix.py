@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from sync_pipelines import failures
@@ -23,6 +25,7 @@ from sync_pipelines_tests.faults.matrix import run_cell
 from sync_pipelines_tests.faults.provider import serving
 from sync_pipelines_tests.faults.proxy import Proxy
 from sync_pipelines_tests.faults.systems import (
+    TRIES,
     ChromaSystem,
     PostgresSystem,
     ProviderSystem,
@@ -37,12 +40,12 @@ LEDGER_TABLES = ("sync.sync_logs", "sync.reconciliation_runs")
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many layers of patience as in production, each of two tries, and short pauses."""
+    """As many layers of patience as in production, each of few tries, with short pauses."""
     monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(failures, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(failures, "MAX_RETRIES", 1)
-    monkeypatch.setitem(retries.RetryPolicy.__init__.__kwdefaults__, "attempts", 2)
-    monkeypatch.setitem(store.Store.__init__.__kwdefaults__, "attempts", 2)
+    monkeypatch.setitem(retries.RetryPolicy.__init__.__kwdefaults__, "attempts", TRIES)
+    monkeypatch.setitem(store.Store.__init__.__kwdefaults__, "attempts", TRIES)
     monkeypatch.setattr(store, "_LOCK_TIMEOUT", "SET lock_timeout = '200ms'")
     monkeypatch.setattr(connection, "_LOCK_TIMEOUT_MS", 200)
     monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)
@@ -98,16 +101,8 @@ def chroma_line(
 
 
 def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The provider's client waits for 5 s, and gives no way to say otherwise."""
-    from chromadb.utils.embedding_functions.huggingface_embedding_function import HuggingFaceEmbeddingServer
-
-    made = HuggingFaceEmbeddingServer.__init__
-
-    def init(self: HuggingFaceEmbeddingServer, **given: str) -> None:
-        made(self, **given)
-        self._session.timeout = 1.0
-
-    monkeypatch.setattr(HuggingFaceEmbeddingServer, "__init__", init)
+    """The provider's client waits for 5 s and gives no way to say otherwise; reading certificates takes 50 ms."""
+    monkeypatch.setattr(httpx, "Client", partial(httpx.Client, timeout=1.0, verify=False))
 
 
 @pytest.mark.parametrize(("boundary", "fault"), TABLE.cells(), ids=lambda name: name)
