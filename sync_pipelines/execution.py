@@ -44,6 +44,8 @@ class Progress:
         phase: `waiting` (another run works on the target) or `running`.
         holder: the run that is waited for, where known.
         seconds: since this process took the run up.
+        counts: of the batches that are written, None before the run has opened its books.
+        embedded: texts that were embedded, also for the batch under way.
     """
 
     run_id: str
@@ -52,6 +54,7 @@ class Progress:
     seconds: float
     counts: Counts | None = None
     holder: str | None = None
+    embedded: int = 0
 
 
 Listener = Callable[[Progress], None]
@@ -99,7 +102,7 @@ class Keeper:
         self.asked_from_outside = False
         self._instance, self._run_id, self._on_progress = instance, run_id, on_progress
         self._lock = RunLock(binding.lock_url, run_id)
-        self._started = time.monotonic()
+        self._started, self._embedded = time.monotonic(), _embedded()
         self._over = threading.Event()
         self._in_main = threading.current_thread() is threading.main_thread()
         self._thread = threading.Thread(target=self._keep, name=f"keeper of {run_id[:8]}", daemon=True)
@@ -163,7 +166,14 @@ class Keeper:
             seconds=time.monotonic() - self._started,
             counts=record.counts if record else None,
             holder=self.holder,
+            embedded=_embedded() - self._embedded,
         )
+
+
+def _embedded() -> int:
+    """Texts that this process has embedded; 0 where nothing has loaded what embeds."""
+    loaded = sys.modules.get("sync_pipelines.targets.embedding")
+    return loaded.TOTAL.texts if loaded else 0
 
 
 def own_record(binding: Binding, run_id: str):

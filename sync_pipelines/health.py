@@ -69,7 +69,7 @@ def health(*, connect: bool = False) -> Health:
     from sync_pipelines.registry import tables
 
     chosen = [bound for bound in tables() if not bound.not_configured()]
-    dependencies = dict(_dependencies(tables()))
+    dependencies = dict(_dependencies(tables(), in_use=bool(chosen)))
     findings = tuple(_findings(chosen)) if connect else None
     warnings = tuple(_warnings(chosen)) if connect else None
     good = not findings and all(found.status != "down" for found in dependencies.values())
@@ -95,19 +95,27 @@ def asked(question: Callable[[], str | None]) -> Dependency:
     return Dependency(status="up", latency_ms=round((time.monotonic() - started) * 1000, 1), detail=detail)
 
 
-def _dependencies(found: list[BoundTable]) -> Iterator[tuple[str, Dependency]]:
-    yield from _databases()
+def _dependencies(found: list[BoundTable], *, in_use: bool) -> Iterator[tuple[str, Dependency]]:
+    yield from _databases(in_use=in_use)
     if any(hasattr(bound.component, "build_target") for bound in found):
         yield "chroma", _chroma(found[0].resources.chroma)
     yield "dagster", _dagster()
     yield "dagster_daemon", _daemon()
 
 
-def _databases() -> Iterator[tuple[str, Dependency]]:
+def _databases(*, in_use: bool) -> Iterator[tuple[str, Dependency]]:
+    """A database that nobody names is only missed where a sync is in use."""
     from sync_pipelines.registry import databases
+    from sync_pipelines.resources.environment import NoDatabaseError
 
     try:
         found = databases()
+    except NoDatabaseError as error:
+        if in_use:
+            yield "database", Dependency(status="down", error=str(error))
+        else:
+            yield "database", Dependency(status="not configured", detail=error.message)
+        return
     except SyncError as error:
         yield "database", Dependency(status="down", error=str(error))
         return
@@ -166,15 +174,23 @@ def _ask_chroma(settings: Any) -> str:
 def _dagster() -> Dependency:
     if not os.environ.get("DAGSTER_HOME", "").strip():
         return Dependency(status="not configured", detail="DAGSTER_HOME is not set")
-    return asked(_ask_instance)
+    answers: list[Dependency] = []
+    opened = asked(lambda: answers.append(_ask_instance()))
+    return answers[0] if answers else opened
 
 
-def _ask_instance() -> str:
+def _ask_instance() -> Dependency:
+    """Ask an instance that is open already: opening it imports and migrates, which is not its latency."""
     from sync_pipelines.launch import dagster_instance
 
     with dagster_instance() as instance:
-        instance.get_runs_count()
-        return instance.root_directory
+
+        def question() -> str:
+            instance.get_runs_count()
+            return instance.root_directory
+
+        question()
+        return asked(question)
 
 
 def _daemon() -> Dependency:
@@ -213,7 +229,7 @@ def _never_started(why: str | None) -> Dependency:
 
 def _findings(chosen: list[BoundTable]) -> Iterator[Finding]:
     yield from _strays()
-    yield from _migrations()
+    yield from _migrations(in_use=bool(chosen))
     for bound in chosen:
         for look in (_look_at_table, _look_at_capture, _look_at_target):
             try:
@@ -229,8 +245,9 @@ def _strays() -> Iterable[Finding]:
     return [Finding(where=str(path.relative_to(DEFS.parent)), problem=SENTENCE) for path in strays(DEFS)]
 
 
-def _migrations() -> Iterator[Finding]:
+def _migrations(*, in_use: bool) -> Iterator[Finding]:
     from sync_pipelines import migrations, registry
+    from sync_pipelines.resources.environment import NoDatabaseError
 
     try:
         schema = registry.resources().ledger.sync_schema()
@@ -240,6 +257,9 @@ def _migrations() -> Iterator[Finding]:
                     migrations.check(database.url, branch, schema)
                 except SyncError as error:
                     yield Finding(where=f"database:{database.name}", problem=str(error))
+    except NoDatabaseError as error:
+        if in_use:
+            yield Finding(where="database", problem=str(error))
     except SyncError as error:
         yield Finding(where="database", problem=str(error))
 

@@ -32,9 +32,10 @@ def _read_in(folder: Path) -> str | None:
 def main() -> int:
     """Name every stray, and every error in a document; 1 if there is one."""
     from sync_pipelines.documents import problems
+    from sync_pipelines.engine.errors import one_stop
 
     defs = Path(__file__).resolve().parent / "defs"
-    found = [f"{path}: {SENTENCE}" for path in strays(defs)] + [f"{line}." for line in problems(defs)]
+    found = [f"{path}: {SENTENCE}" for path in strays(defs)] + [one_stop(f"{line}.") for line in problems(defs)]
     sys.stderr.writelines(f"{line}\n" for line in found)
     return 1 if found else 0
 

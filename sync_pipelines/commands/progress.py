@@ -8,7 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
+
+from sync_pipelines.commands import output
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.model import Counts
@@ -99,7 +102,7 @@ def _now_and_then() -> Show:
         nonlocal last
         if time.monotonic() - last >= LINE_SECONDS:
             last = time.monotonic()
-            _log.info("%s", describe(progress))
+            _log.info("%s, %s", describe(progress), output.span(progress.seconds))
 
     return show
 
@@ -111,7 +114,9 @@ def describe(progress: Progress) -> str:
         return f"{progress.table}: waiting for another run of it{holder}"
     if progress.counts is None:
         return f"{progress.table}: starting"
-    return f"{progress.table}: {numbers(progress.counts) or 'at its first batch'}"
+    counts = replace(progress.counts, embedded_texts=max(progress.counts.embedded_texts, progress.embedded))
+    first = "" if progress.counts.read else "at its first batch"
+    return f"{progress.table}: {', '.join(filter(None, (first, numbers(counts))))}"
 
 
 def numbers(counts: Counts) -> str:

@@ -7,6 +7,8 @@ sentence that says what to do).
 
 from __future__ import annotations
 
+import re
+
 from sync_pipelines.engine.secrets import hide_known, redact
 
 __all__ = [
@@ -29,6 +31,14 @@ __all__ = [
 ]
 
 
+_DOUBLE_STOP = re.compile(r"([?!…])\.(?=\s|$)")
+
+
+def one_stop(text: str) -> str:
+    """A sentence that ends once: what others say is put into ours, and may end with its own mark (`there?.`)."""
+    return _DOUBLE_STOP.sub(r"\1", text)
+
+
 class SyncError(Exception):
     """A failure that names where it happened and what to do next.
 
@@ -47,7 +57,7 @@ class SyncError(Exception):
         key: str | None = None,
         remedy: str | None = None,
     ) -> None:
-        self.message = redact(message)
+        self.message = one_stop(redact(message))
         self.sync, self.table, self.key, self.remedy = sync, table, key, remedy
         # key and remedy too: a key is a user's value, and a remedy may hold an example in a secret's form
         super().__init__(hide_known(self._sentence()))

@@ -11,6 +11,10 @@ from sync_pipelines.engine.settings import positive
 from sync_pipelines.engine.urls import normalise_url
 
 
+class NoDatabaseError(ConfigurationError):
+    """No variable names a database."""
+
+
 def value(name: str, environment: Mapping[str, str] | None = None) -> str | None:
     """The variable's value, or None where it is not set or blank."""
     text = (os.environ if environment is None else environment).get(name, "").strip()
@@ -29,7 +33,7 @@ def database_url(connection: str | None = None, *, environment: Mapping[str, str
             return _read(found, name)
     if built := _from_parts(environment):
         return _read(built, "POSTGRES_HOST and POSTGRES_PORT")
-    raise ConfigurationError(
+    raise NoDatabaseError(
         f"No database is named: {' and '.join(names)} {'are' if len(names) > 1 else 'is'} not set.",
         remedy=f"Set {names[-1]}, for example postgresql://user:password@host:5432/app.",
     )

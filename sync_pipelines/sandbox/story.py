@@ -99,7 +99,7 @@ class Story:
         self.last_word = time.monotonic()
         counts = progress.counts
         self.console.print(
-            f"  {progress.table}: {counts.read} records read, {counts.embedded_texts} texts embedded, "
+            f"  {progress.table}: {counts.read} records read, {max(counts.embedded_texts, progress.embedded)} embedded, "
             f"{progress.seconds:.0f} s"
         )
 

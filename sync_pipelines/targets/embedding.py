@@ -126,6 +126,10 @@ class Usage:
         return taken
 
 
+TOTAL = Usage()
+"""What this process has embedded: whoever shows how far a run is sees it before the first batch is written."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """What embedding would take; seconds and tokens are None where they cannot be known without paying."""
@@ -245,6 +249,7 @@ class Embedder:
             else:
                 yield self._refusal(error)
             return
+        TOTAL.texts += len(texts)
         self.usage.texts += len(texts)
         self.usage.characters += sum(map(len, texts))
         if self.can_count_tokens:

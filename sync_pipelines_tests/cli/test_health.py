@@ -79,6 +79,32 @@ def test_what_is_not_configured_is_no_failure(settled: Shop, monkeypatch):
         assert found["dependencies"][name]["status"] == "not configured"
 
 
+@pytest.mark.parametrize("words", [(), ("--connect",)])
+def test_an_environment_in_which_nothing_is_configured_is_healthy(bare_environment, words):
+    found = health(*words)
+    assert found["status"] == "healthy"
+    assert {one["status"] for one in found["dependencies"].values()} == {"not configured"}
+    assert "DATABASE_URL" in found["dependencies"]["database"]["detail"]
+
+
+def test_a_wrong_url_is_no_absent_one(bare_environment, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "nonsense")
+    assert "DATABASE_URL is not a PostgreSQL URL" in health(code=1)["dependencies"]["database"]["error"]
+
+
+def test_the_latency_of_dagster_is_that_of_a_question_and_not_of_opening_it(settled: Shop, monkeypatch):
+    import dagster as dg
+
+    opening = dg.DagsterInstance.get
+
+    def slow() -> dg.DagsterInstance:
+        time.sleep(2)
+        return opening()
+
+    monkeypatch.setattr(dg.DagsterInstance, "get", slow)
+    assert health()["dependencies"]["dagster"]["latency_ms"] < 1500
+
+
 def test_a_daemon_counts_from_the_day_it_was_started(shop: Shop):
     assert health()["dependencies"]["dagster_daemon"]["status"] == "never started"
     _heartbeat(shop, age=0.0)

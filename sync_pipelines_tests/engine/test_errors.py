@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sync_pipelines.engine.errors import RunError, redact
+from sync_pipelines.engine.errors import RunError, SyncError, redact
 
 
 def test_an_error_names_sync_table_key_and_remedy():
@@ -38,3 +38,16 @@ def test_a_password_never_appears(text):
 )
 def test_what_is_no_secret_stays(text):
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("PostgreSQL: is the server running?.", "PostgreSQL: is the server running?"),
+        ("it said: no!. Then nothing", "it said: no! Then nothing"),
+        ("a long text….", "a long text…"),
+        ("what? 1.5 and ?.x", "what? 1.5 and ?.x"),
+    ],
+)
+def test_a_sentence_that_holds_anothers_ends_once(message: str, shown: str) -> None:
+    assert str(SyncError(message)) == shown
