@@ -98,9 +98,9 @@ class Story:
             return
         self.last_word = time.monotonic()
         counts = progress.counts
+        embedded = max(counts.embedded_texts, progress.embedded)
         self.console.print(
-            f"  {progress.table}: {counts.read} records read, {max(counts.embedded_texts, progress.embedded)} embedded, "
-            f"{progress.seconds:.0f} s"
+            f"  {progress.table}: {counts.read} records read, {embedded} texts embedded, {progress.seconds:.0f} s"
         )
 
     def expect(self, what: str, found: Any, wanted: Any) -> None:
