@@ -43,7 +43,8 @@ def build_automation(components: "Iterable[SyncComponent]") -> dg.Definitions:
                 sync, mode, job, _grouped(tables, lambda table, mode=mode: getattr(table.schedules, mode))
             )
         schedules += _check_schedules(sync, checks, deep, tables)
-        sensors += [_repair_sensor(sync, checks, repairs, tables)] if any(it.auto_repair for it in tables) else []
+        if any(table.auto_repair for table in tables):
+            sensors += _repair_sensors(sync, checks, repairs, tables)
         sensors += [_sensor(table, named["incremental"]) for table in tables if table.sensor.enabled]
     return dg.Definitions(jobs=jobs, schedules=schedules, sensors=sensors)
 
@@ -159,17 +160,28 @@ def _check_schedule(
     return ticked
 
 
-def _repair_sensor(sync: str, checks: Any, repairs: Any, tables: "list[SyncComponent]") -> dg.SensorDefinition:
-    """After the scheduled proof: a repair of each table with `auto_repair` in which it found something."""
+def _repair_sensors(sync: str, checks: Any, repairs: Any, tables: "list[SyncComponent]") -> list[dg.SensorDefinition]:
+    """After the scheduled proof, also one that failed for some of its tables: repair what it found in the others."""
+    ends = {"": dg.DagsterRunStatus.SUCCESS, "_of_the_others": dg.DagsterRunStatus.FAILURE}
+    return [
+        _repair_sensor(f"{sync}_auto_repair{suffix}", status, checks, repairs, tables)
+        for suffix, status in ends.items()
+    ]
+
+
+def _repair_sensor(
+    name: str, status: dg.DagsterRunStatus, checks: Any, repairs: Any, tables: "list[SyncComponent]"
+) -> dg.SensorDefinition:
+    """A repair of each table with `auto_repair` in which a scheduled proof that ended so has found something."""
 
     @dg.run_status_sensor(
-        name=f"{sync}_auto_repair",
-        run_status=dg.DagsterRunStatus.SUCCESS,
+        name=name,
+        run_status=status,
         monitored_jobs=[checks],
         request_job=repairs,
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
-        description=f"Repairs what the scheduled check of {sync} found.",
+        description="Repairs what the scheduled check found.",
     )
     @no_secrets()
     def proven(context: dg.RunStatusSensorContext, ledger: ResourceParam[Any]):
@@ -186,8 +198,8 @@ def _repair_sensor(sync: str, checks: Any, repairs: Any, tables: "list[SyncCompo
 
 
 def _differed(books: Any, table: "SyncComponent", run_id: str) -> bool:
-    proof = books.last_proof(table.sync, table.table_name, "quick")
-    return proof is not None and proof.run_id == run_id and not proof.equal
+    proof = books.proof_of_run(table.sync, table.table_name, run_id)
+    return proof is not None and not proof.equal
 
 
 def _repair_request(table: "SyncComponent", run_id: str) -> dg.RunRequest:
@@ -212,11 +224,11 @@ def _sensor(component: "SyncComponent", job: Any) -> dg.SensorDefinition:
     def changed(context: dg.SensorEvaluationContext):
         facts = read_facts(component, context.resources, context.instance, seen=_seen(context.cursor))
         decision = decide(facts)
+        # a ledger that went back is not forgotten before a run has brought it forward again: one may fail
+        cursor = context.cursor if facts.went_back else _cursor(facts)
         if isinstance(decision, Request):
             context.log.info(f"{component.path}: {decision.reason}")
-            return dg.SensorResult(run_requests=[run_request(component)], cursor=_cursor(facts))
-        # while a run is under way, or paused for, a ledger that went back is not forgotten
-        cursor = context.cursor if facts.went_back else _cursor(facts)
+            return dg.SensorResult(run_requests=[run_request(component)], cursor=cursor)
         return dg.SensorResult(skip_reason=dg.SkipReason(decision.reason), cursor=cursor)
 
     return changed

@@ -20,6 +20,7 @@ import dagster as dg
 
 from sync_pipelines.check_results import backlog_result, drift_result, result_of
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES
+from sync_pipelines.engine.ledger.proofs import TOUCHED
 from sync_pipelines.engine.proof import prove_and_record, prove_touched
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.failures import working_on
@@ -27,11 +28,15 @@ from sync_pipelines.failures import working_on
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
     from sync_pipelines.engine.ledger.ledger import RunRecord
+    from sync_pipelines.engine.model import Watermark
     from sync_pipelines.engine.proof import Proof
     from sync_pipelines.engine.run import Binding
 
 AFTER_A_RUN = ("count", "content", "schema", "backlog")
 """The checks that a sync's own run makes; `deep` reads every value of both sides."""
+
+
+_PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,7 @@ def _asked(component: SyncComponent, context: Any, work: Work) -> dg.AssetCheckR
     if reason := component.not_configured(context.resources):
         return dg.AssetCheckResult(passed=True, metadata={"skipped": reason})
     with (
-        working_on(component.sync, component.table_name, run_id=context.run.run_id),
+        working_on(component.sync, component.table_name, run_id=context.run.run_id, attempt=_attempt(context)),
         closing(component.bind(context.resources)) as binding,
     ):
         binding.ledger.check()
@@ -85,16 +90,32 @@ def _asked(component: SyncComponent, context: Any, work: Work) -> dg.AssetCheckR
         return work(Asked(component=component, binding=binding, context=context, sync_run=ours))
 
 
+def _attempt(context: Any) -> int:
+    return context.op_execution_context.retry_number
+
+
 def _count(asked: Asked) -> dg.AssetCheckResult:
     return _result(asked, prove_and_record(asked.binding, "count", run_id=asked.run_id))
 
 
 def _content(asked: Asked) -> dg.AssetCheckResult:
-    """Everything, unless an incremental run asks of a table that is too large for that."""
-    run = asked.sync_run
-    if run is None or run.mode != "incremental" or _is_small(asked):
+    """Everything, unless a run over what was pending asks of a table that is too large for that."""
+    run, ledger, place = asked.sync_run, asked.binding.ledger, asked.binding.place
+    if run is None or not _read_what_was_pending(asked, run) or _is_small(asked) or _left_unproven(asked):
         return _result(asked, prove_and_record(asked.binding, "quick", run_id=asked.run_id))
-    return _touched(asked)
+    since = ledger.touched_since(*place, asked.run_id)
+    if since is None and (run.counts.read or run.counts.deleted):
+        # another run has confirmed meanwhile: what this one touched is no longer known
+        return _result(asked, prove_and_record(asked.binding, "quick", run_id=asked.run_id))
+    return _touched(asked, since)
+
+
+def _read_what_was_pending(asked: Asked, run: RunRecord) -> bool:
+    """Whether the run read just that: not the whole table for a reason of its own, nor an older window."""
+    newest = asked.component.partitions.definition().get_last_partition_key()
+    tags = asked.context.run.tags
+    keys = {tags.get(name, newest) for name in _PARTITION_TAGS}
+    return run.mode == "incremental" and not run.reason and keys == {newest}
 
 
 def _is_small(asked: Asked) -> bool:
@@ -102,10 +123,16 @@ def _is_small(asked: Asked) -> bool:
         return snapshot.count() <= asked.component.checks.content_limit
 
 
-def _touched(asked: Asked) -> dg.AssetCheckResult:
+def _left_unproven(asked: Asked) -> bool:
+    """Whether a proof of touched keys found something after the last proof of the whole table: those keys stand."""
+    ledger, place = asked.binding.ledger, asked.binding.place
+    touched, whole = (ledger.last_proof(*place, "quick", scope=scope) for scope in (TOUCHED, ""))
+    return touched is not None and not touched.equal and (whole is None or whole.id < touched.id)
+
+
+def _touched(asked: Asked, since: Watermark | None) -> dg.AssetCheckResult:
     """The keys that the run touched; differences of the last whole proof stand until another one clears them."""
     binding = asked.binding
-    since = binding.ledger.touched_since(*binding.place, asked.run_id)
     proof = prove_touched(binding, binding.source.pending_keys(since) if since else (), run_id=asked.run_id)
     standing = binding.ledger.last_proof(*binding.place, "quick")
     if proof.equal and standing is not None and not standing.equal:

@@ -99,7 +99,7 @@ def records_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
     @dg.op(name=f"{sync}_sync_records", required_resource_keys=_keys(tables), out=dg.Out(dg.Nothing))
     def sync_records(context: dg.OpExecutionContext, config: RecordsConfig):
         component = _named(by_name, sync, config.table)
-        with working_on(sync, config.table, run_id=context.run_id):
+        with working_on(sync, config.table, run_id=context.run_id, attempt=context.retry_number):
             counts = _sync_records(component, context, config)
         shown = mask_of(component.spec).keys(config.keys)
         context.log_event(dg.AssetObservation(component.asset_key, metadata=_numbers(counts, shown)))
@@ -135,7 +135,7 @@ def repair_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
             if reason := component.not_configured(context.resources):
                 context.log.info(f"{component.path}: {reason}")
                 continue
-            with working_on(sync, component.table_name, run_id=context.run_id):
+            with working_on(sync, component.table_name, run_id=context.run_id, attempt=context.retry_number):
                 metadata = repair_table(component, context, config)
             context.log_event(dg.AssetObservation(component.asset_key, metadata=metadata))
 
@@ -155,7 +155,7 @@ def plan_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
         chosen = [_named(by_name, sync, config.table)] if config.table else tables
         for component in chosen:
             with (
-                working_on(sync, component.table_name, run_id=context.run_id),
+                working_on(sync, component.table_name, run_id=context.run_id, attempt=context.retry_number),
                 closing(component.bind(context.resources)) as binding,
             ):
                 found = plan(binding, mode=config.mode.value)

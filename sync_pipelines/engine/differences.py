@@ -107,9 +107,9 @@ def deep(table: Provable) -> Generator[Found]:
         for batch in resized(snapshot.upserts, _KEYS_A_LOOK):
             differences.note(_unlike(table, batch))
             sample.add(batch.column(KEY).to_pylist())
-        _explain(table, differences)
-        _second_look(table, differences, deep=True)
+        _settle(table, differences, deep=True)
         differences.note(_unsearchable(table, sample.keys))
+        _explain(table, differences)
         yield Found(differences=differences, source_count=differences.source_count or 0)
 
 
@@ -121,22 +121,20 @@ def of_keys(table: Provable, batches: Iterable[Sequence[str]], *, values: bool =
         for keys in batches:
             for some in _pages(keys):
                 differences.note(_look(table, some, deep=values))
-        _explain(table, differences)
-        _second_look(table, differences, deep=values)
+        _settle(table, differences, deep=values)
         yield Found(differences=differences, source_count=count)
 
 
 def _add_named(table: Provable, differences: Comparison) -> None:
     """What the last deep proof named and still is so; what no longer is so is forgotten.
 
-    Fingerprints do not show it: these keys are looked at by their values, and one with something broken (a
-    vector) stands until it is mended.
+    Fingerprints do not show it: these keys are looked at by their values, and those with something broken (a
+    vector) are searched for anew.
     """
     place = (table.spec.sync, table.spec.name)
     for batch in table.ledger.named_differences(*place, size=_KEYS_A_LOOK):
         keys = [item.key for item in batch]
-        there = set(_prints(table.target.values(keys)))
-        broken = [item for item in batch if item.broken and item.key in there]
+        broken = _unsearchable(table, [item.key for item in batch if item.broken])
         still = [*_look(table, keys, deep=True), *broken]
         differences.note(still)
         table.ledger.forget_differences(*place, sorted(set(keys) - {item.key for item in still}))
@@ -155,6 +153,14 @@ def _explain(table: Provable, differences: Comparison) -> None:
     for keys in differences.keys(*KINDS):
         differences.leave_out(ledger.quarantined_among(*place, keys), label="quarantined")
         differences.leave_out(ledger.excluded_among(*place, keys), label="excluded")
+
+
+def _settle(table: Provable, differences: Comparison, *, deep: bool) -> None:
+    """Leave out what is explained, look again at the rest, and explain once more what changed meanwhile."""
+    _explain(table, differences)
+    _second_look(table, differences, deep=deep)
+    if any(differences.count(kind) for kind in KINDS):
+        _explain(table, differences)
 
 
 def _second_look(table: Provable, differences: Comparison, *, deep: bool) -> None:
@@ -232,12 +238,14 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _unsearchable(table: Provable, keys: Sequence[str]) -> list[Difference]:
+    """Those that a search misses; each of them is asked for once more, alone: it may have changed in between."""
     veil = Veil(table.spec)
     for batch in table.source.values(keys) if table.spec.sensitive else ():
         veil.cover(batch)
     with veil.errors():  # the texts are embedded again
-        found = table.target.unsearchable(keys)
-    return [Difference(key, "stale", reason, broken=True) for key, reason in found.items()]
+        suspects = table.target.unsearchable(keys) if keys else {}
+        found = [again for key in suspects for again in table.target.unsearchable([key]).items()]
+    return [Difference(key, "stale", reason, broken=True) for key, reason in found]
 
 
 @dataclass

@@ -43,6 +43,8 @@ class Guard:
         source_empty: bool,
         left: int | None = None,
         written: bool = True,
+        command: str = "",
+        now: int | None = None,
         sync: str,
         table: str,
     ) -> None:
@@ -54,6 +56,8 @@ class Guard:
             source_empty: the source holds no record at all.
             left: records that the target would hold afterwards, where that is known.
             written: whether the run has written what it brings.
+            now: records in the target at this moment, where that is not `held`.
+            command: what started such a run, as `sync shop/article --full`.
 
         Raises:
             MassDeleteError: with the numbers, the likely causes, and how to allow it once.
@@ -63,13 +67,16 @@ class Guard:
         why = f"that is over {self.share:.0%} and over {self.records} records"
         if source_empty or left == 0:
             why = "the source is empty" if source_empty else "nothing would be left"
+        what = f"{deletes} of the target's {held} records would be deleted"
+        if now is not None and now != held:  # strangers, or what a run that ended badly has written
+            what = f"{deletes} of the target's {now} records would be deleted ({held} after the last confirmed sync)"
         done = "Nothing was deleted; what was to be written has been written." if written else "Nothing was changed."
         raise MassDeleteError(
-            f"{deletes} of the target's {held} records would be deleted: {why}. {done}",
+            f"{what}: {why}. {done}",
             sync=sync,
             table=table,
             remedy="Look for an emptied or swapped table, a wrong connection, a vanished tenant, a filter, or "
             "records in quarantine. "
-            f"If it is right, allow it once: sync-pipelines sync {sync}/{table} --allow-mass-delete "
+            f"If it is right, allow it once: sync-pipelines {command or f'sync {sync}/{table}'} --allow-mass-delete "
             "(in the launchpad: allow_mass_delete: true).",
         )

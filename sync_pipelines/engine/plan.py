@@ -50,7 +50,7 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
     if mode != "rebuild":
         wanted = due_scope(wanted, since, binding.target, held=held)
     with binding.source.changes(wanted, since=since) as changes:
-        counts, refusals = Counts(), Refusals(guard=binding.guard, due=changes.rows)
+        counts, refusals = Counts(), Refusals(guard=binding.guard, due=changes.rows, whole=changes.full)
         lost = _Lost(binding.target if mode == "rebuild" else None)
         result = binding.target.plan(_mapped(binding, changes, counts, refusals, lost), rebuild=mode == "rebuild")
         counts += result.counts

@@ -12,7 +12,7 @@ from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.spec import TableSpec
 
 FEW = 3
-"""So many may be all that a run brings, and all be refused: one cannot tell a bad record from a broken mapping."""
+"""So many of a whole table may be refused whatever its size: one cannot tell bad records from a broken mapping."""
 
 
 @dataclass(kw_only=True)
@@ -25,12 +25,15 @@ class Refusals:
     Args:
         guard: its share and number are the limit here, too, and its leave lifts it.
         due: records that the run is to write, in all.
+        whole: whether these are the whole table. A run over what is pending may bring a few bad records and
+            nothing else, which must not hold up its deletes and what comes after.
         new: records that it was the first to refuse; known: those that it refused again.
         first: the first of the new ones.
     """
 
     guard: Guard
     due: int = 0
+    whole: bool = False
     new: int = 0
     known: int = 0
     first: Rejection | None = None
@@ -50,10 +53,11 @@ class Refusals:
 
     @property
     def excessive(self) -> bool:
-        """Whether it is more than bad records explain: all of them, or more than the guard's share and number."""
+        """Whether it is more than bad records explain: half a table, or more than the guard's share and number."""
         if self.guard.allow or self.new <= FEW:
             return False
-        return self.new >= self.fresh or (self.new > self.guard.records and self.new > self.guard.share * self.fresh)
+        half = self.whole and 2 * self.new >= self.fresh
+        return half or (self.new > self.guard.records and self.new > self.guard.share * self.fresh)
 
     def check(self, spec: TableSpec) -> None:
         """Stop a run of this table that refuses too much.
@@ -71,5 +75,6 @@ class Refusals:
             sync=spec.sync,
             table=spec.name,
             remedy="Mend it and run again. If it is the records indeed, let them into quarantine once: "
-            f"sync-pipelines sync {spec.path} --allow-mass-delete (in the launchpad: allow_mass_delete: true).",
+            f"sync-pipelines sync {spec.path} --allow-mass-delete (in the launchpad: allow_mass_delete: true), which "
+            "lets this one run delete as much as it asks for, too.",
         )

@@ -130,6 +130,7 @@ def _mend_all(run: Run, wanted: Wanted) -> Repair:
         proof = proof_of(binding, found)
         differences = found.differences
         run.refusals.due = differences.count("missing") + differences.count("stale")
+        run.refusals.whole = True  # nothing waits behind a repair: half of it refused is reason enough to stop
         run.guard_first(lambda: differences.count("extra"), source_empty=not found.source_count)
         for batch in differences.named("missing", "stale"):
             _write(run, [item.key for item in batch if not item.broken], doubt="values")

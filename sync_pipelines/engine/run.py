@@ -37,6 +37,14 @@ from sync_pipelines.engine.refusals import Refusals
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.veil import Veil
 
+_COMMANDS = {
+    "full": "sync {path} --full",
+    "rebuild": "sync {path} --rebuild",
+    "records": "sync {path} --key KEY",
+    "repair": "repair {path}",
+}
+"""Mode → what starts such a run in a terminal; `sync {path}` for the others."""
+
 
 @dataclass(kw_only=True)
 class Run(Held):
@@ -91,7 +99,7 @@ class Run(Held):
 
     def write(self, changes: ChangeSet) -> Counts:
         """Bring the target to what the changes say, then confirm. Order: upserts, guard, deletes, watermark."""
-        self.refusals.due = changes.rows
+        self.refusals.due, self.refusals.whole = changes.rows, changes.full
         if self.request.mode == "rebuild":
             self._rebuild(changes)
         else:
@@ -223,6 +231,8 @@ class Run(Held):
             source_empty=source_empty,
             left=left,
             written=written,
+            now=self.binding.target.count(),
+            command=_COMMANDS.get(self.request.mode, "sync {path}").format(path=f"{sync}/{table}"),
             sync=sync,
             table=table,
         )

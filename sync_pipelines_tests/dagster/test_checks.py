@@ -207,3 +207,121 @@ def test_the_backlog_has_a_schedule_of_its_own_that_asks_for_it_alone(world: Wor
 def test_freshness_stands_on_the_asset(world: World):
     spec = next(iter(definitions(world.component).resolve_all_asset_specs()))
     assert spec.freshness_policy is not None
+
+
+LARGE = {"content_limit": 1}
+"""So that a run's content check proves the keys that it touched alone."""
+
+
+def lose(world: World, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """From now on the target forgets what was written of this key, after every write."""
+    from sync_pipelines.engine import run as engine
+
+    write = engine.write
+
+    def lossy(changes: Any) -> Any:
+        counts = write(changes)
+        world.collection.update(ids=[key], metadatas=[{"sync_fingerprint": "another"}])
+        return counts
+
+    monkeypatch.setattr(engine, "write", lossy)
+
+
+def content(world: World, **options: Any) -> dg.AssetCheckEvaluation:
+    found = world.materialize(**options).get_asset_check_evaluations()
+    return next(it for it in found if it.check_name == "content")
+
+
+def test_a_touched_key_that_was_found_wrong_stays_so_until_it_is_right(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.component = article(checks=LARGE)
+    synced(world, "a", "b", "c")
+    with monkeypatch.context() as patched:
+        lose(world, patched, "b")
+        world.put("b", body="changed")
+        assert samples(content(world)) == {"b": "stale"}
+    world.put("c", body="changed")
+    assert samples(content(world)) == {"b": "stale"}
+    world.put("b", body="changed again")
+    world.sync()
+    assert check(world)["content"].passed
+
+
+def test_a_run_that_read_more_than_what_was_pending_is_proven_whole(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.component = article(checks=LARGE)
+    for key in "abc":
+        world.put(key)
+    lose(world, monkeypatch, "b")
+    assert samples(content(world)) == {"b": "stale"}  # a first run
+    world.client.delete_collection("article")
+    assert samples(content(world)) == {"b": "stale"}  # a wiped target
+    assert samples(content(world, partition="2024-02-01")) == {"b": "stale"}  # an old window
+
+
+def test_what_another_run_has_overtaken_is_proven_whole(world: World, monkeypatch: pytest.MonkeyPatch):
+    from sync_pipelines.engine.ledger.history import HistoryBook
+
+    world.component = article(checks=LARGE)
+    synced(world, "a", "b", "c")
+    monkeypatch.setattr(HistoryBook, "touched_since", lambda *_: None)
+    lose(world, monkeypatch, "b")
+    world.put("b", body="changed")
+    assert samples(content(world)) == {"b": "stale"}
+
+
+def test_what_changes_while_the_deep_check_searches_is_no_difference(world: World, monkeypatch: pytest.MonkeyPatch):
+    from sync_pipelines.targets.chroma import probe
+
+    synced(world, "a", "b")
+    reason, changed = probe._reason, []
+
+    def meanwhile(*args: Any) -> str | None:
+        if not changed:
+            changed.append(True)
+            world.put("a", body="rewritten meanwhile")
+            world.put("b", body="rewritten meanwhile, too")
+            world.sync()
+        return reason(*args)
+
+    monkeypatch.setattr(probe, "_reason", meanwhile)
+    assert check(world, "check_deep")["deep"].passed
+    assert check(world)["content"].passed
+
+
+def test_a_vector_that_a_sync_has_made_anew_is_no_difference_any_more(world: World):
+    synced(world, "a", "b")
+    world.collection.update(ids=["a"], embeddings=[[9.0, -9.0] * 8])
+    assert not check(world, "check_deep")["deep"].passed
+    assert not check(world)["content"].passed
+    world.put("a", body="rewritten by the application")
+    world.sync()
+    assert check(world)["content"].passed
+
+
+def test_a_reason_never_spells_a_sensitive_key(world: World):
+    world.component = article(sensitive=["id"])
+    synced(world, "x#12")
+    world.collection.update(ids=world.collection.get()["ids"], embeddings=[[9.0, -9.0] * 8])
+    [found] = records(check(world, "check_deep")["deep"])
+    assert "x#" not in str(found)
+    assert "vector" in found["why"]
+
+
+def test_an_outage_during_a_check_is_tried_again_and_fails_no_run(world: World, monkeypatch: pytest.MonkeyPatch):
+    from sync_pipelines import failures
+    from sync_pipelines.engine.errors import TransientError
+    from sync_pipelines.targets.chroma.target import ChromaTarget
+
+    monkeypatch.setattr(failures, "pause", lambda *_: 0.0)
+    synced(world, "a")
+    count, failed = ChromaTarget.count, []
+
+    def once(self: ChromaTarget) -> int:
+        if not failed:
+            failed.append(True)
+            raise TransientError("Chroma does not answer.")
+        return count(self)
+
+    monkeypatch.setattr(ChromaTarget, "count", once)
+    found = check(world)
+    assert failed
+    assert all(it.passed for it in found.values())

@@ -46,7 +46,7 @@ def test_a_source_that_was_exchanged_deletes_nothing_however_much_it_brings_and_
     for _ in range(2):  # what the first attempt wrote must not dilute the second one's share
         result = world.materialize(mode=mode, raises=False)
         assert not result.success
-        assert "150 of the target's 150 records" in world.failure(result)
+        assert "150 of the target's 1550 records would be deleted (150 after the last" in world.failure(result)
         assert old_ones(world) == 150
     assert world.sync(mode=mode, allow_mass_delete=True).deleted == 150
     assert len(world.stored()) == 1400
@@ -68,7 +68,7 @@ def test_a_repair_of_an_exchanged_source_deletes_nothing_however_often(world: Wo
     for _ in range(2):
         assert not repair(world, raises=False).success
         assert old_ones(world) == 150
-    assert "150 of the target's 150 records" in world.last_run().error
+    assert "150 of the target's 1550 records would be deleted (150 after the last" in world.last_run().error
 
 
 def test_a_plan_measures_by_the_same_number(world: World):
@@ -122,14 +122,36 @@ def test_records_that_are_in_quarantine_already_stop_no_later_run(by_function: W
     assert world.prove().equal
 
 
-def test_three_bad_records_are_three_bad_records_and_four_of_four_are_a_broken_mapping(by_function: World, monkeypatch):
+def test_a_few_bad_records_and_nothing_else_hold_up_no_delete(by_function: World, monkeypatch):
     world = by_function
-    monkeypatch.setenv(BROKEN, "1")
-    fill(world, 3)
-    assert world.sync().quarantined == 3
-    fill(world, 4, prefix="more")
+    fill(world, 9)
+    world.sync()
+    monkeypatch.setenv(BROKEN, "100")
+    world.execute("""UPDATE "Article" SET stock = 100 WHERE id IN (SELECT id FROM "Article" ORDER BY id LIMIT 4)""")
+    world.execute("""DELETE FROM "Article" WHERE id = (SELECT max(id) FROM "Article")""")
+    counts = world.sync()
+    assert (counts.quarantined, counts.deleted) == (4, 1)
+    assert world.prove().equal
+
+
+def test_half_of_a_small_table_is_no_few_bad_records(by_function: World, monkeypatch):
+    world = by_function
+    fill(world, 10)
+    monkeypatch.setenv(BROKEN, "5")
     assert not world.materialize(raises=False).success
-    assert world.prove().quarantined == 3
+    assert world.prove().quarantined == 0
+
+
+def test_what_the_first_try_of_a_step_refused_is_taken_back_by_the_next(by_function: World, monkeypatch):
+    from sync_pipelines.engine.model import Rejection
+
+    world = by_function
+    fill(world, 10)
+    with world.resources.ledger.ledger() as ledger:
+        first = ledger.begin("shop", "article", mode="full", trigger="manual", run_id="one")
+        ledger.quarantine(first, [Rejection(key="k1", reason="bad", stage="map")], fingerprints={})
+        again = ledger.begin("shop", "article", mode="full", trigger="manual", run_id="one")
+        assert ledger.withdraw(again) == 1
 
 
 def test_what_a_rebuild_would_lose_to_quarantine_is_a_deletion(by_function: World, monkeypatch):

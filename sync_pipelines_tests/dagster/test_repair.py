@@ -203,3 +203,61 @@ def test_auto_repair_follows_the_scheduled_check_where_it_is_wanted(world: World
     assert not article(
         source={**wanted.source.model_dump(), "capture": "cursor"}, checks={"auto_repair": False}
     ).auto_repair
+
+
+def scheduled_check(world: World) -> dg.ExecuteInProcessResult:
+    """The daily proof, as its schedule asks for it."""
+    request = world.schedule_tick("shop_check_schedule").run_requests[0]
+    job = definitions(world.component).resolve_job_def("shop_check")
+    return job.execute_in_process(instance=world.instance, tags=request.tags, raise_on_error=False)
+
+
+def asked_after(world: World, proven: dg.ExecuteInProcessResult, sensor: str = "shop_auto_repair") -> list[str]:
+    """The tables of which the sensor asks a repair after this run."""
+    project = definitions(world.component)
+    with dg.build_run_status_sensor_context(
+        sensor_name=sensor,
+        dagster_instance=world.instance,
+        dagster_run=proven.dagster_run,
+        dagster_event=proven.all_events[-1],
+        resources={"ledger": world.resources.ledger},
+    ) as context:
+        found = project.get_repository_def().get_sensor_def(sensor)(context)
+    return [request.tags["sync/table"] for request in found] if isinstance(found, list) else []
+
+
+def test_what_the_scheduled_check_found_is_repaired_also_when_a_run_came_between(world: World):
+    world.component = article(checks={"auto_repair": True, "content_limit": 1})
+    for key in "abc":
+        world.put(key)
+    world.sync()
+    assert asked_after(world, scheduled_check(world)) == []
+    world.collection.delete(ids=["a"])
+    proven = scheduled_check(world)
+    world.put("b", body="changed")
+    world.sync()
+    assert asked_after(world, proven) == ["shop/article"]
+    assert asked_after(world, proven, "shop_auto_repair_of_the_others") == ["shop/article"]
+
+
+def test_a_proof_that_nobody_scheduled_asks_for_no_repair(world: World):
+    world.component = article(checks={"auto_repair": True})
+    world.put("a")
+    world.sync()
+    world.collection.delete(ids=["a"])
+    job = definitions(world.component).resolve_job_def("shop_check")
+    assert asked_after(world, job.execute_in_process(instance=world.instance)) == []
+
+
+def test_the_guards_remedy_is_the_command_that_does_it(world: World):
+    world.component = article(checks={"mass_delete": {"share": 0.1, "records": 3}})
+    for key in "abc":
+        world.put(key)
+    world.sync()
+    strangers = [f"s{number}" for number in range(5)]
+    world.collection.add(ids=strangers, documents=strangers, embeddings=[[0.1] * 16] * 5)
+    repair(world, raises=False)
+    assert "sync-pipelines repair shop/article --allow-mass-delete" in world.last_run().error
+    assert "5 of the target's 8 records would be deleted (3 after the last confirmed sync)" in world.last_run().error
+    world.materialize(mode="full", raises=False)
+    assert "sync-pipelines sync shop/article --full --allow-mass-delete" in world.last_run().error

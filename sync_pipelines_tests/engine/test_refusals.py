@@ -21,22 +21,27 @@ def refused(*, due: int, new: int, known: int = 0, **limits: bool) -> Refusals:
 
 
 @pytest.mark.parametrize(
-    ("due", "new", "known", "excessive"),
+    ("due", "new", "known", "whole", "excessive"),
     [
-        (3, 3, 0, False),
-        (4, 4, 0, True),
-        (5, 4, 0, False),
-        (1000, 100, 0, False),
-        (1000, 101, 0, True),
-        (1010, 101, 0, False),
-        (300, 0, 300, False),
-        (304, 4, 300, True),
-        (304, 3, 300, False),
-        (1100, 101, 500, True),
+        (3, 3, 0, True, False),
+        (4, 4, 0, True, True),
+        (4, 4, 0, False, False),
+        (100, 100, 0, False, False),
+        (10, 7, 0, True, True),
+        (10, 4, 0, True, False),
+        (1000, 100, 0, False, False),
+        (1000, 101, 0, False, True),
+        (1010, 101, 0, False, False),
+        (300, 0, 300, True, False),
+        (304, 4, 300, True, True),
+        (304, 3, 300, True, False),
+        (1100, 101, 500, False, True),
     ],
 )
-def test_all_of_four_or_more_than_the_guards_share_and_number_of_those_not_known(due, new, known, excessive):
-    assert refused(due=due, new=new, known=known).excessive is excessive
+def test_half_of_a_table_or_more_than_the_guards_share_and_number_of_those_not_known(due, new, known, whole, excessive):
+    found = refused(due=due, new=new, known=known)
+    found.whole = whole
+    assert found.excessive is excessive
 
 
 def test_the_runs_config_allows_it():

@@ -156,6 +156,14 @@ class ProofBook(Store):
         row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())
         return None if row is None else _proof_of(row)
 
+    def proof_of_run(self, sync: str, table: str, run_id: str) -> ProofRecord | None:
+        """The newest proof of the whole table that this run has made; None where it has made none."""
+        proofs = self._tables.proofs
+        wanted = (proofs.c.run_id == run_id, proofs.c.kind != "repair", proofs.c.scope == "", proofs.c.error.is_(None))
+        chosen = sa.select(proofs).where(*at_place(proofs, sync, table), *wanted).order_by(proofs.c.id.desc()).limit(1)
+        row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())
+        return None if row is None else _proof_of(row)
+
     def last_repair(self, sync: str, table: str, *, run_id: str | None = None) -> ProofRecord | None:
         """The newest repair that ended well, of this run or of any; None where there is none."""
         proofs = self._tables.proofs

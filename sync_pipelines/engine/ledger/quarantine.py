@@ -174,11 +174,15 @@ class QuarantineBook(Store):
 
         The run fails for them as a whole, so whoever reads them next decides anew. Their history stays.
         """
-        book = self._tables.quarantine
+        book, logs = self._tables.quarantine, self._tables.logs
+        # a step that is tried again opens a row of its own: what its first try put there is this run's, too
+        began = sa.select(sa.func.min(logs.c.started_at)).where(
+            *at_place(logs, run.sync, run.table), logs.c.run_id == run.run_id
+        )
         chosen = (
             *at_place(book, run.sync, run.table),
             book.c.run_id == run.run_id,
-            book.c.first_seen >= run.started_at,
+            book.c.first_seen >= began.scalar_subquery(),
         )
         return self._transaction(lambda connection: connection.execute(sa.delete(book).where(*chosen)).rowcount)
 

@@ -27,10 +27,11 @@ def unsearchable(store: ChromaStore, embedder: Embedder, keys: Sequence[str]) ->
     it must bring the chunk, unless ten others are as near. Keys that are not stored are left out.
     """
     for key, stored in lookup(store, keys, documents=True, embeddings=True).items():
-        reasons = (_reason(store, embedder, stored.chunks[number]) for number in sorted(stored.chunks))
-        reason = next(filter(None, reasons), None)
-        if reason is not None:
-            yield key, reason
+        reasons = ((number, _reason(store, embedder, stored.chunks[number])) for number in sorted(stored.chunks))
+        found = next(((number, reason) for number, reason in reasons if reason), None)
+        if found is not None:
+            # the chunk by its number: an id spells the key, which may be a sensitive one
+            yield key, f"chunk {found[0]}: {found[1]}"
 
 
 def broken_vectors(store: ChromaStore, keys: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -52,15 +53,15 @@ def _reason(store: ChromaStore, embedder: Embedder, item: Item) -> str | None:
     if isinstance(outcome, Refusal):
         return None  # nothing to search with; the record itself is the quarantine's
     if item.embedding is None or len(item.embedding) != len(outcome) or not np.isfinite(item.embedding).all():
-        return f"{item.id!r}: its vector is missing or broken"
+        return "its vector is missing or broken"
     away = _distance(np.asarray(item.embedding), outcome)
     if away > _CLOSE:
-        return f"{item.id!r}: its vector is not that of its text (distance {away:.3f})"
+        return f"its vector is not that of its text (distance {away:.3f})"
     found = store.query(outcome.tolist(), limit=_NEAREST, where=None)
     if any(hit.id == item.id for hit, _ in found):
         return None
     crowded = len(found) == _NEAREST and found[-1][1] <= away + _CLOSE
-    return None if crowded else f"{item.id!r}: a query with its own text does not find it"
+    return None if crowded else "a query with its own text does not find it"
 
 
 def _distance(left: np.ndarray, right: np.ndarray) -> float:
