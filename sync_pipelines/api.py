@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.errors import ConfigurationError
@@ -18,6 +19,7 @@ def search(
     table: str | None = None,
     limit: int = 10,
     where: dict[str, Any] | None = None,
+    missing: Callable[[str], None] | None = None,
     chroma: ChromaResource | None = None,
 ) -> list[Hit]:
     """The records nearest in meaning to `words`, in any language of the embedding, best first.
@@ -27,6 +29,7 @@ def search(
         table: a sync (all of its collections) or `sync/table`; left out where one sync alone can be searched.
         limit: at most so many records.
         where: a Chroma filter on metadata; datetimes and ISO texts are turned into what is stored.
+        missing: told of a collection that is not made yet while others answer; the log if left out.
         chroma: the connection; from the environment if left out.
 
     Raises:
@@ -34,7 +37,7 @@ def search(
     """
     from sync_pipelines.targets.search import best
 
-    return best(_targets(table, chroma), words, limit=limit, where=where)
+    return best(_targets(table, chroma), words, limit=limit, where=where, missing=missing)
 
 
 def unknown_fields(where: dict[str, Any], *, table: str | None = None) -> tuple[set[str], set[str]]:

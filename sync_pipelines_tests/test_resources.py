@@ -33,6 +33,12 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
             "postgresql://u%40x:p%3Aw%40%2F@h:5433/a%2Fb?schema=s",
         ),
         ({"POSTGRES_HOST": "h", "DATABASE_URL": "postgres://d"}, "postgres://d"),
+        ({"POSTGRES_HOST": "::1"}, "postgresql://postgres@[::1]:5432/postgres"),
+        ({"POSTGRES_HOST": "[::1]"}, "postgresql://postgres@[::1]:5432/postgres"),
+        (
+            {"POSTGRES_HOST": "/var/run/postgresql", "POSTGRES_PORT": "5433", "POSTGRES_SCHEMA": "s"},
+            "postgresql://postgres@:5433/postgres?host=/var/run/postgresql&schema=s",
+        ),
     ],
 )
 def test_a_connections_url_is_its_own_then_the_common_one_then_the_parts(given, found):
@@ -50,6 +56,7 @@ def test_no_database_at_all_names_the_variables():
         ({"DATABASE_URL": "mysql://u:sesame@h/app"}, "DATABASE_URL is not a PostgreSQL URL"),
         ({"KNOWLEDGE_DATABASE_URL": "u:sesame@h"}, "KNOWLEDGE_DATABASE_URL is not a PostgreSQL URL"),
         ({"DATABASE_URL": "postgresql://u@h:sesame/app"}, "DATABASE_URL: its host and port cannot be read"),
+        ({"POSTGRES_HOST": "/run", "POSTGRES_PORT": "sesame"}, "POSTGRES_HOST and POSTGRES_PORT: its host and port"),
         ({"POSTGRES_HOST": "h", "POSTGRES_PORT": "sesame"}, "POSTGRES_HOST and POSTGRES_PORT: its host and port"),
     ],
 )

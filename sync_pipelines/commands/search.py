@@ -31,7 +31,7 @@ def search(
     from sync_pipelines.api import search as find
 
     wanted = _filter(where)
-    hits = find(words, table=selector, limit=limit, where=wanted)
+    hits = find(words, table=selector, limit=limit, where=wanted, missing=output.say)
     if as_json:
         output.print_json({"hits": [_plain(hit) for hit in hits]})
     else:

@@ -79,6 +79,16 @@ class PartitionsBlock(Block):
         datetime.fromisoformat(value)
         return value
 
+    @model_validator(mode="after")
+    def _has_begun(self) -> PartitionsBlock:
+        # without a window that holds this moment, no sensor or schedule could ask for a run
+        if self.definition().get_last_partition_key() is None:
+            raise ValueError(
+                f"start: the first {self.every} that begins on {self.start} or later lies in the future: "
+                "write an earlier date"
+            )
+        return self
+
     def definition(self) -> dg.TimeWindowPartitionsDefinition:
         """The windows, in UTC, the current one included (`end_offset=1`)."""
         kinds = {

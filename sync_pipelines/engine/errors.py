@@ -12,6 +12,7 @@ import re
 from sync_pipelines.engine.secrets import hide_known, redact
 
 __all__ = [
+    "LONGEST_WAIT",
     "CaptureMissingError",
     "ConfigurationError",
     "LockBusyError",
@@ -30,6 +31,9 @@ __all__ = [
     "redact",
 ]
 
+
+LONGEST_WAIT = 900.0
+"""Seconds that a run waits at most because a system asks for it (Retry-After); asked for more, it fails at once."""
 
 _DOUBLE_STOP = re.compile(r"([?!…])\.(?=\s|$)")
 
@@ -73,12 +77,22 @@ class SyncError(Exception):
 class TransientError(SyncError):
     """The system may answer later: retry with back-off.
 
-    `retry_after` is what the system asked for, in seconds, or None.
+    `retry_after` is what the system asked for, in seconds, or None. More than `LONGEST_WAIT` stands in the sentence:
+    nobody waits for it.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **where: str | None) -> None:
-        super().__init__(message, **where)
         self.retry_after = retry_after
+        if retry_after is not None and self.asks_too_much:
+            message += (
+                f" It asks for a pause of {retry_after / 60:,.0f} min; a run waits {LONGEST_WAIT / 60:.0f} min at most."
+            )
+        super().__init__(message, **where)
+
+    @property
+    def asks_too_much(self) -> bool:
+        """Whether the system is away for longer than a run waits."""
+        return self.retry_after is not None and self.retry_after > LONGEST_WAIT
 
 
 class RecordError(SyncError):

@@ -119,11 +119,26 @@ def _is_query(text: str) -> bool:
 
 
 def _hosts_of(hosts: str, pairs: Pairs) -> tuple[str, Pairs]:
-    """The hosts in libpq's form, and the other parameters; several `host` parameters are SQLAlchemy's form."""
+    """The hosts in libpq's form, and the other parameters; several `host` parameters are SQLAlchemy's form.
+
+    An escaped host (`%2Fvar%2Frun`, a socket's folder) becomes a parameter: SQLAlchemy would not decode it.
+    """
     named = [value for name, value in pairs if name == "host"]
     if not hosts and len(named) > 1:
-        hosts, pairs = ",".join(named), [pair for pair in pairs if pair[0] != "host"]
+        escaped = (quote(value, safe=":[]") for value in named)
+        return ",".join(escaped), [pair for pair in pairs if pair[0] != "host"]
+    if "%" in hosts and "," not in hosts:
+        host, port = _host_and_port(hosts)
+        # as in libpq, a parameter goes before what stands in the address
+        pairs = pairs if named else [("host", unquote(host.strip("[]"))), *pairs]
+        return port, pairs
     return hosts, pairs
+
+
+def _host_and_port(place: str) -> tuple[str, str]:
+    """`host` and `:port`, the latter empty where there is none; a colon in brackets belongs to an address."""
+    at = place.rfind(":")
+    return (place[:at], place[at:]) if at > place.rfind("]") else (place, "")
 
 
 def _login(user: str, password: str | None) -> str:
@@ -141,7 +156,7 @@ def _query(pairs: Pairs) -> str:
 def _sqlalchemy(login: str, hosts: str, database: str, pairs: Pairs) -> str:
     """SQLAlchemy takes several hosts as several `host` parameters only."""
     if "," in hosts:
-        pairs = [*(("host", host) for host in hosts.split(",")), *pairs]
+        pairs = [*(("host", unquote(host)) for host in hosts.split(",")), *pairs]
         hosts = ""
     return f"postgresql+psycopg2://{login}{hosts}/{database}{_query(pairs)}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import quote
 
 from sync_pipelines.engine.errors import ConfigurationError
@@ -75,8 +76,20 @@ def _from_parts(environment: Mapping[str, str] | None) -> str | None:
     user = quote(value("POSTGRES_USER", environment) or "postgres", safe="")
     password = value("POSTGRES_PASSWORD", environment)
     login = f"{user}:{quote(password, safe='')}" if password else user
-    port = value("POSTGRES_PORT", environment) or "5432"
+    place, host_parameter = _place(host, value("POSTGRES_PORT", environment) or "5432")
     database = quote(value("POSTGRES_DB", environment) or "postgres", safe="")
     schema = value("POSTGRES_SCHEMA", environment)
-    query = f"?schema={quote(schema, safe='')}" if schema else ""
-    return f"postgresql://{login}@{host}:{port}/{database}{query}"
+    parameters = [*host_parameter, *([f"schema={quote(schema, safe='')}"] if schema else [])]
+    query = f"?{'&'.join(parameters)}" if parameters else ""
+    return f"postgresql://{login}@{place}/{database}{query}"
+
+
+def _place(host: str, port: str) -> tuple[str, list[str]]:
+    """Host and port as they stand in a URL, and the parameter that names a socket's folder instead."""
+    if host.startswith("/"):
+        return f":{port}", [f"host={quote(host)}"]
+    try:
+        IPv6Address(host)
+    except AddressValueError:
+        return f"{host}:{port}", []
+    return f"[{quote(host, safe=':')}]:{port}", []  # its colons would be taken for the port's

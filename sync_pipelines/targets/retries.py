@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from sync_pipelines.engine.errors import TransientError
 Result = TypeVar("Result")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_CENTURY = 100 * 365 * 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +73,25 @@ NO_RETRY = RetryPolicy(attempts=1)
 
 
 def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:
-    """A Retry-After header (RFC 9110 §10.2.3: seconds or a date) as seconds from now; None if unreadable."""
+    """A Retry-After header (RFC 9110 §10.2.3: seconds or a date) as seconds from now; None if it names no time.
+
+    How much of it a run waits for is `engine.errors.LONGEST_WAIT`.
+    """
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
+        return _until(value, now or datetime.now(UTC))
+    return seconds if math.isfinite(seconds) and 0 <= seconds <= _CENTURY else None
+
+
+def _until(date: str, now: datetime) -> float | None:
     try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    if moment.tzinfo is None:
+        # asctime's form has no zone, and Python takes `-0000` for an unknown one: HTTP's dates are UTC
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sync_pipelines.targets.embedding import Embedder
 
 Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
 
 _RANGES = {"$gt", "$gte", "$lt", "$lte"}
 _LOGIC = {"$and", "$or"}
@@ -59,6 +62,7 @@ def best(
     *,
     limit: int = 10,
     where: Mapping[str, Any] | None = None,
+    missing: Callable[[str], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Hit]:
     """The records that are nearest to some words, best first, each once.
@@ -74,10 +78,12 @@ def best(
         where: Chroma's filter (`{"category": "history"}`, `{"matchCount": {"$gt": 3}}`, `$and`, `$or`, `$in`,
             `$contains` for a list). Several fields mean all of them. Times may be written as datetime, or
             after `$gt`, `$gte`, `$lt`, `$lte` as ISO text.
+        missing: told, in a sentence, of a collection that is not made yet where another one answers; the log if
+            left out.
         sleep: for tests.
 
     Raises:
-        CollectionGoneError: a collection has not been made yet.
+        CollectionGoneError: none of the collections has been made yet.
         ConfigurationError: no words, or a filter that Chroma does not take.
         TransientError, RunError: Chroma or the provider of the embedding.
     """
@@ -85,10 +91,28 @@ def best(
         raise ConfigurationError("search needs words.")
     if limit < 1:
         raise ConfigurationError(f"limit: {limit} is no number of records.")
-    many = targets if isinstance(targets, Iterable) else [targets]
+    many = list(targets) if isinstance(targets, Iterable) else [targets]
     wanted = chroma_filter(where)
-    hits = [hit for target in many for hit in _search_one(target, words, limit, wanted, sleep)]
+    hits = _search_all(many, lambda target: _search_one(target, words, limit, wanted, sleep), missing or _log.warning)
     return sorted(hits, key=lambda hit: (-hit.score, hit.table, hit.collection, hit.key))[:limit]
+
+
+def _search_all(
+    targets: Sequence[ChromaTarget], search: Callable[[ChromaTarget], list[Hit]], missing: Callable[[str], None]
+) -> list[Hit]:
+    """What those find that are there: a table that was never synced must not hide the others."""
+    hits: list[Hit] = []
+    gone: list[CollectionGoneError] = []
+    for target in targets:
+        try:
+            hits += search(target)
+        except CollectionGoneError as error:
+            gone.append(error)
+    if gone and len(gone) == len(targets):
+        raise gone[0]
+    for error in gone:
+        missing(str(error))
+    return hits
 
 
 def _search_one(

@@ -274,6 +274,15 @@ def test_a_filter_on_a_field_that_no_record_has_is_told_with_the_nearest(settled
     assert "No record" not in invoke("search", ARTICLE, "body", "--where", '{"stock": 99}').stderr
 
 
+def test_a_search_over_a_sync_leaves_out_and_names_the_table_that_is_not_synced_yet(shop: Shop):
+    shop.put("a")
+    assert invoke("sync", ARTICLE).exit_code == 0
+    result = invoke("search", "shop", "a body", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert [hit["table"] for hit in json.loads(result.stdout)["hits"]] == [ARTICLE]
+    assert f"{AUTHOR}: there is no collection" in result.stderr
+
+
 def test_the_only_sync_is_searched_where_none_is_named(settled: Shop, monkeypatch):
     import sync_pipelines
     from sync_pipelines.resources.chroma import ChromaResource

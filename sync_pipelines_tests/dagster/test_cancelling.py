@@ -221,6 +221,17 @@ def test_what_a_system_asks_for_is_waited_for(world: World, monkeypatch: pytest.
     assert pauses == [77.0]
 
 
+def test_nobody_waits_longer_than_the_most_and_the_run_tells_what_was_asked_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+):
+    fault = Fault(monkeypatch, "write", TransientError("Slow down.", retry_after=7200.0))
+    world.put("a")
+    result = world.materialize(raises=False)
+    assert (fault.calls, pauses) == (1, [])
+    assert world.failure(result) == "Slow down. It asks for a pause of 120 min; a run waits 15 min at most."
+    assert failures.pause(0, float("inf")) == 900
+
+
 def test_a_cancellation_in_the_pause_between_two_tries_does_not_wait_for_its_end(
     world: World, spools: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -69,6 +69,28 @@ def test_several_hosts_and_a_socket_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    ("place", "host", "port"),
+    [
+        ("%2Fvar%2Frun%2Fpg", "/var/run/pg", None),
+        ("u:p@%2Fvar%2Frun%2Fpg:5433", "/var/run/pg", "5433"),
+        ("[fe80::1%25eth0]:5433", "fe80::1%eth0", "5433"),
+        ("%2Fa:1,%2Fb:2", "/a,/b", "1,2"),
+        ("u@:5433", "/parameter", "5433"),
+        ("%2Fignored", "/parameter", None),
+    ],
+)
+def test_an_escaped_host_reaches_each_client_decoded(place: str, host: str, port: str | None) -> None:
+    found = normalise_url(f"postgresql://{place}/db" + ("?host=/parameter" if host == "/parameter" else ""))
+    url = sa.make_url(found.sqlalchemy)
+    given = url.get_dialect()().create_connect_args(url)[1]
+    for parsed in (parse_dsn(found.libpq), given):
+        assert parsed["host"] == host
+        assert str(parsed.get("port")) == str(port)
+    for again in map(normalise_url, (found.libpq, found.sqlalchemy)):
+        assert (again.libpq, again.sqlalchemy) == (found.libpq, found.sqlalchemy)
+
+
+@pytest.mark.parametrize(
     "url", ["postgres://u:p@ss/w@h:1/db?schema=x&sslmode=require", "postgresql://u@h1:1,h2:2/db?a=b", "postgres:///db"]
 )
 def test_what_is_made_for_a_client_is_read_back_as_the_same(url: str) -> None:

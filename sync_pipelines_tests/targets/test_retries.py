@@ -90,15 +90,29 @@ def test_the_budget_ends_the_tries():
     [
         ("12", 12.0),
         ("0", 0.0),
-        ("-3", 0.0),
+        ("-3", None),
+        ("inf", None),
+        ("1e400", None),
+        ("1e300", None),
+        ("nan", None),
         ("Wed, 01 May 2024 12:00:30 GMT", 30.0),
+        ("Wed, 01 May 2024 12:00:30 -0000", 30.0),
+        ("Wed May  1 12:00:30 2024", 30.0),
         ("Wed, 01 May 2024 11:00:00 GMT", 0.0),
+        ("Wed, 01 May 99999999999999999999 11:00:00 GMT", None),
         ("soon", None),
         (None, None),
     ],
 )
 def test_retry_after_is_read_in_both_forms(value: str | None, seconds: float | None):
     assert retry_after_seconds(value, now=datetime(2024, 5, 1, 12, tzinfo=UTC)) == seconds
+
+
+def test_more_than_a_run_waits_for_stands_in_the_sentence():
+    assert str(TransientError("Slow down.", retry_after=900)) == "Slow down."
+    assert str(TransientError("Slow down.", retry_after=7200)) == (
+        "Slow down. It asks for a pause of 120 min; a run waits 15 min at most."
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"budget_seconds": -1}])

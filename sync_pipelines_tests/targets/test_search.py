@@ -169,6 +169,21 @@ def test_a_collection_that_is_not_there_yet_is_one_sentence(target: ChromaTarget
     assert pauses
 
 
+def test_what_is_there_answers_and_what_is_not_made_yet_is_told(
+    make_target: MakeTarget, caplog: pytest.LogCaptureFixture
+):
+    there, absent = make_target(), make_target()
+    put(there, Doc("a", "the cat sat"))
+    told: list[str] = []
+    assert [hit.key for hit in best([absent, there], "cat", missing=told.append, sleep=lambda _: None)] == ["a"]
+    sentence = f"knowledge/reference: there is no collection '{absent.collection}' yet. Run its sync first."
+    assert told == [sentence]
+    assert best([absent, there], "cat", sleep=lambda _: None)
+    assert sentence in caplog.text
+    with pytest.raises(CollectionGoneError, match="Run its sync first"):
+        best([absent, make_target()], "cat", sleep=lambda _: None)
+
+
 def test_without_words_nothing_is_asked(target: ChromaTarget):
     with pytest.raises(ConfigurationError, match="words"):
         best(target, "  ")
