@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -82,9 +83,15 @@ def held(selector: str | None, key: str) -> list[tuple[BoundTable, str]]:
         except (ConfigurationError, UnknownRecordError) as error:
             errors.append(error)
     if errors and not found:
-        # that one knows its form says more than that another does not
-        raise next((error for error in errors if isinstance(error, UnknownRecordError)), errors[0])
+        # that it could be a key of one table says more than that it could not of another
+        unknown = [error for error in errors if isinstance(error, UnknownRecordError)]
+        raise (unknown or errors)[0] if len(unknown) < 2 else UnknownRecordError(_in_none(key, unknown))
     return found
+
+
+def _in_none(key: str, errors: Sequence[RunError]) -> str:
+    places = " and ".join(f"{error.sync}/{error.table}" for error in errors)
+    return f"{places}: no such record in source or target (key {key!r})."
 
 
 def configured(selector: str) -> list[BoundTable]:

@@ -45,13 +45,18 @@ def _show(report: Report) -> None:
     console.print(shown)
     for path, found in report.assets.items():
         for problem in found.problems:
-            console.print(Text(f"{path}: {problem}", style="red"))
+            console.print(Text(_of(path, problem), style="red"))
         if found.last_error and found.last_error not in found.problems:
-            console.print(Text(f"{path}: {found.last_error}", style="red"))
+            console.print(Text(_of(path, found.last_error), style="red"))
         for warning in found.warnings:
-            console.print(Text(f"{path}: {warning}", style="yellow"))
+            console.print(Text(_of(path, warning), style="yellow"))
         if found.reason:
-            console.print(Text(f"{path}: {found.reason}", style="dim"))
+            console.print(Text(_of(path, found.reason), style="dim"))
+
+
+def _of(path: str, sentence: str) -> str:
+    """A sentence that names its table; an error does so by itself."""
+    return sentence if sentence.startswith(f"{path}: ") else f"{path}: {sentence}"
 
 
 def _state(found: TableStatus) -> str:

@@ -61,7 +61,7 @@ def unknown_records(spec: TableSpec, shown: Sequence[str]) -> UnknownRecordError
         f"no such record in source or target ({what}).",
         sync=spec.sync,
         table=spec.name,
-        remedy="Nothing was started; correct or leave out what is wrong.",
+        remedy="Correct it, or leave it out.",
     )
 
 

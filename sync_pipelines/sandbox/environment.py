@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from sync_pipelines.env_file import CHECKOUT
 from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.folders import (
@@ -38,6 +39,7 @@ that is gone; where they differ, it is the user's own."""
 Prepare = Callable[[str], None]
 """Makes the database of this URL ready for use; is called at each `up`."""
 
+_SETTINGS = "dagster.yaml"
 _STATE = "sandbox.json"
 _LOCK = "sandbox.lock"
 _LOCK_SECONDS = 180.0
@@ -283,10 +285,11 @@ class Sandbox:
 
     def _prepare_dagster_home(self) -> None:
         make_folder(self.dagster_home, PRIVATE)
-        settings = Path("dagster.yaml").absolute()
         # Dagster reads the settings of its instance from DAGSTER_HOME alone, not from the checkout.
-        if settings.exists():
-            shutil.copyfile(settings, self.dagster_home / "dagster.yaml")
+        for folder in (Path.cwd(), CHECKOUT):
+            if (folder / _SETTINGS).is_file():
+                shutil.copyfile(folder / _SETTINGS, self.dagster_home / _SETTINGS)
+                return
 
     def _prepare_database(self) -> None:
         if not self.postgres.has_database(APPLICATION_DATABASE):

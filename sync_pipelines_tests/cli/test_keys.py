@@ -149,6 +149,9 @@ def test_of_a_healthy_record_the_logs_say_that_it_never_failed(items: Shop):
     result = invoke("logs", ITEM, "--key", SPELLINGS[2])
     assert result.exit_code == 0
     assert "No failure of this record is remembered." in result.stderr
+    nobody = invoke("logs", "--key", '["9", "9"]')
+    assert nobody.exit_code == 1
+    assert "shop/article and shop/item: no such record" in nobody.stderr
     held = invoke("quarantine", "replay", ITEM, "--key", STORED)
     assert held.exit_code == 1
     assert "is not in quarantine" in held.stderr

@@ -15,6 +15,7 @@ from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.folders import read_json, sweep, temporary_folder, write_json
 from sync_pipelines.sandbox.processes import ProcessId
 from sync_pipelines_tests.sandbox.helpers import (
+    CHECKOUT,
     EPHEMERAL,
     comes_true,
     descendants,
@@ -227,6 +228,15 @@ def test_the_settings_of_the_checkouts_instance_come_along(
     sandbox.database_url = "postgresql://nobody@127.0.0.1:1/none"
     sandbox.up()
     assert (sandbox.dagster_home / "dagster.yaml").read_text().startswith("telemetry")
+
+
+def test_the_checkouts_settings_come_along_from_any_folder(
+    sandbox: Sandbox, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    sandbox.database_url = "postgresql://nobody@127.0.0.1:1/none"
+    sandbox.up()
+    assert (sandbox.dagster_home / "dagster.yaml").read_text() == (CHECKOUT / "dagster.yaml").read_text()
 
 
 COMES_UP = """
