@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ _WORDS = (
     (re.compile(r"(.*) does not match '\^\\\\d\+.*smhd.*'$"), r"\1 is no duration: write 30s, 15m, 2h or 7d"),
     (re.compile(r"(.*) does not match '\^\\\\d\{4\}.*'$"), r"\1 is no date: write 2024-01-31"),
     (re.compile(r"(.*) does not match '.*\\\\S\+.*'$"), r"\1 is no cron expression"),
-    (re.compile(r"Additional properties are not allowed \((.*) (?:was|were) unexpected\)"), r"there is no field \1"),
 )
 """jsonschema's sentences, and what they mean."""
 
@@ -53,11 +53,28 @@ def _of_document(tree: Any) -> Iterator[str]:
     attributes = document.get("attributes") or {}
     found = list(Draft202012Validator(kind.get_model_cls().model_json_schema()).iter_errors(attributes))
     for error in found:
-        position = tree.source_position_tree.lookup_closest_and_path(["attributes", *error.absolute_path], None)[0]
-        yield _line(f"{_short(position.filename)}:{position.start.line}", error.absolute_path, _worded(error.message))
+        for field, sentence in _told(error):
+            position = tree.source_position_tree.lookup_closest_and_path(["attributes", *field], None)[0]
+            yield _line(f"{_short(position.filename)}:{position.start.line}", field, sentence)
     if not found and (refused := _refused(kind, attributes)):
         start = tree.source_position_tree.position.start
         yield f"{_short(tree.source_position_tree.position.filename)}:{start.line}: {refused}"
+
+
+def _told(error: Any) -> Iterator[tuple[list[str | int], str]]:
+    """Field and sentence of an error of jsonschema's; of several unknown fields, one each."""
+    place = list(error.absolute_path)
+    if error.validator != "additionalProperties":
+        yield place, _worded(error.message)
+        return
+    known = error.schema["properties"]
+    for name in (name for name in error.instance if name not in known):
+        near = get_close_matches(name, known, n=1)
+        yield [*place, name], f"there is no such field; {f'did you mean {near[0]!r}?' if near else _there(known)}"
+
+
+def _there(known: Iterable[str]) -> str:
+    return f"there are {', '.join(known)}"
 
 
 def _kind(name: object) -> Any:
