@@ -7,8 +7,8 @@ import dagster as dg
 from pydantic import Field
 
 from sync_pipelines.dagster_retention import build_retention
-from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.failures import no_secrets, working_on
+from sync_pipelines.resources.environment import NoDatabaseError
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -48,7 +48,7 @@ def build_upkeep(components: "Sequence[SyncComponent]", *, timezone: str) -> dg.
     def weekly(context: dg.ScheduleEvaluationContext):
         try:
             context.resources.ledger.database_url()
-        except ConfigurationError as error:
+        except NoDatabaseError as error:  # a wrong URL is an error of the tick
             return dg.SkipReason(str(error))
         return dg.RunRequest()
 

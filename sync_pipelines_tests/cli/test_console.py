@@ -147,7 +147,17 @@ def test_a_missing_schema_ends_with_3_and_names_the_command(shop: Shop):
     assert "sync-pipelines db upgrade" in result.stderr
 
 
-@pytest.mark.parametrize("words", [("sync", "shop/article"), ("sync", "shop", "--no-wait"), ("plan", "shop")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sync", "shop/article"),
+        ("sync", "shop", "--no-wait"),
+        ("plan", "shop"),
+        ("capture", "status"),
+        ("capture", "lag"),
+        ("db", "current"),
+    ],
+)
 def test_a_wrong_user_of_the_database_is_a_setting_and_ends_with_3(shop: Shop, monkeypatch, words):
     monkeypatch.setenv("DATABASE_URL", re.sub(r"//[^@]*@", "//nobody:hunter2@", shop.url))
     result = CliRunner().invoke(app, list(words))
