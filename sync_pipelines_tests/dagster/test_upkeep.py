@@ -41,8 +41,8 @@ def test_without_a_database_the_clean_up_skips_and_a_wrong_url_is_an_error(world
     schedule = definitions(world.component).get_repository_def().get_schedule_def("sync_clean_up_schedule")
 
     def tick() -> dg.SkipReason | dg.RunRequest:
-        context = dg.build_schedule_context(world.instance, resources={"ledger": LedgerResource()})
-        return schedule(context)
+        with dg.build_schedule_context(world.instance, resources={"ledger": LedgerResource()}) as context:
+            return schedule(context)
 
     assert isinstance(tick(), dg.RunRequest)
     monkeypatch.delenv("DATABASE_URL")
