@@ -5,7 +5,6 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.resources.postgres import LedgerResource
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.dagster.world import World
@@ -40,13 +39,14 @@ def test_the_clean_up_runs_every_sunday_at_four(world: World):
 def test_without_a_database_the_clean_up_skips_and_a_wrong_url_is_an_error(world: World, monkeypatch):
     schedule = definitions(world.component).get_repository_def().get_schedule_def("sync_clean_up_schedule")
 
-    def tick() -> dg.SkipReason | dg.RunRequest:
+    def tick():
         with dg.build_schedule_context(world.instance, resources={"ledger": LedgerResource()}) as context:
-            return schedule(context)
+            return schedule.evaluate_tick(context)
 
-    assert isinstance(tick(), dg.RunRequest)
+    assert len(tick().run_requests) == 1
     monkeypatch.delenv("DATABASE_URL")
     assert "DATABASE_URL is not set" in tick().skip_message
     monkeypatch.setenv("DATABASE_URL", "nonsense")
-    with pytest.raises(ConfigurationError, match="DATABASE_URL is not a PostgreSQL URL"):
+    with pytest.raises(dg.DagsterError) as caught:
         tick()
+    assert "DATABASE_URL is not a PostgreSQL URL" in str(caught.value.__cause__)
