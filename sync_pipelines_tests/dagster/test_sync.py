@@ -111,7 +111,7 @@ def test_deleting_most_of_the_source_stops_before_anything_is_deleted(world: Wor
     result = world.materialize(raises=False)
     assert not result.success
     error = result.failure_data_for_node("shop__article")
-    assert "149 of the target's 150 records" in str(error.user_failure_data.description)
+    assert "149 of the target's 151 records" in str(error.user_failure_data.description)
     assert set(world.stored()) == {f"k{number}" for number in range(150)} | {"new"}
     assert world.last_run().status == "failed"
     counts = world.sync(allow_mass_delete=True)
