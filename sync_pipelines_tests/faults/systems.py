@@ -67,8 +67,11 @@ class Proxied:
         self.proxy.reset_after(_IN_THE_MIDDLE, "response")
 
     def reset_often(self) -> None:
-        """An outage that outlasts the tries of one call, and is over when the step is tried again."""
-        self.proxy.reset_after(_IN_THE_MIDDLE, "request", times=TRIES)
+        """An outage that outlasts the tries of one call, and is over soon after the step is tried again.
+
+        One more than the tries: a writer's look at its next batch, which is tried once, may take one of them.
+        """
+        self.proxy.reset_after(_IN_THE_MIDDLE, "request", times=TRIES + 1)
 
     def heal(self) -> None:
         self.proxy.heal()
