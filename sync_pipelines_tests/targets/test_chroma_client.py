@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import json
 import socket
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -106,6 +108,36 @@ def test_a_server_that_takes_a_connection_and_answers_nothing_is_not_waited_for_
         error = failure(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert type(error) is TransientError
     assert "timed out" in str(error)
+
+
+class Wedged(Front):
+    """As Chroma is while its SQLite is locked: it says who we are, and nothing that stands in a table."""
+
+    over: threading.Event
+
+    def do_GET(self) -> None:
+        if not self.path.endswith("/identity"):
+            self.over.wait(20)
+            return
+        body = json.dumps({"user_id": "", "tenant": "default_tenant", "databases": ["default_database"]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_a_server_whose_database_is_locked_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(Wedged, "over", threading.Event(), raising=False)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Wedged) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        began = time.monotonic()
+        error = failure(url=f"http://127.0.0.1:{server.server_port}")
+        assert time.monotonic() - began < 10
+        Wedged.over.set()
+        server.shutdown()
+    assert type(error) is TransientError
+    assert "Chroma does not answer (connect)" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,12 @@ def _bounded_client(settings: Any, **names: str) -> Any:
             _bound(getattr(self._server, "_session", None))
             return super().get_user_identity()
 
+        def _validate_tenant_database(self, tenant: str, database: str) -> None:
+            # asked through an HTTP session of its own
+            admin: Any = self._admin_client
+            _bound(getattr(admin._server, "_session", None))
+            super()._validate_tenant_database(tenant=tenant, database=database)
+
     return Bounded(settings=settings, **names)
 
 
