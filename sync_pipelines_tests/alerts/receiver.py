@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -48,22 +49,22 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if self._answer():
-                receiver.posts.append({**json.loads(body), "path": self.path})
+            self._answer(lambda: receiver.posts.append({**json.loads(body), "path": self.path}))
 
         def do_GET(self) -> None:
-            if self._answer():
-                receiver.pings.append(self.path)
+            self._answer(lambda: receiver.pings.append(self.path))
 
-        def _answer(self) -> bool:
+        def _answer(self, keep: Callable[[], None]) -> None:
+            """Kept before it is answered: who has the answer must find it here."""
             status = receiver.status
             time.sleep(receiver.pause)
+            if 200 <= status < 300:
+                keep()
+            else:
+                receiver.refused += 1
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
-            good = 200 <= status < 300
-            receiver.refused += not good
-            return good
 
         def log_message(self, *_: Any) -> None:
             pass

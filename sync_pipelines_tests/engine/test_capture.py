@@ -21,9 +21,9 @@ TABLE = CapturedTable(schema="sync", number=7, key=("id",))
 
 
 def test_a_key_is_its_columns_text_and_several_columns_are_json() -> None:
-    assert key_text(["Id"], "t") == 't."Id"::pg_catalog.text'
+    assert key_text(["Id"], "t") == '(t."Id"::pg_catalog.text COLLATE "C")'
     assert key_text(["a", 'b"c'], "t") == (
-        'pg_catalog.json_build_array(t."a"::pg_catalog.text, t."b""c"::pg_catalog.text)::pg_catalog.text'
+        '(pg_catalog.json_build_array(t."a"::pg_catalog.text, t."b""c"::pg_catalog.text)::pg_catalog.text COLLATE "C")'
     )
 
 

@@ -33,7 +33,8 @@ def record(ledger, *, kind: str = "quick", **more):
 def test_a_proof_is_kept_with_its_numbers_and_samples(ledger):
     found = Found(4, 5, 1, 2, 3, 4, 5, 6, {"missing": ["a"], "extra": ["b", "ü\"'"]})
     number = record(ledger, proof=found, run_id="run-1", scope="2026-03", repaired=7)
-    proof = ledger.last_proof(*PLACE)
+    assert ledger.last_proof(*PLACE) is None, "a proof of a part says nothing of the table"
+    proof = ledger.last_proof(*PLACE, scope="2026-03")
     assert proof.id == number
     assert (proof.source_count, proof.target_count, proof.missing, proof.stale, proof.extra) == (4, 5, 1, 2, 3)
     assert (proof.quarantined, proof.excluded, proof.pending, proof.repaired) == (4, 5, 6, 7)

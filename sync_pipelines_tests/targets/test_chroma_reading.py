@@ -157,7 +157,7 @@ def test_records_that_a_search_would_miss_are_named(target: ChromaTarget):
     store.handle.update(ids=["b#2"], embeddings=[[0.3] * 384])
     found = target.unsearchable(keys)
     assert set(found) == {"b", "c"}
-    assert "'b#2'" in found["b"]
+    assert "chunk 2" in found["b"]
     assert "not that of its text" in found["c"]
 
 
