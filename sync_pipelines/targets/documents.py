@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,7 +74,13 @@ def _in_order(value: Mapping[str, Any]) -> Iterable[str]:
 
 def is_localized(value: Any) -> bool:
     """Whether an object maps language codes (`en`, `id`, `ar`, `pt-BR`) to something."""
-    return isinstance(value, Mapping) and bool(value) and all(_LANGUAGE.fullmatch(str(name)) for name in value)
+    return isinstance(value, Mapping) and bool(value) and all(map(_is_language, value))
+
+
+@lru_cache(maxsize=4096)
+def _is_language(name: Any) -> bool:
+    """The same few names come with every record."""
+    return _LANGUAGE.fullmatch(str(name)) is not None
 
 
 def column_texts(value: Any) -> Iterator[str]:
