@@ -2,9 +2,9 @@
 
 The IO manager is `handle_output`: the mapping to documents, the question what the collection holds already, the
 plan, the upserts, a look at lock and quarantine for each batch, the count, the watermark, the reader's confirmation.
-The whole path has before it: binding, a look for dead runs, the lock of the run and of the target, the ledger, the unread
-keys of the log, their rows in one snapshot, the spool. Not inside: Dagster's own floor, and the model: on both
-sides every vector is there already.
+The whole path has before it: binding, a look for dead runs, the lock of the run and of the target, the ledger, the
+unread keys of the log, their rows in one snapshot, the spool. Not inside: Dagster's own floor, and the model: on
+both sides every vector is there already.
 
 Path, bare upserts, and bare upserts without the sync's own fields are measured in turn, each as a whole: while
 it writes one batch the path maps and plans the next, which must not fall into somebody else's time.
