@@ -12,10 +12,11 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "PostgresToChroma": ("sync_pipelines.components.postgres_to_chroma", "PostgresToChroma"),
+    "PostgresToDelta": ("sync_pipelines.components.postgres_to_delta", "PostgresToDelta"),
     "SearchResource": ("sync_pipelines.resources.search", "SearchResource"),
     "search": ("sync_pipelines.api", "search"),
 }
-__all__ = ["PostgresToChroma", "SearchResource", "__version__", "search"]
+__all__ = ["PostgresToChroma", "PostgresToDelta", "SearchResource", "__version__", "search"]
 
 
 def __getattr__(name: str) -> Any:

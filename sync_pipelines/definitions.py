@@ -13,7 +13,9 @@ from sync_pipelines.alerts.definitions import build_alerts
 from sync_pipelines.automation import build_automation, timezone
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.io_managers.chroma import ChromaIOManager
+from sync_pipelines.io_managers.delta import DeltaIOManager
 from sync_pipelines.resources.chroma import ChromaResource
+from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.postgres import LedgerResource, PostgresResource
 from sync_pipelines.resources.search import SearchResource
 from sync_pipelines.upkeep import build_upkeep
@@ -21,13 +23,15 @@ from sync_pipelines.upkeep import build_upkeep
 
 def default_resources() -> dict[str, Any]:
     """Every resource and IO manager under the name that the assets ask for; none reads the environment yet."""
-    chroma = ChromaResource()
+    chroma, delta = ChromaResource(), DeltaResource()
     return {
         "postgres": PostgresResource(),
         "ledger": LedgerResource(),
         "chroma": chroma,
         "search": SearchResource(chroma=chroma),
         "chroma_io_manager": ChromaIOManager(chroma=chroma),
+        "delta": delta,
+        "delta_io_manager": DeltaIOManager(delta=delta),
     }
 
 

@@ -74,6 +74,8 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
     @model_validator(mode="after")
     def _sensitive_columns_are_read(self) -> SyncComponent:
         changed_at = [self.source.changed_at] if self.source.changed_at else []
+        if self.reads_every_column:
+            return self
         known = [*self.source.key, *changed_at, *self.read_columns()] if self.sensitive else []
         if unknown := [name for name in self.sensitive if name not in known]:
             raise ValueError(f"sensitive: {', '.join(unknown)}: the document reads {', '.join(dict.fromkeys(known))}")
@@ -84,6 +86,11 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
     def read_columns(self) -> tuple[str, ...]:
         """The columns that the target needs, key and change time aside."""
         raise NotImplementedError
+
+    @property
+    def reads_every_column(self) -> bool:
+        """Whether all columns of the table are read, those that are added later too."""
+        return False
 
     def mapping_text(self) -> str:
         """A text that changes when the mapping to the target does."""
@@ -130,6 +137,10 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
 
     @cached_property
     def spec(self) -> TableSpec:
+        return self.spec_with()
+
+    def spec_with(self, **more: Any) -> TableSpec:
+        """The table as a source; `more` are the fields that a kind adds."""
         source = self.source
         return TableSpec(
             sync=self.sync,
@@ -143,6 +154,7 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
             lookback_seconds=seconds(source.lookback),
             mapping=self.mapping_text(),
             sensitive=tuple(self.sensitive),
+            **more,
         )
 
     def guard(self) -> Guard:

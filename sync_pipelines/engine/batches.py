@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
-from typing import TypeVar
+from queue import Full, Queue
+from threading import Event, Thread
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -35,6 +38,50 @@ def ahead(
             due = following
         if due is not None:
             yield due[0], due[1].result()
+
+
+@contextmanager
+def from_a_thread(batches: Iterable[pa.RecordBatch]) -> Generator[Iterator[pa.RecordBatch]]:
+    """The same batches, made in a thread of their own; at most two wait.
+
+    For a client that reads them in a thread of its own runtime, within which it could not be asked for more
+    (delta-rs: "cannot start a runtime from within a runtime"). What making them raises comes out where it is due.
+    """
+    waiting: Queue[pa.RecordBatch | BaseException | None] = Queue(2)
+    stopped = Event()
+
+    def make() -> None:
+        try:
+            for batch in batches:
+                _offer(waiting, batch, stopped)
+                if stopped.is_set():
+                    return
+            _offer(waiting, None, stopped)
+        except BaseException as error:
+            _offer(waiting, error, stopped)
+
+    def taken() -> Iterator[pa.RecordBatch]:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    thread = Thread(target=copy_context().run, args=(make,), name="batches", daemon=True)
+    thread.start()
+    try:
+        yield taken()
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _offer(waiting: Queue[Any], item: Any, stopped: Event) -> None:
+    while not stopped.is_set():
+        try:
+            waiting.put(item, timeout=0.2)
+        except Full:
+            continue
+        return
 
 
 def resized(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:

@@ -226,14 +226,17 @@ def _unlike_values(mapped: pa.RecordBatch, stored: Sequence[pa.RecordBatch]) -> 
         held = there.get(row[KEY])
         if held is None:
             continue
-        unlike = [name for name in names if name in held and not _same(row[name], held[name])]
+        unlike = [name for name in names if name in held and not same_value(row[name], held[name])]
         if unlike:
             yield Difference(row[KEY], "stale", f"{', '.join(unlike)} differs")
         elif held.get(PROBLEM):
             yield Difference(row[KEY], "stale", held[PROBLEM])
 
 
-def _same(left: Any, right: Any) -> bool:
+def same_value(left: Any, right: Any) -> bool:
+    """Whether two values are equal; NaN is NaN, in lists too."""
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same_value, left, right))
     return left == right or (isinstance(left, float) and isinstance(right, float) and math.isnan(left * right))
 
 

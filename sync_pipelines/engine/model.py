@@ -264,8 +264,8 @@ class Target(Listing, Protocol):
         """What the last confirmed run has left in the store; None where none did. It outlives no new store."""
         ...
 
-    def set_stamp(self, text: str) -> None:
-        """Leave a text in the store, in the place of the one before; it is no record."""
+    def set_stamp(self, text: str) -> str:
+        """Leave a text in the store, in the place of the one before; it is no record. What `stamp` says from now on."""
         ...
 
     def prepare(self) -> None:

@@ -290,7 +290,7 @@ class Run(Held):
         is embedded. It is the run's id in the ledger, which a restored ledger does not know.
         """
         target, stamp = self.binding.target, str(self.record.sync_id)
-        target.set_stamp(stamp)
+        stamp = target.set_stamp(stamp)
         return replace(watermark, target=target.identity(), stamp=stamp, records=self.held)
 
     def complete(self) -> None:

@@ -28,6 +28,10 @@ class TableSpec:
         key: the columns that identify a record; together unique and not null.
         columns: the columns that the sync reads, in order; the fingerprint is taken over just these
             (key and `changed_at` are always among them). Others may change without causing a write.
+        every_column: all columns of the table are read, those that are added later too; `columns` is empty then.
+        as_text: columns that are carried as PostgreSQL's own text, whatever their type.
+        carry: how arrays are carried: "document" as JSON at any depth, "lake" as JSON but for those of JSON or of
+            composite types, which are PostgreSQL's own text.
         changed_at: a column that says when a row changed, or None.
         capture: how changes are read (DESIGN.md §4).
         lookback_seconds: overlap of `cursor` capture.
@@ -42,6 +46,9 @@ class TableSpec:
     key: tuple[str, ...]
     schema: str | None = None
     columns: tuple[str, ...] = ()
+    every_column: bool = False
+    as_text: tuple[str, ...] = ()
+    carry: Literal["document", "lake"] = "document"
     changed_at: str | None = None
     capture: Capture = "trigger"
     lookback_seconds: float = 300.0
@@ -74,7 +81,10 @@ class TableSpec:
 
     @property
     def projection(self) -> tuple[str, ...]:
-        """Every column that is read and fingerprinted: key, `changed_at`, then `columns`, each once."""
+        """Every column that is read and fingerprinted: key, `changed_at`, then `columns`, each once.
+
+        With `every_column` those that the document names; the catalog has the others.
+        """
         return self._projection
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -68,3 +69,18 @@ def metadata_of(run: Any, counts: Counts, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "records_per_second": round(done / seconds, 1) if seconds > 0 else 0.0,
     }
+
+
+def change_window(context: dg.InputContext) -> tuple[datetime | None, datetime | None] | None:
+    """The change-time window that the downstream partitions cover; None for all of the records."""
+    if not context.has_asset_partitions:
+        return None
+    window = context.asset_partitions_time_window
+    partitions = context.asset_partitions_def
+    if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        return None
+    first, newest = partitions.get_first_partition_window(), partitions.get_last_partition_window()
+    # as in a sync: the first window reaches back without limit, the newest is open at its end
+    start = None if first is not None and window.start <= first.start else window.start
+    end = None if newest is not None and window.end >= newest.end else window.end
+    return start, end

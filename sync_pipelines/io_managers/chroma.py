@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
 from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.failures import as_dagster_failure
-from sync_pipelines.io_managers.base import write_changes
+from sync_pipelines.io_managers.base import change_window, write_changes
 from sync_pipelines.resources.chroma import ChromaResource
 
 
@@ -42,22 +41,7 @@ class ChromaIOManager(dg.ConfigurableIOManager):
         settings = self.chroma.settings()
         if wanted == "handle":
             return open_collection(settings, collection)
-        return _frames()[wanted](read_records(settings, collection, window=_window(context)))
-
-
-def _window(context: dg.InputContext) -> tuple[datetime | None, datetime | None] | None:
-    """The change-time window that the downstream partitions cover; None for all of the records."""
-    if not context.has_asset_partitions:
-        return None
-    window = context.asset_partitions_time_window
-    partitions = context.asset_partitions_def
-    if not isinstance(partitions, dg.TimeWindowPartitionsDefinition):
-        return None
-    first, newest = partitions.get_first_partition_window(), partitions.get_last_partition_window()
-    # as in a sync: the first window reaches back without limit, the newest is open at its end
-    start = None if first is not None and window.start <= first.start else window.start
-    end = None if newest is not None and window.end >= newest.end else window.end
-    return start, end
+        return _frames()[wanted](read_records(settings, collection, window=change_window(context)))
 
 
 def _annotation(context: dg.InputContext) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.engine.model import SourceIdentity
+from sync_pipelines.engine.model import SYSTEM_FIELDS, SourceIdentity
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.sql import identifier, literal, qualified
 from sync_pipelines.sources.postgres.connection import Session
@@ -89,8 +89,11 @@ class TableInfo:
         return next(column for column in self.columns if column.name == name)
 
     def projection(self, spec: TableSpec) -> tuple[Column, ...]:
-        """The columns that the sync reads, in the spec's order."""
-        return tuple(self.column(name) for name in spec.projection)
+        """The columns that the sync reads, in the spec's order; then, where it reads all, the others in the table's."""
+        named = tuple(self.column(name) for name in spec.projection)
+        if not spec.every_column:
+            return named
+        return (*named, *(column for column in self.columns if column.name not in spec.projection))
 
     def shape(self, spec: TableSpec) -> str:
         """Twelve hex digits that change when a column that is read gets another type, or is made anew."""
@@ -197,6 +200,8 @@ def _require_columns(spec: TableSpec, columns: Sequence[Column]) -> None:
         if name not in known:
             hint = _nearest(name, known) or f"There are: {', '.join(sorted(known))}."
             raise _error(spec, f"table {spec.table!r} has no column {name!r}.", hint)
+    for name in {field.name for field in SYSTEM_FIELDS} & set(known) if spec.every_column else ():
+        raise _error(spec, f"column {name!r} has a name that the sync itself needs.", "Name the `columns` to be read.")
     changed_at = known[spec.changed_at] if spec.changed_at else None
     if changed_at and (changed_at.is_array or changed_at.base_name not in TIME_TYPES):
         raise _error(
@@ -209,24 +214,32 @@ def _require_columns(spec: TableSpec, columns: Sequence[Column]) -> None:
 def _columns_sql(oid: int) -> str:
     """The columns, with the type that stands below any number of domains."""
     return f"""
-WITH RECURSIVE chain(number, type) AS (
-    SELECT a.attnum, a.atttypid FROM pg_catalog.pg_attribute AS a
+WITH RECURSIVE chain(number, type, modifier) AS (
+    SELECT a.attnum, a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute AS a
     WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
-    SELECT c.number, t.typbasetype FROM chain AS c JOIN pg_catalog.pg_type AS t ON t.oid = c.type
+    SELECT c.number, t.typbasetype, t.typtypmod FROM chain AS c JOIN pg_catalog.pg_type AS t ON t.oid = c.type
     WHERE t.typtype = 'd'
 )
 SELECT a.attname::text AS name,
     pg_catalog.format_type(a.atttypid, a.atttypmod) AS pg_type,
     pg_catalog.format_type(t.oid, -1) AS base_type,
     t.typname::text AS base_name,
-    EXISTS (SELECT FROM pg_catalog.pg_type AS e WHERE e.typarray = t.oid) AS is_array,
+    coalesce(e.is_array, false) AS is_array,
+    pg_catalog.format_type(t.oid, c.modifier) AS exact_type,
+    coalesce(e.name, t.typname)::text AS leaf_name,
+    coalesce(e.kind, t.typtype)::text AS leaf_kind,
     NOT a.attnotnull AS nullable,
     pg_catalog.col_description(a.attrelid, a.attnum) AS comment,
     a.attnum::int4 AS number
 FROM chain AS c
 JOIN pg_catalog.pg_type AS t ON t.oid = c.type AND t.typtype <> 'd'
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = {oid} AND a.attnum = c.number
+LEFT JOIN LATERAL (
+    SELECT true AS is_array, coalesce(b.typname, l.typname) AS name, coalesce(b.typtype, l.typtype) AS kind
+    FROM pg_catalog.pg_type AS l LEFT JOIN pg_catalog.pg_type AS b ON b.oid = l.typbasetype
+    WHERE l.typarray = t.oid
+) AS e ON true
 ORDER BY a.attnum"""
 
 

@@ -81,6 +81,11 @@ class PostgresSource:
         with self._guard(), self._small() as found:
             return found.info
 
+    def described(self) -> tuple[pa.Schema, str | None]:
+        """The schema of this source's batches, whose fields say their PostgreSQL type, and the table's comment."""
+        with self._guard(), self._small() as found:
+            return found.sql.schema, found.info.comment
+
     def identity(self) -> SourceIdentity:
         """Which server, timeline, database and table a watermark of now would speak of."""
         with self._guard(), self._small() as found:

@@ -36,7 +36,9 @@ class TableSql:
     @cached_property
     def schema(self) -> pa.Schema:
         """The batches: the system columns, then the columns that are read, each named as in the table."""
-        return pa.schema([*SYSTEM_FIELDS, *(arrow_field(column) for column in self._projection)])
+        return pa.schema(
+            [*SYSTEM_FIELDS, *(arrow_field(column, text=self._as_text(column)) for column in self._projection)]
+        )
 
     @cached_property
     def found_schema(self) -> pa.Schema:
@@ -46,6 +48,13 @@ class TableSql:
     @property
     def _projection(self) -> tuple[Column, ...]:
         return self.info.projection(self.spec)
+
+    def _as_text(self, column: Column) -> bool:
+        """Whether a column is carried as PostgreSQL's own text: to_json would change what these elements are."""
+        if column.name in self.spec.as_text:
+            return True
+        elements = column.leaf_name in ("json", "jsonb") or column.leaf_kind == "c"
+        return self.spec.carry == "lake" and column.is_array and elements
 
     @property
     def _source(self) -> str:
@@ -95,14 +104,15 @@ class TableSql:
         ]
         if self.info.keys_can_repeat:
             problems.append(f"CASE WHEN {repeated} THEN {literal(DOUBLED)} END")
-        problems += [text for column in self._projection if (text := problem_sql(column))]
+        problems += [text for column in self._projection if (text := problem_sql(column, text=self._as_text(column)))]
         return f"nullif(concat_ws('; ', {', '.join(problems)}), '')" if problems else "NULL::text"
 
     def _columns(self, key: str, *, repeated: str) -> str:
         changed_at = time_sql(self.changed_at) if self.changed_at else "NULL::timestamptz"
         system = f"{key} AS {KEY}, {self.fingerprint} AS {FINGERPRINT}, {changed_at} AS {CHANGED_AT}"
         values = ", ".join(
-            f"{value_sql(column)} AS {identifier(f'c{number}')}" for number, column in enumerate(self._projection)
+            f"{value_sql(column, text=self._as_text(column))} AS {identifier(f'c{number}')}"
+            for number, column in enumerate(self._projection)
         )
         return f"{system}, {self._problem(repeated)} AS {PROBLEM}, {values}"
 

@@ -40,6 +40,8 @@ class Column:
         base_type: the type below all domains, without modifier, castable (`character varying`).
         base_name: that type's name in the catalog (`varchar`), by which its mapping is found.
         is_array: whether the base type is an array.
+        exact_type: the base type with its modifier, a domain's included (`numeric(10,2)`).
+        leaf_name, leaf_kind: catalog name and pg_type.typtype of the base type, of an array its element's.
         nullable, comment: from the catalog.
         number: pg_attribute's attnum: a column that was dropped and made again has another one.
         equality: the operator (`OPERATOR(pg_catalog.=)`) of the key's index; None for other columns.
@@ -50,6 +52,9 @@ class Column:
     base_type: str
     base_name: str
     is_array: bool = False
+    exact_type: str = ""
+    leaf_name: str = ""
+    leaf_kind: str = "b"
     nullable: bool = True
     comment: str | None = None
     number: int = 0
@@ -99,32 +104,51 @@ TIME_TYPES = frozenset({"date", "timestamp", "timestamptz"})
 """Base types that may say when a row changed."""
 
 
-def _mapping(column: Column) -> _Mapping:
+def _mapping(column: Column, *, text: bool = False) -> _Mapping:
+    if text:
+        return _TEXT
     return _ARRAY if column.is_array else _MAPPINGS.get(column.base_name, _TEXT)
 
 
-def value_sql(column: Column, alias: str = "t") -> str:
-    """The column cast to what both clients carry alike; NULL where `problem_sql` says why."""
-    return _fill(_mapping(column).value, column.sql(alias))
+def value_sql(column: Column, alias: str = "t", *, text: bool = False) -> str:
+    """The column cast to what both clients carry alike; NULL where `problem_sql` says why.
+
+    Args:
+        text: PostgreSQL's own text, whatever the type.
+    """
+    return _fill(_mapping(column, text=text).value, column.sql(alias))
 
 
 def _fill(template: str, column: str) -> str:
     return template.replace("{c}", column)
 
 
-def problem_sql(column: Column, alias: str = "t") -> str | None:
+def problem_sql(column: Column, alias: str = "t", *, text: bool = False) -> str | None:
     """SQL for why the column's value cannot be carried (NULL where it can), or None where it always can."""
-    mapping = _mapping(column)
+    mapping = _mapping(column, text=text)
     if mapping.problem is None:
         return None
-    text = literal(f"column {column.name!r} {mapping.why}")
-    return f"CASE WHEN {_fill(mapping.problem, column.sql(alias))} THEN {text} END"
+    why = literal(f"column {column.name!r} {mapping.why}")
+    return f"CASE WHEN {_fill(mapping.problem, column.sql(alias))} THEN {why} END"
 
 
-def arrow_field(column: Column) -> pa.Field:
-    """The column's Arrow field; its metadata names the PostgreSQL type, and the one below its domains."""
-    metadata = {"pg_type": column.pg_type, "pg_base": column.base_type}
-    return pa.field(column.name, _mapping(column).arrow, metadata=metadata)
+def arrow_field(column: Column, *, text: bool = False) -> pa.Field:
+    """The column's Arrow field; its metadata names the PostgreSQL type, and the one below its domains.
+
+    Args:
+        text: it is carried as PostgreSQL's own text, as `pg_text` says then.
+    """
+    metadata = {
+        "pg_type": column.pg_type,
+        "pg_base": column.base_type,
+        "pg_name": column.leaf_name or column.base_name,
+        "pg_exact": column.exact_type or column.base_type,
+        "pg_kind": column.leaf_kind,
+        **({"pg_array": "1"} if column.is_array else {}),
+        **({"pg_text": "1"} if text else {}),
+        **({"comment": column.comment} if column.comment else {}),
+    }
+    return pa.field(column.name, _mapping(column, text=text).arrow, metadata=metadata)
 
 
 def time_sql(column: Column, alias: str = "t") -> str:

@@ -217,9 +217,10 @@ class ChromaTarget:
         store = self.store()
         return store.metadata.get(STAMP) if store else None
 
-    def set_stamp(self, text: str) -> None:
+    def set_stamp(self, text: str) -> str:
         """Leave a text in the collection, in the place of the one before."""
         self._note(self._prepared(), STAMP, text)
+        return text
 
     # Beyond the contract
 

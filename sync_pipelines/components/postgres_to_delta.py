@@ -1,0 +1,157 @@
+"""The kind `PostgresToDelta`: a PostgreSQL table becomes a Delta table in a folder, an object store or Databricks."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from sync_pipelines.components.base import SyncComponent
+from sync_pipelines.components.blocks import Block
+from sync_pipelines.engine.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from sync_pipelines.engine.spec import TableSpec
+    from sync_pipelines.targets.delta.shape import Shape
+    from sync_pipelines.targets.delta.target import DeltaTarget
+    from sync_pipelines.targets.lake.mapping import LakeMapper
+
+_TABLE = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$"
+
+
+class DeltaTargetBlock(Block):
+    """The table, below DELTA_URI."""
+
+    connection: str = "delta"
+    table: str = Field(description="The table's name below DELTA_URI; `/` makes folders.")
+    synced_at: bool = Field(default=True, description="A column that says when a row was written.")
+    properties: dict[str, str] = Field(default={}, description="Table properties (delta.…), set when it is made.")
+
+    shapes: ClassVar[dict[str, Any]] = {"table": {"pattern": _TABLE}}
+
+
+class LayoutBlock(Block):
+    """How the table's files are laid out."""
+
+    sort_by: str | None = Field(
+        default=None,
+        description="A column that never or seldom changes (created_at): a merge reads just the files that hold the "
+        "changed records' values of it.",
+    )
+    file_mb: int = Field(default=32, ge=1, le=1024, description="The size of a file that is aimed at.")
+
+
+class PostgresToDelta(SyncComponent):
+    """Keeps a Delta table equal to a PostgreSQL table.
+
+    Each row is one record. Every type has a stated place in Delta; a value that it cannot hold quarantines its record.
+    """
+
+    target: DeltaTargetBlock
+    columns: list[str] | None = Field(
+        default=None, description="The columns that are synced; all of them, later ones too, if left out."
+    )
+    types: dict[str, str] = Field(default={}, description="Column → Delta type, where another than its own is wanted.")
+    layout: LayoutBlock = LayoutBlock()
+    schema_change: Literal["stop", "evolve"] = Field(
+        default="evolve",
+        description="evolve: new columns are added; whatever else changes stops the sync until it is rebuilt. "
+        "stop: new columns stop it, too.",
+    )
+
+    default_batch_size: ClassVar[int] = 1000
+    kinds: ClassVar[tuple[str, ...]] = ("postgres", "deltalake")
+    io_manager_key: ClassVar[str] = "delta_io_manager"
+    resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "delta"})
+
+    @field_validator("types")
+    @classmethod
+    def _known_types(cls, value: dict[str, str]) -> dict[str, str]:
+        from sync_pipelines.targets.lake.types import parse
+
+        for name, kind in value.items():
+            try:
+                parse(kind)
+            except ConfigurationError as error:
+                raise ValueError(f"{name}: {error}".rstrip(".")) from None
+        return value
+
+    def read_columns(self) -> tuple[str, ...]:
+        return tuple(self.columns or ())
+
+    @property
+    def reads_every_column(self) -> bool:
+        return self.columns is None
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that are stored as text although they have a type of their own: PostgreSQL writes the text."""
+        return tuple(sorted(name for name, kind in self.types.items() if kind.strip().lower() == "string"))
+
+    @cached_property
+    def spec(self) -> TableSpec:
+        return self.spec_with(every_column=self.reads_every_column, as_text=self.text_columns, carry="lake")
+
+    def mapping_text(self) -> str:
+        return self.mapper().signature
+
+    def mapper(self) -> LakeMapper:
+        from sync_pipelines.targets.lake.mapping import LakeMapper
+
+        return LakeMapper(types=self.types, place=self.path)
+
+    def target_name(self) -> str:
+        return self.target.table
+
+    def target_identity(self) -> str:
+        return f"Delta table {self.target.table!r}"
+
+    def asset_metadata(self) -> dict[str, Any]:
+        return {
+            "delta/table": self.target.table,
+            "dagster/storage_kind": "deltalake",
+            "dagster/table_name": self.target.table,
+            **({"delta/changed_at": self.source.changed_at} if self.source.changed_at else {}),
+        }
+
+    def not_configured(self, resources: Any) -> str | None:
+        return None if resources.delta.configured() else "not configured: DELTA_URI is not set"
+
+    def build_target(self, resources: Any) -> DeltaTarget:
+        from sync_pipelines.targets.delta.target import DeltaTarget
+        from sync_pipelines.targets.delta.writing import Layout
+
+        return DeltaTarget(
+            settings=resources.delta.settings(),
+            name=self.target.table,
+            shape=lambda: self._shape(resources),
+            sync=self.sync,
+            table=self.table_name,
+            layout=Layout(sort_by=self.layout.sort_by, file_bytes=self.layout.file_mb * 1024 * 1024),
+            properties=self.target.properties,
+            mapping=self.spec.mapping_hash,
+            schema_change=self.schema_change,
+        )
+
+    def _shape(self, resources: Any) -> Shape:
+        """The columns as the catalog has them now, as they are to be stored."""
+        from sync_pipelines.targets.delta.shape import Shape
+
+        batches, comment = self.build_source(resources).described()
+        columns = self.mapper().schema(batches)
+        if self.layout.sort_by and self.layout.sort_by not in columns.names:
+            raise ConfigurationError(
+                f"layout.sort_by: the source has no column {self.layout.sort_by!r}.",
+                sync=self.sync,
+                table=self.table_name,
+            )
+        return Shape(columns=columns, key=self.spec.key, comment=comment, synced_at=self.target.synced_at)
+
+    def target_parts(self, resources: Any) -> dict[str, Any]:
+        settings = resources.delta.settings()
+        return {
+            "target": self.build_target(resources),
+            "mapper": self.mapper().map,
+            "lock_name": f"delta:{settings.table(self.target.table)}",
+        }

@@ -1,0 +1,73 @@
+"""delta-rs's errors in the engine's three classes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from sync_pipelines.engine.errors import RunError, SyncError, TransientError
+
+_AWAY = (
+    "connection",
+    "timed out",
+    "timeout",
+    "temporarily",
+    "reset by peer",
+    "broken pipe",
+    "503",
+    "429",
+    "500 internal",
+)
+_REFUSED = ("accessdenied", "access denied", "permission denied", "forbidden", "unauthorized", "invalidaccesskey")
+_FULL = ("no space left", "disk quota", "disk full")
+_FEATURES = ("unsupported", "not supported", "feature", "protocol")
+
+
+class ConflictError(TransientError):
+    """Another writer has committed in between: what was planned is planned anew."""
+
+
+@contextmanager
+def delta_errors(doing: str, *, sync: str | None, table: str | None) -> Generator[None]:
+    """What delta-rs raises within the block, as the engine's classes.
+
+    Args:
+        doing: what was tried, for the sentence (`write the table`).
+    """
+    try:
+        yield
+    except SyncError:
+        raise
+    except Exception as error:
+        if not _of_the_client(error):
+            raise
+        raise _classified(error, doing, sync, table) from error
+
+
+def _of_the_client(error: Exception) -> bool:
+    module = type(error).__module__
+    return isinstance(error, OSError) or module == "_internal" or module.startswith(("deltalake", "pyarrow"))
+
+
+def _classified(error: Exception, doing: str, sync: str | None, table: str | None) -> SyncError:
+    text = " ".join(str(error).split())
+    folded = text.casefold()
+    where: dict[str, Any] = {"sync": sync, "table": table}
+    if type(error).__name__ == "CommitFailedError" and not _any(_FEATURES, folded):
+        return ConflictError(f"Delta: could not {doing}: another writer has committed: {text}.", **where)
+    if _any(_REFUSED, folded) or isinstance(error, PermissionError):
+        return RunError(
+            f"Delta: could not {doing}: access was refused: {text}.",
+            remedy="Check the rights of this process, or the store's credentials (AWS_…, AZURE_…, GOOGLE_…).",
+            **where,
+        )
+    if _any(_FULL, folded):
+        return RunError(f"Delta: could not {doing}: there is no room: {text}.", remedy="Free space there.", **where)
+    if _any(_AWAY, folded) and type(error).__name__ != "SchemaMismatchError":
+        return TransientError(f"Delta: could not {doing}: {text}.", **where)
+    return RunError(f"Delta: could not {doing}: {text}.", **where)
+
+
+def _any(words: tuple[str, ...], text: str) -> bool:
+    return any(word in text for word in words)

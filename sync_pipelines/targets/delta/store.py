@@ -1,0 +1,263 @@
+"""One Delta table through delta-rs: opened, asked, written. What it does is stated here, when it is done elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sync_pipelines.engine.batches import from_a_thread
+from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.model import FINGERPRINT, KEY
+from sync_pipelines.targets.delta.errors import delta_errors
+from sync_pipelines.targets.delta.settings import DeltaSettings
+from sync_pipelines.targets.delta.shape import Shape
+from sync_pipelines.targets.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+OWNER, MAPPING = "sync_pipelines.owner", "sync_pipelines.mapping"
+_STAMP = "sync_pipelines.stamp"
+_SMALL_LIST = 1000
+"""So many keys are asked for by a predicate, which skips files by their statistics; more by reading all keys."""
+
+Result = TypeVar("Result")
+
+
+class DeltaStore:
+    """A table that may not be there yet. Opened when it is first asked, brought up to date by `refresh`.
+
+    Args:
+        settings: the root. name: the table's below it. sync, table: for errors. retry: of transient errors.
+    """
+
+    def __init__(
+        self, settings: DeltaSettings, name: str, *, sync: str | None, table: str | None, retry: RetryPolicy
+    ) -> None:
+        self.settings, self.name = settings, name
+        self.uri = settings.table(name)
+        self._sync, self._table_name, self._retry = sync, table, retry
+        self._opened: DeltaTable | None = None
+
+    def errors(self, doing: str) -> AbstractContextManager[None]:
+        """delta-rs's errors as the engine's, with the table's name."""
+        return delta_errors(f"{doing} {self.name!r}", sync=self._sync, table=self._table_name)
+
+    def attempt(self, doing: str, action: Callable[[], Result]) -> Result:
+        """What an action gives, tried again where the store does not answer."""
+
+        def once() -> Result:
+            with self.errors(doing):
+                return action()
+
+        return self._retry.call(once)
+
+    def open(self) -> DeltaTable | None:
+        """The table as it is now, or None."""
+
+        def now() -> DeltaTable | None:
+            from deltalake import DeltaTable
+
+            options = dict(self.settings.options) or None
+            if self._opened is None:
+                if not DeltaTable.is_deltatable(self.uri, options):
+                    return None
+                self._opened = DeltaTable(self.uri, storage_options=options)
+            else:
+                self._opened.update_incremental()
+            return self._opened
+
+        try:
+            return self.attempt("open table", now)
+        except RunError:
+            # dropped and made anew behind our back: versions went backwards
+            self._opened = None
+            return self.attempt("open table", now)
+
+    def there(self) -> DeltaTable:
+        """The table, which was made before."""
+        found = self.open()
+        if found is None:
+            raise RunError(
+                f"the Delta table {self.name!r} was removed while the run went on.",
+                sync=self._sync,
+                table=self._table_name,
+                remedy="Run it again.",
+            )
+        return found
+
+    def create(self, shape: Shape, *, configuration: dict[str, str]) -> DeltaTable:
+        """Make the table, with the comments of the source."""
+
+        def make() -> DeltaTable:
+            from deltalake import DeltaTable, Schema
+
+            return DeltaTable.create(
+                self.uri,
+                Schema.from_arrow(shape.schema),
+                mode="error",
+                name=self.name.rpartition("/")[2],
+                description=shape.comment,
+                configuration=configuration,
+                storage_options=dict(self.settings.options) or None,
+                raise_if_key_not_exists=False,
+            )
+
+        self._opened = self.attempt("create table", make)
+        return self._opened
+
+    # What it holds
+
+    def schema(self) -> pa.Schema:
+        """The table's columns in Arrow's plain types."""
+        table = self.there()
+        return pa.schema([_plain(item) for item in pa.schema(table.schema().to_arrow())])
+
+    def count(self) -> int:
+        """Rows, by the statistics of the files; counted where one has none."""
+        table = self.open()
+        if table is None:
+            return 0
+
+        def ask() -> int:
+            actions = pa.table(table.get_add_actions(flatten=True))
+            if not actions.num_rows:
+                return 0
+            numbers = actions.column("num_records")
+            vectors = "deletionVectors" in (table.protocol().reader_features or ())
+            if numbers.null_count or vectors:
+                return sum(batch.num_rows for batch in self.scan(table, [KEY]))
+            return int(pc.call_function("sum", [numbers]).as_py())
+
+        return self.attempt("count table", ask)
+
+    def scan(self, table: DeltaTable, columns: Sequence[str], predicate: str | None = None) -> Iterator[pa.RecordBatch]:
+        """These columns of the rows that a predicate chooses, in batches; nothing is held."""
+        held = {item.name: item for item in self.schema_of(table)}
+        schema = pa.schema([held[name] for name in columns])
+        with self.errors("read table"):
+            reader = pa.RecordBatchReader.from_stream(table.scan(columns=list(columns), predicate=predicate))
+            for batch in reader:
+                arrays = [batch.column(name).cast(schema.field(name).type) for name in columns]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    @staticmethod
+    def schema_of(table: DeltaTable) -> pa.Schema:
+        """A table's columns in Arrow's plain types."""
+        return pa.schema([_plain(item) for item in pa.schema(table.schema().to_arrow())])
+
+    def rows_of(self, table: DeltaTable, keys: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """These columns of the rows of these keys."""
+        if not keys:
+            return
+        names = list(dict.fromkeys([KEY, *columns]))
+        if len(keys) <= _SMALL_LIST:
+            yield from self.scan(table, names, f"{KEY} IN ({', '.join(map(literal, keys))})")
+            return
+        wanted = pa.array(keys, pa.string())
+        for batch in self.scan(table, names):
+            found = batch.filter(pc.call_function("is_in", [batch.column(KEY)], pc.SetLookupOptions(wanted)))
+            if found.num_rows:
+                yield found
+
+    def stamp(self) -> str | None:
+        table = self.open()
+        found = None if table is None else table.transaction_version(_STAMP)
+        return None if found is None else str(found)
+
+    def set_stamp(self, text: str) -> str:
+        """Leave a number in the table's log, by a commit without a row: Delta's transactions have just numbers."""
+        from deltalake import CommitProperties, Transaction
+
+        table = self.there()
+        number = int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
+        noted = CommitProperties(app_transactions=[Transaction(_STAMP, number)])
+        self.attempt(
+            "note the run in table",
+            lambda: table.create_write_transaction([], "append", table.schema(), commit_properties=noted),
+        )
+        return str(number)
+
+    def remove(self) -> None:
+        """Delete the table, its files and its log; nothing where there is none."""
+        from deltalake.fs import DeltaStorageHandler
+
+        self._opened = None
+        if self.settings.is_folder:
+            shutil.rmtree(self.uri, ignore_errors=True)
+            return
+
+        def empty() -> None:
+            import pyarrow.fs as fs
+
+            handler = DeltaStorageHandler(self.uri, dict(self.settings.options) or None)
+            fs.PyFileSystem(handler).delete_dir_contents("", missing_dir_ok=True)
+
+        self.attempt("remove table", empty)
+
+    def overwrite(self, other: DeltaStore, *, configuration: dict[str, str], file_bytes: int) -> None:
+        """Replace every row and the columns by another table's, by one commit."""
+        from deltalake import write_deltalake
+
+        from sync_pipelines.targets.delta.writing import writer_properties
+
+        table, rows = self.there(), other.there()
+        schema = other.schema_of(rows)
+        with self.errors("overwrite table"), from_a_thread(other.scan(rows, schema.names)) as batches:
+            write_deltalake(
+                table,
+                pa.RecordBatchReader.from_batches(schema, batches),
+                mode="overwrite",
+                schema_mode="overwrite",
+                configuration=configuration,
+                target_file_size=file_bytes,
+                writer_properties=writer_properties(),
+            )
+        table.update_incremental()
+        table.alter.set_table_properties(configuration, raise_if_not_exists=False)
+
+    def configuration(self) -> dict[str, str]:
+        """The table's properties."""
+        table = self.open()
+        return {} if table is None else dict(table.metadata().configuration)
+
+
+def _plain(item: pa.Field) -> pa.Field:
+    return pa.field(item.name, _plain_type(item.type), item.nullable, metadata=item.metadata)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """delta-rs answers in string views and their like; two of one meaning must compare equal."""
+    if pa.types.is_string_view(kind) or pa.types.is_large_string(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind) or pa.types.is_large_binary(kind):
+        return pa.binary()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_plain_type(kind.value_type))
+    return kind
+
+
+def literal(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def name_of(column: str) -> str:
+    """A column's name as an SQL identifier."""
+    return '"' + column.replace('"', '""') + '"'
+
+
+def stranger_key(values: dict[str, Any]) -> str:
+    """The name of a row that no sync wrote (it has no `_key`): its key columns as JSON behind a mark."""
+    return f"{STRANGER}{json.dumps(values, ensure_ascii=False, default=str)}"
+
+
+STRANGER = "\u2205"  # ∅, which no key of a sync begins with unless it is made to
+PRINTS = (KEY, FINGERPRINT)

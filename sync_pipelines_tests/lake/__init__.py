@@ -1,0 +1,1 @@
+"""Delta tables: kinds, types, engines."""

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sync_pipelines_tests.lake.house import House
+
+
+@pytest.fixture
+def house(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """An empty database and an empty folder; the environment names both."""
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    monkeypatch.setenv("DELTA_URI", str(tmp_path / "lake"))
+    made = House(empty_database_url)
+    made.migrate()
+    return made

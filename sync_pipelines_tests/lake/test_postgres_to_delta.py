@@ -1,0 +1,146 @@
+"""A PostgreSQL table and its Delta table: equal after every kind of change, in few commits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from sync_pipelines.components.postgres_to_delta import PostgresToDelta
+from sync_pipelines.engine.errors import TargetChangedError
+from sync_pipelines_tests.lake.house import House, document
+
+DDL = """CREATE TABLE item (id text PRIMARY KEY, amount numeric(8,2), tags text[], seen timestamptz,
+    made timestamp, body jsonb); COMMENT ON TABLE item IS 'what is sold'; COMMENT ON COLUMN item.amount IS 'in euros'"""
+
+
+@pytest.fixture
+def table(house: House) -> PostgresToDelta:
+    house.execute(DDL)
+    made = document()
+    house.capture(made)
+    return made
+
+
+def opened(house: House, table: PostgresToDelta) -> DeltaTable:
+    return DeltaTable(house.resources.delta.settings().table(table.target.table))
+
+
+def test_rows_arrive_change_and_go(house: House, table: PostgresToDelta):
+    house.execute(
+        "INSERT INTO item VALUES ('a', 1.50, '{x,y}', '2024-05-01 10:00+02', '2024-05-01 10:00', '{\"k\": 1}')"
+    )
+    house.execute("INSERT INTO item SELECT 'n' || i FROM generate_series(1, 200) AS i")
+    assert house.sync(table).upserted == 201
+    (first,) = [row for row in house.rows(table) if row["_key"] == "a"]
+    assert str(first["amount"]) == "1.50"
+    assert (first["tags"], first["body"]) == (["x", "y"], '{"k": 1}')
+    assert first["seen"] == datetime(2024, 5, 1, 8, tzinfo=UTC)
+    assert first["made"] == datetime(2024, 5, 1, 10)
+    house.execute("UPDATE item SET amount = 2 WHERE id = 'a'; DELETE FROM item WHERE id = 'n7'")
+    counts = house.sync(table)
+    assert (counts.upserted, counts.unchanged, counts.deleted) == (1, 0, 1)
+    assert house.prove(table).equal
+    assert house.prove(table, "deep").equal
+
+
+def test_a_run_without_news_makes_no_commit(house: House, table: PostgresToDelta):
+    house.execute("INSERT INTO item (id) VALUES ('a'), ('b')")
+    house.sync(table)
+    version = opened(house, table).version()
+    house.sync(table)
+    assert opened(house, table).version() == version
+
+
+def test_a_full_run_rewrites_no_unchanged_row(house: House, table: PostgresToDelta):
+    house.execute("INSERT INTO item SELECT 'n' || i FROM generate_series(1, 50) AS i")
+    house.sync(table)
+    files = set(opened(house, table).file_uris())
+    counts = house.sync(table, mode="full")
+    assert (counts.upserted, counts.unchanged) == (0, 50)
+    assert set(opened(house, table).file_uris()) == files
+
+
+def test_comments_of_the_source_stand_in_the_table(house: House, table: PostgresToDelta):
+    house.execute("INSERT INTO item (id) VALUES ('a')")
+    house.sync(table)
+    made = opened(house, table)
+    assert made.metadata().description == "what is sold"
+    (amount,) = [item for item in made.schema().fields if item.name == "amount"]
+    assert amount.metadata["comment"] == "in euros"
+
+
+def test_a_row_that_nobody_synced_is_named_and_goes(house: House, table: PostgresToDelta):
+    house.execute("INSERT INTO item (id) VALUES ('a')")
+    house.sync(table)
+    made = opened(house, table)
+    import pyarrow as pa
+
+    stranger = pa.table({"id": pa.array(["zzz"])})
+    write_deltalake(made, stranger, mode="append", schema_mode="merge")
+    proof = house.prove(table)
+    assert (proof.extra, proof.missing) == (1, 0)
+    assert "zzz" in proof.samples["extra"][0]
+    house.sync(table, mode="full")
+    assert [row["id"] for row in house.rows(table)] == ["a"]
+
+
+def test_a_value_edited_behind_the_syncs_back_is_found_by_the_deep_proof(house: House, table: PostgresToDelta):
+    house.execute("INSERT INTO item (id, amount) VALUES ('a', 1), ('b', 2)")
+    house.sync(table)
+    opened(house, table).update({"amount": "77"}, predicate="id = 'a'")
+    assert house.prove(table).equal
+    proof = house.prove(table, "deep")
+    assert (proof.stale, proof.samples["stale"]) == (1, ["a"])
+
+
+def test_a_new_column_is_added_and_filled(house: House, table: PostgresToDelta):
+    house.execute("INSERT INTO item (id) VALUES ('a')")
+    house.sync(table)
+    house.execute("ALTER TABLE item ADD COLUMN colour text DEFAULT 'red'")
+    house.sync(table)
+    assert house.rows(table)[0]["colour"] == "red"
+    assert house.prove(table, "deep").equal
+
+
+@pytest.mark.parametrize("change", ["DROP COLUMN body", "RENAME COLUMN body TO text", "ALTER COLUMN amount TYPE text"])
+def test_other_changes_of_columns_stop_before_anything_is_written(house: House, table: PostgresToDelta, change: str):
+    house.execute("INSERT INTO item (id) VALUES ('a')")
+    house.sync(table)
+    version = opened(house, table).version()
+    house.execute(f"ALTER TABLE item {change}; INSERT INTO item (id) VALUES ('b')")
+    with pytest.raises(TargetChangedError, match="--rebuild"):
+        house.sync(table)
+    assert opened(house, table).version() == version
+    house.sync(table, mode="rebuild")
+    assert house.prove(table, "deep").equal
+    assert [row["id"] for row in house.rows(table)] == ["a", "b"]
+
+
+def test_a_rebuild_is_one_commit_of_the_same_table(house: House, table: PostgresToDelta):
+    house.execute("INSERT INTO item (id) VALUES ('a')")
+    house.sync(table)
+    before = opened(house, table)
+    house.sync(table, mode="rebuild")
+    after = opened(house, table)
+    assert after.metadata().id == before.metadata().id
+    modes = [entry.get("operationParameters", {}).get("mode") for entry in after.history()]
+    assert modes.count("Overwrite") == 1
+    assert house.prove(table).equal
+
+
+def test_merges_read_the_files_that_hold_the_changed_rows(house: House):
+    house.execute("CREATE TABLE item (id text PRIMARY KEY, seen timestamptz NOT NULL, n int)")
+    table = document(layout={"sort_by": "seen"})
+    house.capture(table)
+    for day in range(1, 6):
+        house.execute(f"INSERT INTO item SELECT '{day}-' || i, '2024-01-0{day}', 0 FROM generate_series(1, 20) AS i")
+        house.sync(table)
+    house.execute("UPDATE item SET n = 1 WHERE id = '3-7'")
+    house.sync(table)
+    history = [entry for entry in opened(house, table).history() if entry["operation"] == "MERGE"]
+    assert len(history) == 1
+    metrics = history[0]["operationMetrics"]
+    assert metrics["num_target_files_removed"] == 1
+    assert house.prove(table, "deep").equal
