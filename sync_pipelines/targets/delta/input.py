@@ -81,7 +81,7 @@ def _as(kind: str, reader: pa.RecordBatchReader) -> Any:
     if kind == "polars":
         import polars
 
-        return polars.from_arrow(reader.read_all()).lazy()
+        return polars.DataFrame(reader.read_all()).lazy()
     if kind == "duckdb":
         import duckdb
 
