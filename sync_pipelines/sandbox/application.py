@@ -19,6 +19,7 @@ from sync_pipelines.sandbox.errors import SandboxError
 
 KNOWLEDGE = "KnowledgeReference"
 JOURNEYS = "JourneyTemplate"
+SUBMISSIONS = "voice_submissions"
 
 # `timestamp(3)` without a zone is Prisma's DateTime, and means UTC. Only Prisma's client moves "updatedAt": a
 # statement that somebody types by hand does not, which is why capture must not rest on it.
@@ -48,9 +49,30 @@ TABLES = {
             "updatedAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
             CONSTRAINT "JourneyTemplate_pkey" PRIMARY KEY ("id")
         )""",
+    SUBMISSIONS: """
+        CREATE TABLE IF NOT EXISTS voice_submissions (
+            id uuid PRIMARY KEY,
+            user_id uuid NOT NULL,
+            file_path text NOT NULL,
+            file_name text NOT NULL,
+            file_size bigint NOT NULL,
+            mime_type text NOT NULL,
+            duration_seconds numeric(10, 3),
+            language text,
+            transcription text,
+            status text NOT NULL DEFAULT 'uploaded',
+            tags text[],
+            metadata jsonb,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            updated_at timestamptz NOT NULL DEFAULT now()
+        )""",
 }
 
-_FILES = {KNOWLEDGE: "knowledge_reference.json", JOURNEYS: "journey_template.json"}
+_FILES = {
+    KNOWLEDGE: "knowledge_reference.json",
+    JOURNEYS: "journey_template.json",
+    SUBMISSIONS: "voice_submissions.json",
+}
 
 
 _JOURNEYS_SHARE = 20
@@ -139,7 +161,7 @@ def sample_rows(table: str) -> list[dict[str, Any]]:
     """Return the sample rows of a table, as they stand in its JSON file.
 
     Args:
-        table: ``KnowledgeReference`` or ``JourneyTemplate``.
+        table: one of ``TABLES``.
     """
     file = resources.files("sync_pipelines.sandbox") / "data" / _FILES[table]
     return json.loads(file.read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sync_pipelines.engine.errors import SyncError
-from sync_pipelines.sandbox import demo_knowledge, demo_proof
+from sync_pipelines.sandbox import demo_knowledge, demo_proof, demo_voice
 from sync_pipelines.sandbox.environment import Sandbox
 from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.story import DemoFailedError, Story
@@ -25,14 +25,14 @@ SETTINGS = {"SYNC_BATCH_SIZE": "16", "SYNC_LOG_LEVEL": "WARNING"}
 """Small batches, so that progress shows every few seconds; the steps say themselves what goes on."""
 
 WIDTH = 130
-SYNCS = (demo_knowledge.tell, demo_proof.tell)
+SYNCS = (demo_knowledge.tell, demo_voice.tell, demo_proof.tell)
 """One function a sync, in the order in which they are shown, then proof and repair; a new sync adds its own."""
 
 
 @contextmanager
 def environment(variables: dict[str, str]) -> Generator[None]:
     """The sandbox's variables alone: what the user has set for his own systems must not be touched."""
-    ours = ("DATABASE_URL", "CHROMA_", "SYNC_", "DAGSTER_", "POSTGRES_", "KNOWLEDGE_", "NOTIFICATION_")
+    ours = ("DATABASE_URL", "CHROMA_", "DELTA_", "SYNC_", "DAGSTER_", "POSTGRES_", "KNOWLEDGE_", "VOICE_", "NOTIFICATION_")
     saved = dict(os.environ)
     for name in [name for name in saved if name.startswith(ours)]:
         del os.environ[name]

@@ -47,20 +47,21 @@ def tell(story: Story) -> None:
     _show_search(story)
 
 
-def _execute(statements: list[tuple[str, tuple[Any, ...]]]) -> list[int]:
+def execute(statements: list[tuple[str, tuple[Any, ...]]], *, connection: str = "knowledge") -> list[int]:
+    """Run statements in one transaction on a sync's database; the rows that each has touched."""
     from sync_pipelines.engine.database import connect
     from sync_pipelines.resources.environment import database_url
 
-    connection = connect(database_url("knowledge"), "sync_pipelines demo")
+    opened = connect(database_url(connection), "sync_pipelines demo")
     try:
-        with connection, connection.cursor() as cursor:
+        with opened, opened.cursor() as cursor:
             counts = []
             for statement, values in statements:
                 cursor.execute(statement, values)
                 counts.append(cursor.rowcount)
             return counts
     finally:
-        connection.close()
+        opened.close()
 
 
 def _insert(key: str, texts: tuple[dict[str, str], dict[str, str]], tag: str) -> tuple[str, tuple[Any, ...]]:
@@ -70,7 +71,7 @@ def _insert(key: str, texts: tuple[dict[str, str], dict[str, str]], tag: str) ->
 
 def _change_the_application() -> dict[str, int]:
     """Two rows come, one text and five other fields change, three rows go; how many of each."""
-    counts = _execute(
+    counts = execute(
         [
             _insert(NEW[0], _CORAL, "ocean"),
             _insert(NEW[1], _BAMBOO, "soil"),
@@ -106,7 +107,7 @@ def _show_incremental(story: Story, changed: dict[str, int]) -> None:
 
 
 def _show_single_record(story: Story) -> None:
-    _execute([("""UPDATE "KnowledgeReference" SET category = 'ocean' WHERE id = %s""", (NEW[0],))])
+    execute([("""UPDATE "KnowledgeReference" SET category = 'ocean' WHERE id = %s""", (NEW[0],))])
     line = story.sync("one record", REFERENCE, keys=[NEW[0]])
     story.expect("records read", line.counts.read, 1)
 

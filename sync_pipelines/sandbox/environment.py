@@ -41,6 +41,9 @@ Prepare = Callable[[str], None]
 
 _SETTINGS = "dagster.yaml"
 _STATE = "sandbox.json"
+LAKE = "lake"
+"""The folder of Delta tables."""
+
 _LOCK = "sandbox.lock"
 _LOCK_SECONDS = 180.0
 
@@ -212,13 +215,17 @@ class Sandbox:
         """Return the variables that point the project at this sandbox.
 
         Returns:
-            DATABASE_URL (not when the user brought one: it stands in the environment already), CHROMA_URL,
+            DATABASE_URL (not when the user brought one: it stands in the environment already), CHROMA_URL, DELTA_URI,
             DAGSTER_HOME, and the marker by which a later call knows its own DATABASE_URL.
 
         Raises:
             SandboxError: when the sandbox has never been up.
         """
-        variables = {"CHROMA_URL": self.chroma.url, "DAGSTER_HOME": str(self.dagster_home)}
+        variables = {
+            "CHROMA_URL": self.chroma.url,
+            "DELTA_URI": str(self.folder / LAKE),
+            "DAGSTER_HOME": str(self.dagster_home),
+        }
         if self.database_url is not None:
             return variables
         url = self.postgres.url(APPLICATION_DATABASE)
