@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,27 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sync_pipelines import __version__
 from sync_pipelines.engine.errors import SyncError, redact
+from sync_pipelines.health_systems import FAR_SYSTEMS, Dependency, asked
 
 if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable, Database
 
-Word = Literal["up", "down", "not configured", "never started"]
-
 DEFS = Path(__file__).resolve().parent / "defs"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dependency:
-    """One system: `up` or `down` count, the other words only inform.
-
-    Args:
-        latency_ms: how long one question took; detail: where it is, without a secret; error: why it is down.
-    """
-
-    status: Word
-    latency_ms: float | None = None
-    detail: str | None = None
-    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,22 +67,10 @@ def health(*, connect: bool = False) -> Health:
     )
 
 
-def asked(question: Callable[[], str | None]) -> Dependency:
-    """Ask a system and time it; what it raises becomes `down` with a sentence."""
-    started = time.monotonic()
-    try:
-        detail = question()
-    except SyncError as error:
-        return Dependency(status="down", error=str(error))
-    except Exception as error:  # a fault of a client that its module does not know is an outage to the reader
-        return Dependency(status="down", error=redact(f"{type(error).__name__}: {error}"))
-    return Dependency(status="up", latency_ms=round((time.monotonic() - started) * 1000, 1), detail=detail)
-
-
 def _dependencies(found: list[BoundTable], *, in_use: bool) -> Iterator[tuple[str, Dependency]]:
     yield from _databases(in_use=in_use)
-    if any(hasattr(bound.component, "build_target") for bound in found):
-        yield "chroma", _chroma(found[0].resources.chroma)
+    for system in sorted({bound.component.far_system for bound in found}):
+        yield system, FAR_SYSTEMS[system](found[0].resources)
     yield "dagster", _dagster()
     yield "dagster_daemon", _daemon()
 
@@ -135,40 +107,6 @@ def _ask_database(database: Database) -> str:
         finally:
             connection.close()
     return place(database.url)
-
-
-def _chroma(resource: Any) -> Dependency:
-    if not resource.configured():
-        return Dependency(status="not configured", detail="CHROMA_URL and CHROMA_PATH are not set")
-    try:
-        settings = resource.settings()
-    except SyncError as error:
-        return Dependency(status="down", error=str(error))
-    if settings.path:
-        # opening it would lock out a sync that has it open, and be locked out by one
-        return asked(lambda: _ask_folder(Path(settings.path).expanduser()))
-    opened = asked(lambda: _ask_chroma(settings))
-    return asked(lambda: _ask_chroma(settings)) if opened.status == "up" else opened
-
-
-def _ask_folder(folder: Path) -> str:
-    there = folder if folder.exists() else folder.absolute().parent
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise SyncError(f"CHROMA_PATH {folder} cannot be written.")
-    return str(folder)
-
-
-def _ask_chroma(settings: Any) -> str:
-    from sync_pipelines.targets.chroma.client import connect
-    from sync_pipelines.targets.retries import RetryPolicy
-
-    connect(settings).call(
-        lambda client: client.heartbeat(),
-        doing="reach the server",
-        place={"sync": None, "table": None},
-        retry=RetryPolicy(attempts=1),
-    )
-    return redact(settings.place)
 
 
 def _dagster() -> Dependency:

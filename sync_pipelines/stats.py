@@ -64,7 +64,7 @@ def stats_of(bound: BoundTable) -> TableStats:
     completed = [run.completed_at for run in runs if run.status == "completed" and run.completed_at]
     return TableStats(
         path=bound.path,
-        holdings={"records": binding.target.count(), **_collection(binding.target)},
+        holdings={"records": binding.target.count(), **binding.target.holdings()},
         last_sync=max(completed, default=None),
         totals=totals(runs),
     )
@@ -90,20 +90,3 @@ def _runs(ledger: Ledger, place: tuple[str, str]) -> Iterator[RunRecord]:
     while page := ledger.logs(*place, limit=_PAGE, offset=offset):
         yield from page
         offset += _PAGE
-
-
-def _collection(target: Any) -> dict[str, Any]:
-    """What a Chroma collection says of itself; nothing for another kind of target, or before the first sync."""
-    store = target.store() if hasattr(target, "store") else None
-    if store is None:
-        return {}
-    made = store.metadata
-    return {
-        "collection": store.name,
-        "chunks": store.count(),
-        "dimensions": made.get("sync_dimensions") or None,
-        "embedding": made.get("sync_embedding"),
-        "model": made.get("sync_model") or made.get("sync_embedding"),
-        "chunking": made.get("sync_chunking"),
-        "space": store.space,
-    }

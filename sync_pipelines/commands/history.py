@@ -155,15 +155,13 @@ def _events(found: list[RecordEvent], *, as_json: bool) -> None:
 
 
 def _show_stats(found: list[TableStats]) -> None:
-    shown = output.table("table", "records", "chunks", "dimensions", "model", "last sync (UTC)", "runs", "upserted")
+    shown = output.table("table", "records", "the target says", "last sync (UTC)", "runs", "upserted")
     for one in found:
         held = one.holdings
         shown.add_row(
             one.path,
             output.number(held.get("records")),
-            output.number(held.get("chunks")),
-            output.number(held.get("dimensions")),
-            str(held.get("model") or "-"),
+            ", ".join(f"{name} {value}" for name, value in held.items() if name != "records" and value is not None),
             output.moment(one.last_sync),
             output.number(one.totals["runs"]),
             output.number(one.totals["records_upserted"]),

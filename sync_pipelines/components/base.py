@@ -59,6 +59,8 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
 
     shapes: ClassVar[dict[str, Any]] = {name: {"pattern": NAME.pattern} for name in ("sync", "name")}
 
+    far_system: ClassVar[str] = ""
+    """The system beside PostgreSQL, as `health` names it."""
     kinds: ClassVar[tuple[str, ...]] = ()
     io_manager_key: ClassVar[str] = ""
     resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger"})

@@ -47,6 +47,7 @@ class PostgresToChroma(SyncComponent):
 
     # 500 items a request take Chroma a fifth less work than five times 100; texts go to the model in its own size
     default_batch_size: ClassVar[int] = 500
+    far_system: ClassVar[str] = "chroma"
     kinds: ClassVar[tuple[str, ...]] = ("postgres", "chroma")
     io_manager_key: ClassVar[str] = "chroma_io_manager"
     resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "chroma"})

@@ -61,6 +61,7 @@ class PostgresToDelta(SyncComponent):
     )
 
     default_batch_size: ClassVar[int] = 1000
+    far_system: ClassVar[str] = "delta"
     kinds: ClassVar[tuple[str, ...]] = ("postgres", "deltalake")
     io_manager_key: ClassVar[str] = "delta_io_manager"
     resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "delta"})

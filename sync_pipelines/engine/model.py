@@ -303,6 +303,10 @@ class Target(Listing, Protocol):
         """Those of a sample of `keys` that the target does not find as its users search, with why."""
         ...
 
+    def holdings(self) -> dict[str, Any]:
+        """What the store says of itself beside the number of records (chunks, files, a model, …), for `stats`."""
+        ...
+
     def drift(self) -> list[str]:
         """What about the store is not as it is asked for now (another embedding, column, …), in words."""
         ...

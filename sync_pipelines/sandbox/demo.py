@@ -32,7 +32,17 @@ SYNCS = (demo_knowledge.tell, demo_voice.tell, demo_proof.tell)
 @contextmanager
 def environment(variables: dict[str, str]) -> Generator[None]:
     """The sandbox's variables alone: what the user has set for his own systems must not be touched."""
-    ours = ("DATABASE_URL", "CHROMA_", "DELTA_", "SYNC_", "DAGSTER_", "POSTGRES_", "KNOWLEDGE_", "VOICE_", "NOTIFICATION_")
+    ours = (
+        "DATABASE_URL",
+        "CHROMA_",
+        "DELTA_",
+        "SYNC_",
+        "DAGSTER_",
+        "POSTGRES_",
+        "KNOWLEDGE_",
+        "VOICE_",
+        "NOTIFICATION_",
+    )
     saved = dict(os.environ)
     for name in [name for name in saved if name.startswith(ours)]:
         del os.environ[name]

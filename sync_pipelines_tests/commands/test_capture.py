@@ -27,7 +27,7 @@ def database(monkeypatch, database_url, tmp_path):
         migrations.upgrade(database_url, branch=branch)
     connection = psycopg2.connect(normalise_url(database_url).libpq)
     connection.autocommit = True
-    for table in tables("knowledge"):
+    for table in tables():
         table.source().remove_capture()
     yield connection
     connection.close()
@@ -50,7 +50,7 @@ def test_install_and_remove_change_the_tables_that_are_named(database):
     assert triggers(database) == 4
     assert json.loads(run("install", "knowledge", "--json").stdout)["tables"][0]["table"].startswith("knowledge/")
     assert triggers(database) == 8
-    assert run("install").stdout.count("nothing to do") == 2
+    assert run("install", "knowledge").stdout.count("nothing to do") == 2
     run("remove", REFERENCE)
     assert triggers(database) == 4
 

@@ -199,6 +199,22 @@ class ChromaTarget:
         store = self.store()
         return dict(broken_vectors(store, keys)) if store and keys else {}
 
+    def holdings(self) -> dict[str, Any]:
+        """What the collection says of itself; nothing before the first sync."""
+        store = self.store()
+        if store is None:
+            return {}
+        made = store.metadata
+        return {
+            "collection": store.name,
+            "chunks": store.count(),
+            "dimensions": made.get("sync_dimensions") or None,
+            "embedding": made.get("sync_embedding"),
+            "model": made.get("sync_model") or made.get("sync_embedding"),
+            "chunking": made.get("sync_chunking"),
+            "space": store.space,
+        }
+
     def drift(self) -> list[str]:
         """What about the collection is not as it is asked for now, in words; a rebuild mends it."""
         store = self.store()

@@ -260,6 +260,14 @@ class DeltaTarget:
         """A table has no index beside its rows."""
         return {}
 
+    def holdings(self) -> dict[str, Any]:
+        """What the table says of itself; nothing before the first sync."""
+        table = self.store.open()
+        if table is None:
+            return {}
+        sizes = pa.table(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist()
+        return {"table": self.name, "version": table.version(), "files": len(sizes), "bytes": sum(sizes)}
+
     def drift(self) -> list[str]:
         """What about the table is not as it is asked for now, in words."""
         table = self.store.open()

@@ -1,0 +1,104 @@
+"""One question to each far system of a sync: is it there, and how long does it take to say so."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sync_pipelines.engine.errors import SyncError, redact
+
+Word = Literal["up", "down", "not configured", "never started"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependency:
+    """One system: `up` or `down` count, the other words only inform.
+
+    Args:
+        latency_ms: how long one question took; detail: where it is, without a secret; error: why it is down.
+    """
+
+    status: Word
+    latency_ms: float | None = None
+    detail: str | None = None
+    error: str | None = None
+
+
+def asked(question: Callable[[], str | None]) -> Dependency:
+    """Ask a system and time it; what it raises becomes `down` with a sentence."""
+    started = time.monotonic()
+    try:
+        detail = question()
+    except SyncError as error:
+        return Dependency(status="down", error=str(error))
+    except Exception as error:  # a fault of a client that its module does not know is an outage to the reader
+        return Dependency(status="down", error=redact(f"{type(error).__name__}: {error}"))
+    return Dependency(status="up", latency_ms=round((time.monotonic() - started) * 1000, 1), detail=detail)
+
+
+def _chroma(resources: Any) -> Dependency:
+    resource = resources.chroma
+    if not resource.configured():
+        return Dependency(status="not configured", detail="CHROMA_URL and CHROMA_PATH are not set")
+    try:
+        settings = resource.settings()
+    except SyncError as error:
+        return Dependency(status="down", error=str(error))
+    if settings.path:
+        # opening it would lock out a sync that has it open, and be locked out by one
+        return asked(lambda: _ask_folder(Path(settings.path).expanduser()))
+    opened = asked(lambda: _ask_chroma(settings))
+    return asked(lambda: _ask_chroma(settings)) if opened.status == "up" else opened
+
+
+def _ask_folder(folder: Path) -> str:
+    there = folder if folder.exists() else folder.absolute().parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise SyncError(f"CHROMA_PATH {folder} cannot be written.")
+    return str(folder)
+
+
+def _ask_chroma(settings: Any) -> str:
+    from sync_pipelines.targets.chroma.client import connect
+    from sync_pipelines.targets.retries import RetryPolicy
+
+    connect(settings).call(
+        lambda client: client.heartbeat(),
+        doing="reach the server",
+        place={"sync": None, "table": None},
+        retry=RetryPolicy(attempts=1),
+    )
+    return redact(settings.place)
+
+
+def _delta(resources: Any) -> Dependency:
+    if not resources.delta.configured():
+        return Dependency(status="not configured", detail="DELTA_URI is not set")
+    try:
+        settings = resources.delta.settings()
+    except SyncError as error:
+        return Dependency(status="down", error=str(error))
+    return asked(lambda: _ask_delta(settings))
+
+
+def _ask_delta(settings: Any) -> str:
+    """A folder must be one that we may write; a store must answer whether a table is there, which none need be."""
+    if settings.is_folder:
+        folder = Path(settings.table(""))
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise SyncError(f"DELTA_URI {settings.uri} cannot be written.")
+        return str(settings.uri)
+    from sync_pipelines.targets.delta.store import DeltaStore
+    from sync_pipelines.targets.retries import NO_RETRY
+
+    DeltaStore(settings, "_sync_pipelines_health", sync=None, table=None, retry=NO_RETRY).open()
+    return redact(settings.uri)
+
+
+FAR_SYSTEMS: dict[str, Callable[[Any], Dependency]] = {"chroma": _chroma, "delta": _delta}
+"""By `SyncComponent.far_system`; each gets the resources."""
