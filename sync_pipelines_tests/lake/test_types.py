@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.targets.lake.types import SourceType, natural, parse, spell
+from sync_pipelines.targets.lake.types import TABLE, SourceType, natural, parse, spell
 from sync_pipelines_tests.lake.house import House, document
 
 KEPT: list[tuple[str, str, str, Any]] = [
@@ -217,3 +218,12 @@ def test_another_type_is_chosen_by_the_document(house: House, kind: str, wanted:
 
 def test_the_type_of_a_domain_is_the_one_it_stands_on():
     assert spell(natural(SourceType(base="numeric", exact="numeric(6,2)"))) == "decimal(6,2)"
+
+
+def test_the_readme_prints_the_table_that_the_code_is_made_by():
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    assert TABLE in readme
+    rows = [line.split("|")[1:3] for line in TABLE.splitlines()[2:]]
+    stated = {name.strip(" `"): kind.strip() for names, kind in rows for name in names.split(";")[0].split(",")}
+    assert stated["boolean"] == spell(natural(SourceType(base="bool", exact="boolean")))
+    assert stated["bytea"] == spell(natural(SourceType(base="bytea", exact="bytea")))
