@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from sync_pipelines.engine.batches import from_a_thread
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import FINGERPRINT, KEY
-from sync_pipelines.targets.delta.errors import delta_errors
+from sync_pipelines.targets.delta.errors import ConflictError, delta_errors
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.shape import Shape
 from sync_pipelines.targets.retries import RetryPolicy
@@ -27,6 +27,8 @@ OWNER, MAPPING = "sync_pipelines.owner", "sync_pipelines.mapping"
 _STAMP = "sync_pipelines.stamp"
 _SMALL_LIST = 1000
 """So many keys are asked for by a predicate, which skips files by their statistics; more by reading all keys."""
+
+_CONFLICTS, _LONGEST_PAUSE = 25, 5.0
 
 Result = TypeVar("Result")
 
@@ -58,6 +60,28 @@ class DeltaStore:
                 return action()
 
         return self._retry.call(once)
+
+    def contend(self, doing: str, action: Callable[[DeltaTable], Result]) -> Result:
+        """What an action gives that commits to the table, planned anew on its newest version where somebody else was
+        quicker: a pause by lot lets one of two writers through.
+
+        Raises:
+            ConflictError: the others were quicker every time.
+        """
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+        def once() -> Result:
+            table = self.there()
+            with self.errors(doing):
+                return action(table)
+
+        tries = Retrying(
+            retry=retry_if_exception_type(ConflictError),
+            wait=wait_random_exponential(multiplier=0.05, max=_LONGEST_PAUSE),
+            stop=stop_after_attempt(_CONFLICTS),
+            reraise=True,
+        )
+        return tries(once)
 
     def open(self) -> DeltaTable | None:
         """The table as it is now, or None."""
@@ -176,12 +200,11 @@ class DeltaStore:
         """Leave a number in the table's log, by a commit without a row: Delta's transactions have just numbers."""
         from deltalake import CommitProperties, Transaction
 
-        table = self.there()
         number = int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
         noted = CommitProperties(app_transactions=[Transaction(_STAMP, number)])
-        self.attempt(
+        self.contend(
             "note the run in table",
-            lambda: table.create_write_transaction([], "append", table.schema(), commit_properties=noted),
+            lambda table: table.create_write_transaction([], "append", table.schema(), commit_properties=noted),
         )
         return str(number)
 
@@ -194,11 +217,16 @@ class DeltaStore:
             shutil.rmtree(self.uri, ignore_errors=True)
             return
 
+        options = dict(self.settings.options) or None
+
         def empty() -> None:
             import pyarrow.fs as fs
 
-            handler = DeltaStorageHandler(self.uri, dict(self.settings.options) or None)
-            fs.PyFileSystem(handler).delete_dir_contents("", missing_dir_ok=True)
+            # one file at a time: its handler of whole folders does not follow pyarrow's
+            place = fs.PyFileSystem(DeltaStorageHandler(self.uri, options))
+            for found in place.get_file_info(fs.FileSelector("", allow_not_found=True, recursive=True)):
+                if found.type == fs.FileType.File:
+                    place.delete_file(found.path)
 
         self.attempt("remove table", empty)
 
@@ -208,20 +236,25 @@ class DeltaStore:
 
         from sync_pipelines.targets.delta.writing import writer_properties
 
-        table, rows = self.there(), other.there()
+        rows = other.there()
         schema = other.schema_of(rows)
-        with self.errors("overwrite table"), from_a_thread(other.scan(rows, schema.names)) as batches:
-            write_deltalake(
-                table,
-                pa.RecordBatchReader.from_batches(schema, batches),
-                mode="overwrite",
-                schema_mode="overwrite",
-                configuration=configuration,
-                target_file_size=file_bytes,
-                writer_properties=writer_properties(),
-            )
-        table.update_incremental()
-        table.alter.set_table_properties(configuration, raise_if_not_exists=False)
+
+        def write(table: DeltaTable) -> None:
+            with from_a_thread(other.scan(rows, schema.names)) as batches:
+                write_deltalake(
+                    table,
+                    pa.RecordBatchReader.from_batches(schema, batches),
+                    mode="overwrite",
+                    schema_mode="overwrite",
+                    target_file_size=file_bytes,
+                    writer_properties=writer_properties(),
+                )
+
+        self.contend("overwrite table", write)
+        self.contend(
+            "set the properties of table",
+            lambda table: table.alter.set_table_properties(configuration, raise_if_not_exists=False),
+        )
 
     def configuration(self) -> dict[str, str]:
         """The table's properties."""

@@ -161,7 +161,7 @@ class DeltaTarget:
         blocked = found.of("dropped", "narrowed", "changed", "widened")
         if self._schema_change == "stop" or blocked:
             raise self._stop(found.words())
-        self._add(table, [change.column for change in found.of("added")])
+        self._add([change.column for change in found.of("added")])
 
     def _changes(self, table: DeltaTable) -> Changes:
         return changes(self.store.schema_of(table), self.shape.schema)
@@ -174,12 +174,12 @@ class DeltaTarget:
             **self._place,
         )
 
-    def _add(self, table: DeltaTable, names: Sequence[str]) -> None:
+    def _add(self, names: Sequence[str]) -> None:
         from deltalake import Field, Schema
 
         wanted = Schema.from_arrow(pa.schema([self.shape.schema.field(name) for name in names]))
         fields: list[Field] = list(wanted.fields)
-        self.store.attempt("add columns to table", lambda: table.alter.add_columns(fields))
+        self.store.contend("add columns to table", lambda table: table.alter.add_columns(fields))
 
     def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: Doubt | None = None) -> Iterator[BatchResult]:
         """Write batches of mapped rows (`lake.mapping`); a result for each commit, which has many batches."""
@@ -235,7 +235,7 @@ class DeltaTarget:
         known = self._strangers(self.store.there()) if strangers else {}
         for key in strangers:
             if key in known:
-                self.store.attempt("delete from table", lambda key=key: self.store.there().delete(known[key]))
+                self.store.contend("delete from table", lambda table, key=key: table.delete(known[key]))
         return len(there)
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:

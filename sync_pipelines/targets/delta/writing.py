@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sync_pipelines.engine.differences import same_value
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
-from sync_pipelines.targets.delta.errors import ConflictError
 from sync_pipelines.targets.delta.shape import SYNCED_AT, UTC_MICROSECONDS, Shape
 from sync_pipelines.targets.delta.store import DeltaStore, literal, name_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-_log = logging.getLogger(__name__)
-
 GROUP_ROWS, GROUP_BYTES = 100_000, 128 * 1024 * 1024
 """Rows that are held at a time and written by one commit."""
 
 _LIST = 200
 """So many values of the layout's column are listed in a predicate; more become a range."""
-
-_CONFLICTS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,25 +93,16 @@ class Writer:
         Raises:
             ConflictError: other writers committed between look and commit, again and again.
         """
-        for attempt in range(1, _CONFLICTS + 1):
-            try:
-                return self._write(group)
-            except ConflictError:
-                if attempt == _CONFLICTS:
-                    raise
-                _log.warning("Another writer has committed to the Delta table; this group is planned anew.")
-        raise AssertionError("unreachable")
+        return self._store.contend("write table", lambda table: self._write(table, group))
 
-    def _write(self, group: Group) -> BatchResult:
-        table = self._store.there()
+    def _write(self, table: DeltaTable, group: Group) -> BatchResult:
         stored = self._stored(table, group)
         changed = self._changed(table, group, stored)
         counts = Counts(unchanged=group.rows.num_rows - changed.num_rows, upserted=changed.num_rows)
         if changed.num_rows:
             rows = self._finished(changed)
             counts.bytes = rows.nbytes
-            with self._store.errors("write table"):
-                self._commit(table, rows, stored)
+            self._commit(table, rows, stored)
         return BatchResult(counts=counts, keys=group.keys)
 
     def _stored(self, table: DeltaTable, group: Group) -> Stored:
@@ -216,9 +200,7 @@ class Writer:
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete the rows of these keys by one commit."""
-        table = self._store.there()
-        with self._store.errors("delete from table"):
-            self._delete(table, keys)
+        self._store.contend("delete from table", lambda table: self._delete(table, keys))
 
     def _delete(self, table: DeltaTable, keys: Sequence[str]) -> None:
         table.delete(f"{KEY} IN ({', '.join(map(literal, keys))})", writer_properties=writer_properties())
@@ -254,4 +236,4 @@ def writer_properties() -> Any:
     return WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=20_000)
 
 
-__all__ = ["Group", "Layout", "Writer", "groups", "pc", "same_row"]
+__all__ = ["Group", "Layout", "Writer", "groups", "same_row"]

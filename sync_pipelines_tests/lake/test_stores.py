@@ -1,0 +1,127 @@
+"""The same table on a folder and on an S3 server, with another writer at work meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from sync_pipelines.engine.errors import RunError
+from sync_pipelines.sandbox.processes import free_port
+from sync_pipelines_tests.lake.house import House, document
+
+BUCKET = "lake"
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of a moto server."""
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait(address)
+        urllib.request.urlopen(urllib.request.Request(f"{address}/{BUCKET}", method="PUT"), timeout=10).read()
+        yield address
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait(address: str) -> None:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{address}/moto-api/", timeout=2).read()
+            return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise AssertionError("moto did not start")
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Which store the environment names."""
+    if request.param == "s3":
+        monkeypatch.setenv("DELTA_URI", f"s3://{BUCKET}/{tmp_path.name}")
+        for name, value in {
+            "AWS_ENDPOINT_URL": request.getfixturevalue("s3"),
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "an-id",
+            "AWS_SECRET_ACCESS_KEY": "a-secret",
+            "AWS_REGION": "us-east-1",
+            "AWS_CONDITIONAL_PUT": "etag",
+        }.items():
+            monkeypatch.setenv(name, value)
+    return request.param
+
+
+def test_a_table_is_made_changed_rebuilt_and_proven(house: House, store: str):
+    house.execute("CREATE TABLE item (id int PRIMARY KEY, n int)")
+    table = document()
+    house.capture(table)
+    house.execute("INSERT INTO item SELECT i, 0 FROM generate_series(1, 300) AS i")
+    house.sync(table)
+    house.execute("UPDATE item SET n = 1 WHERE id <= 10; DELETE FROM item WHERE id > 295")
+    counts = house.sync(table)
+    assert (counts.upserted, counts.deleted) == (10, 5)
+    assert house.prove(table, "deep").equal
+    house.sync(table, mode="rebuild")
+    assert house.prove(table, "deep").equal
+    assert len(house.rows(table)) == 295
+
+
+def test_commits_of_another_writer_are_met_and_nothing_is_lost(house: House, store: str):
+    """Somebody else rewrites files of the same table in a loop; each conflict is planned anew."""
+    house.execute("CREATE TABLE item (id int PRIMARY KEY, n int)")
+    table = document()
+    house.capture(table)
+    house.execute("INSERT INTO item SELECT i, 0 FROM generate_series(1, 200) AS i")
+    house.sync(table)
+    stop = threading.Event()
+    commits: list[int] = []
+
+    def compact() -> None:
+        place = house.resources.delta.settings().table("shop/item")
+        while not stop.is_set():
+            try:
+                DeltaTable(place).update({"synced_at": "synced_at"})
+                commits.append(1)
+            except Exception:
+                pass
+            stop.wait(0.02 if store == "folder" else 0.5)
+
+    other = threading.Thread(target=compact)
+    other.start()
+    try:
+        for number in range(1, 9):
+            house.execute("UPDATE item SET n = %s WHERE id %% 8 = %s", number, number % 8)
+            house.sync(table)
+    finally:
+        stop.set()
+        other.join()
+    assert commits
+    assert house.prove(table, "deep").equal
+
+
+def test_a_table_that_something_else_made_is_left_alone(house: House, store: str):
+    house.execute("CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item VALUES (1)")
+    table = document()
+    house.capture(table)
+    place = house.resources.delta.settings().table("shop/item")
+    write_deltalake(place, pa.table({"id": [7]}))
+    with pytest.raises(RunError, match="made by something else"):
+        house.sync(table)
+    assert DeltaTable(place).version() == 0
