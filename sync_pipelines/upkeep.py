@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sync_pipelines.dagster_retention import build_retention
 from sync_pipelines.failures import no_secrets, working_on
+from sync_pipelines.lake_upkeep import build_lake_upkeep
 from sync_pipelines.resources.environment import NoDatabaseError
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def build_upkeep(components: "Sequence[SyncComponent]", *, timezone: str) -> dg.
         return dg.RunRequest()
 
     own = dg.Definitions(jobs=[sync_clean_up], schedules=[weekly])
-    return dg.Definitions.merge(own, build_retention(timezone=timezone))
+    lake = build_lake_upkeep(components, timezone=timezone)
+    return dg.Definitions.merge(own, build_retention(timezone=timezone), lake)
 
 
 def clean_up(components: "Sequence[SyncComponent]", resources: Any, *, keep_days: int) -> list[str]:

@@ -61,6 +61,7 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
 
     far_system: ClassVar[str] = ""
     """The system beside PostgreSQL, as `health` names it."""
+    writes_delta: ClassVar[bool] = False
     kinds: ClassVar[tuple[str, ...]] = ()
     io_manager_key: ClassVar[str] = ""
     resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger"})

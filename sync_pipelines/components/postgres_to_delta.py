@@ -39,6 +39,9 @@ class LayoutBlock(Block):
         description="A column that never or seldom changes (created_at): a merge reads just the files that hold the "
         "changed records' values of it.",
     )
+    z_order: list[str] = Field(
+        default=[], description="The weekly upkeep writes the whole table anew, ordered by these columns."
+    )
     file_mb: int = Field(default=32, ge=1, le=1024, description="The size of a file that is aimed at.")
 
 
@@ -62,6 +65,7 @@ class PostgresToDelta(SyncComponent):
 
     default_batch_size: ClassVar[int] = 1000
     far_system: ClassVar[str] = "delta"
+    writes_delta: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("postgres", "deltalake")
     io_manager_key: ClassVar[str] = "delta_io_manager"
     resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "delta"})
@@ -149,10 +153,13 @@ class PostgresToDelta(SyncComponent):
             )
         return Shape(columns=columns, key=self.spec.key, comment=comment, synced_at=self.target.synced_at)
 
+    def lock_name(self, resources: Any) -> str:
+        """The lock that every writer of the table takes."""
+        return f"delta:{resources.delta.settings().table(self.target.table)}"
+
     def target_parts(self, resources: Any) -> dict[str, Any]:
-        settings = resources.delta.settings()
         return {
             "target": self.build_target(resources),
             "mapper": self.mapper().map,
-            "lock_name": f"delta:{settings.table(self.target.table)}",
+            "lock_name": self.lock_name(resources),
         }

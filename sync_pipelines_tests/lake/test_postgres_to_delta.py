@@ -8,7 +8,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
-from sync_pipelines.engine.errors import TargetChangedError
+from sync_pipelines.engine.errors import ConfigurationError, TargetChangedError
 from sync_pipelines_tests.lake.house import House, document
 
 DDL = """CREATE TABLE item (id text PRIMARY KEY, amount numeric(8,2), tags text[], seen timestamptz,
@@ -144,3 +144,57 @@ def test_merges_read_the_files_that_hold_the_changed_rows(house: House):
     metrics = history[0]["operationMetrics"]
     assert metrics["num_target_files_removed"] == 1
     assert house.prove(table, "deep").equal
+
+
+HELL = [
+    "it's",
+    'a"b',
+    "\u2205 x",
+    "back\\slash",
+    "line\nbreak",
+    "\u0645\u0641\u062a\u0627\u062d",
+    "\U0001f600",
+    "%s",
+    "--",
+    "a#1",
+    " ",
+]
+
+
+def test_keys_from_hell_arrive_change_and_go(house: House, table: PostgresToDelta):
+    for key in HELL:
+        house.execute("INSERT INTO item (id, body) VALUES (%s, to_jsonb(%s::text))", key, key)
+    house.sync(table)
+    assert sorted(row["id"] for row in house.rows(table)) == sorted(HELL)
+    assert house.prove(table, "deep").equal
+    house.execute("UPDATE item SET amount = 1")
+    house.sync(table)
+    assert house.prove(table, "deep").equal
+    house.execute("DELETE FROM item WHERE id <> ' '")
+    assert house.sync(table).deleted == len(HELL) - 1
+    assert house.prove(table, "deep").equal
+
+
+@pytest.mark.parametrize("name", ["select", "Größe", "na'me", 'quo"ted', "a.b", "UPPER", "x" * 63, "\U0001f600"])
+def test_columns_with_odd_names_are_synced(house: House, name: str):
+    quoted = '"' + name.replace('"', '""').replace("%", "%%") + '"'
+    house.execute(f"CREATE TABLE item (id int PRIMARY KEY, {quoted} timestamptz)")
+    table = document(layout={"sort_by": name})
+    house.capture(table)
+    house.execute("INSERT INTO item VALUES (1, '2024-01-01'), (2, '2024-01-02')")
+    house.sync(table)
+    house.execute(f"UPDATE item SET {quoted} = '2025-01-01' WHERE id = 1")
+    house.sync(table)
+    assert house.prove(table, "deep").equal
+
+
+@pytest.mark.parametrize("name", ["a b", "a,b", "a;b", "a{b", "a(b", "a=b", "a\tb"])
+def test_a_column_that_delta_cannot_name_is_refused_before_anything_is_made(house: House, name: str):
+    house.execute(f'CREATE TABLE item (id int PRIMARY KEY, "{name}" int)')
+    table = document()
+    house.capture(table)
+    with pytest.raises(ConfigurationError, match="columns"):
+        house.sync(table)
+    assert not DeltaTable.is_deltatable(house.resources.delta.settings().table("shop/item"))
+    house.execute("INSERT INTO item (id) VALUES (1)")
+    assert house.sync(document(columns=["id"])).upserted == 1

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
 
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import FINGERPRINT, KEY
 from sync_pipelines.targets.lake.types import spell
 
 SYNCED_AT = "synced_at"
+_UNNAMEABLE = re.compile(r"[ ,;{}()\n\t=]")
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 
 _WIDER: dict[str, tuple[str, ...]] = {
@@ -36,6 +40,22 @@ class Shape:
     key: tuple[str, ...] = ()
     comment: str | None = None
     synced_at: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what other engines could not read: Delta's names have no blanks, and no two that differ by case.
+
+        Raises:
+            ConfigurationError: naming the columns.
+        """
+        names = self.columns.names
+        wrong = [name for name in names if _UNNAMEABLE.search(name)]
+        folded = Counter(name.casefold() for name in names)
+        wrong += [name for name in names if folded[name.casefold()] > 1]
+        if wrong:
+            raise ConfigurationError(
+                f"a Delta table cannot have the column{'s' if len(wrong) > 1 else ''} {', '.join(map(repr, wrong))}.",
+                remedy="Name the others in `columns:`, or rename them in the source.",
+            )
 
     @property
     def stamped(self) -> bool:

@@ -292,5 +292,5 @@ def stranger_key(values: dict[str, Any]) -> str:
     return f"{STRANGER}{json.dumps(values, ensure_ascii=False, default=str)}"
 
 
-STRANGER = "\u2205"  # ∅, which no key of a sync begins with unless it is made to
+STRANGER = "\u2205 row without _key: "
 PRINTS = (KEY, FINGERPRINT)
