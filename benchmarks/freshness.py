@@ -140,8 +140,10 @@ def _is_found(table: Any, key: str, text: str) -> bool:
 
 
 def _ended(instance: dg.DagsterInstance) -> dg.RunRecord | None:
-    """The newest run, once it is over."""
-    records = instance.get_run_records(limit=1)
+    """The newest sync, once it is over; a schedule may start a check beside it."""
+    import dagster as dg
+
+    records = instance.get_run_records(filters=dg.RunsFilter(job_name="bench_incremental"), limit=1)
     return records[0] if records and records[0].dagster_run.is_finished else None
 
 

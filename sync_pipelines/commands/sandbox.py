@@ -60,9 +60,14 @@ def env() -> None:
     """Print the variables of the sandbox for a shell: eval "$(sync-pipelines sandbox env)"."""
     with _expected_errors():
         sandbox = _sandbox()
-        variables = sandbox.env()
+        variables, foreign = sandbox.env(), sandbox.foreign()
+    if foreign:
+        typer.echo(f"Set to nothing, so that nothing but the sandbox is used: {', '.join(foreign)}.", err=True)
     for name, value in variables.items():
         typer.echo(f"export {name}={_quoted(value)}")
+    for name in foreign:
+        # blank, not unset: what is unset the console script takes from `.env` again
+        typer.echo(f"export {name}=''")
     if not sandbox.status().up:
         typer.echo("The sandbox is not up: sync-pipelines sandbox up", err=True)
     if sandbox.database_url is not None:

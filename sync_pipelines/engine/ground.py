@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sync_pipelines.engine.model import Scope, Target, Watermark
 
 RESTORED = "the ledger and the target do not speak of the same run (a restored database?)"
 
 
-def due_scope(scope: Scope, since: Watermark | None, target: Target, *, held: int) -> Scope:
+def due_scope(
+    scope: Scope, since: Watermark | None, target: Target, *, held: int, begun: Callable[[], Iterable[str]]
+) -> Scope:
     """What a run must read: everything, where the target is not as the last confirmed run has left it.
 
     A restored database takes its ledger back with it, by default, so that the watermark fits the source and the
     target alone is ahead of both; and a restored target is behind both. The stamp tells.
 
     Args:
-        held: records in the target now.
+        held: records in the target now. begun: ids of the table's runs in the ledger, the newest first.
     """
     if scope.full or scope.keys is not None or since is None:
         return scope
-    reason = next(_reasons(since, target, held), None)
+    reason = next(_reasons(since, target, held, begun), None)
     return scope if reason is None else Scope(full=True, reason=reason)
 
 
-def _reasons(since: Watermark, target: Target, held: int) -> Iterator[str]:
+def _reasons(since: Watermark, target: Target, held: int, begun: Callable[[], Iterable[str]]) -> Iterator[str]:
     if since.target is not None and since.target != target.identity():
         yield "the target was dropped and made anew"
     if not held:
         yield "the target is empty"
-    if since.stamp != target.stamp():
+    if not _is_marked_by_ours(since, target, begun):
         yield RESTORED
+
+
+def _is_marked_by_ours(since: Watermark, target: Target, begun: Callable[[], Iterable[str]]) -> bool:
+    """Whether the target bears the mark of the last confirmed run, or of one that the ledger has begun after it.
+
+    A run marks the target before it writes: one that died, was stopped, or moves no watermark (single records, a
+    repair) is still in the ledger, unless that was restored.
+    """
+    mark = target.stamp()
+    if mark == since.stamp:
+        return True
+    for run in begun() if mark is not None else ():
+        stamp = target.stamp_of(run)
+        if stamp in (mark, since.stamp):
+            return stamp == mark
+    return False
 
 
 def held_before(count: int, since: Watermark | None) -> int:

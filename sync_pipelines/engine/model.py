@@ -264,16 +264,28 @@ class Target(Listing, Protocol):
         """What the last confirmed run has left in the store; None where none did. It outlives no new store."""
         ...
 
-    def set_stamp(self, text: str) -> str:
-        """Leave a text in the store, in the place of the one before; it is no record. What `stamp` says from now on."""
+    def set_stamp(self, text: str) -> None:
+        """Leave a text in the store, in the place of the one before; it is no record."""
+        ...
+
+    def stamp_of(self, text: str) -> str:
+        """What `stamp` says after this text was left: not every store keeps a text."""
         ...
 
     def prepare(self) -> None:
         """Make the store if need be and check that what it holds was made the way that is asked now."""
         ...
 
-    def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: Doubt | None = None) -> Iterator[BatchResult]:
+    def upsert(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        doubt: Doubt | None = None,
+        before_write: Callable[[], object] = ...,
+    ) -> Iterator[BatchResult]:
         """Write batches of mapped records, skipping those whose stored fingerprint is the same.
+
+        `before_write` is called before anything is written; where nothing is to be written it is not.
 
         With `doubt` no fingerprint is believed: "values" compares what is stored, "all" makes anew what the
         target derives, too (a repair).

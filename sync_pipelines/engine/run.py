@@ -5,7 +5,7 @@ Nothing here knows Dagster or a client: source, target and ledger are given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -58,6 +58,7 @@ class Run(Held):
     held: int = 0
     before: int = 0
     since: Watermark | None = None
+    _marked: bool = False
 
     @cached_property
     def limits(self) -> Guard:
@@ -81,7 +82,7 @@ class Run(Held):
             self.since = self.binding.ledger.watermark(*self.place)
         else:
             held = self.measure()
-            scope = due_scope(scope, self.since, self.binding.target, held=held)
+            scope = due_scope(scope, self.since, self.binding.target, held=held, begun=self._begun)
         changes = self.changes = self.binding.source.changes(scope, since=self.since)
         self.reason = changes.reason or scope.reason
         changes.run = self
@@ -116,7 +117,7 @@ class Run(Held):
         # of another thread, and the process hung.
         with (
             closing(self._mapped(upserts, written)) as mapped,
-            closing(self.veil.results(target.upsert(mapped, doubt=doubt))) as results,
+            closing(self.veil.results(target.upsert(mapped, doubt=doubt, before_write=self._mark))) as results,
         ):
             for result in results:
                 self._note(result, written)
@@ -219,6 +220,7 @@ class Run(Held):
     def delete(self, target: Target, keys: Sequence[str]) -> None:
         """Delete these records, and take them out of quarantine; the guard was asked before."""
         self.lock.check()
+        self._mark()
         self.counts.deleted += target.delete(keys)
         self._settle(keys)
 
@@ -252,6 +254,7 @@ class Run(Held):
         its old version was made in another way, so it is not carried over.
         """
         old = self.binding.target
+        self._marked = True  # the old state is not written to; what is built beside is marked when it serves
         beside = old.begin_rebuild()
         self.before = held_before(old.count(), self.since)
         self.upsert(beside, changes.upserts)
@@ -263,6 +266,7 @@ class Run(Held):
         self.counts.deleted = gone
         self.lock.check()
         old.swap()
+        self._marked = False
 
     def _confirm(self, changes: ChangeSet) -> None:
         self.held = self.binding.target.count()
@@ -283,14 +287,24 @@ class Run(Held):
         if watermark is not None:
             self.binding.source.confirmed(watermark)
 
-    def _stamped(self, watermark: Watermark) -> Watermark:
-        """The watermark with what the target says of itself, after this run's stamp was left there.
+    def _begun(self) -> Iterator[str]:
+        """The ids of this table's runs, the newest first."""
+        return self.binding.ledger.sync_ids(*self.place)
 
-        The stamp first: a crash before the ledger has the watermark costs a comparison of everything, and nothing
-        is embedded. It is the run's id in the ledger, which a restored ledger does not know.
+    def _mark(self) -> None:
+        """Leave this run's id in the target, before it writes anything there.
+
+        A ledger that was restored does not know it, however the run ends, and whatever kind of run it is.
         """
-        target, stamp = self.binding.target, str(self.record.sync_id)
-        stamp = target.set_stamp(stamp)
+        if not self._marked:
+            self.binding.target.set_stamp(str(self.record.sync_id))
+            self._marked = True
+
+    def _stamped(self, watermark: Watermark) -> Watermark:
+        """The watermark with what the target says of itself, this run's mark among it."""
+        self._mark()
+        target = self.binding.target
+        stamp = target.stamp_of(str(self.record.sync_id))
         return replace(watermark, target=target.identity(), stamp=stamp, records=self.held)
 
     def complete(self) -> None:

@@ -1,6 +1,7 @@
 """The sandbox: PostgreSQL, Chroma and a DAGSTER_HOME under one folder, as one thing to bring up and down."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ APPLICATION_DATABASE = "app"
 
 FOLDER_VARIABLE = "SYNC_SANDBOX_DIR"
 
+_FAR = re.compile(r"CHROMA_|DAGSTER_POSTGRES_URL$")
+_FAR_OR_DATABASE = re.compile(rf"{_FAR.pattern}|POSTGRES_|\w+_DATABASE_URL$")
 OWN_URL_VARIABLE = "SYNC_SANDBOX_DATABASE_URL"
 """`sandbox env` sets it beside DATABASE_URL: where the two are equal, DATABASE_URL is a sandbox's, maybe one
 that is gone; where they differ, it is the user's own."""
@@ -230,6 +233,16 @@ class Sandbox:
             return variables
         url = self.postgres.url(APPLICATION_DATABASE)
         return {"DATABASE_URL": url, OWN_URL_VARIABLE: url, **variables}
+
+    def foreign(self, environment: Mapping[str, str] = os.environ) -> list[str]:
+        """The variables that would lead a shell past this sandbox to other systems: `.env` may name production.
+
+        Args:
+            environment: that of the shell, what stands in `.env` among it.
+        """
+        ours = {*self.env(), "DATABASE_URL"}
+        pattern = _FAR if self.database_url is not None else _FAR_OR_DATABASE
+        return sorted(name for name, value in environment.items() if value and pattern.match(name) and name not in ours)
 
     def __enter__(self) -> Self:
         """Bring it up."""

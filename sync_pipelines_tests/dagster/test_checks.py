@@ -93,6 +93,21 @@ def test_the_deep_check_finds_a_vector_that_is_not_its_texts(world: World):
     assert samples(deep) == {"a": "stale"}
 
 
+def test_one_connection_is_enough_for_every_check_of_a_large_table(world: World, monkeypatch: pytest.MonkeyPatch):
+    """The keys that a run touched are streamed while the source is asked for their values."""
+    from sync_pipelines.sources.postgres import connection
+
+    connection.pool.cache_clear()
+    monkeypatch.setenv("SYNC_DB_POOL_MAX", "1")
+    world.component = article(checks={"content_limit": 1})
+    for key in "abc":
+        world.put(key)
+    world.sync()
+    world.put("b", body="another")
+    world.sync()
+    assert world.prove().equal
+
+
 def test_a_large_table_is_proven_by_the_keys_that_a_run_touched(world: World):
     world.component = article(checks={"content_limit": 1})
     synced(world, "a", "b", "c")

@@ -87,12 +87,10 @@ def test_a_run_that_found_nothing_leaves_the_stamp(world: World):
     assert target.stamp() == world.watermark().stamp != stamp
 
 
-def test_a_crash_between_the_stamp_and_the_watermark_costs_a_comparison_and_no_embedding(world: World, monkeypatch):
+def interrupted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that writes and is interrupted before its watermark is confirmed."""
     from sync_pipelines.engine.ledger.ledger import Ledger
 
-    world.put("a")
-    world.sync()
-    world.put("b")
     finish = Ledger.finish
 
     def killed(self, run, *, status, **more):
@@ -103,9 +101,72 @@ def test_a_crash_between_the_stamp_and_the_watermark_costs_a_comparison_and_no_e
     with monkeypatch.context() as patched:
         patched.setattr(Ledger, "finish", killed)
         world.materialize(raises=False)
+
+
+def test_a_crash_before_the_watermark_costs_no_comparison_of_everything(world: World, monkeypatch):
+    world.put("a")
+    world.sync()
+    world.put("b")
+    interrupted(world, monkeypatch)
     counts = world.sync()
+    assert world.last_run().reason == ""
+    assert (counts.read, counts.unchanged, counts.embedded_texts) == (1, 1, 0)
+
+
+def test_a_restore_after_a_run_that_confirmed_nothing_is_recognised(world: World, monkeypatch):
+    world.put("a", body="before")
+    world.sync()
+    with restored_afterwards(world):
+        world.put("a", body="after the backup")
+        interrupted(world, monkeypatch)
+        assert "after" in world.stored()["a"]
+    world.sync()
     assert world.last_run().reason == RESTORED
-    assert (counts.read, counts.unchanged, counts.embedded_texts) == (2, 2, 0)
+    assert "before" in world.stored()["a"]
+
+
+def test_a_restore_after_a_run_of_single_records_is_recognised(world: World):
+    world.put("a", body="before")
+    world.sync()
+    with restored_afterwards(world):
+        world.put("a", body="after the backup")
+        world.records("a")
+        assert "after" in world.stored()["a"]
+    world.sync()
+    assert world.last_run().reason == RESTORED
+    assert "before" in world.stored()["a"]
+
+
+def test_a_run_of_single_records_costs_the_next_sync_no_comparison(world: World):
+    world.put("a")
+    world.put("b")
+    world.sync()
+    world.put("a", body="another")
+    world.records("a")
+    counts = world.sync()
+    assert (counts.read, counts.unchanged) == (1, 1)
+    assert world.last_run().reason == ""
+
+
+def test_a_target_that_went_back_behind_a_known_run_is_recognised(world: World):
+    world.put("a")
+    world.sync()
+    target = world.component.build_target(world.resources.chroma)
+    old = target.stamp()
+    world.put("b")
+    world.sync()
+    target.set_stamp(old)
+    world.sync()
+    assert world.last_run().reason == RESTORED
+
+
+def test_single_records_that_are_right_already_are_left_without_a_write(world: World):
+    world.put("a")
+    world.sync()
+    target = world.component.build_target(world.resources.chroma)
+    before = target.stamp()
+    world.records("a")
+    assert target.stamp() == before
 
 
 def test_a_watermark_of_an_older_version_has_no_stamp_and_is_continued(world: World):

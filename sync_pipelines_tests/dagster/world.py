@@ -86,6 +86,13 @@ class World:
         assert self.materialize(**options).success
         return self.last_run().counts
 
+    def records(self, *keys: str) -> None:
+        """Sync single records, as `sync --key` does."""
+        sync = self.component.sync
+        config = {"ops": {f"{sync}_sync_records": {"config": {"table": self.component.table_name, "keys": [*keys]}}}}
+        job = definitions(self.component).resolve_job_def(f"{sync}_records")
+        assert job.execute_in_process(instance=self.instance, run_config=config).success
+
     def failure(self, result: dg.ExecuteInProcessResult) -> str:
         """The sentence with which a run's asset failed, as the UI shows it."""
         failed = result.failure_data_for_node(self.component.op_name)

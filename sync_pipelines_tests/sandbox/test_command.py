@@ -23,11 +23,11 @@ class Shell:
         self.environment = {**kept, "PYTHONPATH": str(CHECKOUT), "COLUMNS": "80", **variables}
         self.folder = folder
 
-    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-c", PROGRAM, *words],
             cwd=self.folder,
-            env=self.environment,
+            env={**self.environment, **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -54,7 +54,8 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
     assert status.returncode == 0
     assert json.loads(status.stdout)["up"] is True
 
-    exports = shell.run("env").stdout
+    exports = shell.run("env", SYNC_DATABASE_URL="postgresql://production/ledger").stdout
+    assert "export SYNC_DATABASE_URL=''" in exports
     printed = subprocess.run(
         ["sh", "-c", f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME"'],
         capture_output=True,

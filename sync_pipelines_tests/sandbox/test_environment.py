@@ -279,3 +279,32 @@ def test_what_was_up_before_an_up_that_is_cut_off_stays_up(folder: Path) -> None
         program.terminate()
         program.wait(60)
         assert [server.state for server in sandbox.status().servers] == ["down", "up"]
+
+
+def test_the_shells_other_systems_are_named_so_that_they_can_be_set_aside(tmp_path: Path) -> None:
+    shell = {
+        "SYNC_DATABASE_URL": "postgresql://production/ledger",
+        "KNOWLEDGE_DATABASE_URL": "postgresql://production/app",
+        "POSTGRES_HOST": "production",
+        "CHROMA_PATH": "/srv/chroma",
+        "DAGSTER_POSTGRES_URL": "postgresql://production/dagster",
+        "CHROMA_TOKEN": "",
+        "SYNC_BATCH_SIZE": "7",
+        "PATH": "/bin",
+    }
+    sandbox = Sandbox(tmp_path / "sandbox")
+    made = {"DATABASE_URL": "ours", "CHROMA_URL": "ours", "DAGSTER_HOME": "ours"}
+    sandbox.env = lambda: made  # ty: ignore[invalid-assignment] - it has never been up
+    assert sandbox.foreign({**shell, **made}) == [
+        "CHROMA_PATH",
+        "DAGSTER_POSTGRES_URL",
+        "KNOWLEDGE_DATABASE_URL",
+        "POSTGRES_HOST",
+        "SYNC_DATABASE_URL",
+    ]
+
+
+def test_beside_a_database_of_the_users_own_his_other_databases_are_left_alone(tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path / "sandbox", database_url="postgresql://mine/app")
+    sandbox.env = lambda: {"CHROMA_URL": "ours"}  # ty: ignore[invalid-assignment] - it has never been up
+    assert sandbox.foreign({"SYNC_DATABASE_URL": "postgresql://mine/ledger", "CHROMA_PATH": "/x"}) == ["CHROMA_PATH"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -20,6 +20,8 @@ from sync_pipelines.engine.model import Counts, Watermark
 PARTIAL_MODES = frozenset({"records", "plan", "check", "repair"})
 """Runs that are no sync of their table: they stand in `sync_logs`, say nothing of the table's state and
 neither begin nor end a streak of failures."""
+
+_PAGE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,19 @@ class HistoryBook(Store):
             chosen = chosen.where(logs.c.run_id == run_id)
         page = chosen.limit(limit).offset(offset)
         return self._transaction(lambda connection: [_run_of(row) for row in connection.execute(page).mappings()])
+
+    def sync_ids(self, sync: str, table: str) -> Iterator[str]:
+        """The ids of a table's runs, the newest first; asked a page at a time."""
+        logs = self._tables.logs
+        chosen = sa.select(logs.c.sync_id).where(*at_place(logs, sync, table)).order_by(logs.c.id.desc())
+        offset = 0
+        while True:
+            page = chosen.limit(_PAGE).offset(offset)
+            found = self._transaction(lambda connection, page=page: connection.execute(page).scalars().all())
+            yield from map(str, found)
+            if len(found) < _PAGE:
+                return
+            offset += _PAGE
 
     def last_runs(self, sync: str, table: str, limit: int = 10) -> list[RunRecord]:
         """The newest runs of a table, the newest first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.model import ChangeSet, Digest, Pending, Scope, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.engine.spool import KeyWriter, Spool
 from sync_pipelines.sources.postgres import cursor as cursor
 from sync_pipelines.sources.postgres.capture import install, remove
 from sync_pipelines.sources.postgres.catalog import Place, TableInfo, find_table, identity
@@ -160,9 +161,15 @@ class PostgresSource:
             return found.pending(since, limit)
 
     def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]:
-        """Keys that were touched after the watermark, in batches."""
-        with self._guard(), self._small() as found:
-            yield from SnapshotView(found, self._guard).pending_keys(since)
+        """Keys that were touched after the watermark, in batches.
+
+        Spooled: whoever is given them asks the source again meanwhile, and there may be one connection for all.
+        """
+        with closing(Spool(self._spool)) as spool:
+            with KeyWriter(spool, "pending") as keys, self._guard(), self._small() as found:
+                for batch in SnapshotView(found, self._guard).pending_keys(since):
+                    keys.write(batch)
+            yield from keys.keys()
 
     def lag(self, since: Watermark | None) -> float | None:
         """Seconds since the oldest change that is not confirmed; 0 if there is none, None if all is to be read."""

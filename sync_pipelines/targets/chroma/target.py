@@ -143,7 +143,13 @@ class ChromaTarget:
         self._note(store, "sync_mapping", self.provenance.mapping)
         self._checked = store.id
 
-    def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: Doubt | None = None) -> Iterator[BatchResult]:
+    def upsert(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        doubt: Doubt | None = None,
+        before_write: Callable[[], object] = lambda: None,
+    ) -> Iterator[BatchResult]:
         """Write batches of documents (`documents.DOCUMENTS_SCHEMA`); a result for each group of records written.
 
         Records whose stored fingerprint is the same are left alone. Of the others only chunks with new text
@@ -160,11 +166,15 @@ class ChromaTarget:
             embedder=self.embedder,
             before_embedding=_once(lambda: check_function(store, self.embedder.function, place=self.place)),
             boundary=self._boundary,
+            before_write=_once(before_write),
         )
         for result in writer.write(batches):
             yield result
             # nobody knows the length of a remote model's vectors before the first one
-            self._note(store, "sync_dimensions", self.embedder.dimensions or 0)
+            dimensions = self.embedder.dimensions or 0
+            if dimensions and store.metadata.get("sync_dimensions") != dimensions:
+                store = self._prepared()  # opened anew: the run's mark has been written since
+                self._note(store, "sync_dimensions", dimensions)
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` of which anything is stored, a torn rest included."""
@@ -233,9 +243,12 @@ class ChromaTarget:
         store = self.store()
         return store.metadata.get(STAMP) if store else None
 
-    def set_stamp(self, text: str) -> str:
+    def set_stamp(self, text: str) -> None:
         """Leave a text in the collection, in the place of the one before."""
         self._note(self._prepared(), STAMP, text)
+
+    def stamp_of(self, text: str) -> str:
+        """The text itself."""
         return text
 
     # Beyond the contract
@@ -327,7 +340,7 @@ class ChromaTarget:
             store.modify(metadata={**store.metadata, name: value})
 
 
-def _once(action: Callable[[], None]) -> Callable[[], None]:
+def _once(action: Callable[[], object]) -> Callable[[], None]:
     done = False
 
     def run() -> None:

@@ -36,7 +36,7 @@ class Writer:
 
     Args:
         store: the collection. planner: what it needs. embedder: makes vectors.
-        before_embedding: called before texts are embedded.
+        before_embedding: called before texts are embedded; before_write: before anything is written.
         boundary: for tests.
     """
 
@@ -47,10 +47,11 @@ class Writer:
         planner: Planner,
         embedder: Embedder,
         before_embedding: Callable[[], None] = lambda: None,
+        before_write: Callable[[], None] = lambda: None,
         boundary: Boundary = lambda _: None,
     ) -> None:
         self._store, self._planner, self._embedder = store, planner, embedder
-        self._before_embedding, self._boundary = before_embedding, boundary
+        self._before_embedding, self._before_write, self._boundary = before_embedding, before_write, boundary
 
     def write(self, batches: Iterable[pa.RecordBatch]) -> Iterator[BatchResult]:
         """Bring the records of these batches to the store; a result for each group that was written.
@@ -160,6 +161,7 @@ class Writer:
         return vanished
 
     def _send_once(self, plans: Sequence[RecordPlan], vectors: _Vectors) -> dict[str, Incoming]:
+        self._before_write()
         if any(plan.extras for plan in plans):
             self._planner.extras = True
             if self._store_all([chunk for plan in plans for chunk in plan.extras], vectors):

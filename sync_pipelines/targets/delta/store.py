@@ -196,17 +196,15 @@ class DeltaStore:
         found = None if table is None else table.transaction_version(_STAMP)
         return None if found is None else str(found)
 
-    def set_stamp(self, text: str) -> str:
-        """Leave a number in the table's log, by a commit without a row: Delta's transactions have just numbers."""
+    def set_stamp(self, text: str) -> None:
+        """Leave the number of a text in the table's log, by a commit without a row."""
         from deltalake import CommitProperties, Transaction
 
-        number = int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
-        noted = CommitProperties(app_transactions=[Transaction(_STAMP, number)])
+        noted = CommitProperties(app_transactions=[Transaction(_STAMP, stamp_number(text))])
         self.contend(
             "note the run in table",
             lambda table: table.create_write_transaction([], "append", table.schema(), commit_properties=noted),
         )
-        return str(number)
 
     def remove(self) -> None:
         """Delete the table, its files and its log; nothing where there is none."""
@@ -275,6 +273,11 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.list_(_plain_type(kind.value_type))
     return kind
+
+
+def stamp_number(text: str) -> int:
+    """What stands for a text in Delta's transactions, which have just numbers."""
+    return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:15], 16)
 
 
 def literal(text: str) -> str:

@@ -25,7 +25,7 @@ from sync_pipelines.engine.model import (
 from sync_pipelines.targets.delta.features import check_features, foreign_features
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.shape import Changes, Shape, changes
-from sync_pipelines.targets.delta.store import MAPPING, OWNER, STRANGER, DeltaStore, stranger_key
+from sync_pipelines.targets.delta.store import MAPPING, OWNER, STRANGER, DeltaStore, stamp_number, stranger_key
 from sync_pipelines.targets.delta.writing import Layout, Writer, groups, value_literal
 from sync_pipelines.targets.retries import RetryPolicy
 
@@ -114,9 +114,13 @@ class DeltaTarget:
         """What the last confirmed run has left in the table's log."""
         return self.store.stamp()
 
-    def set_stamp(self, text: str) -> str:
+    def set_stamp(self, text: str) -> None:
         """Leave a number that stands for a text in the table's log, in the place of the one before."""
-        return self.store.set_stamp(text)
+        self.store.set_stamp(text)
+
+    def stamp_of(self, text: str) -> str:
+        """The number that stands for a text."""
+        return str(stamp_number(text))
 
     def prepare(self) -> None:
         """Make the table if need be; check that this engine may write it, whose it is and which columns it has.
@@ -181,9 +185,15 @@ class DeltaTarget:
         fields: list[Field] = list(wanted.fields)
         self.store.contend("add columns to table", lambda table: table.alter.add_columns(fields))
 
-    def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: Doubt | None = None) -> Iterator[BatchResult]:
+    def upsert(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        doubt: Doubt | None = None,
+        before_write: Callable[[], object] = lambda: None,
+    ) -> Iterator[BatchResult]:
         """Write batches of mapped rows (`lake.mapping`); a result for each commit, which has many batches."""
-        writer = Writer(self.store, self.shape, self._layout, doubt=doubt)
+        writer = Writer(self.store, self.shape, self._layout, doubt=doubt, before_write=before_write)
         for group in groups(iter(batches)):
             self._require_columns(group.rows.schema)
             yield writer.write(group)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -82,10 +82,20 @@ class Writer:
 
     Args:
         store: the table. shape, layout: how it is to look. doubt: no stored fingerprint is believed.
+        before_write: called before each commit that writes rows.
     """
 
-    def __init__(self, store: DeltaStore, shape: Shape, layout: Layout, *, doubt: Doubt | None = None) -> None:
+    def __init__(
+        self,
+        store: DeltaStore,
+        shape: Shape,
+        layout: Layout,
+        *,
+        doubt: Doubt | None = None,
+        before_write: Callable[[], object] = lambda: None,
+    ) -> None:
         self._store, self._shape, self._layout, self._doubt = store, shape, layout, doubt
+        self._before_write = before_write
 
     def write(self, group: Group) -> BatchResult:
         """Bring a group's records into the table.
@@ -100,6 +110,8 @@ class Writer:
         changed = self._changed(table, group, stored)
         counts = Counts(unchanged=group.rows.num_rows - changed.num_rows, upserted=changed.num_rows)
         if changed.num_rows:
+            self._before_write()
+            table.update_incremental()
             rows = self._finished(changed)
             counts.bytes = rows.nbytes
             self._commit(table, rows, stored)
