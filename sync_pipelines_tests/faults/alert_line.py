@@ -111,7 +111,7 @@ class AlertLine:
     def striking(self, moment: Moment, fault: str) -> Iterator[None]:
         """A message whose taking could not be written down, or whose answer was lost, may come once more."""
         lost = moment.system == "receiver" and fault in ("reset in an answer", "time-out")
-        self._may_repeat = lost or moment.system == "dagster"
+        self._may_repeat = lost or moment.at == ("saving", 2)
         with self.patch.context() as patch, strike(self.systems, moment, fault) as reach:
             bend(reach, patch.setattr)
             yield
