@@ -91,8 +91,9 @@ def tick(tables: "list[SyncComponent]", resources: Any, instance: dg.DagsterInst
     known = state.load(instance)
     broken: Exception | None = None
     try:
-        known, lost = look(known, tables, resources, instance, project, now=now)
-        state.save(instance, known)
+        seen, lost = look(known, tables, resources, instance, project, now=now)
+        state.save(instance, seen)
+        known = seen  # only now: what could not be stored would be sent at every tick
     except Exception as error:
         broken, lost = error, []
     known, errors = _send(known, instance, now=now)
