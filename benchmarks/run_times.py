@@ -14,6 +14,7 @@ from benchmarks.timing import Clock, Spent, timed
 from benchmarks.vectors import KnownVectors
 
 NAME = "run-times"
+MOST_IDLE_MS = 2000.0
 MOST_MS = 100.0
 """A single record by its key, without the model and without Dagster."""
 
@@ -56,7 +57,7 @@ def _engine(stage: Stage, table: Any, vectors: KnownVectors, texts: list[str], r
     stage.run(stage.bind(table, function=vectors), mode="full")  # the clients are imported here
     handle = stage.chroma()
     clock, cpu = Clock(*stage.server_pids), Spent()
-    full, one, single = [], [], []
+    full, one, single, idle = [], [], [], []
     for _ in range(rounds):
         handle.delete_collection(table.target.collection)
         full.append(stage.run(stage.bind(table, function=vectors), mode="full").seconds)
@@ -65,11 +66,13 @@ def _engine(stage: Stage, table: Any, vectors: KnownVectors, texts: list[str], r
         _change(stage, table, vectors)
         cpu += clock.measure(lambda: single.append(stage.run(stage.bind(table, function=vectors), keys=[KEY]).seconds))
         stage.run(stage.bind(table, function=vectors))
+        idle.append(stage.run(stage.bind(table, function=vectors)).seconds)
     return (
         figure("a single record by its key", 1000 * median(single), "ms", at_most=MOST_MS),
         figure("the same in CPU time of all processes", 1000 * cpu.cpu / rounds, "ms"),
         figure("the same, the quickest of all", 1000 * min(single), "ms"),
         figure("one record incrementally", 1000 * median(one), "ms"),
+        figure("a run that finds nothing changed", 1000 * median(idle), "ms", at_most=MOST_IDLE_MS),
         figure("100 records in full, into an empty collection", 1000 * median(full), "ms"),
     )
 

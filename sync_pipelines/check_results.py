@@ -126,6 +126,9 @@ def backlog_result(
 ) -> dg.AssetCheckResult:
     """How long the oldest change has waited (over `lag_error` an error, over `lag_warn` a warning), and quarantine.
 
+    A reason to read everything that no run ends is a warning for as long as it stands, and no lag: it would be one
+    before each run, at most hourly, and none after it.
+
     Args:
         quarantined: up to 20 records in quarantine; counts: quarantined and excluded in all.
         last_success: the time of the source's state that the target holds.
@@ -134,6 +137,7 @@ def backlog_result(
     lag = _lag(pending, last_success, now or datetime.now(UTC), limits)
     late = lag.seconds > lag.warn
     said = [f"the oldest pending change is {age(lag.seconds)} old"] if late else []
+    said += [f"every run must read the whole table: {pending.full_reason}"] if pending.lasting else []
     said += [f"{counts[0]} records in quarantine"] if counts[0] else []
     metadata: dict[str, Any] = {
         "pending": pending.changes,
@@ -156,6 +160,6 @@ def backlog_result(
 
 
 def _lag(pending: Pending, last_success: datetime | None, now: datetime, limits: Limits) -> _Lag:
-    since = (pending.oldest or last_success) if pending else None
+    since = (pending.oldest or last_success) if pending and not pending.lasting else None
     waited = max((now - since).total_seconds(), 0.0) if since else 0.0
     return _Lag(waited, warn=seconds(limits.lag_warn), error=seconds(limits.lag_error))

@@ -12,6 +12,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from sync_pipelines.own_runs import Ours
+
 WEEKLY = "30 4 * * 0"
 _PAGE = 500
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -69,7 +71,8 @@ def removable(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition,
     Runs of other code locations in the same instance are not ours to remove.
     """
     needed = set(_newest_words(instance, repository))
-    old = [run.run_id for run in _finished(instance, before) if _is_ours(run, repository)]
+    ours = Ours.of(repository)
+    old = [run.run_id for run in _finished(instance, before) if _is_ours(run, ours)]
     return Removal(
         run_ids=tuple(run_id for run_id in old if run_id not in needed),
         kept=sum(run_id in needed for run_id in old),
@@ -84,10 +87,9 @@ def remove(instance: dg.DagsterInstance, found: Removal) -> None:
             instance.delete_run(run_id)
 
 
-def _is_ours(run: dg.DagsterRun, repository: dg.RepositoryDefinition) -> bool:
-    if run.asset_selection:
-        return run.asset_selection <= repository.asset_graph.get_all_asset_keys()
-    return run.job_name in repository.job_names
+def _is_ours(run: dg.DagsterRun, ours: Ours) -> bool:
+    """A job may have another name by now, or its name in two locations: what a run selects says more."""
+    return ours.selects(run) if run.asset_selection or run.asset_check_selection else ours.has(run)
 
 
 def _finished(instance: dg.DagsterInstance, before: datetime) -> Iterator[dg.DagsterRun]:

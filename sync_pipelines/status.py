@@ -66,7 +66,7 @@ class TableStatus:
     """How one table is; None is what is not known. Times are UTC, `interval` reads 6h or 20m.
 
     Args:
-        lag_seconds: the age of the oldest pending change, 0 where nothing is pending.
+        lag_seconds: the age of the oldest pending change, 0 where nothing is pending, or nothing that a run would end.
         pending: changes that wait; full_sync_due: why the next run will read everything, or None.
         checked_at: when the proof ended whose numbers these are.
         problems: why it is not healthy; warnings: what is no reason for that.
@@ -144,11 +144,12 @@ def lag_of(facts: Facts, *, now: datetime) -> float | None:
     """Seconds since the oldest pending change; 0 where nothing is pending.
 
     Where everything is due and the age of the oldest change cannot be known (a purged log, a restored
-    database), it is at most the time since the last good sync, which is what is said.
+    database), it is at most the time since the last good sync, which is what is said. A reason that no run ends
+    (a partition without triggers) is a warning of its own, and no lag: the sensor asks for such a run at most hourly.
     """
     if facts.pending is None:
         return None
-    if not facts.pending:
+    if not facts.pending or facts.pending.lasting:
         return 0.0
     since = facts.pending.oldest or facts.last_success
     return None if since is None else max((now - since).total_seconds(), 0.0)

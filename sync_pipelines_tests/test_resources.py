@@ -7,6 +7,7 @@ import pytest
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
 from sync_pipelines.resources import environment
 from sync_pipelines.resources.chroma import ChromaResource
+from sync_pipelines.resources.postgres import LedgerResource
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +81,28 @@ def test_the_ledger_stands_in_its_own_database_or_in_the_applications():
     both = {"SYNC_DATABASE_URL": "postgres://l", "DATABASE_URL": "postgres://d"}
     assert environment.ledger_url(both) == "postgres://l"
     assert environment.ledger_url({"DATABASE_URL": "postgres://d"}) == "postgres://d"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("s" * 64, "has 64 bytes, and PostgreSQL takes 63 at most"),
+        ("ü" * 32, "has 64 bytes, and PostgreSQL takes 63 at most"),
+        ("pg_mine", "is 'pg_mine', and PostgreSQL keeps names that begin with pg_ for itself"),
+        ("a\udcff", "is no UTF-8"),
+    ],
+)
+def test_a_schema_that_postgresql_would_not_take_names_its_variable(monkeypatch, text, sentence):
+    with pytest.raises(ConfigurationError, match=f"^SYNC_SCHEMA {sentence}.* Write a name like sync"):
+        environment.sync_schema({"SYNC_SCHEMA": text})
+    with pytest.raises(ConfigurationError, match=r"^schema_name of the ledger "):
+        LedgerResource(schema_name=text).sync_schema()
+
+
+def test_a_schema_of_any_other_name_is_taken_and_a_blank_one_is_none():
+    for text in ("s" * 63, "PG_mine", "my sync", 'a"b'):
+        assert environment.sync_schema({"SYNC_SCHEMA": text}) == text
+    assert environment.sync_schema({"SYNC_SCHEMA": " "}) == environment.sync_schema({}) == "sync"
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "ten"])

@@ -130,7 +130,9 @@ def _silence() -> None:
 
 def described(receiver: Receiver) -> str:
     """`SYNC_ALERT_URLS (jsons://hooks.example.com)`: which one it is, without what is secret in it."""
-    return f"{variable(receiver.channel)} ({_scheme(receiver.url)}://{_host(receiver.url) or '…'})"
+    scheme = _scheme(receiver.url)
+    what = f"{scheme}://{_host(receiver.url) or '…'}" if scheme else "a value without scheme://"
+    return f"{variable(receiver.channel)} ({what})"
 
 
 def _why(result: Any, url: str) -> str:
@@ -145,17 +147,20 @@ def _why(result: Any, url: str) -> str:
 
 
 def _secrets(url: str) -> set[str]:
-    pieces: Iterable[str] = re.split(r"[/?&=:@;,]+", url.partition("://")[2])
+    pieces: Iterable[str] = re.split(r"[\s/?&=:@;,]+", url.partition("://")[2] or url)
     return {piece for raw in pieces for piece in (raw, unquote(raw)) if len(piece) >= 4} - {_host(url)}
 
 
 def _scheme(url: str) -> str:
-    return url.partition("://")[0].lower()
+    """The scheme; empty where there is none, for what stands there then is host and token."""
+    found = re.match(r"([a-z][a-z0-9+.-]*)://", url, re.I)
+    return found[1].lower() if found else ""
 
 
 def _host(url: str) -> str:
-    """The host, where it surely is one."""
+    """The host, where it surely is one: a second receiver whose scheme was forgotten hangs on to the first."""
     try:
-        return (urlsplit(url).hostname or "") if _scheme(url) in _PLAIN else ""
+        host = (urlsplit(url).hostname or "") if _scheme(url) in _PLAIN else ""
     except ValueError:
         return ""
+    return host if re.fullmatch(r"[a-z0-9._:-]*", host) else ""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.alerts.incidents import Cause, Seen
 from sync_pipelines.alerts.texts import sentence
+from sync_pipelines.checks import AFTER_A_RUN
+from sync_pipelines.own_runs import AD_HOC, Ours
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -23,7 +26,13 @@ MENDS: Mapping[str, Sequence[str]] = {
     "assets": ("assets", "incremental", "records", "plan"),
     "full": ("full", "incremental", "assets", "records", "plan", "repair"),
 }
-"""A success of the first proves the others well again; any other kind of run mends its own kind alone."""
+"""A success of the first proves the others well again; any other kind of run mends its own kind alone.
+
+A run of checks mends those that it has made: the backlog, looked at each quarter of an hour, says nothing of the
+content that the daily proof could not read.
+"""
+
+DEEP = "deep"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,26 +52,26 @@ class Place:
 
 
 def new_ends(
-    instance: dg.DagsterInstance, position: int | None, places: Sequence[Place], jobs: frozenset[str], *, now: datetime
+    instance: dg.DagsterInstance, position: int | None, places: Sequence[Place], ours: Ours, *, now: datetime
 ) -> tuple[list[Seen], int]:
     """What ended since `position`, and the position after it.
 
     Args:
         position: the id of the last event that was taken; None: take the newest runs as they are.
-        jobs: the names of this project's jobs; runs of others are nobody's here.
+        ours: tells this project's runs; those of others are nobody's here.
     """
     from dagster import DagsterEventType
 
     kinds = (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_SUCCESS)
     if position is None:
         events = _newest(instance, kinds)
-        return list(_observed(instance, events, places, jobs)), max((event.storage_id for event in events), default=0)
+        return list(_observed(instance, events, places, ours)), max((event.storage_id for event in events), default=0)
     pages = [_after(instance, kind, position) for kind in kinds]
     # a full page hides what comes after it, so nothing beyond its end may be taken yet
     limit = min((page[-1].storage_id for page in pages if len(page) == PAGE), default=None)
     events = sorted((event for page in pages for event in page), key=lambda event: event.storage_id)
     taken = list(_settled(events, limit, now=now))
-    return list(_observed(instance, taken, places, jobs)), taken[-1].storage_id if taken else position
+    return list(_observed(instance, taken, places, ours)), taken[-1].storage_id if taken else position
 
 
 def _newest(instance: dg.DagsterInstance, kinds: Sequence[Any]) -> list[Any]:
@@ -87,7 +96,7 @@ def _settled(events: Sequence[Any], limit: int | None, *, now: datetime) -> Iter
 
 
 def _observed(
-    instance: dg.DagsterInstance, events: Sequence[Any], places: Sequence[Place], jobs: frozenset[str]
+    instance: dg.DagsterInstance, events: Sequence[Any], places: Sequence[Place], ours: Ours
 ) -> Iterator[Seen]:
     from dagster import DagsterEventType, RunsFilter
 
@@ -95,7 +104,7 @@ def _observed(
     found = {run.run_id: run for run in instance.get_runs(RunsFilter(run_ids=ids))} if ids else {}
     for event in events:
         run = found.get(event.run_id)
-        if run is None or run.job_name not in jobs:
+        if run is None or not ours.has(run):
             continue
         at = datetime.fromtimestamp(event.timestamp, UTC)
         if event.event_log_entry.dagster_event_type == DagsterEventType.RUN_SUCCESS:
@@ -105,21 +114,32 @@ def _observed(
 
 
 def _good(run: dg.DagsterRun, places: Sequence[Place], at: datetime) -> Iterator[Seen]:
-    kind = kind_of(run)
     for table in subjects(run, places):
-        for mended in MENDS.get(kind, (kind,)):
+        for mended in _mended_by(run, table):
             yield Seen(table=table, name=f"run:{mended}", at=at)
 
 
+def _mended_by(run: dg.DagsterRun, table: str) -> Iterable[str]:
+    """The kinds of runs of this table that a success of this one proves well again."""
+    kind, names = kind_of(run, table), _checks_of(run, table)
+    if kind == "check" and not names:
+        names = frozenset(AFTER_A_RUN)
+    if not names:
+        return MENDS.get(kind, (kind,))
+    known = sorted(names & {*AFTER_A_RUN, DEEP})  # a table may have checks of the user's own, of any number
+    parts = (part for size in range(1, len(known) + 1) for part in combinations(known, size))
+    return dict.fromkeys([kind, *(_kind_of_checks(frozenset(part)) for part in parts)])
+
+
 def _bad(instance: dg.DagsterInstance, run: dg.DagsterRun, places: Sequence[Place], at: datetime) -> Iterator[Seen]:
-    tables, kind = subjects(run, places), kind_of(run)
+    tables = subjects(run, places)
     steps = _failed_steps(instance, run.run_id)
     whose = {table_of(step, places): text for step, text in reversed(steps.items())}
     # of a run over several tables only those whose step failed are not good
     for table in [table for table in tables if table in whose] or tables:
         why = whose.get(table) or next(iter(steps.values()), None) or _end_of(instance, run.run_id)
         cause = Cause(
-            name=f"run:{kind}",
+            name=f"run:{kind_of(run, table)}",
             severity="error",
             since=at,
             summary=sentence(why or "The run failed."),
@@ -158,12 +178,33 @@ def _end_of(instance: dg.DagsterInstance, run_id: str) -> str | None:
     return (found[0].event_log_entry.get_dagster_event().message or None) if found else None
 
 
-def kind_of(run: dg.DagsterRun) -> str:
-    """`incremental`, `full`, `check`, …, or `assets` for a run of chosen assets from the UI."""
-    if run.job_name.startswith("__ASSET_JOB"):
-        return "check" if run.asset_check_selection and not run.asset_selection else "assets"
+def kind_of(run: dg.DagsterRun, table: str | None = None) -> str:
+    """`incremental`, `full`, `check`, …, or `assets` for a run of chosen assets from the UI.
+
+    Args:
+        table: of a run over some checks alone, which these are; None: `check`, whichever they are.
+    """
+    if names := _checks_of(run, table):
+        return "check" if table is None else _kind_of_checks(names)
+    if run.job_name.startswith(AD_HOC):
+        return "assets"
     sync = run.tags.get("sync")
     return run.job_name.removeprefix(f"{sync}_") if sync else run.job_name
+
+
+def _checks_of(run: dg.DagsterRun, table: str | None) -> frozenset[str]:
+    """The checks of a table (None: of any) that a run was asked for; none where it is not one of chosen checks alone.
+
+    A run of a whole job has no selection; one of checks alone has none of assets (from the UI), or an empty one.
+    """
+    chosen = (not run.asset_selection and run.asset_check_selection) or ()
+    return frozenset(it.name for it in chosen if table in (None, it.asset_key.to_user_string()))
+
+
+def _kind_of_checks(names: frozenset[str]) -> str:
+    if names >= set(AFTER_A_RUN):
+        return "check"
+    return "check_deep" if names == {DEEP} else f"check of {', '.join(sorted(names))}"
 
 
 def subjects(run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:

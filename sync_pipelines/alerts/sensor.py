@@ -13,6 +13,7 @@ from sync_pipelines.alerts import checks, lag, outbox, runs, state
 from sync_pipelines.alerts.incidents import Advanced, Notice, Policy, Seen, advance, newest_only
 from sync_pipelines.alerts.state import State
 from sync_pipelines.failures import no_secrets
+from sync_pipelines.own_runs import Ours
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -54,6 +55,10 @@ class Project:
     checks: tuple[dg.AssetCheckKey, ...]
     jobs: frozenset[str]
 
+    @property
+    def ours(self) -> Ours:
+        return Ours(assets=frozenset(self.assets), checks=frozenset(self.checks), jobs=self.jobs)
+
     def places(self) -> list[runs.Place]:
         """The assets as runs speak of them."""
         return [runs.Place(path=key.to_user_string(), steps="__".join(key.path)) for key in self.assets]
@@ -91,8 +96,9 @@ def tick(tables: "list[SyncComponent]", resources: Any, instance: dg.DagsterInst
     known = state.load(instance)
     broken: Exception | None = None
     try:
-        known, lost = look(known, tables, resources, instance, project, now=now)
-        state.save(instance, known)
+        seen, lost = look(known, tables, resources, instance, project, now=now)
+        state.save(instance, seen)
+        known = seen  # only now: what could not be stored would be sent at every tick
     except Exception as error:
         broken, lost = error, []
     known, errors = _send(known, instance, now=now)
@@ -112,7 +118,7 @@ def look(
     first = known.position is None
     absent = {table.path: why for table in tables if (why := table.not_configured(resources))}
     evaluated, taken = checks.new_evaluations(instance, project.checks, known.checks, now=now)
-    ended, position = runs.new_ends(instance, known.position, project.places(), project.jobs, now=now)
+    ended, position = runs.new_ends(instance, known.position, project.places(), project.ours, now=now)
     asked = lag.ask([t for t in tables if t.path not in absent], resources, now=now, within=LAG_SECONDS)
     late, unanswered = lag.observed(asked, known.unanswered, now=now)
     seen = [item for item in (*evaluated, *ended, *late, *_vanished(known, taken, now=now)) if item.table not in absent]

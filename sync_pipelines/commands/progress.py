@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from sync_pipelines.commands import output
+from sync_pipelines.silence import silenced
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.model import Counts
@@ -32,34 +31,10 @@ def shown(table: str) -> Generator[Show]:
     A terminal gets one line that moves; anything else gets a timestamped line now and then, and our log lines.
     Nothing else of the run comes through: Dagster prints every event, and standard output is the answer's.
     """
-    with _silenced() as stream:
+    with silenced() as stream:
         shower = _moving if stream.isatty() else _lines
         with shower(table, stream) as show:
             yield show
-
-
-@contextmanager
-def _silenced() -> Generator[TextIO]:
-    """Standard error as it was; meanwhile what this process and its children print leads nowhere.
-
-    By descriptor, since Dagster's capture of a step's output and native libraries work there. What a step
-    prints is kept by Dagster, in the run's compute logs.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = {number: os.dup(number) for number in (1, 2)}
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
-    try:
-        for number in saved:
-            os.dup2(nowhere, number)
-        yield stream
-    finally:
-        for number, original in saved.items():
-            os.dup2(original, number)
-            os.close(original)
-        os.close(nowhere)
-        stream.close()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a run stands on: whether the target is still the one that its watermark speaks of, and what it held."""
+"""What a run stands on: whether the target is still the one that its watermark speaks of."""
 
 from __future__ import annotations
 
@@ -49,15 +49,3 @@ def _is_marked_by_ours(since: Watermark, target: Target, begun: Callable[[], Ite
         if stamp in (mark, since.stamp):
             return stamp == mark
     return False
-
-
-def held_before(count: int, since: Watermark | None) -> int:
-    """Records that a deletion is measured by.
-
-    What the target held after the last confirmed run, where it holds more now: a run that the guard stopped has
-    written its upserts, and with those the share of the same deletion would be smaller at the next attempt.
-
-    Args:
-        count: records in the target now, before anything is written.
-    """
-    return count if since is None or since.records is None else min(count, since.records)

@@ -45,6 +45,7 @@ class Guard:
         written: bool = True,
         command: str = "",
         now: int | None = None,
+        confirmed: int | None = None,
         sync: str,
         table: str,
     ) -> None:
@@ -52,11 +53,12 @@ class Guard:
 
         Args:
             deletes: records that would go.
-            held: records in the target before, also before what the run has written (`ground.held_before`).
+            held: records in the target before what comes with the deletion was written (`measure.held_before`).
             source_empty: the source holds no record at all.
             left: records that the target would hold afterwards, where that is known.
             written: whether the run has written what it brings.
-            now: records in the target at this moment, where that is not `held`.
+            now: records in the target at this moment, where that is not `held`; confirmed: after the last
+                confirmed run, where that is known.
             command: what started such a run, as `sync shop/article --full`.
 
         Raises:
@@ -64,12 +66,11 @@ class Guard:
         """
         if not self.refuses(deletes=deletes, held=held, source_empty=source_empty, left=left):
             return
-        why = f"that is over {self.share:.0%} and over {self.records} records"
+        why = f"that is over {self.share:.0%} of {held} and over {self.records} records"
         if source_empty or left == 0:
             why = "the source is empty" if source_empty else "nothing would be left"
-        what = f"{deletes} of the target's {held} records would be deleted"
-        if now is not None and now != held:  # strangers, or what a run that ended badly has written
-            what = f"{deletes} of the target's {now} records would be deleted ({held} after the last confirmed sync)"
+        now = held if now is None else now
+        what = f"{deletes} of the target's {now} records would be deleted{_others(now, held, confirmed)}"
         done = "Nothing was deleted; what was to be written has been written." if written else "Nothing was changed."
         raise MassDeleteError(
             f"{what}: {why}. {done}",
@@ -80,3 +81,10 @@ class Guard:
             f"If it is right, allow it once: sync-pipelines {command or f'sync {sync}/{table}'} --allow-mass-delete "
             "(in the launchpad: allow_mass_delete: true).",
         )
+
+
+def _others(now: int, held: int, confirmed: int | None) -> str:
+    """What the target held earlier, where that was another number."""
+    told = [f"{confirmed} after the last confirmed sync"] if confirmed not in (None, now) else []
+    told += [f"{held} before what came with the deletion was written"] if held not in (now, confirmed) else []
+    return f" ({', '.join(told)})" if told else ""

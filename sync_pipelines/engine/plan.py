@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from sync_pipelines.engine.binding import Binding
-from sync_pipelines.engine.ground import due_scope, held_before
+from sync_pipelines.engine.ground import due_scope
 from sync_pipelines.engine.listing import StreamListing, changed_since
+from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Target
 from sync_pipelines.engine.refusals import Refusals
 
@@ -58,7 +59,7 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
         counts += result.counts
         deletes = _deletes(binding.target, changes) + lost.records
         stopped = binding.guard.refuses(
-            deletes=deletes, held=held_before(held, since), source_empty=changes.source_empty
+            deletes=deletes, held=held_before(binding, held, since), source_empty=changes.source_empty
         )
         return Plan(
             table=binding.spec.path,

@@ -17,7 +17,7 @@ from sync_pipelines.engine import differences as find
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.differences import KINDS, Found
 from sync_pipelines.engine.errors import SyncError, TransientError
-from sync_pipelines.engine.ground import held_before
+from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import Counts, Doubt, Scope
 from sync_pipelines.engine.proof import Proof, proof_of, samples_of
 from sync_pipelines.engine.run import Binding, Request, Run
@@ -75,7 +75,7 @@ def plan_repair(binding: Binding, wanted: Wanted) -> RepairPlan:
     with _looked_for(binding, wanted) as found:
         differences = found.differences
         counts = {kind: differences.count(kind) for kind in KINDS}
-        held = held_before(binding.target.count(), binding.ledger.watermark(*binding.place))
+        held = held_before(binding, binding.target.count(), binding.ledger.watermark(*binding.place))
         refused = binding.guard.refuses(deletes=counts["extra"], held=held, source_empty=not found.source_count)
         samples = samples_of(differences)
         plan = RepairPlan(
@@ -132,6 +132,7 @@ def _mend_all(run: Run, wanted: Wanted) -> Repair:
         run.refusals.due = differences.count("missing") + differences.count("stale")
         run.refusals.whole = True  # nothing waits behind a repair: half of it refused is reason enough to stop
         run.guard_first(lambda: differences.count("extra"), source_empty=not found.source_count)
+        run.note_before(differences.count("extra"))
         for batch in differences.named("missing", "stale"):
             _write(run, [item.key for item in batch if not item.broken], doubt="values")
             _write(run, [item.key for item in batch if item.broken], doubt="all")

@@ -16,11 +16,12 @@ from sync_pipelines.engine.batches import ahead, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.errors import TransientError
-from sync_pipelines.engine.ground import due_scope, held_before
+from sync_pipelines.engine.ground import due_scope
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.held import Held
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.locks import run_is_alive
+from sync_pipelines.engine.measure import forget, held_before, note
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     KEY,
@@ -53,12 +54,14 @@ class Run(Held):
     Args:
         held: records in the target at the end; before: those that a deletion is measured by.
         since: the watermark that it began with.
+        noted: `before` stands in the ledger until the guard was asked.
     """
 
     held: int = 0
     before: int = 0
     since: Watermark | None = None
     _marked: bool = False
+    noted: bool = False
 
     @cached_property
     def limits(self) -> Guard:
@@ -94,9 +97,8 @@ class Run(Held):
         target = self.binding.target
         self.since = self.binding.ledger.watermark(*self.place)
         target.prepare()
-        held = target.count()
-        self.before = held_before(held, self.since)
-        return held
+        self.before = target.count()
+        return self.before
 
     def write(self, changes: ChangeSet) -> Counts:
         """Bring the target to what the changes say, then confirm. Order: upserts, guard, deletes, watermark."""
@@ -105,6 +107,7 @@ class Run(Held):
             self._rebuild(changes)
         else:
             self.guard_first(lambda: self._deletes(changes), source_empty=changes.source_empty)
+            self.note_before(self.before if changes.full else sum(map(len, changes.deletes)))
             self.upsert(self.binding.target, changes.upserts)
             self._delete(changes)
         self._confirm(changes)
@@ -224,6 +227,13 @@ class Run(Held):
         self.counts.deleted += target.delete(keys)
         self._settle(keys)
 
+    def note_before(self, deletes: int) -> None:
+        """Before anything is written: what a deletion of at most so many is measured by, at each attempt."""
+        if deletes > self.limits.records:
+            self.before = held_before(self.binding, self.before, self.since)
+            note(self.binding, self.before, self.since)
+            self.noted = True
+
     def guard(self, *, deletes: int, source_empty: bool, left: int | None = None, written: bool = True) -> None:
         """Stop before a deletion that the guard refuses; see `Guard.check`."""
         sync, table = self.place
@@ -234,10 +244,14 @@ class Run(Held):
             left=left,
             written=written,
             now=self.binding.target.count(),
+            confirmed=self.since.records if self.since else None,
             command=_COMMANDS.get(self.request.mode, "sync {path}").format(path=f"{sync}/{table}"),
             sync=sync,
             table=table,
         )
+        if self.noted:
+            forget(self.binding)
+            self.noted = False
 
     def guard_first(self, deletes: Callable[[], int], *, source_empty: bool) -> None:
         """Ask the guard before anything is written, where no confirmed run says what the target held.
@@ -256,7 +270,7 @@ class Run(Held):
         old = self.binding.target
         self._marked = True  # the old state is not written to; what is built beside is marked when it serves
         beside = old.begin_rebuild()
-        self.before = held_before(old.count(), self.since)
+        self.before = held_before(self.binding, old.count(), self.since)
         self.upsert(beside, changes.upserts)
         self._delete_by_absence(beside, changes, guarded=False)
         with changed_since(beside, old) as differences:

@@ -45,7 +45,12 @@ _SECRET_NAME = re.compile(
 )
 _SECRET_PARAMETER = re.compile(r"pass|pwd|token|secret|key|sig|auth|code|credential", re.I)
 _TOKEN_URLS = re.compile(r"(?:^|_)(?:ALERT|WEBHOOK|HEARTBEAT)(?:_|$)", re.I)
-"""Variables whose URLs hold a token anywhere: in the path (Slack), the host (pagerduty://) or the query."""
+"""Variables whose URLs hold a token anywhere: in the path (Slack), the host (pagerduty://) or the query; also where
+the value is no URL, since a scheme is easily forgotten."""
+
+_PROPER = re.compile(r"[a-z][a-z0-9+.-]*://", re.I)
+_SLIPS = re.compile(r"^(?:[a-z][a-z0-9+.-]*(?::|//))?/*", re.I)
+"""What stands for a scheme in `https:/host`, `https//host`, `//host`."""
 
 _told: set[str] = set()
 _variables: set[str] = set()
@@ -82,13 +87,18 @@ def hide_known(text: str) -> str:
 def _environment() -> Iterator[tuple[str, str]]:
     # Read each time (40 µs): `.env`, a test, or Dagster's own reading may change it.
     for name, value in os.environ.items():
-        if "://" in value or name in _variables or _is_secret(name):
+        if "://" in value or name in _variables or _is_secret(name) or _is_receivers(name):
             yield name, value
 
 
 @lru_cache(maxsize=1024)
 def _is_secret(name: str) -> bool:
     return bool(_SECRET_NAME.search(name))
+
+
+@lru_cache(maxsize=1024)
+def _is_receivers(name: str) -> bool:
+    return bool(_TOKEN_URLS.search(name))
 
 
 @lru_cache(maxsize=8)
@@ -133,7 +143,20 @@ def secrets_in(name: str, value: str) -> Iterator[str]:
         yield value
         yield from _parts(value)
     for url in re.findall(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s]+", value):
-        yield from _in_url(url.strip(","), tokens=bool(_TOKEN_URLS.search(name)))
+        yield from _in_url(url.strip(","), tokens=_is_receivers(name))
+    if _is_receivers(name):
+        yield from _in_no_url(value)
+
+
+def _in_no_url(value: str) -> Iterator[str]:
+    """Of a receiver's variable, what is no URL (`hooks.example.com/TOKEN`, `https:/…`), whole and by its pieces.
+
+    A word of letters alone is left: variables of other programs bear such names, too (`ALERT_CHANNEL=knowledge`).
+    """
+    for text in re.split(r"[\s,]+", value):
+        if not _PROPER.match(text) and (not text.isalpha() or _looks_random(text)):
+            yield text
+            yield from _in_url(f"https://{_SLIPS.sub('', text)}", tokens=True)
 
 
 def _parts(value: str) -> Iterator[str]:

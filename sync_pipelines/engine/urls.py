@@ -86,7 +86,7 @@ def normalise_url(url: str | NormalisedUrl, *, name: str = "The database URL") -
     if match is None:
         raise ConfigurationError(f"{name} is not a PostgreSQL URL.", remedy=_FORM)
     userinfo, hosts, database, query = _split(match["rest"])
-    pairs = parse_qsl(query, keep_blank_values=True)
+    pairs = _pairs_of(query)
     hosts, kept = _hosts_of(hosts, [pair for pair in pairs if pair[0] not in _PRISMA_ONLY])
     if not all(_HOST.match(host) for host in hosts.split(",")):
         raise ConfigurationError(f"{name}: its host and port cannot be read.", remedy=_FORM)
@@ -148,8 +148,13 @@ def _login(user: str, password: str | None) -> str:
     return f"{quote(unquote(user), safe='')}{secret}@"
 
 
+def _pairs_of(query: str) -> Pairs:
+    # libpq decodes %20 but takes a plus for a plus: read as a form's, `a+b` would be another password
+    return parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)
+
+
 def _query(pairs: Pairs) -> str:
-    # libpq decodes %20 but takes a plus for a plus
+    # by %20, not by a plus: see above
     return "?" + urlencode(pairs, quote_via=quote) if pairs else ""
 
 
@@ -164,6 +169,6 @@ def _sqlalchemy(login: str, hosts: str, database: str, pairs: Pairs) -> str:
 def with_parameters(libpq: str, **defaults: str) -> str:
     """`libpq` with these parameters where it does not set them itself."""
     base, _, query = libpq.partition("?")
-    pairs = parse_qsl(query, keep_blank_values=True)
+    pairs = _pairs_of(query)
     names = {name for name, _ in pairs}
     return base + _query([*pairs, *((name, value) for name, value in defaults.items() if name not in names)])

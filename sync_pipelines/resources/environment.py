@@ -54,8 +54,42 @@ def _read(url: str, name: str) -> str:
 
 
 def sync_schema(environment: Mapping[str, str] | None = None) -> str:
-    """The schema of the ledger and the change log: `SYNC_SCHEMA`, else `sync`."""
-    return value("SYNC_SCHEMA", environment) or "sync"
+    """The schema of the ledger and the change log: `SYNC_SCHEMA`, else `sync`.
+
+    Raises:
+        ConfigurationError: PostgreSQL takes no schema of this name.
+    """
+    return schema_name(value("SYNC_SCHEMA", environment) or "sync", name="SYNC_SCHEMA")
+
+
+_SCHEMA_BYTES = 63
+"""PostgreSQL cuts longer names off (NAMEDATALEN - 1): two schemas would be one."""
+
+
+def schema_name(text: str, *, name: str) -> str:
+    """The schema's name as it is, after a look at it: whoever asks the database later knows no variable to name.
+
+    Args:
+        name: where it comes from (a variable), for the sentence.
+
+    Raises:
+        ConfigurationError: PostgreSQL takes no schema of this name.
+    """
+    if (wrong := _wrong_schema(text)) is None:
+        return text
+    raise ConfigurationError(f"{name} {wrong}.", remedy="Write a name like sync.")
+
+
+def _wrong_schema(text: str) -> str | None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # bytes of the environment that are no text
+        return "is no UTF-8"
+    if size > _SCHEMA_BYTES:
+        return f"has {size} bytes, and PostgreSQL takes {_SCHEMA_BYTES} at most"
+    if text.startswith("pg_"):
+        return f"is {text!r}, and PostgreSQL keeps names that begin with pg_ for itself"
+    return None
 
 
 def pool_max(environment: Mapping[str, str] | None = None) -> int:

@@ -72,7 +72,9 @@ class LedgerResource(dg.ConfigurableResource):
         return self.url or environment.ledger_url()
 
     def sync_schema(self) -> str:
-        return self.schema_name or environment.sync_schema()
+        if self.schema_name:
+            return environment.schema_name(self.schema_name, name="schema_name of the ledger")
+        return environment.sync_schema()
 
     def ledger(self) -> Ledger:
         """The ledger; it connects when it is first asked."""

@@ -91,7 +91,8 @@ def summary(story: Story) -> Table:
 
 def main() -> int:
     """Run the demo; 0 if everything was equal."""
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    console = Console(file=out, width=None if out.isatty() else WIDTH)
     try:
         return 0 if run(console) else 1
     except (SyncError, SandboxError, DemoFailedError) as error:

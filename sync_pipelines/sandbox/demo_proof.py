@@ -9,6 +9,7 @@ from rich.table import Table
 
 from sync_pipelines.sandbox.receiver import Receiver
 from sync_pipelines.sandbox.story import DemoFailedError, Story
+from sync_pipelines.silence import silenced
 
 TABLE = "knowledge/knowledge_reference"
 STRANGER = "not_of_this_source"
@@ -67,7 +68,8 @@ def _show_repair(story: Story, bound: Any) -> None:
     from sync_pipelines import client
 
     plain = {"sync": bound.component.sync, "table": bound.component.table_name}
-    run_id = client.repair(**plain, wait=True)
+    with silenced():
+        run_id = client.repair(**plain, wait=True)
     state = client.status(run_id)
     if state.state != "completed":
         raise DemoFailedError(f"repair: run {run_id} is {state.state}: {state.error}")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from sync_pipelines.engine.model import Counts
 from sync_pipelines.engine.proof import Proof
+from sync_pipelines.silence import silenced
 
 if TYPE_CHECKING:
     from sync_pipelines.execution import Progress
@@ -42,7 +43,11 @@ class Line:
 
 @dataclass(kw_only=True)
 class Story:
-    """What has been shown so far."""
+    """What has been shown so far.
+
+    Args:
+        console: on a descriptor of its own: what a run prints is silenced meanwhile.
+    """
 
     console: Console
     lines: list[Line] = field(default_factory=list)
@@ -73,9 +78,10 @@ class Story:
 
         bound = tables(path)[0]
         started = time.monotonic()
-        run_id = client.trigger(
-            bound.component.sync, table=bound.component.table_name, wait=True, on_progress=self._progress, **options
-        )
+        with silenced():
+            run_id = client.trigger(
+                bound.component.sync, table=bound.component.table_name, wait=True, on_progress=self._progress, **options
+            )
         seconds = time.monotonic() - started
         state = client.status(run_id)
         if state.state != "completed":

@@ -246,21 +246,32 @@ def chroma_filter(where: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _part(name: str, condition: Any) -> dict[str, Any]:
     if name in _LOGIC:
-        if not isinstance(condition, list | tuple) or not all(isinstance(each, Mapping) for each in condition):
-            raise ConfigurationError(f"where: {name} takes a list of filters.", remedy=_FORM)
-        parts = [part for each in condition if (part := chroma_filter(each))]
-        return {name: parts} if len(parts) > 1 else parts[0]
+        return _joined(name, condition)
     wrong = [name] if name.startswith("$") else []
     wrong += (
         [operator for operator in condition if operator not in _OPERATORS] if isinstance(condition, Mapping) else []
     )
     if wrong:
         raise ConfigurationError(f"where: {wrong[0]!r} is no operator.", remedy=_FORM)
+    if condition == {}:
+        raise ConfigurationError(f"where: {name} names no operator.", remedy=_FORM)
     if isinstance(condition, Mapping):
         if len(condition) > 1:
             return {"$and": [_part(name, {operator: value}) for operator, value in condition.items()]}
         return {name: {operator: _operand(name, operator, value) for operator, value in condition.items()}}
     return {name: _operand(name, "$eq", condition)}
+
+
+def _joined(name: str, condition: Any) -> dict[str, Any]:
+    """`$and` or `$or` as Chroma takes it, which is of two filters or more.
+
+    An empty filter is refused: it would mean every record in an `$or`, and is a slip in an `$and`.
+    """
+    filters = condition if isinstance(condition, list | tuple) else ()
+    if not filters or not all(isinstance(each, Mapping) and each for each in filters):
+        raise ConfigurationError(f"where: {name} takes a list of filters, none of them empty.", remedy=_FORM)
+    parts = [part for each in filters if (part := chroma_filter(each))]
+    return {name: parts} if len(parts) > 1 else parts[0]
 
 
 def _operand(name: str, operator: str, value: Any) -> Any:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 import pytest
 
 from sync_pipelines.alerts import checks, lag, runs
 from sync_pipelines.alerts.runs import Place
+from sync_pipelines.own_runs import Ours
 from sync_pipelines.status import Thresholds
 from sync_pipelines_tests.alerts import project
 from sync_pipelines_tests.alerts.project import CHECKS, KEY, order
 
 KEYS = [dg.AssetCheckKey(KEY, name) for name in CHECKS]
 PLACES = [Place(path="shop/thing", steps="shop__thing")]
-JOBS = frozenset({"shop_incremental", "shop_full", "shop_check"})
+DAILY = ("count", "content", "schema", "backlog")
+OURS = Ours(
+    assets=frozenset({KEY}),
+    checks=frozenset(dg.AssetCheckKey(KEY, name) for name in (*DAILY, "deep")),
+    jobs=frozenset({"shop_incremental", "shop_full", "shop_check", "shop_check_deep", "__ASSET_JOB"}),
+)
 LATER = timedelta(minutes=1)
 
 
@@ -37,7 +45,7 @@ def evaluated(
 
 
 def ended(instance: dg.DagsterInstance, position: int | None) -> tuple[list[tuple[str, str, bool]], int]:
-    seen, after = runs.new_ends(instance, position, PLACES, JOBS, now=datetime.now(UTC) + LATER)
+    seen, after = runs.new_ends(instance, position, PLACES, OURS, now=datetime.now(UTC) + LATER)
     return [(item.table, item.name, item.cause is None) for item in seen], after
 
 
@@ -134,7 +142,7 @@ def test_a_failure_settles_before_it_is_taken(instance: dg.DagsterInstance):
     _, position = ended(instance, None)
     order(run="fail")
     project.run(instance, "incremental")
-    seen, after = runs.new_ends(instance, position, PLACES, JOBS, now=datetime.now(UTC))
+    seen, after = runs.new_ends(instance, position, PLACES, OURS, now=datetime.now(UTC))
     assert (seen, after) == ([], position)
     assert len(ended(instance, after)[0]) == 1
 
@@ -154,10 +162,97 @@ def test_more_runs_than_a_page_are_all_taken_in_their_order(
     assert found == [False, False, True, False, True, True]
 
 
+def over(
+    instance: dg.DagsterInstance,
+    job: str,
+    *checks: str,
+    good: bool = True,
+    of: dg.AssetKey = KEY,
+    assets: bool | None = False,
+) -> None:
+    """A run of this job that ends now, over these checks of an asset, or over the asset itself.
+
+    Args:
+        assets: None leaves the selection of assets out, as the UI does.
+    """
+    run = dg.DagsterRun(
+        job_name=job,
+        run_id=str(uuid4()),
+        tags={} if job.startswith("__") else {"sync": "shop"},
+        asset_selection=None if assets is None else frozenset({of} if assets else ()),
+        asset_check_selection=frozenset(dg.AssetCheckKey(of, name) for name in checks),
+    )
+    instance.add_run(run)
+    kind = dg.DagsterEventType.RUN_SUCCESS if good else dg.DagsterEventType.RUN_FAILURE
+    event = dg.DagsterEvent(kind.value, job_name=job, message="The end.")
+    instance.report_dagster_event(event, run_id=run.run_id)
+
+
+def still_open(instance: dg.DagsterInstance, position: int) -> set[str]:
+    """The causes that are open after what ended since."""
+    found: set[str] = set()
+    for _, name, good in ended(instance, position)[0]:
+        (found.discard if good else found.add)(name)
+    return found
+
+
+@pytest.mark.parametrize("assets", [False, None])
+def test_a_run_over_the_backlog_alone_mends_no_failed_check(instance: dg.DagsterInstance, assets: bool | None):
+    _, position = ended(instance, None)
+    over(instance, "shop_check", *DAILY, good=False)
+    over(instance, "shop_check", "backlog", assets=assets)
+    assert still_open(instance, position) == {"run:check"}
+    over(instance, "shop_check", *DAILY)
+    assert still_open(instance, position) == set()
+
+
+@pytest.mark.parametrize("job", ["shop_check", "__ASSET_JOB"])
+def test_a_failed_run_over_some_checks_is_mended_by_one_that_covers_them(instance: dg.DagsterInstance, job: str):
+    _, position = ended(instance, None)
+    over(instance, job, "backlog", "count", good=False)
+    for names in (["count"], ["deep"], ["content", "backlog"]):
+        over(instance, job, *names)
+    over(instance, "shop_incremental", *DAILY, assets=True)
+    assert still_open(instance, position) == {"run:check of backlog, count"}
+    over(instance, job, "backlog", "count", "schema")
+    assert still_open(instance, position) == set()
+
+
+@pytest.mark.parametrize("checks", [(), DAILY, (*DAILY, "deep")])
+def test_a_run_of_every_check_mends_one_over_some_of_them(instance: dg.DagsterInstance, checks: tuple[str, ...]):
+    _, position = ended(instance, None)
+    over(instance, "shop_check", "backlog", good=False)
+    over(instance, "shop_check", *checks)
+    assert still_open(instance, position) == set()
+
+
+def test_a_deep_check_that_somebody_asked_for_mends_a_scheduled_one(instance: dg.DagsterInstance):
+    _, position = ended(instance, None)
+    over(instance, "shop_check_deep", "deep", good=False)
+    over(instance, "shop_check", *DAILY)
+    assert still_open(instance, position) == {"run:check_deep"}
+    over(instance, "__ASSET_JOB", "deep")
+    assert still_open(instance, position) == set()
+
+
+@pytest.mark.parametrize("selection", [{"assets": True}, {}])
+def test_an_ad_hoc_run_of_another_code_location_is_not_ours(instance: dg.DagsterInstance, selection: dict[str, bool]):
+    """Every code location calls such runs `__ASSET_JOB`."""
+    theirs = dg.AssetKey(["other", "asset"])
+    _, position = ended(instance, None)
+    over(instance, "__ASSET_JOB", "x", good=False, of=theirs, **selection)
+    over(instance, "__ASSET_JOB", good=False)
+    assert still_open(instance, position) == set()
+    over(instance, "__ASSET_JOB", good=False, assets=True)
+    assert still_open(instance, position) == {"run:assets"}
+
+
 def test_runs_of_another_code_location_are_not_ours(instance: dg.DagsterInstance):
     order(run="fail")
     project.run(instance, "full")
-    assert runs.new_ends(instance, None, PLACES, frozenset(), now=datetime.now(UTC) + LATER)[0] == []
+    assert (
+        runs.new_ends(instance, None, PLACES, replace(OURS, jobs=frozenset()), now=datetime.now(UTC) + LATER)[0] == []
+    )
 
 
 @pytest.mark.parametrize(

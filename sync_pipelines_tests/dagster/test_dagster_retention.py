@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import dagster as dg
 import pytest
@@ -51,6 +52,31 @@ def test_a_run_of_today_and_one_of_somebody_else_stay(world: World):
     young = removable(world.instance, repository, before=datetime.now(UTC) - timedelta(days=90))
     assert young.run_ids == ()
     assert theirs not in _old(world).run_ids
+
+
+@pytest.mark.parametrize(
+    ("asset", "check", "ours"),
+    [
+        (["shop", "article"], None, True),
+        (None, (["shop", "article"], "count"), True),
+        (["other", "asset"], None, False),
+        (None, (["other", "asset"], "x"), False),
+        (None, (["shop", "article"], "theirs"), False),
+        (["shop", "article"], (["other", "asset"], "x"), False),
+        (None, None, False),
+    ],
+)
+def test_an_ad_hoc_run_is_ours_where_its_whole_selection_is(world: World, asset, check, ours: bool):
+    """Every code location calls such runs `__ASSET_JOB`, so the name says nothing."""
+    run = dg.DagsterRun(
+        job_name="__ASSET_JOB",
+        run_id=str(uuid4()),
+        status=dg.DagsterRunStatus.SUCCESS,
+        asset_selection=frozenset({dg.AssetKey(asset)} if asset else ()),
+        asset_check_selection=frozenset({dg.AssetCheckKey(dg.AssetKey(check[0]), check[1])} if check else ()),
+    )
+    world.instance.add_run(run)
+    assert (run.run_id in _old(world).run_ids) is ours
 
 
 def test_the_job_removes_nothing_unless_it_is_told_to(world: World, monkeypatch: pytest.MonkeyPatch):

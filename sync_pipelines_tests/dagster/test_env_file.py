@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from dagster._core.secrets.env_file import get_env_var_dict
 
 from sync_pipelines import env_file
 from sync_pipelines.sandbox.processes import free_port
+from sync_pipelines.targets.chroma.client import ChromaAddress, ChromaConnection
 from sync_pipelines_tests.dagster.deployment import REPOSITORY, wait_for
 
 CODE = """
@@ -82,6 +84,15 @@ def test_in_the_console_script_the_environment_wins_over_both_forms(folder: Path
     seen = {name: os.environ[name] for name in ("PLAIN", "YIELDING", "ALONE")}
     monkeypatch.setenv("ALONE", "")  # so that it is taken back
     assert seen == {"PLAIN": "environment", "YIELDING": "environment", "ALONE": "file"}
+
+
+def test_the_example_says_of_the_token_what_the_client_does_with_it() -> None:
+    lines = (REPOSITORY / ".env.example").read_text().splitlines()
+    said = lines[next(number for number, line in enumerate(lines) if line.startswith("#CHROMA_TOKEN=")) - 1]
+    for url in ("http://chroma.example.com:8000", "https://api.trychroma.com"):
+        connection = ChromaConnection(ChromaAddress(url=url, token="sesame"))
+        ((name, value),) = connection._headers(urlsplit(url).hostname or "").items()
+        assert f"{name}: {value.replace('sesame', '...')}" in said
 
 
 def _dagster(folder: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sync_pipelines.engine.plan import plan
+from sync_pipelines.engine.run import Run
 from sync_pipelines_tests.dagster.functions import BROKEN
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.test_repair import repair
@@ -78,6 +79,63 @@ def test_a_plan_measures_by_the_same_number(world: World):
     with binding.ledger:
         assert plan(binding, mode="incremental").refused
         assert plan(binding, mode="full").refused
+
+
+def dying(world: World, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """A run that dies at this point."""
+
+    def died(*_: object, **__: object) -> None:
+        raise RuntimeError("died")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, where, died)
+        assert not world.materialize(raises=False).success
+
+
+@pytest.mark.parametrize(("confirmed", "gone"), [(3, 101), (600, 150)])
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_what_a_run_wrote_and_did_not_confirm_counts_among_the_targets_records(
+    world: World, monkeypatch: pytest.MonkeyPatch, confirmed: int, gone: int, mode: str
+):
+    fill(world, confirmed, prefix="old")
+    world.sync()
+    fill(world, 2000)
+    dying(world, monkeypatch, "_confirm")
+    world.execute("""DELETE FROM "Article" WHERE id IN (SELECT 'k' || g FROM generate_series(1, %s) AS g)""", gone)
+    assert world.sync(mode=mode).deleted == gone
+    assert world.prove().equal
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_a_run_that_dies_before_the_guard_was_asked_thins_no_later_runs_share(
+    world: World, monkeypatch: pytest.MonkeyPatch, mode: str
+):
+    exchange(world)
+    dying(world, monkeypatch, "guard")
+    assert len(world.stored()) == 1550
+    result = world.materialize(mode=mode, raises=False)
+    assert "150 of the target's 1550 records would be deleted" in world.failure(result)
+    assert "over 10% of 150 and over 100 records" in world.failure(result)
+    assert old_ones(world) == 150
+
+
+def test_the_guard_names_the_number_that_it_measured_by(world: World, monkeypatch: pytest.MonkeyPatch):
+    fill(world, 3, prefix="old")
+    world.sync()
+    fill(world, 600)
+    dying(world, monkeypatch, "_confirm")
+    world.execute("""DELETE FROM "Article" WHERE id LIKE 'k%%'""")
+    fill(world, 2000, prefix="new")
+    for _ in range(2):
+        said = world.failure(world.materialize(raises=False))
+        assert (
+            "600 of the target's 2603 records would be deleted (3 after the last confirmed sync, 603 before what came "
+            "with the deletion was written): that is over 10% of 603 and over 100 records."
+        ) in said
+    assert world.sync(allow_mass_delete=True).deleted == 600
+    fill(world, 700, prefix="more")
+    world.execute("""DELETE FROM "Article" WHERE stock > 1850""")
+    assert world.sync().deleted == 150  # the older number is forgotten
 
 
 @pytest.mark.parametrize("mode", ["full", "rebuild"])

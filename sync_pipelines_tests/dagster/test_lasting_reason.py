@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from sync_pipelines.check_results import backlog_result
+from sync_pipelines.engine.model import Pending
 from sync_pipelines_tests.dagster.project import article
+from sync_pipelines_tests.dagster.test_checks import check
 from sync_pipelines_tests.dagster.world import World
 
 LEAF = "CREATE TABLE leaf_{0} PARTITION OF parted FOR VALUES FROM ({0}00) TO ({1}00)"
@@ -25,9 +33,43 @@ def test_a_partition_without_triggers_is_read_once_and_then_once_an_hour(world: 
     tick = world.sensor_tick()
     assert not tick.run_requests
     assert '"leaf_1" lacks capture triggers, which no run ends' in tick.skip_message
+    found = check(world)
+    assert (found["backlog"].passed, found["backlog"].severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (
+        found["backlog"].description == 'every run must read the whole table: "public"."leaf_1" lacks capture triggers'
+    )
     (warning,) = world.component.build_source(world.resources).capture_warnings()
     assert "sync-pipelines capture install shop/parted" in warning
     world.install()
     assert len(world.sensor_tick().run_requests) == 1
     world.sync()
     assert world.sensor_tick().skip_message == "nothing pending"
+
+
+@pytest.mark.parametrize("minutes", [1, 40, 600])
+def test_its_warning_is_the_same_however_long_ago_the_last_full_read_was(minutes: int):
+    found = backlog_result(
+        pending=Pending(full_reason="leaf lacks capture triggers", lasting=True),
+        quarantined=[],
+        counts=(0, 0),
+        limits=article().checks,
+        last_success=datetime.now(UTC) - timedelta(minutes=minutes),
+    )
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.description == "every run must read the whole table: leaf lacks capture triggers"
+    assert found.metadata["lag_seconds"].value == 0
+
+
+def test_a_reason_that_the_next_run_ends_is_a_lag_also_where_another_one_lasts(world: World):
+    world.execute("""CREATE TABLE parted (id int PRIMARY KEY, title jsonb, body text, stock integer,
+        "updatedAt" timestamp(3) NOT NULL DEFAULT now()) PARTITION BY RANGE (id)""")
+    source = {"connection": "shop", "table": "parted", "key": ["id"], "changed_at": "updatedAt"}
+    world.component = article(source=source)
+    world.install()
+    world.execute(LEAF.format(1, 2))
+    asked = world.component.build_source(world.resources)
+    assert asked.pending(None) == Pending(full_reason="first run")
+    world.sync()
+    assert asked.pending(world.watermark()) == Pending(
+        full_reason='"public"."leaf_1" lacks capture triggers', lasting=True
+    )

@@ -40,6 +40,24 @@ def test_the_error_says_how_many_of_how_many_why_and_how_to_allow_it():
     assert "sync-pipelines sync knowledge/k --allow-mass-delete" in text
 
 
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        (
+            {"now": 900, "confirmed": 900},
+            "500 of the target's 900 records would be deleted: that is over 10% of 900 and",
+        ),
+        ({"now": 1000, "confirmed": 900}, "1000 records would be deleted (900 after the last confirmed sync): that"),
+        ({"now": 1000, "confirmed": 1000}, "1000 records would be deleted (900 before what came with the deletion"),
+        ({"now": 1000}, "1000 records would be deleted (900 before what came with the deletion was written): that"),
+    ],
+)
+def test_the_error_names_each_number_that_differs_once(numbers, said):
+    with pytest.raises(MassDeleteError) as caught:
+        Guard().check(deletes=500, held=900, source_empty=False, sync="knowledge", table="k", **numbers)
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize(("share", "records"), [(-0.1, 1), (1.1, 1), (0.1, -1)])
 def test_nonsense_is_refused_when_it_is_made(share, records):
     with pytest.raises(ConfigurationError):

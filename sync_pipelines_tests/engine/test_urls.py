@@ -106,6 +106,17 @@ def test_a_password_in_the_query_is_known_too() -> None:
     assert "s3cret" not in found.safe
 
 
+def test_a_plus_in_a_parameter_is_a_plus_as_libpq_reads_it() -> None:
+    found = normalise_url("postgresql://u@h/db?password=a+b&sslrootcert=/etc/c++/ca.pem&application_name=x%20y")
+    assert found.password == "a+b"
+    for parsed in (parse_dsn(found.libpq), dict(sa.make_url(found.sqlalchemy).query)):
+        assert parsed["password"] == "a+b"
+        assert parsed["sslrootcert"] == "/etc/c++/ca.pem"
+        assert parsed["application_name"] == "x y"
+    assert parse_dsn(with_parameters("postgresql://h/db?password=a+b", sslmode="require"))["password"] == "a+b"
+    assert normalise_url("postgresql://h/db?schema=my+app").schema == "my+app"
+
+
 @pytest.mark.parametrize(
     "text",
     [

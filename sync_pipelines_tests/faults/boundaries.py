@@ -12,6 +12,8 @@
 | `closing`, `confirmed` | around the transaction that closes the books and moves the watermark |
 | `noted` | the source's own note of how far the reader has come is written |
 | `comparing` | a proof reads values back from the target |
+| `searching` | a deep proof is about to search for its sample |
+| `mending` | a repair has found what differs, and reads records anew to write them |
 | `proving` | a proof is about to be written down |
 """
 
@@ -66,6 +68,7 @@ def around(before: str | None, after: str | None, reach: Reach) -> Callable[[Any
 
 def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
     """Call `reach` at every boundary of this process's runs; `put` is setattr, or a monkeypatch's."""
+    from sync_pipelines.engine import repair
     from sync_pipelines.engine.ledger.ledger import Ledger
     from sync_pipelines.engine.run import Run
     from sync_pipelines.sources.postgres.source import PostgresSource
@@ -84,6 +87,8 @@ def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(Ledger, "record_proof", around("proving", None, reach)(Ledger.record_proof))
     put(PostgresSource, "changes", around("reading", None, reach)(PostgresSource.changes))
     put(ChromaTarget, "values", around("comparing", None, reach)(ChromaTarget.values))
+    put(ChromaTarget, "unsearchable", around("searching", None, reach)(ChromaTarget.unsearchable))
+    put(repair, "_write", around("mending", None, reach)(repair._write))
     put(PostgresSource, "confirmed", around(None, "noted", reach)(PostgresSource.confirmed))
     put(ChromaStore, "modify", around("before rename", "after rename", reach)(ChromaStore.modify))
     put(ChromaStore, "delete", _deleting(ChromaStore.delete, reach))

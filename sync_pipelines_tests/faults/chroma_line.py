@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,12 +17,12 @@ from sync_pipelines.engine.model import Counts, Scope
 from sync_pipelines.registry import BoundTable
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.dagster.world import World
-from sync_pipelines_tests.faults.boundaries import at, bend
+from sync_pipelines_tests.faults.boundaries import bend
 from sync_pipelines_tests.faults.equality import assert_equal, items
-from sync_pipelines_tests.faults.matrix import KILLED_RUN, Action, Ended, Moment, Table
+from sync_pipelines_tests.faults.matrix import KILLED_RUN, Action, Ended, Moment, Table, strike
 from sync_pipelines_tests.faults.provider import Provider
 from sync_pipelines_tests.faults.shop import words
-from sync_pipelines_tests.faults.systems import FAULTS, System
+from sync_pipelines_tests.faults.systems import System
 
 DIMENSIONS = 64
 POISON = "poison"
@@ -47,16 +47,17 @@ MOMENTS = {
     "confirm": Moment("sync", ("closing", 1), "ledger"),
     "check: source": Moment("check", ("reading", 1), "source"),
     "check: target": Moment("check", ("comparing", 1), "target"),
+    "check: embedding": Moment("check", ("searching", 1), "provider"),
     "check: ledger": Moment("check", ("proving", 1), "ledger"),
-    # a repair looks first, by the very calls of a check: its source's row is the check's
+    # a repair looks first, by the very calls of a check; then it reads anew what it writes
+    "repair: source read": Moment("repair", ("mending", 1), "source"),
+    "repair: embedding": Moment("repair", ("mending", 1), "provider"),
     "repair: target write": Moment("repair", ("embedded", 1), "target"),
     "repair: delete": Moment("repair", ("before delete", 1), "target"),
     "repair: ledger": Moment("repair", ("proving", 1), "ledger"),
 }
 
 _KILLED = "faults/test_killed_runs.py::"
-_DAEMON = "alerts/test_daemon.py::"
-_IN_THE_DAEMON = "alerts are sent by a sensor in the daemon, from PostgreSQL's and Dagster's own books"
 
 TABLE = Table(
     moments=MOMENTS,
@@ -64,6 +65,7 @@ TABLE = Table(
         # only writing is forbidden: it is read, and the source's own note of it is left out
         ("source read", "read-only"): "recovers",
         ("check: source", "read-only"): "recovers",
+        ("repair: source read", "read-only"): "recovers",
         # reading needs no room
         ("check: target", "disk full"): "recovers",
     },
@@ -79,20 +81,8 @@ TABLE = Table(
             for b in MOMENTS
             if b.startswith("repair")
         },
-        **{
-            ("alert", fault): f"{_DAEMON}test_a_message_arrives_once_after_its_receiver_is_back"
-            for fault in ("refused", "time-out", "killed server")
-        },
-        ("alert", KILLED_RUN): f"{_DAEMON}test_a_kill_in_the_middle_of_a_tick_doubles_nothing_that_was_taken",
     },
-    impossible={
-        ("alert", "reset in a request"): "apprise tells a reset and a refusal alike: not delivered, tried again",
-        ("alert", "resets until given up"): "as 'refused': whatever is not delivered waits for the next tick",
-        ("alert", "reset in an answer"): "as 'reset in a request'; it may come twice, with the same alert_id",
-        ("alert", "disk full"): _IN_THE_DAEMON,
-        ("alert", "lock time-out"): _IN_THE_DAEMON,
-        ("alert", "read-only"): _IN_THE_DAEMON,
-    },
+    impossible={},
     impossible_for={
         ("source", "resets until given up"): "a source is asked once in each try of a step: as 'reset in a request'",
         ("provider", "killed server"): "the provider is a stand-in in the test's process; 'refused' also resets what "
@@ -159,12 +149,9 @@ class ChromaLine:
 
     @contextmanager
     def striking(self, moment: Moment, fault: str) -> Iterator[None]:
-        struck = []
-        strike: Callable[[], None] = getattr(self.systems[moment.system], FAULTS[fault])
-        with self.patch.context() as patch:
-            bend(at(*moment.at, lambda: (struck.append(fault), strike())), patch.setattr)
+        with self.patch.context() as patch, strike(self.systems, moment, fault) as reach:
+            bend(reach, patch.setattr)
             yield
-        assert struck, "the boundary was not reached"
 
     def act(self, action: Action) -> Ended:
         if action == "sync":

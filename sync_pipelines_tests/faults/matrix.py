@@ -12,14 +12,15 @@ what was stored is not made a second time.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from sync_pipelines_tests.faults.boundaries import Reach, at
 from sync_pipelines_tests.faults.systems import FAULTS, System
 
-Action = Literal["sync", "check", "repair"]
+Action = Literal["sync", "check", "repair", "alert"]
 Outcome = Literal["recovers", "fails"]
 
 KILLED_RUN = "killed run"
@@ -66,7 +67,7 @@ class Line(Protocol):
     def act(self, action: Action) -> Ended: ...
 
     def confirmed(self) -> Any:
-        """What is confirmed by now: a sync's watermark, a check's or repair's last proof."""
+        """What is confirmed by now: a sync's watermark, a check's or repair's last proof, what alerts were taken."""
 
     def budgets(self) -> Any:
         """The records in quarantine with their attempts, and every record event."""
@@ -75,6 +76,15 @@ class Line(Protocol):
 
     def assert_made_once(self) -> None:
         """What was stored before the fault was not made again (embedded, uploaded, …)."""
+
+
+@contextmanager
+def strike(systems: Mapping[str, System], moment: Moment, fault: str) -> Iterator[Reach]:
+    """What a line bends its boundaries with; when the block ends, the fault must have struck."""
+    struck = []
+    fail = getattr(systems[moment.system], FAULTS[fault])
+    yield at(*moment.at, lambda: (struck.append(fault), fail()))
+    assert struck, "the boundary was not reached"
 
 
 def run_cell(line: Line, moment: Moment, fault: str) -> Outcome:
@@ -89,8 +99,8 @@ def run_cell(line: Line, moment: Moment, fault: str) -> Outcome:
         system.heal()
     if not struck.ok:
         _says_why(system, fault, struck)
-    # a watermark that moved although the run failed: the answer to its last word was lost, not the word
-    if struck.ok or (moment.action == "sync" and line.confirmed() != confirmed):
+    # what is confirmed moved although it failed: the answer to its last word was lost, not the word
+    if struck.ok or (moment.action in ("sync", "alert") and line.confirmed() != confirmed):
         assert struck.differences in (due, None), "a fault was taken for a difference, or hid one"
         if moment.action != "check":
             line.assert_equal()

@@ -88,6 +88,16 @@ class ProviderSystem(Proxied):
 
 
 @dataclass
+class ReceiverSystem(Proxied):
+    """Whoever takes alerts."""
+
+    words: ClassVar[Mapping[str, str]] = {"": r"SYNC_ALERT_URLS \(.*\) did not take the message"}
+
+    def stall(self) -> None:
+        self.proxy.stall()
+
+
+@dataclass
 class ChromaSystem(Proxied):
     """Chroma's server. Its SQLite has one writer: whoever locks the file makes every request hang."""
 
@@ -155,7 +165,8 @@ class PostgresSystem(Proxied):
         self._undo.callback(self.server.start)
 
     def lock(self) -> None:
-        connection = psycopg2.connect(self._address)
+        """Held for ten seconds at most: nothing ends a run that waits within libpq, no time-out of a test either."""
+        connection = psycopg2.connect(self._address, options="-c idle_in_transaction_session_timeout=10s")
         connection.cursor().execute(f"LOCK TABLE {', '.join(self.tables)} IN ACCESS EXCLUSIVE MODE")
         self._undo.callback(connection.close)
 
@@ -200,6 +211,18 @@ class PostgresSystem(Proxied):
             connection.cursor().execute(statement)
         finally:
             connection.close()
+
+
+@dataclass
+class DagsterSystem(PostgresSystem):
+    """Dagster's own storage. What it raises is Dagster's to word, and is shown as the failure of a tick."""
+
+    words: ClassVar[Mapping[str, str]] = {
+        "": r"connection|too many retries|timeout expired",
+        "disk full": "no room left",
+        "lock time-out": "lock timeout",
+        "read-only": "read-only transaction",
+    }
 
 
 @dataclass

@@ -84,6 +84,7 @@ def kill_then_run_again(
     assert code == 0
     assert world.last_run().counts.embedded_texts == len(texts(world.collection) - before)
     assert_equal(world)
+    assert under_way(world) == []
     assert states() == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
 
 
@@ -170,7 +171,13 @@ def test_a_repair_that_is_killed_is_ended_by_the_next_one(
     assert children.run(*words, environment=variables, boundary=boundary) == -signal.SIGKILL
     assert children.run(*words, environment=variables) == 0
     assert world.watermark() == before
+    assert under_way(world) == []
     assert_equal(world)
+
+
+def under_way(world: World) -> list[str]:
+    """Runs whose books are open, those of dead ones too."""
+    return [run.run_id for run in world.logs() if run.status == "running"]
 
 
 def proofs(world: World) -> list[Any]:

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import dagster as dg
 import httpx
 import pytest
+from dagster_postgres import DagsterPostgresStorage, utils
 
 from sync_pipelines import failures
+from sync_pipelines.alerts import delivery, outbox, sensor
 from sync_pipelines.engine.ledger import store
 from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sources.postgres import connection
 from sync_pipelines.targets import retries
 from sync_pipelines.targets.chroma import client
+from sync_pipelines_tests.alerts.receiver import Receiver
+from sync_pipelines_tests.dagster.deployment import REPOSITORY
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
-from sync_pipelines_tests.faults.chroma_line import DIMENSIONS, TABLE, ChromaLine
-from sync_pipelines_tests.faults.matrix import run_cell
+from sync_pipelines_tests.faults import alert_line as alerts
+from sync_pipelines_tests.faults import chroma_line as chroma
+from sync_pipelines_tests.faults.alert_line import AlertLine
+from sync_pipelines_tests.faults.chroma_line import DIMENSIONS, ChromaLine
+from sync_pipelines_tests.faults.matrix import Table, run_cell
 from sync_pipelines_tests.faults.provider import serving
 from sync_pipelines_tests.faults.proxy import Proxy
 from sync_pipelines_tests.faults.systems import (
     TRIES,
     ChromaSystem,
+    DagsterSystem,
     PostgresSystem,
     ProviderSystem,
+    ReceiverSystem,
     SourceSystem,
     through,
     to_server,
@@ -36,6 +48,10 @@ from sync_pipelines_tests.faults.systems import (
 
 TESTS = Path(__file__).parents[1]
 LEDGER_TABLES = ("sync.sync_logs", "sync.reconciliation_runs")
+DAGSTER_TABLES = ("kvs", "event_logs", "asset_check_executions", "runs")
+
+LINES = {"chroma": chroma.TABLE, "alerts": alerts.TABLE}
+"""A new sync adds its table here, and a fixture `<name>_line`."""
 
 
 @pytest.fixture
@@ -49,6 +65,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_LOCK_TIMEOUT", "SET lock_timeout = '200ms'")
     monkeypatch.setattr(connection, "_LOCK_TIMEOUT_MS", 200)
     monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(outbox, "FIRST_PAUSE", timedelta())
+    monkeypatch.setattr(delivery, "READ_SECONDS", 1)
+    monkeypatch.setattr(sensor, "LAG_SECONDS", 1.0)
 
 
 @pytest.fixture
@@ -89,9 +108,7 @@ def chroma_line(
         _short_answers(monkeypatch)
         systems = {
             "source": SourceSystem(source, postgres_server, world.url, ('"Article"',)),
-            "ledger": PostgresSystem(
-                ledger, postgres_server, ledger_url, ("sync.sync_logs", "sync.reconciliation_runs")
-            ),
+            "ledger": PostgresSystem(ledger, postgres_server, ledger_url, LEDGER_TABLES),
             "target": ChromaSystem(target, chroma_server),
             "provider": ProviderSystem(embedding),
         }
@@ -105,21 +122,92 @@ def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpx, "Client", partial(httpx.Client, timeout=1.0, verify=False))
 
 
-@pytest.mark.parametrize(("boundary", "fault"), TABLE.cells(), ids=lambda name: name)
-def test_a_fault_at_a_boundary_loses_nothing(chroma_line: ChromaLine, boundary: str, fault: str):
-    assert run_cell(chroma_line, TABLE.moments[boundary], fault) == TABLE.outcome(boundary, fault)
+@pytest.fixture(scope="session")
+def dagster_template(postgres_server: PostgresServer) -> str:
+    """The name of a database with Dagster's own tables."""
+    name = "template_dagster"
+    postgres_server.create_database(name)
+    DagsterPostgresStorage(postgres_url=postgres_server.url(name))
+    postgres_server.seal_database(name)
+    return name
 
 
-def test_every_cell_of_the_matrix_is_run_or_has_its_reason():
-    cells = set(TABLE.cells())
-    for boundary in (*TABLE.moments, "alert"):
-        for fault in TABLE.columns:
+@pytest.fixture
+def dagster_url(postgres_server: PostgresServer, world: World, dagster_template: str) -> Iterator[str]:
+    """A database of its own for Dagster's storage."""
+    name = f"dagster_{world.url.rpartition('_')[2]}"
+    postgres_server.create_database(name, template=dagster_template)
+    yield postgres_server.url(name)
+    postgres_server.start()
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def alerts_line(
+    world: World,
+    dagster_url: str,
+    impatient: None,
+    postgres_server: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[AlertLine]:
+    """Dagster's storage → a receiver, every connection through a proxy."""
+    shutil.copy(REPOSITORY / "dagster.yaml", tmp_path)
+    # Dagster tries each connection again, for seven seconds in all
+    few = partial(utils.retry_pg_connection_fn, retry_limit=TRIES - 1, retry_wait=0.01)
+    monkeypatch.setattr(utils, "retry_pg_connection_fn", few)
+    receiver = Receiver()
+    receiver.up()
+    with ExitStack() as stack:
+        stack.callback(receiver.down)
+        far = stack.enter_context(Proxy(lambda: ("127.0.0.1", receiver.port)))
+        ledger = stack.enter_context(Proxy(to_server(world.url)))
+        storage = stack.enter_context(Proxy(to_server(dagster_url)))
+        waits = {"connect_timeout": "2", "options": "-c%20lock_timeout%3D200ms"}
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+        monkeypatch.setenv("DAGSTER_POSTGRES_URL", through(dagster_url, storage, **waits))
+        monkeypatch.setenv("SYNC_DATABASE_URL", through(world.url, ledger, connect_timeout="2"))
+        monkeypatch.setenv("SYNC_ALERT_URLS", f"http://127.0.0.1:{far.port}/hook")
+        systems = {
+            "dagster": DagsterSystem(storage, postgres_server, dagster_url, DAGSTER_TABLES),
+            "ledger": PostgresSystem(ledger, postgres_server, world.url, LEDGER_TABLES),
+            "receiver": ReceiverSystem(far),
+        }
+        instance = stack.enter_context(dg.DagsterInstance.get())
+        yield AlertLine(world=world, instance=instance, systems=systems, receiver=receiver, patch=monkeypatch)
+        for system in systems.values():
+            system.heal()
+
+
+CELLS = [(name, *cell) for name, table in LINES.items() for cell in table.cells()]
+
+
+@pytest.mark.parametrize(("name", "boundary", "fault"), CELLS, ids=lambda name: name)
+def test_a_fault_at_a_boundary_loses_nothing(request: pytest.FixtureRequest, name: str, boundary: str, fault: str):
+    line, table = request.getfixturevalue(f"{name}_line"), LINES[name]
+    assert run_cell(line, table.moments[boundary], fault) == table.outcome(boundary, fault)
+
+
+@pytest.mark.parametrize("boundary", alerts.DEATHS, ids=lambda boundary: " ".join(map(str, boundary)))
+def test_a_tick_that_is_killed_loses_no_alert(alerts_line: AlertLine, boundary: tuple[str, int]):
+    alerts_line.arrange("alert")
+    alerts_line.die(boundary)
+    assert alerts_line.act("alert").ok
+    alerts_line.assert_made_once()
+    alerts_line.assert_equal()
+
+
+@pytest.mark.parametrize("table", LINES.values(), ids=LINES)
+def test_every_cell_of_the_matrix_is_run_or_has_its_reason(table: Table):
+    cells = set(table.cells())
+    for boundary in table.moments:
+        for fault in table.columns:
             known = [
                 (boundary, fault) in cells,
-                (boundary, fault) in TABLE.elsewhere,
-                TABLE.why_not(boundary, fault) is not None,
+                (boundary, fault) in table.elsewhere,
+                table.why_not(boundary, fault) is not None,
             ]
             assert sum(known) == 1, (boundary, fault)
-    for test in set(TABLE.elsewhere.values()):
+    for test in set(table.elsewhere.values()):
         file, _, name = test.partition("::")
         assert re.search(rf"^def {name}\(", (TESTS / file).read_text(), re.M), test

@@ -150,7 +150,20 @@ def test_a_wrong_filter_is_one_sentence(target: ChromaTarget, where: dict):
         best(target, "words", where=where)
 
 
-@pytest.mark.parametrize("where", [{"n": {"$near": 1}}, {"$nor": [{"n": 1}]}, {"$and": {"n": 1}}, {"$or": [1]}])
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"n": {"$near": 1}},
+        {"$nor": [{"n": 1}]},
+        {"$and": {"n": 1}},
+        {"$or": [1]},
+        {"$and": []},
+        {"$or": [{}]},
+        {"$or": [{"$and": [{}, {}]}]},
+        {"$or": [{"n": 1}, {}]},
+        {"n": {}},
+    ],
+)
 def test_a_wrong_operator_gets_the_list_of_those_that_there_are(where: dict):
     with pytest.raises(ConfigurationError, match=r"^where: .*Operators: \$eq, .*\$not_contains; \$and and \$or join"):
         chroma_filter(where)

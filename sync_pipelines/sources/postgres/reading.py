@@ -154,10 +154,9 @@ class Reading:
             reason = cursor.cursor_reason(since, self._bound, self.spec.lookback_seconds)
         return reason
 
-    @property
-    def _lasting(self) -> bool:
-        """Whether even a run of now would leave a reason to read everything."""
-        return self.kind == "trigger" and full_reason(self.spec, self.facts, self.watermark()) is not None
+    def _lasts(self, reason: str) -> bool:
+        """Whether even a run of now would leave this reason to read everything."""
+        return self.kind == "trigger" and full_reason(self.spec, self.facts, self.watermark()) == reason
 
     @property
     def _bound(self) -> cursor.Bound:
@@ -223,8 +222,9 @@ class Reading:
     def pending(self, since: Watermark | None, limit: int) -> Pending:
         """What waits; by trigger, the exact predicate of the next read."""
         reason = self.full_reason(since)
-        if reason is not None or since is None:
-            return Pending(full_reason=reason, lasting=self._lasting)
+        if reason is not None:
+            return Pending(full_reason=reason, lasting=self._lasts(reason))
+        assert since is not None  # else it would be a first run
         if self.kind == "cursor":
             row = self.session.all(cursor.pending_sql(self.sql, self.news(since), limit))[0]
             return Pending(changes=row["changes"], oldest=row["oldest"])
