@@ -235,20 +235,21 @@ class Run(Held):
             self.noted = True
 
     def guard(self, *, deletes: int, source_empty: bool, left: int | None = None, written: bool = True) -> None:
-        """Stop before a deletion that the guard refuses; see `Guard.check`."""
+        """Stop before a deletion that the guard refuses; see `Guard.check`. Where nothing goes it is not asked."""
         sync, table = self.place
-        self.limits.check(
-            deletes=deletes,
-            held=self.before,
-            source_empty=source_empty,
-            left=left,
-            written=written,
-            now=self.binding.target.count(),
-            confirmed=self.since.records if self.since else None,
-            command=_COMMANDS.get(self.request.mode, "sync {path}").format(path=f"{sync}/{table}"),
-            sync=sync,
-            table=table,
-        )
+        if deletes:
+            self.limits.check(
+                deletes=deletes,
+                held=self.before,
+                source_empty=source_empty,
+                left=left,
+                written=written,
+                now=self.binding.target.count(),
+                confirmed=self.since.records if self.since else None,
+                command=_COMMANDS.get(self.request.mode, "sync {path}").format(path=f"{sync}/{table}"),
+                sync=sync,
+                table=table,
+            )
         if self.noted:
             forget(self.binding)
             self.noted = False
