@@ -95,7 +95,7 @@ def test_the_ledger_stands_in_its_own_database_or_in_the_applications():
 def test_a_schema_that_postgresql_would_not_take_names_its_variable(monkeypatch, text, sentence):
     with pytest.raises(ConfigurationError, match=f"^SYNC_SCHEMA {sentence}.* Write a name like sync"):
         environment.sync_schema({"SYNC_SCHEMA": text})
-    with pytest.raises(ConfigurationError, match="^schema_name of the ledger "):
+    with pytest.raises(ConfigurationError, match=r"^schema_name of the ledger "):
         LedgerResource(schema_name=text).sync_schema()
 
 
