@@ -161,7 +161,9 @@ def test_a_password_in_the_url_is_not_shown():
     assert CANARY not in repr(ChromaAddress(url="http://h", token=CANARY, headers=(("a", CANARY),)))
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://host", "http://", "http://[::1", "http://h:99999", "http://h:abc"]
+)
 def test_an_address_that_is_none_is_a_configuration_error(url: str):
     assert type(failure(url=url)) is ConfigurationError
 
