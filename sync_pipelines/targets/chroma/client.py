@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError, TargetBusyError
 from sync_pipelines.targets.chroma.address import server
 from sync_pipelines.targets.chroma.errors import CollectionGoneError, classify
+from sync_pipelines.targets.chroma.sessions import sessions_for
 from sync_pipelines.targets.retries import RetryPolicy
 
 if TYPE_CHECKING:
@@ -138,17 +139,17 @@ class ChromaConnection:
     def _open_server(self) -> ClientAPI:
         settings = self._settings
         parts = server(settings.url or "")
-        client = _bounded_client(
-            _settings(
-                chroma_api_impl="chromadb.api.fastapi.FastAPI",
-                chroma_server_host=_without_userinfo(settings.url or ""),
-                chroma_server_http_port=parts.port or (443 if parts.scheme == "https" else 80),
-                chroma_server_ssl_enabled=parts.scheme == "https",
-                chroma_server_headers=self._headers(parts.hostname or ""),
-                **_verification(parts.scheme),
-            ),
-            **self._names(),
+        host = parts.hostname or ""
+        asked = _settings(
+            chroma_api_impl="chromadb.api.fastapi.FastAPI",
+            chroma_server_host=_without_userinfo(settings.url or ""),
+            chroma_server_http_port=parts.port or (443 if parts.scheme == "https" else 80),
+            chroma_server_ssl_enabled=parts.scheme == "https",
+            chroma_server_headers=self._headers(host),
+            **_verification(parts.scheme),
         )
+        with sessions_for(host):
+            client = _bounded_client(asked, **self._names())
         weakref.finalize(self, client.close)
         return client
 
