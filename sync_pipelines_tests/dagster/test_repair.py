@@ -261,3 +261,12 @@ def test_the_guards_remedy_is_the_command_that_does_it(world: World):
     assert "5 of the target's 8 records would be deleted (3 after the last confirmed sync)" in world.last_run().error
     world.materialize(mode="full", raises=False)
     assert "sync-pipelines sync shop/article --full --allow-mass-delete" in world.last_run().error
+
+
+def test_auto_repair_follows_a_difference_that_the_counts_do_not_show(world: World):
+    world.component = article(checks={"auto_repair": True})
+    for key in "abc":
+        world.put(key)
+    world.sync()
+    world.collection.update(ids=["a"], metadatas=[{"sync_fingerprint": "another"}])
+    assert asked_after(world, scheduled_check(world)) == ["shop/article"]

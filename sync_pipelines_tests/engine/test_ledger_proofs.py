@@ -60,6 +60,18 @@ def test_the_last_proof_is_the_newest_that_ended_and_no_repair(ledger):
     assert ledger.last_proof("voice", "submissions") is None
 
 
+def test_the_proof_of_a_run_is_what_it_found_in_the_content_and_not_its_count(ledger):
+    assert ledger.proof_of_run(*PLACE, "run-1") is None
+    record(ledger, kind="count", run_id="run-1")
+    assert ledger.proof_of_run(*PLACE, "run-1").kind == "count"
+    number = record(ledger, proof=Found(stale=1), run_id="run-1")
+    record(ledger, proof=Found(missing=1), run_id="run-1", scope="touched")
+    record(ledger, kind="count", run_id="run-1")
+    record(ledger, kind="deep", run_id="run-2")
+    assert ledger.proof_of_run(*PLACE, "run-1").id == number
+    assert ledger.proof_of_run(*PLACE, "run-1", scope="touched").missing == 1
+
+
 def test_an_unknown_kind_of_proof_is_refused(ledger):
     with pytest.raises(Exception, match="kind_check"):
         record(ledger, kind="guess")
