@@ -155,6 +155,19 @@ def test_what_is_needed_stays_however_old_it_is(ledger, ledger_url):
     assert ledger.setting("a.b") == "1"
 
 
+def test_a_clean_up_keeps_the_last_whole_proof_beside_those_of_touched_keys(ledger, ledger_url):
+    whole = record(ledger)
+    record(ledger, scope="touched")
+    touched = record(ledger, scope="touched")
+    for number in range(3):
+        record(ledger, kind="repair", scope=f"{number} keys")
+    age(ledger_url, 100)
+    assert ledger.clean()["reconciliation_runs"] == 3
+    assert ledger.last_proof(*PLACE, "quick").id == whole
+    assert ledger.last_proof(*PLACE, "quick", scope="touched").id == touched
+    assert ledger.last_repair(*PLACE)
+
+
 def test_a_large_clean_up_goes_in_steps(ledger, ledger_url, monkeypatch):
     monkeypatch.setattr("sync_pipelines.engine.ledger.ledger._CHUNK", 10)
     for _ in range(26):
