@@ -81,3 +81,33 @@ def test_a_long_id_is_named_and_repaired(world: World):
         assert prove(world, kind).samples["extra"] == [name]
     assert repair(world).success
     assert set(world.stored()) == {"a", "b", "c"}
+
+
+def test_items_that_only_claim_to_be_chunks_are_extra_and_nothing_is_missing(world: World):
+    synced(world, "a", "b", "c")
+    add(world, "weird#3", "weird#4", "a#9", sync_chunk=5)
+    add(world, "b#1", sync_key="b", sync_chunk=1.0)
+    proof = prove(world)
+    assert numbers(proof) == (0, 0, 4)
+    assert (proof.source_count, proof.target_count) == (3, 7)
+    assert not check(world)["count"].passed
+    assert repair(world).success
+    assert set(world.stored()) == {"a", "b", "c"}
+
+
+def test_a_record_whose_first_chunk_lost_its_name_is_one_record(chunked: World):
+    chunked.collection.update(ids=["a"], metadatas=[{"sync_key": None}])
+    proof = prove(chunked)
+    assert (numbers(proof), proof.samples) == ((0, 1, 0), {"stale": ["a"]})
+    assert repair(chunked).success
+    assert prove(chunked, "deep").equal
+
+
+def test_chunks_without_a_head_beside_a_stranger_in_its_place_are_counted_as_they_are_listed(chunked: World):
+    chunked.put("b#1", body=LONG)
+    chunked.sync()
+    chunked.collection.update(ids=["b##1"], metadatas=[{"sync_key": None}])
+    proof = prove(chunked)
+    assert (numbers(proof), proof.samples) == ((0, 1, 1), {"stale": ["b#1"], "extra": ["b##1"]})
+    assert repair(chunked).success
+    assert prove(chunked, "deep").equal
