@@ -46,6 +46,43 @@ def chunked(world: World) -> World:
     return world
 
 
+def test_a_stranger_whose_change_time_is_none_is_extra_and_repaired(world: World):
+    synced(world, "a", "b", "c")
+    names = [f"s{number}" for number in range(len(NO_TIMES))]
+    for name, moment in zip(names, NO_TIMES, strict=True):
+        add(world, name, sync_changed_at=moment)
+    for kind in ("quick", "deep"):
+        assert prove(world, kind).samples == {"extra": names}
+    assert plan(world).extra == len(names)
+    assert repair(world).success
+    assert set(world.stored()) == {"a", "b", "c"}
+
+
+def test_a_record_whose_change_time_is_none_is_stale_and_mended(world: World):
+    keys = [f"k{number}" for number in range(len(NO_TIMES))]
+    synced(world, *keys, "a")
+    before = [world.metadata(key) for key in keys]
+    world.collection.update(ids=keys, metadatas=[{"sync_changed_at": moment} for moment in NO_TIMES])
+    proof = prove(world, "deep")
+    assert proof.samples == {"stale": keys}
+    assert all("_changed_at" in why for why in proof.reasons.values())
+    assert repair(world).success
+    assert [world.metadata(key) for key in keys] == before
+    assert prove(world, "deep").equal
+
+
+def test_a_change_time_that_is_none_hides_no_record_from_assets_downstream(world: World):
+    from sync_pipelines.targets.chroma.target import read_records
+
+    synced(world, "a", "b")
+    settings = world.component.bind(world.resources).target.settings
+    for moment in NO_TIMES:
+        world.collection.update(ids=["a"], metadatas=[{"sync_changed_at": moment}])
+        for window in (None, (None, None)):
+            found = read_records(settings, "article", window=window).read_all().to_pylist()
+            assert {row["key"]: row["changed_at"] is None for row in found} == {"a": True, "b": False}
+
+
 def test_an_id_that_postgresql_cannot_hold_is_extra_and_repaired(world: World):
     synced(world, "a", "b", "c")
     add(world, "a\0b", "a\0", "s")
@@ -110,4 +147,40 @@ def test_chunks_without_a_head_beside_a_stranger_in_its_place_are_counted_as_the
     proof = prove(chunked)
     assert (numbers(proof), proof.samples) == ((0, 1, 1), {"stale": ["b#1"], "extra": ["b##1"]})
     assert repair(chunked).success
+    assert prove(chunked, "deep").equal
+
+
+ODD_FIELDS = [
+    ("b", {"sync_evil": "x"}),
+    ("b", {"sync_generation": "zzz"}),
+    ("b", {"sync_chunks": True}),
+    ("a#1", {"sync_evil": "x"}),
+    ("a#1", {"sync_fingerprint": "zzz"}),
+    ("a#1", {"sync_chunks": 3}),
+    ("a#1", {"sync_changed_at": 5}),
+    ("a#1", {"sync_changed_at": None}),
+]
+
+
+def test_a_field_of_the_syncs_own_that_it_did_not_write_is_stale_and_removed(chunked: World):
+    for item, changed in ODD_FIELDS:
+        before = chunked.metadata(item)
+        chunked.collection.update(ids=[item], metadatas=[changed])
+        proof = prove(chunked, "deep")
+        assert proof.samples == {"stale": [item[0]]}, changed
+        assert next(iter(changed)) in proof.reasons[item[0]]
+        assert repair(chunked).success
+        assert chunked.metadata(item) == before
+    assert prove(chunked, "deep").equal
+
+
+@pytest.mark.parametrize("name", ["sync_generation", "sync_text", "sync_chunks", "sync_fingerprint"])
+def test_a_list_in_a_field_of_the_syncs_own_crashes_neither_a_proof_nor_a_sync(chunked: World, name: str):
+    before = [chunked.metadata(item) for item in ("a", "a#1")]
+    chunked.collection.update(ids=["a", "a#1", "b"], metadatas=[{name: ["x", "y"]}] * 3)
+    assert prove(chunked, "deep").samples == {"stale": ["a", "b"]}
+    chunked.put("b", body="short", stock=2)
+    chunked.sync()
+    assert repair(chunked).success
+    assert [chunked.metadata(item) for item in ("a", "a#1")] == before
     assert prove(chunked, "deep").equal

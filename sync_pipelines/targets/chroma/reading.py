@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, PROBLEM, bucket_of
 from sync_pipelines.targets.chroma.names import (
-    SYNC_CHANGED_AT,
     SYNC_CHUNK,
     SYNC_CHUNKS,
     SYNC_GENERATION,
@@ -21,7 +20,7 @@ from sync_pipelines.targets.chroma.names import (
     chunk_id,
     parse_id,
 )
-from sync_pipelines.targets.chroma.records import Stored, text_hash, whole_fingerprint
+from sync_pipelines.targets.chroma.records import Stored, changed_at, odd_fields, text_hash, whole_fingerprint
 from sync_pipelines.targets.chroma.store import PAGE, ChromaStore, Item
 from sync_pipelines.targets.chroma.values import canonical, user_fields
 
@@ -234,7 +233,7 @@ def _values_row(key: str, stored: Stored) -> dict[str, Any]:
     return {
         KEY: key,
         FINGERPRINT: stored.fingerprint,
-        CHANGED_AT: head.metadata.get(SYNC_CHANGED_AT),
+        CHANGED_AT: changed_at(head.metadata),
         "document": "".join(item.document or "" for item in chunks),
         "metadata": canonical(user_fields(head.metadata)),
         "chunks": len(chunks),
@@ -256,4 +255,6 @@ def problem(stored: Stored) -> str | None:
             return f"chunk {number} has another text than the sync wrote"
         if canonical(user_fields(item.metadata)) != canonical(user_fields(chunks[0].metadata)):
             return f"chunk {number} has other metadata than chunk 0"
+        if odd := odd_fields(item, chunks[0], of=len(chunks)):
+            return f"chunk {number} has another {', '.join(odd)} than the sync wrote"
     return None
