@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from sync_pipelines.engine.batches import resized
 from sync_pipelines.engine.compare import Comparison, Difference, compare, nothing_yet
+from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.listing import StreamListing
 from sync_pipelines.engine.model import (
@@ -151,8 +152,9 @@ def _explain(table: Provable, differences: Comparison) -> None:
     for keys in table.source.pending_keys(ledger.watermark(*place)):
         differences.leave_out(keys, label="pending")
     for keys in differences.keys(*KINDS):
-        differences.leave_out(ledger.quarantined_among(*place, keys), label="quarantined")
-        differences.leave_out(ledger.excluded_among(*place, keys), label="excluded")
+        known = texts(keys)
+        differences.leave_out(ledger.quarantined_among(*place, known), label="quarantined")
+        differences.leave_out(ledger.excluded_among(*place, known), label="excluded")
 
 
 def _settle(table: Provable, differences: Comparison, *, deep: bool) -> None:
@@ -172,7 +174,7 @@ def _second_look(table: Provable, differences: Comparison, *, deep: bool) -> Non
 
 def _look(table: Provable, keys: Sequence[str], *, deep: bool) -> list[Difference]:
     """The differences among a few keys now: by their fingerprints, and if they agree, by their values."""
-    here = list(table.source.values(keys))
+    here = list(table.source.values(texts(keys)))
     now, there = _prints(here), _prints(table.target.values(keys))
     doubled = _doubled(here)
     found = [difference for key in keys if (difference := _by_print(key, now, there, doubled))]
@@ -240,7 +242,7 @@ def _same(left: Any, right: Any) -> bool:
 def _unsearchable(table: Provable, keys: Sequence[str]) -> list[Difference]:
     """Those that a search misses; each of them is asked for once more, alone: it may have changed in between."""
     veil = Veil(table.spec)
-    for batch in table.source.values(keys) if table.spec.sensitive else ():
+    for batch in table.source.values(texts(keys)) if table.spec.sensitive else ():
         veil.cover(batch)
     with veil.errors():  # the texts are embedded again
         suspects = table.target.unsearchable(keys) if keys else {}

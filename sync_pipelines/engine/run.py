@@ -19,6 +19,7 @@ from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ground import due_scope
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.held import Held
+from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.locks import run_is_alive
 from sync_pipelines.engine.measure import forget, held_before, note
@@ -165,8 +166,8 @@ class Run(Held):
             self.refusals.check(self.binding.spec)
 
     def _settle(self, keys: Sequence[str]) -> None:
-        if keys:
-            self.binding.ledger.settle(*self.place, keys, run=self.record)
+        if known := texts(keys):
+            self.binding.ledger.settle(*self.place, known, run=self.record)
 
     def _delete(self, changes: ChangeSet) -> None:
         if changes.full:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -114,8 +114,13 @@ class PostgresSource:
     @contextmanager
     def at_snapshot(self) -> Generator[SnapshotView]:
         """Everything that is asked of the result is answered from one snapshot, taken now."""
-        with self._guard(), self._bulk() as found:
+        with ExitStack() as stack:
+            with self._guard():
+                found = stack.enter_context(self._bulk())
+            # not within the guard: what fails in the caller's block may be the target, and is not this source's
             yield SnapshotView(found, self._guard)
+            with self._guard():
+                stack.close()
 
     def count(self) -> int:
         """Records in the table; rows whose key holds a NULL are none."""

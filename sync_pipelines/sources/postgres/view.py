@@ -39,12 +39,14 @@ class SnapshotView:
         return {row["bucket"]: Digest(row["records"], int(row["total"])) for row in rows}
 
     def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
-        query = self._reading.sql.fingerprints(buckets, utf8=self._reading.utf8)
+        with self._guard():
+            query = self._reading.sql.fingerprints(buckets, utf8=self._reading.utf8)
         yield from self._stream(query, FINGERPRINTS_SCHEMA)
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of these keys, as `changes` reads them; keys that are not there are left out."""
-        sql = self._reading.sql
+        with self._guard():
+            sql = self._reading.sql
         for start in range(0, len(keys), _KEYS_A_STATEMENT):
             query = sql.by_keys(keys_query(keys[start : start + _KEYS_A_STATEMENT]))
             yield from existing(self._stream(query, sql.found_schema), sql.schema)
