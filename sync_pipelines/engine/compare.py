@@ -98,12 +98,14 @@ class Comparison:
     Args:
         buckets: those that differed.
         source_count, target_count: keys that each side has listed or added up; None where nobody listed them.
+        full_sync_due: why the next run reads everything, where differences were explained by that.
     """
 
     connection: sqlite3.Connection
     buckets: set[int] = field(default_factory=set)
     source_count: int | None = None
     target_count: int | None = None
+    full_sync_due: str = ""
 
     def note(self, found: Iterable[Difference]) -> None:
         """Add differences; one of a key that differs already adds its reason to it."""

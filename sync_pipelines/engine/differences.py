@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from sync_pipelines.engine.batches import resized
 from sync_pipelines.engine.compare import Comparison, Difference, compare, nothing_yet
+from sync_pipelines.engine.ground import due_scope
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.listing import StreamListing
@@ -30,6 +31,7 @@ from sync_pipelines.engine.model import (
     KEY,
     PROBLEM,
     ChangeSet,
+    FullRead,
     Listing,
     Rejection,
     Scope,
@@ -52,6 +54,7 @@ class ProvableSource(Protocol):
 
     def at_snapshot(self) -> AbstractContextManager[Listing]: ...
     def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet: ...
+    def full_read(self, since: Watermark | None) -> FullRead | None: ...
     def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]: ...
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]: ...
 
@@ -148,13 +151,39 @@ def _pages(keys: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _explain(table: Provable, differences: Comparison) -> None:
+    """What is pending, quarantined or excluded is no difference.
+
+    Pending is what the log names, and what waits for a full sync that is due: the next run reads everything for a
+    reason (`FullRead`), and the differences of the kinds that this reason may have made are its work. Not where no run
+    was confirmed, for what was never synced is missing; not where the reason would stand after the run, for it would
+    hide them as long; and not where the target is another than the last run left (dropped, emptied, restored), for
+    then it is the target that differs.
+    """
     ledger, place = table.ledger, (table.spec.sync, table.spec.name)
-    for keys in table.source.pending_keys(ledger.watermark(*place)):
+    since = ledger.watermark(*place)
+    for keys in table.source.pending_keys(since):
         differences.leave_out(keys, label="pending")
     for keys in differences.keys(*KINDS):
         known = texts(keys)
         differences.leave_out(ledger.quarantined_among(*place, known), label="quarantined")
         differences.leave_out(ledger.excluded_among(*place, known), label="excluded")
+    if since is not None and any(map(differences.count, KINDS)):
+        _await_full_sync(table, differences, since)
+
+
+def _await_full_sync(table: Provable, differences: Comparison, since: Watermark) -> None:
+    due = table.source.full_read(since)
+    if due is None or _is_another_target(table, since):
+        return
+    for kind in sorted(due.explains):
+        for keys in differences.keys(kind):
+            differences.leave_out(keys, label="pending")
+            differences.full_sync_due = due.reason
+
+
+def _is_another_target(table: Provable, since: Watermark) -> bool:
+    begun = lambda: table.ledger.sync_ids(table.spec.sync, table.spec.name)  # noqa: E731
+    return due_scope(Scope(), since, table.target, held=table.target.count(), begun=begun).full
 
 
 def _settle(table: Provable, differences: Comparison, *, deep: bool) -> None:

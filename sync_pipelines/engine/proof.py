@@ -35,6 +35,7 @@ class Proof:
     Args:
         accounted: None where only some keys were compared, so that nothing is known of the others.
         samples: up to 20 keys of each kind; reasons: what a look at the values of those found.
+        full_sync_due: why the next run reads everything, where pending records wait for that.
     """
 
     source_count: int
@@ -48,6 +49,7 @@ class Proof:
     accounted: int | None = 0
     samples: dict[str, list[str]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    full_sync_due: str = ""
 
     @property
     def equal(self) -> bool:
@@ -138,6 +140,7 @@ def proof_of(table: Provable, found: Found) -> Proof:
         accounted=accounted,
         samples=samples,
         reasons=differences.reasons(key for keys in samples.values() for key in keys),
+        full_sync_due=differences.full_sync_due,
     )
     odd = proof.unaccounted
     proof = replace(proof, missing=proof.missing + max(odd, 0), extra=proof.extra + max(-odd, 0))

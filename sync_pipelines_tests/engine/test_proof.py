@@ -32,6 +32,9 @@ class Source(Side):
         self.meanwhile()
         yield frozen
 
+    def full_read(self, since: object) -> None:
+        return None
+
     def pending_keys(self, since: object) -> Iterator[list[str]]:
         yield self.waiting
 

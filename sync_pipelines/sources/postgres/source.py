@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.keys import NamedKey
-from sync_pipelines.engine.model import ChangeSet, Digest, Pending, Scope, SourceIdentity, Watermark
+from sync_pipelines.engine.model import ChangeSet, Digest, FullRead, Pending, Scope, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.spool import KeyWriter, Spool
 from sync_pipelines.sources.postgres import cursor as cursor
@@ -170,6 +170,11 @@ class PostgresSource:
                 for batch in SnapshotView(found, self._guard).pending_keys(since):
                     keys.write(batch)
             yield from keys.keys()
+
+    def full_read(self, since: Watermark | None) -> FullRead | None:
+        """Why the next run will read everything, and what waits for it; None where it will not."""
+        with self._guard(), self._small() as found:
+            return found.full_read(since)
 
     def lag(self, since: Watermark | None) -> float | None:
         """Seconds since the oldest change that is not confirmed; 0 if there is none, None if all is to be read."""

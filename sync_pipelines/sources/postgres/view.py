@@ -57,7 +57,10 @@ class SnapshotView:
             return self._reading.pending(since, limit)
 
     def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]:
-        """Keys that were touched after the watermark, in batches; none where the next run reads everything."""
+        """Keys that were touched after the watermark, in batches; none where nothing tells of them.
+
+        Also where the next run reads everything: what the log names is on its way all the same.
+        """
         with self._guard():
             query = self._pending_keys_sql(since)
         if query is not None:
@@ -66,7 +69,7 @@ class SnapshotView:
 
     def _pending_keys_sql(self, since: Watermark | None) -> str | None:
         reading = self._reading
-        if since is None or reading.full_reason(since) is not None:
+        if since is None or not reading.continues(since):
             return None
         if reading.kind == "trigger":
             return f"SELECT DISTINCT l.key AS {identifier(KEY)} {reading.log(since)} AND l.key IS NOT NULL"
