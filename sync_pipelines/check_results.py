@@ -30,6 +30,8 @@ class Proven(Protocol):
     def samples(self) -> Mapping[str, Sequence[str]]: ...
     @property
     def reasons(self) -> Mapping[str, str]: ...
+    @property
+    def full_sync_due(self) -> str: ...
 
 
 _NUMBERS = ("source_count", "target_count", "missing", "stale", "extra", "quarantined", "excluded", "pending")
@@ -43,6 +45,8 @@ def result_of(proof: Proven, *, error_above: int = 0, note: str = "") -> dg.Asse
         note: what the proof speaks of, where that is not the whole table of now.
     """
     metadata: dict[str, Any] = {name: getattr(proof, name) for name in _NUMBERS}
+    if proof.full_sync_due:
+        metadata["full_sync_due"] = proof.full_sync_due
     if proof.samples:
         metadata["samples"] = dg.MetadataValue.table(
             [
@@ -61,13 +65,17 @@ def result_of(proof: Proven, *, error_above: int = 0, note: str = "") -> dg.Asse
 
 
 def describe(proof: Proven | Proof) -> str:
-    """One sentence of what was found."""
+    """What was found, and that a full sync is due, in a sentence each."""
     numbers = {name: getattr(proof, name) for name in _NUMBERS}
     found = "{source_count} records in the source, {target_count} in the target".format(**numbers)
     if proof.equal:
         out = ", ".join(f"{numbers[name]} {name}" for name in ("quarantined", "excluded", "pending") if numbers[name])
-        return f"Equal: {found}{f'; {out}' if out else ''}."
-    return f"Differs: {found}; {proof.missing} missing, {proof.stale} stale, {proof.extra} extra."
+        return f"Equal: {found}{f'; {out}' if out else ''}.{_due(proof)}"
+    return f"Differs: {found}; {proof.missing} missing, {proof.stale} stale, {proof.extra} extra.{_due(proof)}"
+
+
+def _due(proof: Proven | Proof) -> str:
+    return f" A full sync is due, which pending ones wait for: {proof.full_sync_due}." if proof.full_sync_due else ""
 
 
 def drift_result(

@@ -164,9 +164,10 @@ def _schema(asked: Asked) -> dg.AssetCheckResult:
 
 def _backlog(asked: Asked) -> dg.AssetCheckResult:
     ledger, place, mask = asked.binding.ledger, asked.binding.place, mask_of(asked.component.spec)
+    waiting = ledger.list_quarantine(*place, dropped=False, limit=20)
     return backlog_result(
         pending=asked.binding.source.pending(ledger.watermark(*place)),
-        quarantined=[mask.record(record) for record in ledger.list_quarantine(*place, limit=20)],
+        quarantined=[mask.record(record) for record in waiting],
         counts=ledger.quarantine_counts(*place),
         limits=asked.component.checks,
         last_success=_last_success(ledger, place),

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from sync_pipelines.envelope import NO_DOCUMENT, no_document, schema, wrong_type
 from sync_pipelines.strays import READ
 
 PACKAGE = Path(__file__).resolve().parent
@@ -39,26 +40,57 @@ def _of_file(path: Path) -> Iterator[str]:
     except (YAMLError, UnicodeDecodeError) as error:
         yield f"{_short(path)}: {one_line(str(error))}"
         return
+    if not trees:
+        yield f"{_short(path)}:1: {NO_DOCUMENT}"
     for tree in trees:
         yield from _of_document(tree)
 
 
 def _of_document(tree: Any) -> Iterator[str]:
+    if (wrong := no_document(tree.value)) is not None:
+        yield f"{_where(tree, [])}: {wrong}"
+        return
+    outer = list(_of_envelope(tree))
+    yield from outer
+    attributes = tree.value.get("attributes", None if outer else {})
+    kind = _kind(tree.value.get("type"))
+    # of another package's only the envelope is known; a misspelt `attributes` says nothing of what they lack
+    if kind is not None and isinstance(attributes, dict | None) and (attributes is not None or not outer):
+        yield from _of_attributes(tree, kind, attributes or {})
+
+
+def _of_envelope(tree: Any) -> Iterator[str]:
+    yield from _of_schema(tree, schema(), tree.value, [])
+    named = tree.value.get("type")
+    if isinstance(named, str) and (wrong := wrong_type(named)) is not None:
+        yield _line(_where(tree, ["type"]), ["type"], wrong)
+
+
+def _of_attributes(tree: Any, kind: Any, attributes: dict[str, Any]) -> Iterator[str]:
+    found = list(_of_schema(tree, kind.get_model_cls().model_json_schema(), attributes, ["attributes"]))
+    yield from found
+    if not found and (refused := _refused(kind, attributes)):
+        field = _FIELD.match(refused)
+        yield f"{_where(tree, ['attributes', *(field[0].split('.') if field else ())])}: {refused}"
+
+
+def _of_schema(tree: Any, expected: dict[str, Any], value: Any, below: list[str]) -> Iterator[str]:
     from jsonschema import Draft202012Validator
 
-    document = tree.value if isinstance(tree.value, dict) else {}
-    kind = _kind(document.get("type"))
-    if kind is None:  # another package's, or `dg check yaml` says it
-        return
-    attributes = document.get("attributes") or {}
-    found = list(Draft202012Validator(kind.get_model_cls().model_json_schema()).iter_errors(attributes))
-    for error in found:
+    for error in Draft202012Validator(expected).iter_errors(value):
         for field, sentence in _told(error):
-            position = tree.source_position_tree.lookup_closest_and_path(["attributes", *field], None)[0]
-            yield _line(f"{_short(position.filename)}:{position.start.line}", field, sentence)
-    if not found and (refused := _refused(kind, attributes)):
-        start = tree.source_position_tree.position.start
-        yield f"{_short(tree.source_position_tree.position.filename)}:{start.line}: {refused}"
+            yield _line(_where(tree, [*below, *field]), field, sentence)
+
+
+_FIELD = re.compile(r"[\w.]+(?=: )")
+"""The field that a sentence of our own rules begins with."""
+
+
+def _where(tree: Any, path: list[Any]) -> str:
+    """File and line of a field, or of the nearest around it that stands there."""
+    positions = tree.source_position_tree
+    position = positions.lookup_closest_and_path(path, None)[0] if path else positions.position
+    return f"{_short(position.filename)}:{position.start.line}"
 
 
 def _told(error: Any) -> Iterator[tuple[list[str | int], str]]:
@@ -69,8 +101,12 @@ def _told(error: Any) -> Iterator[tuple[list[str | int], str]]:
         return
     known = error.schema["properties"]
     for name in (name for name in error.instance if name not in known):
-        near = get_close_matches(name, known, n=1)
-        yield [*place, name], f"there is no such field; {f'did you mean {near[0]!r}?' if near else _there(known)}"
+        near = get_close_matches(str(name), known, n=1)
+        offered = f"did you mean {near[0]!r}?" if near else _there(known)
+        yield [*place, name], f"{_TRUTH if isinstance(name, bool) else 'there is no such field'}; {offered}"
+
+
+_TRUTH = "YAML reads on, off, yes and no as true and false, and no field is named so"
 
 
 def _there(known: Iterable[str]) -> str:
@@ -92,7 +128,7 @@ def _refused(kind: Any, attributes: dict[str, Any]) -> str | None:
     if "{{" in str(attributes):
         return None
     try:
-        kind.resolve_from_dict(attributes)
+        _ = kind.resolve_from_dict(attributes).spec  # made when it is first asked for
     except Exception as error:
         return why(error)
     return None
@@ -133,12 +169,17 @@ _ITEM = re.compile(r"^(?:(?P<field>\S+)\n)?  (?P<message>\S.*?) \[type=", re.M)
 def _of_resolution(text: str) -> str | None:
     """Dagster's resolving of a block: place, snippet, traceback, and pydantic's words as text."""
     items = _ITEM.findall(text)
-    if not items:
-        return None
     place = _PLACE.match(text)
     where, field = (f"{_short(place['file'])}:{place['line']}", place["field"]) if place else ("", "")
+    if not items:
+        return _line(where, [field], _last_words(text)) if place else None
     found = [_line("", filter(None, (field, name)), _bare(message)).removeprefix(": ") for name, message in items]
     return f"{where}: {'; '.join(found)}" if where and "<string>" not in where else "; ".join(found)
+
+
+def _last_words(text: str) -> str:
+    """What a template's evaluation ends with, below the snippet and the traceback."""
+    return re.sub(r"^[\w.]*(?:Error|Exception): ", "", text.strip().splitlines()[-1].strip()).rstrip(".")
 
 
 def _bare(message: str) -> str:

@@ -38,7 +38,9 @@ class RepairConfig(dg.Config):
         description="Compare every value. Else keys and fingerprints, and the values of the keys that the last deep "
         "check named.",
     )
-    keys: list[str] | None = Field(default=None, description="Just these records of the table, by their values.")
+    keys: list[str] | None = Field(
+        default=None, description="Just these records of the table that is named, by their values."
+    )
     allow_mass_delete: bool = False
 
 
@@ -130,6 +132,7 @@ def repair_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
 
     @dg.op(name=f"{sync}_repair_tables", required_resource_keys=_keys(tables), out=dg.Out(dg.Nothing))
     def repair_tables(context: dg.OpExecutionContext, config: RepairConfig):
+        _require_keys_of_one_table(config)
         chosen = [_named(by_name, sync, config.table)] if config.table else tables
         for component in chosen:
             if reason := component.not_configured(context.resources):
@@ -144,6 +147,14 @@ def repair_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
         repair_tables()
 
     return repairs
+
+
+def _require_keys_of_one_table(config: RepairConfig) -> None:
+    """Refuse an empty list of keys, which would read like "all of them", and keys that could be any table's."""
+    if config.keys is not None and not config.keys:
+        raise dg.Failure("keys names no record. Name at least one key, or leave keys out.", allow_retries=False)
+    if config.keys and not config.table:
+        raise dg.Failure("keys are those of one table. Name it as table.", allow_retries=False)
 
 
 def plan_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:

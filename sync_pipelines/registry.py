@@ -37,13 +37,18 @@ def _documents() -> Generator[None]:
     """Loading the documents below defs/: what is wrong there becomes a sentence that names field, file and line."""
     from dagster import DagsterInvalidDefinitionError
     from dagster.components.core.component_tree import ComponentTreeException
+    from dagster_shared.check import CheckError
+    from dagster_shared.error import DagsterUnresolvableSymbolError
+    from pydantic import ValidationError
     from yaml import YAMLError
 
     from sync_pipelines.documents import problems, why
 
+    # of an envelope Dagster raises what its libraries do, unwrapped
+    envelope = (CheckError, DagsterUnresolvableSymbolError, ValidationError)
     try:
         yield
-    except (ComponentTreeException, DagsterInvalidDefinitionError, YAMLError) as error:
+    except (ComponentTreeException, DagsterInvalidDefinitionError, YAMLError, *envelope) as error:
         raise ConfigurationError(
             f"A document below defs/ is wrong, so nothing can be loaded: {'; '.join(problems()) or why(error)}.",
             remedy="Correct it; `dg check defs` shows more.",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def repair_table(component: SyncComponent, context: dg.OpExecutionContext, config: Any) -> dict[str, Any]:
     """Repair a table as a `jobs.RepairConfig` says; the observation's metadata."""
     binding = component.bind(context.resources)  # the run closes it
-    wanted = Wanted(deep=config.deep, keys=real_keys(binding, config.keys) if config.keys else None)
+    wanted = Wanted(deep=config.deep, keys=None if config.keys is None else real_keys(binding, config.keys))
     close_dead_runs(context.instance, binding, besides=context.run_id)
     request = Request(
         mode="repair",

@@ -36,8 +36,21 @@ def main() -> int:
 
     defs = Path(__file__).resolve().parent / "defs"
     found = [f"{path}: {SENTENCE}" for path in strays(defs)] + [one_stop(f"{line}.") for line in problems(defs)]
+    found = found or _not_loaded()
     sys.stderr.writelines(f"{line}\n" for line in found)
     return 1 if found else 0
+
+
+def _not_loaded() -> list[str]:
+    """What only the loading of all documents shows: a template's variable that is not there, a table defined twice."""
+    from sync_pipelines.engine.errors import SyncError
+    from sync_pipelines.registry import tables
+
+    try:
+        tables()
+    except SyncError as error:
+        return [str(error)]
+    return []
 
 
 if __name__ == "__main__":

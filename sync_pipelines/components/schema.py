@@ -63,10 +63,10 @@ def strict(shape: dict[str, Any], takes_text: bool, more: dict[str, Any]) -> dic
     kinds = shape.get("anyOf") or [{name: value for name, value in shape.items() if name not in kept}]
     if not takes_text:
         kinds = [kind for kind in kinds if kind != {"type": "string"}]
-    return {**kept, "if": _TEMPLATE, "else": {**_one(kinds), **more}}
+    return {**kept, "if": _TEMPLATE, "else": {**one(kinds), **more}}
 
 
-def _one(kinds: list[dict[str, Any]]) -> dict[str, Any]:
+def one(kinds: list[dict[str, Any]]) -> dict[str, Any]:
     """One schema for several kinds of value; plain ones become one, whose errors say more."""
     if len(kinds) == 1:
         return kinds[0]

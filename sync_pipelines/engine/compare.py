@@ -6,7 +6,6 @@ listed key by key, and those keys are joined in a temporary SQLite file, never i
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import tempfile
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
@@ -99,12 +98,14 @@ class Comparison:
     Args:
         buckets: those that differed.
         source_count, target_count: keys that each side has listed or added up; None where nobody listed them.
+        full_sync_due: why the next run reads everything, where differences were explained by that.
     """
 
     connection: sqlite3.Connection
     buckets: set[int] = field(default_factory=set)
     source_count: int | None = None
     target_count: int | None = None
+    full_sync_due: str = ""
 
     def note(self, found: Iterable[Difference]) -> None:
         """Add differences; one of a key that differs already adds its reason to it."""
@@ -150,12 +151,11 @@ class Comparison:
 
     def named(self, *kinds: str, size: int = 1000) -> Iterator[list[Difference]]:
         """The differences of these kinds with their reasons, in batches, in key order."""
-        query = (
-            "SELECT key, kind, reason, broken FROM difference "
-            f"WHERE key IN (SELECT value FROM json_each(?)) AND kind IN ({_marks(kinds)}) ORDER BY key"
-        )
+        # marks and no JSON: SQLite reads a text in JSON to its first NUL, which a stranger's id may hold
         for keys in self.keys(*kinds, size=size):
-            rows = self.connection.execute(query, (json.dumps(keys), *kinds))
+            chosen = f"key IN ({_marks(keys)}) AND kind IN ({_marks(kinds)})"
+            query = f"SELECT key, kind, reason, broken FROM difference WHERE {chosen} ORDER BY key"
+            rows = self.connection.execute(query, (*keys, *kinds))
             yield [Difference(key, kind, reason, bool(broken)) for key, kind, reason, broken in rows]
 
     def sample(self, kind: str, size: int = 20) -> list[str]:
@@ -163,8 +163,9 @@ class Comparison:
 
     def reasons(self, keys: Iterable[str]) -> dict[str, str]:
         """What a look at the values found, of those of these keys of which anything is known."""
-        query = "SELECT key, reason FROM difference WHERE reason <> '' AND key IN (SELECT value FROM json_each(?))"
-        return dict(self.connection.execute(query, (json.dumps(list(keys)),)))
+        wanted = list(keys)
+        query = f"SELECT key, reason FROM difference WHERE reason <> '' AND key IN ({_marks(wanted)})"
+        return dict(self.connection.execute(query, wanted))
 
     def by_bucket(self, *kinds: str) -> dict[int, int]:
         """How many keys of these kinds each bucket holds; buckets without any are left out."""

@@ -21,6 +21,8 @@ import pyarrow as pa
 
 from sync_pipelines.engine.batches import resized
 from sync_pipelines.engine.compare import Comparison, Difference, compare, nothing_yet
+from sync_pipelines.engine.ground import due_scope
+from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.listing import StreamListing
 from sync_pipelines.engine.model import (
@@ -29,6 +31,7 @@ from sync_pipelines.engine.model import (
     KEY,
     PROBLEM,
     ChangeSet,
+    FullRead,
     Listing,
     Rejection,
     Scope,
@@ -51,6 +54,7 @@ class ProvableSource(Protocol):
 
     def at_snapshot(self) -> AbstractContextManager[Listing]: ...
     def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet: ...
+    def full_read(self, since: Watermark | None) -> FullRead | None: ...
     def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]: ...
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]: ...
 
@@ -147,12 +151,39 @@ def _pages(keys: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _explain(table: Provable, differences: Comparison) -> None:
+    """What is pending, quarantined or excluded is no difference.
+
+    Pending is what the log names, and what waits for a full sync that is due: the next run reads everything for a
+    reason (`FullRead`), and the differences of the kinds that this reason may have made are its work. Not where no run
+    was confirmed, for what was never synced is missing; not where the reason would stand after the run, for it would
+    hide them as long; and not where the target is another than the last run left (dropped, emptied, restored), for
+    then it is the target that differs.
+    """
     ledger, place = table.ledger, (table.spec.sync, table.spec.name)
-    for keys in table.source.pending_keys(ledger.watermark(*place)):
+    since = ledger.watermark(*place)
+    for keys in table.source.pending_keys(since):
         differences.leave_out(keys, label="pending")
     for keys in differences.keys(*KINDS):
-        differences.leave_out(ledger.quarantined_among(*place, keys), label="quarantined")
-        differences.leave_out(ledger.excluded_among(*place, keys), label="excluded")
+        known = texts(keys)
+        differences.leave_out(ledger.quarantined_among(*place, known), label="quarantined")
+        differences.leave_out(ledger.excluded_among(*place, known), label="excluded")
+    if since is not None and any(map(differences.count, KINDS)):
+        _await_full_sync(table, differences, since)
+
+
+def _await_full_sync(table: Provable, differences: Comparison, since: Watermark) -> None:
+    due = table.source.full_read(since)
+    if due is None or _is_another_target(table, since):
+        return
+    for kind in sorted(due.explains):
+        for keys in differences.keys(kind):
+            differences.leave_out(keys, label="pending")
+            differences.full_sync_due = due.reason
+
+
+def _is_another_target(table: Provable, since: Watermark) -> bool:
+    begun = lambda: table.ledger.sync_ids(table.spec.sync, table.spec.name)  # noqa: E731
+    return due_scope(Scope(), since, table.target, held=table.target.count(), begun=begun).full
 
 
 def _settle(table: Provable, differences: Comparison, *, deep: bool) -> None:
@@ -172,7 +203,7 @@ def _second_look(table: Provable, differences: Comparison, *, deep: bool) -> Non
 
 def _look(table: Provable, keys: Sequence[str], *, deep: bool) -> list[Difference]:
     """The differences among a few keys now: by their fingerprints, and if they agree, by their values."""
-    here = list(table.source.values(keys))
+    here = list(table.source.values(texts(keys)))
     now, there = _prints(here), _prints(table.target.values(keys))
     doubled = _doubled(here)
     found = [difference for key in keys if (difference := _by_print(key, now, there, doubled))]
@@ -243,7 +274,7 @@ def same_value(left: Any, right: Any) -> bool:
 def _unsearchable(table: Provable, keys: Sequence[str]) -> list[Difference]:
     """Those that a search misses; each of them is asked for once more, alone: it may have changed in between."""
     veil = Veil(table.spec)
-    for batch in table.source.values(keys) if table.spec.sensitive else ():
+    for batch in table.source.values(texts(keys)) if table.spec.sensitive else ():
         veil.cover(batch)
     with veil.errors():  # the texts are embedded again
         suspects = table.target.unsearchable(keys) if keys else {}

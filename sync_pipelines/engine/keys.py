@@ -7,7 +7,7 @@ A key of several columns is a JSON array of texts as PostgreSQL's json_build_arr
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,11 @@ def _require_text(text: str) -> None:
 def is_text(text: str) -> bool:
     """PostgreSQL holds no NUL, and a terminal's broken UTF-8 comes here as lone surrogates."""
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def texts(keys: Iterable[str]) -> list[str]:
+    """Those of these keys that PostgreSQL can hold; of another (an id that a stranger made) it has no record."""
+    return [key for key in keys if is_text(key)]
 
 
 def example(columns: Sequence[str]) -> str:

@@ -227,6 +227,14 @@ class Pending:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FullRead:
+    """Why the next run will read everything, and the kinds of differences (`missing`, …) that wait for it therefore."""
+
+    reason: str
+    explains: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedWrites:
     """What a write would do; `seconds` is an estimate of the embedding's time, None where unknown."""
 

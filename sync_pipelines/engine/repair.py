@@ -17,6 +17,7 @@ from sync_pipelines.engine import differences as find
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.differences import KINDS, Found
 from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import Counts, Doubt, Scope
 from sync_pipelines.engine.proof import Proof, proof_of, samples_of
@@ -153,10 +154,13 @@ def _write(run: Run, keys: Sequence[str], *, doubt: Doubt) -> None:
 
 
 def _delete(run: Run, differences: Comparison, *, source_empty: bool) -> None:
-    """Delete what the source lacks; each key is asked for once more, just before."""
+    """Delete what the source lacks; each key that it can hold is asked for once more, just before."""
     run.guard(deletes=differences.count("extra"), source_empty=source_empty)
     for keys in differences.keys("extra"):
-        with run.binding.source.changes(Scope(keys=tuple(keys)), since=None) as changes:
+        known = texts(keys)
+        if strange := sorted(set(keys).difference(known)):
+            run.delete(run.binding.target, strange)
+        with run.binding.source.changes(Scope(keys=tuple(known)), since=None) as changes:
             for gone in changes.deletes:
                 run.delete(run.binding.target, gone)
 

@@ -19,6 +19,7 @@ from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ground import due_scope
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.held import Held
+from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.locks import run_is_alive
 from sync_pipelines.engine.measure import forget, held_before, note
@@ -165,8 +166,8 @@ class Run(Held):
             self.refusals.check(self.binding.spec)
 
     def _settle(self, keys: Sequence[str]) -> None:
-        if keys:
-            self.binding.ledger.settle(*self.place, keys, run=self.record)
+        if known := texts(keys):
+            self.binding.ledger.settle(*self.place, known, run=self.record)
 
     def _delete(self, changes: ChangeSet) -> None:
         if changes.full:
@@ -235,20 +236,21 @@ class Run(Held):
             self.noted = True
 
     def guard(self, *, deletes: int, source_empty: bool, left: int | None = None, written: bool = True) -> None:
-        """Stop before a deletion that the guard refuses; see `Guard.check`."""
+        """Stop before a deletion that the guard refuses; see `Guard.check`. Where nothing goes it is not asked."""
         sync, table = self.place
-        self.limits.check(
-            deletes=deletes,
-            held=self.before,
-            source_empty=source_empty,
-            left=left,
-            written=written,
-            now=self.binding.target.count(),
-            confirmed=self.since.records if self.since else None,
-            command=_COMMANDS.get(self.request.mode, "sync {path}").format(path=f"{sync}/{table}"),
-            sync=sync,
-            table=table,
-        )
+        if deletes:
+            self.limits.check(
+                deletes=deletes,
+                held=self.before,
+                source_empty=source_empty,
+                left=left,
+                written=written,
+                now=self.binding.target.count(),
+                confirmed=self.since.records if self.since else None,
+                command=_COMMANDS.get(self.request.mode, "sync {path}").format(path=f"{sync}/{table}"),
+                sync=sync,
+                table=table,
+            )
         if self.noted:
             forget(self.binding)
             self.noted = False

@@ -121,13 +121,17 @@ def _pattern(form: str) -> str:
     return rf"(?<![a-z0-9]){form}(?![a-z0-9])" if form.isalpha() else re.escape(form)
 
 
+_ANY_TEXT = "surrogatepass"
+"""A variable may hold bytes that are no UTF-8, and JSON half a pair: Python's surrogates, of which UTF-8 has none."""
+
+
 def _spellings(text: str) -> Iterator[str]:
     """The ways in which clients print a value: as it is, escaped for URLs, JSON and Python, and decoded."""
     for form in (text, unquote(text)):
         yield form
-        yield quote(form, safe="")
-        yield quote(form)
-        yield quote_plus(form)
+        yield quote(form, safe="", errors=_ANY_TEXT)
+        yield quote(form, errors=_ANY_TEXT)
+        yield quote_plus(form, errors=_ANY_TEXT)
         yield json.dumps(form)[1:-1]
         yield json.dumps(form, ensure_ascii=False)[1:-1]
         yield repr(form)[1:-1]
@@ -197,7 +201,7 @@ def _login(userinfo: str) -> Iterator[str]:
     yield password if colon else user  # https://token@host
     if colon:
         pair = f"{unquote(user)}:{unquote(password)}"
-        yield base64.b64encode(pair.encode()).decode()  # Authorization: Basic
+        yield base64.b64encode(pair.encode(errors=_ANY_TEXT)).decode()  # Authorization: Basic
 
 
 def _tokens(url: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ import dagster as dg
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
 from sync_pipelines.engine.secrets import know_url
 from sync_pipelines.resources import environment
+from sync_pipelines.targets.chroma import address
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class ChromaResource(dg.ConfigurableResource):
 
         Raises:
             NotConfiguredError: neither variable is set.
-            ConfigurationError: both are, or CHROMA_HEADERS is no JSON object.
+            ConfigurationError: both are, or one of the variables holds what no client can send; it is named.
         """
         places = self._place()
         if not places:
@@ -61,12 +62,18 @@ class ChromaResource(dg.ConfigurableResource):
             raise ConfigurationError(
                 "CHROMA_URL and CHROMA_PATH are both set.", remedy="Set one: a server or a folder."
             )
-        know_url(places.get("url") or "")
+        url, token = places.get("url"), environment.value("CHROMA_TOKEN")
+        headers = _headers(environment.value("CHROMA_HEADERS"))
+        if url:
+            know_url(url)
+            address.server(url, name="url of the Chroma resource" if self.url else "CHROMA_URL")
+            address.check_token(token)
+            address.check_headers(headers)
         return ChromaSettings(
-            url=places.get("url"),
+            url=url,
             path=places.get("path"),
-            token=environment.value("CHROMA_TOKEN"),
-            headers=_headers(environment.value("CHROMA_HEADERS")),
+            token=token,
+            headers=headers,
             tenant=environment.value("CHROMA_TENANT"),
             database=environment.value("CHROMA_DATABASE"),
         )
@@ -88,9 +95,14 @@ def _headers(text: str | None) -> tuple[tuple[str, str], ...]:
     if text is None:
         return ()
     try:
-        parsed = json.loads(text)
-        return tuple((str(name), str(content)) for name, content in parsed.items())
+        fields = list(json.loads(text).items())
     except (ValueError, AttributeError):
+        raise ConfigurationError("CHROMA_HEADERS is no JSON object.", remedy=_HEADERS_FORM) from None
+    if not all(isinstance(content, str | int | float) for _, content in fields):
         raise ConfigurationError(
-            "CHROMA_HEADERS is no JSON object.", remedy='Write it like {"Authorization": "Bearer …"}.'
-        ) from None
+            "CHROMA_HEADERS: the value of a header is neither text nor a number.", remedy=_HEADERS_FORM
+        )
+    return tuple((name, str(content)) for name, content in fields)
+
+
+_HEADERS_FORM = 'Write it like {"Authorization": "Bearer …"}.'

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -126,18 +127,27 @@ class DocumentMapper:
 
     def __post_init__(self) -> None:
         if not self.text:
-            raise ConfigurationError(f"{self.place}: text names no column.".lstrip(": "))
+            raise ConfigurationError(f"{self.place}: text: no column is named.".lstrip(": "))
         if isinstance(self.text, str) and not re.fullmatch(r"[\w.]+:\w+", self.text):
             raise ConfigurationError(
                 f"{self.place}: text: {self.text!r} is no function.".lstrip(": "),
                 remedy="Write package.module:function, or a list of columns.",
             )
         for name in self.metadata:
-            check_field_name(name, place=self.place)
+            check_field_name(name, place=f"{self.place}: metadata".removeprefix(": "))
         if self.languages and LANGUAGES_FIELD in self.metadata:
             raise ConfigurationError(
-                f"{self.place}: a column named {LANGUAGES_FIELD} in `metadata` and `languages` exclude each other."
+                f"{self.place}: languages: a column {LANGUAGES_FIELD} in `metadata` excludes this field.".lstrip(": ")
             )
+
+    def check(self) -> None:
+        """Look for the function, if `text` names one.
+
+        Raises:
+            ConfigurationError: there is none; the nearest of its module is offered.
+        """
+        if isinstance(self.text, str):
+            _ = self._function
 
     @cached_property
     def signature(self) -> str:
@@ -213,9 +223,18 @@ class DocumentMapper:
     def _function(self) -> Callable[[dict[str, Any]], Document | str | None]:
         module, _, name = str(self.text).partition(":")
         try:
-            return getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise ConfigurationError(f"{self.place}: text: {self.text}: {error}.".lstrip(": ")) from None
+            loaded = import_module(module)
+        except Exception as error:  # a module of the user's own may raise anything
+            raise self._no_function(f"{type(error).__name__}: {error}") from None
+        found = getattr(loaded, name, None)
+        if not callable(found):
+            near = get_close_matches(name, [known for known, there in vars(loaded).items() if callable(there)], n=1)
+            hint = f"Did you mean {module}:{near[0]}?" if near else "Write package.module:function."
+            raise self._no_function(f"{module} has no function {name!r}", hint)
+        return found
+
+    def _no_function(self, why: str, remedy: str | None = None) -> ConfigurationError:
+        return ConfigurationError(f"{self.place}: text: {self.text}: {why}.".lstrip(": "), remedy=remedy)
 
 
 def _row(row: Any, document: Document) -> dict[str, Any]:

@@ -183,6 +183,20 @@ def test_the_backlog_warns_of_quarantine_with_its_keys(world: World):
     assert samples(found) == {"bad": "quarantined"}
 
 
+def test_the_backlog_leaves_out_what_an_operator_has_dropped(world: World):
+    world.execute("""ALTER TABLE "Article" ADD COLUMN weight float8""")
+    world.component = article(metadata=["stock", "weight"])
+    synced(world, "good", "late", *(f"a{number:02}" for number in range(20)))
+    world.execute("""UPDATE "Article" SET weight = 'NaN' WHERE id <> 'good'""")
+    world.sync()
+    with world.resources.ledger.ledger() as ledger:
+        ledger.drop_quarantined("shop", "article", [f"a{number:02}" for number in range(20)])
+        assert samples(check(world)["backlog"]) == {"late": "quarantined"}
+        ledger.drop_quarantined("shop", "article", ["late"])
+    found = check(world)["backlog"]
+    assert (found.passed, samples(found), found.metadata["excluded"].value) == (True, {}, 21)
+
+
 def test_the_schema_check_sees_a_changed_type_a_lost_column_and_a_target_made_otherwise(world: World):
     synced(world, "a")
     assert check(world)["schema"].passed

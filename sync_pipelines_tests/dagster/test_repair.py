@@ -261,3 +261,26 @@ def test_the_guards_remedy_is_the_command_that_does_it(world: World):
     assert "5 of the target's 8 records would be deleted (3 after the last confirmed sync)" in world.last_run().error
     world.materialize(mode="full", raises=False)
     assert "sync-pipelines sync shop/article --full --allow-mass-delete" in world.last_run().error
+
+
+def test_auto_repair_follows_a_difference_that_the_counts_do_not_show(world: World):
+    world.component = article(checks={"auto_repair": True})
+    for key in "abc":
+        world.put(key)
+    world.sync()
+    world.collection.update(ids=["a"], metadatas=[{"sync_fingerprint": "another"}])
+    assert asked_after(world, scheduled_check(world)) == ["shop/article"]
+
+
+def test_an_empty_list_of_keys_is_refused_and_repairs_nothing(tampered: World):
+    failed = repair(tampered, raises=False, keys=[])
+    assert not failed.success
+    assert "names no record" in failed.failure_data_for_node("shop_repair_tables").user_failure_data.description
+    assert "k01" not in tampered.stored()
+
+
+def test_keys_without_their_table_are_refused(tampered: World):
+    failed = repair(tampered, raises=False, keys=["k02"], table=None)
+    assert not failed.success
+    assert "table" in failed.failure_data_for_node("shop_repair_tables").user_failure_data.description
+    assert tampered.metadata("k02")["sync_fingerprint"] == "another"

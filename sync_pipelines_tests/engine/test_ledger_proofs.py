@@ -60,6 +60,18 @@ def test_the_last_proof_is_the_newest_that_ended_and_no_repair(ledger):
     assert ledger.last_proof("voice", "submissions") is None
 
 
+def test_the_proof_of_a_run_is_what_it_found_in_the_content_and_not_its_count(ledger):
+    assert ledger.proof_of_run(*PLACE, "run-1") is None
+    record(ledger, kind="count", run_id="run-1")
+    assert ledger.proof_of_run(*PLACE, "run-1").kind == "count"
+    number = record(ledger, proof=Found(stale=1), run_id="run-1")
+    record(ledger, proof=Found(missing=1), run_id="run-1", scope="touched")
+    record(ledger, kind="count", run_id="run-1")
+    record(ledger, kind="deep", run_id="run-2")
+    assert ledger.proof_of_run(*PLACE, "run-1").id == number
+    assert ledger.proof_of_run(*PLACE, "run-1", scope="touched").missing == 1
+
+
 def test_an_unknown_kind_of_proof_is_refused(ledger):
     with pytest.raises(Exception, match="kind_check"):
         record(ledger, kind="guess")
@@ -141,6 +153,19 @@ def test_what_is_needed_stays_however_old_it_is(ledger, ledger_url):
     assert ledger.last_proof(*PLACE, "deep")
     assert ledger.state(*PLACE)
     assert ledger.setting("a.b") == "1"
+
+
+def test_a_clean_up_keeps_the_last_whole_proof_beside_those_of_touched_keys(ledger, ledger_url):
+    whole = record(ledger)
+    record(ledger, scope="touched")
+    touched = record(ledger, scope="touched")
+    for number in range(3):
+        record(ledger, kind="repair", scope=f"{number} keys")
+    age(ledger_url, 100)
+    assert ledger.clean()["reconciliation_runs"] == 3
+    assert ledger.last_proof(*PLACE, "quick").id == whole
+    assert ledger.last_proof(*PLACE, "quick", scope="touched").id == touched
+    assert ledger.last_repair(*PLACE)
 
 
 def test_a_large_clean_up_goes_in_steps(ledger, ledger_url, monkeypatch):

@@ -32,6 +32,9 @@ class Source(Side):
         self.meanwhile()
         yield frozen
 
+    def full_read(self, since: object) -> None:
+        return None
+
     def pending_keys(self, since: object) -> Iterator[list[str]]:
         yield self.waiting
 
@@ -146,6 +149,18 @@ def test_a_store_that_is_written_to_while_it_is_listed_is_equal():
             return super().count()
 
     assert prove(Table(Source({"a": "1"}), Grows({"a": "1"}))).equal
+
+
+def test_a_store_that_is_written_to_all_the_time_has_what_it_listed():
+    class Grows(Side):
+        def count(self) -> int:
+            number = len(self.rows)
+            self.rows[f"new{number}"] = "1"
+            return super().count()
+
+    proof = prove(Table(Source({"a": "1"}), Grows({"a": "1"})))
+    assert proof.equal
+    assert proof.target_count == 1
 
 
 @pytest.mark.parametrize("there", [{}, {"a": "1"}, {"a": "0"}])

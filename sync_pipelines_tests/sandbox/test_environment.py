@@ -308,3 +308,21 @@ def test_beside_a_database_of_the_users_own_his_other_databases_are_left_alone(t
     sandbox = Sandbox(tmp_path / "sandbox", database_url="postgresql://mine/app")
     sandbox.env = lambda: {"CHROMA_URL": "ours"}  # ty: ignore[invalid-assignment] - it has never been up
     assert sandbox.foreign({"SYNC_DATABASE_URL": "postgresql://mine/ledger", "CHROMA_PATH": "/x"}) == ["CHROMA_PATH"]
+
+
+@pytest.mark.parametrize("given", [{}, {"NO_PROXY": "intern.example.com"}, {"no_proxy": "*"}])
+def test_what_the_demo_asks_on_this_machine_is_behind_no_proxy(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]):
+    from requests.utils import should_bypass_proxies
+
+    from sync_pipelines.sandbox import demo
+
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in {"ALL_PROXY": "socks5://127.0.0.1:9", **given}.items():
+        monkeypatch.setenv(name, text)
+    with demo.environment({}):
+        assert should_bypass_proxies("http://127.0.0.1:8000/alerts", None)
+        assert should_bypass_proxies("http://intern.example.com", None) == bool(given)
+        assert os.environ["ALL_PROXY"]
+    assert {name: os.environ[name] for name in given} == given
+    assert not set(os.environ) & {"NO_PROXY", "no_proxy"} - set(given)

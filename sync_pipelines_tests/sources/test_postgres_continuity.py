@@ -171,6 +171,46 @@ def test_lines_deleted_by_hand_make_the_next_run_full(target: Reader, db: Connec
     assert not target.sync().full
 
 
+@pytest.mark.parametrize(
+    ("changes", "statement", "explained"),
+    [
+        ({"key": ("name",)}, "", {"missing", "stale", "extra"}),
+        ({"capture": "cursor"}, "", {"missing", "stale", "extra"}),
+        ({"position": {"snapshot": "garbage"}}, "", {"missing", "stale", "extra"}),
+        ({"mapping": "other"}, "", {"stale"}),
+        ({}, "ALTER TABLE item ALTER COLUMN amount TYPE bigint USING amount + 1", {"stale"}),
+        ({}, "TRUNCATE item", {"extra"}),
+        ({"mapping": "other"}, "TRUNCATE item", {"stale", "extra"}),
+        ({"mapping": "other"}, "DELETE FROM sync.change_log", {"missing", "stale", "extra"}),
+    ],
+)
+def test_each_reason_to_read_everything_explains_what_it_may_have_made(
+    target: Reader, db: Connection, changes: dict[str, object], statement: str, explained: set[str]
+) -> None:
+    assert target.watermark is not None
+    db.run("UPDATE item SET amount = 1 WHERE id = 1", *([statement] if statement else []))
+    due = target.source.full_read(replace(target.watermark, **changes))
+    assert due is not None
+    assert due.explains == explained
+
+
+def test_without_a_reason_and_before_the_first_run_nothing_waits_for_a_full_read(
+    target: Reader, db: Connection
+) -> None:
+    db.run("UPDATE item SET amount = 1")
+    assert target.source.full_read(target.watermark) is None
+    assert target.source.full_read(None) is None
+
+
+def test_what_the_log_names_is_told_also_where_everything_is_read(target: Reader, db: Connection) -> None:
+    assert target.watermark is not None
+    db.run("UPDATE item SET amount = 1 WHERE id = 2")
+    remapped = replace(target.watermark, mapping="other")
+    assert list(target.source.pending_keys(remapped)) == [["2"]]
+    assert list(target.source.pending_keys(replace(remapped, key=("name",)))) == []
+    assert list(target.source.pending_keys(replace(remapped, position={"snapshot": "garbage"}))) == []
+
+
 def test_a_purge_above_a_running_transaction_leaves_a_reason_that_a_full_read_does_not_end(
     target: Reader, connect: Callable[..., Connection], db: Connection
 ) -> None:
@@ -179,6 +219,9 @@ def test_a_purge_above_a_running_transaction_leaves_a_reason_that_a_full_read_do
     db.run("UPDATE item SET amount = 8 WHERE id = 2", "DELETE FROM sync.change_log")
     pending = target.source.pending(target.watermark)
     assert (pending.full_reason, pending.lasting) == (PURGED, True)
+    due = target.source.full_read(target.watermark)
+    assert due is not None
+    assert (due.reason, due.explains) == (PURGED, frozenset())
     slow.commit()
     pending = target.source.pending(target.watermark)
     assert (pending.full_reason, pending.lasting) == (PURGED, False)

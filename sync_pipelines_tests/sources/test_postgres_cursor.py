@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sync_pipelines.engine.errors import CaptureMissingError
-from sync_pipelines.engine.model import Scope
+from sync_pipelines.engine.model import FullRead, Scope
 from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines.sources.postgres.source import PostgresSource
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, Reader, make_item, reader, spec_of
@@ -37,6 +37,23 @@ def test_new_and_updated_rows_arrive_and_nothing_else_asks_for_a_run(target: Rea
     assert {"2", "9"} <= set(target.sync().upserts)
     assert not target.source.pending(target.watermark)
     assert target.source.lag(target.watermark) == 0.0
+
+
+def test_a_changed_mapping_and_a_clock_set_back_explain_differences_each_in_its_way(
+    target: Reader, db: Connection
+) -> None:
+    assert target.watermark is not None
+    remapped = replace(target.watermark, mapping="other")
+    assert target.source.full_read(remapped) == FullRead(
+        reason="the columns or their mapping changed", explains=frozenset({"stale"})
+    )
+    db.run("UPDATE item SET amount = 1, changed = clock_timestamp() WHERE id = 2")
+    assert list(target.source.pending_keys(remapped)) == [["2"]]
+    unread = replace(remapped, position={"bound": "garbage"})
+    due = target.source.full_read(unread)
+    assert due is not None
+    assert due.explains == {"missing", "stale", "extra"}
+    assert list(target.source.pending_keys(unread)) == []
 
 
 def test_deletes_and_silent_changes_wait_for_a_full_run(target: Reader, db: Connection) -> None:

@@ -64,6 +64,9 @@ def test_a_new_leaf_makes_runs_full_until_capture_is_installed_on_it(parted: Rea
     )
     pending = parted.source.pending(parted.watermark)
     assert (pending.full_reason, pending.lasting) == ('"public"."leaf_3" lacks capture triggers', True)
+    due = parted.source.full_read(parted.watermark)
+    assert due is not None
+    assert due.explains == frozenset()
     found = parted.sync()
     assert (found.full, "301" in found.upserts) == (True, True)
     db.run("INSERT INTO leaf_3 VALUES (302, 'unlogged')")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
+import pyarrow as pa
 import pytest
 
 from sync_pipelines.engine.errors import TransientError
@@ -199,3 +200,20 @@ def test_a_table_that_stays_locked_is_transient(
     for scope in (Scope(), Scope(full=True)):
         with pytest.raises(TransientError, match="Another session holds a lock on the table"):
             target.source.changes(scope, since=target.watermark)
+
+
+@pytest.mark.parametrize("error", [OSError("the target's disk is full"), pa.ArrowTypeError("no int")])
+def test_what_fails_while_a_snapshot_is_held_is_not_said_of_the_source(
+    url: str, db: Connection, error: Exception
+) -> None:
+    make_item(db, rows=1)
+    with pytest.raises(type(error)) as caught, reader(url).source.at_snapshot():
+        raise error
+    assert caught.value is error
+
+
+def test_a_snapshot_whose_connection_breaks_is_an_outage_of_the_source(url: str, db: Connection) -> None:
+    make_item(db, rows=1)
+    others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()"
+    with pytest.raises(TransientError, match="PostgreSQL"), reader(url).source.at_snapshot():
+        db.run(f"{others} AND pid <> pg_backend_pid()")

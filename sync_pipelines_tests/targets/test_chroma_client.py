@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from sync_pipelines.engine.errors import ConfigurationError, RunError, SyncError
 from sync_pipelines.targets.chroma import client
 from sync_pipelines.targets.chroma.client import ChromaAddress, connect
 from sync_pipelines.targets.chroma.errors import classify
+from sync_pipelines.targets.chroma.sessions import is_loopback, sessions_for
 from sync_pipelines.targets.chroma.target import ChromaTarget
 from sync_pipelines.targets.embedding import EmbeddingSpec
 from sync_pipelines.targets.retries import RetryPolicy
@@ -161,7 +162,9 @@ def test_a_password_in_the_url_is_not_shown():
     assert CANARY not in repr(ChromaAddress(url="http://h", token=CANARY, headers=(("a", CANARY),)))
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://host", "http://", "http://[::1", "http://h:99999", "http://h:abc"]
+)
 def test_an_address_that_is_none_is_a_configuration_error(url: str):
     assert type(failure(url=url)) is ConfigurationError
 
@@ -233,3 +236,51 @@ def _other_process(folder: Path) -> str:
     )
     found = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True)
     return found.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "proxies",
+    [
+        {"HTTP_PROXY": "http://127.0.0.1:9"},
+        {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"},
+        {"ALL_PROXY": "socks5://127.0.0.1:9"},
+    ],
+)
+def test_a_server_on_this_machine_is_asked_without_the_environments_proxy(
+    address: ChromaAddress, make_target: Callable[..., ChromaTarget], monkeypatch: pytest.MonkeyPatch, proxies: dict
+):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, url in proxies.items():
+        monkeypatch.setenv(name, url)
+    for host in ("127.0.0.1", "localhost"):
+        url = (address.url or "").replace("127.0.0.1", host)
+        # a tenant makes chromadb ask through its second session, too; a new token makes a connection of our own
+        own = ChromaAddress(url=url, tenant="default_tenant", database="default_database", token=f"t-{host}")
+        target = make_target(settings=own)
+        put(target, Doc("a"))
+        assert target.count() == 1
+
+
+def test_any_other_server_is_asked_through_the_proxy(front: str, monkeypatch: pytest.MonkeyPatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", front)
+    failure(url="http://chroma.example.com:8000")
+    assert Front.headers_seen["Host"] == "chroma.example.com:8000"
+
+
+def test_the_hosts_of_this_machine_are_known_by_every_name():
+    assert all(map(is_loopback, ("localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "0.0.0.0")))
+    assert not any(map(is_loopback, ("localhost.example.com", "10.0.0.1", "example.com", "127.example.com", "")))
+
+
+def test_of_sessions_that_others_make_nothing_changes(monkeypatch: pytest.MonkeyPatch):
+    import httpx
+    from chromadb.api import fastapi
+
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with sessions_for("127.0.0.1"):
+        assert not fastapi.httpx.Client(timeout=None)._mounts
+    assert fastapi.httpx.Client(timeout=None)._mounts
+    assert fastapi.httpx.HTTPStatusError is httpx.HTTPStatusError

@@ -12,8 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from sync_pipelines.engine.compare import Difference
+from sync_pipelines.engine.keys import is_text
 from sync_pipelines.engine.ledger.history import at_place
 from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable
+
+_LONGEST_KEY = 2_600
+"""Bytes; a row of PostgreSQL's index holds 2,704, which a key of the source's keeps to and a stranger's id need not."""
 
 MOST_KEYS = 100_000
 """A target that differs in more keys than this is beyond naming them: a deep repair looks at all of it."""
@@ -58,7 +62,8 @@ class DifferenceBook(Store):
     def forget_differences(self, sync: str, table: str, keys: Sequence[str]) -> None:
         """Take keys off the list: they are as they should be."""
         kept = self._tables.differences
-        gone = sa.delete(kept).where(*at_place(kept, sync, table), kept.c.record_key.in_(keys))
+        names = [_name(key) for key in keys]
+        gone = sa.delete(kept).where(*at_place(kept, sync, table), kept.c.record_key.in_(names))
         if keys:
             self._transaction(lambda connection: connection.execute(gone))
 
@@ -70,9 +75,19 @@ def _row(sync: str, table: str, item: Difference, proof_id: int) -> dict[str, ob
     return {
         "sync_type": sync,
         "table_name": table,
-        "record_key": item.key,
+        "record_key": _name(item.key),
         "kind": item.kind,
         "reason": storable(item.reason, REASON_CHARACTERS),
         "broken": item.broken,
         "proof_id": proof_id,
     }
+
+
+def _name(key: str) -> str:
+    """The key as the list can hold it: a stranger's id may have a NUL, or be longer than any index takes.
+
+    Every listing of the target shows such an id again, so the list does not need it letter by letter.
+    """
+    if is_text(key) and len(key.encode()) <= _LONGEST_KEY:
+        return key
+    return storable(key, _LONGEST_KEY // 4)

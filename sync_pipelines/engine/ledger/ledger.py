@@ -49,8 +49,8 @@ class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook):
         """Remove history that is older than so many days; rows removed, by table.
 
         What is needed stays, however old: open runs; of each table the newest run of each status, with and
-        without records; the newest ended proof of each kind. Watermarks, quarantine, states and settings are
-        no history and are not touched.
+        without records; the newest ended proof of each kind and scope, and the newest repair. Watermarks,
+        quarantine, states and settings are no history and are not touched.
 
         Raises:
             ConfigurationError: for less than one day.
@@ -83,11 +83,10 @@ class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook):
     def _old_proofs(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
         proofs = self._tables.proofs
         ended = proofs.c.finished_at.is_not(None) & proofs.c.error.is_(None)
-        kept = (
-            sa.select(sa.func.max(proofs.c.id))
-            .where(ended)
-            .group_by(proofs.c.sync_type, proofs.c.table_name, proofs.c.kind)
-        )
+        # what a proof of touched keys found and one of the whole table found are two answers, and each stands
+        scope = sa.case((proofs.c.kind == "repair", ""), else_=proofs.c.scope)
+        one_each = (proofs.c.sync_type, proofs.c.table_name, proofs.c.kind, scope)
+        kept = sa.select(sa.func.max(proofs.c.id)).where(ended).group_by(*one_each)
         old = (proofs.c.started_at < _before(days), proofs.c.id.not_in(kept))
         return proofs, sa.select(proofs.c.id).where(*old)
 

@@ -85,6 +85,11 @@ class ProofRecord:
     buckets: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
+    def full_sync_due(self) -> str:
+        """Not kept: it is over when somebody reads this."""
+        return ""
+
+    @property
     def seconds(self) -> float:
         """How long it took; 0 for one that has not ended."""
         return (self.finished_at - self.started_at).total_seconds() if self.finished_at else 0.0
@@ -156,11 +161,20 @@ class ProofBook(Store):
         row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())
         return None if row is None else _proof_of(row)
 
-    def proof_of_run(self, sync: str, table: str, run_id: str) -> ProofRecord | None:
-        """The newest proof of the whole table that this run has made; None where it has made none."""
+    def proof_of_run(self, sync: str, table: str, run_id: str, *, scope: str = "") -> ProofRecord | None:
+        """The newest proof that this run has made, of keys and fingerprints rather than of counts alone; or None.
+
+        Counts that agree say nothing of what the run's own look at the content found, and its checks run in the
+        order of their names: `count` is written last.
+
+        Args:
+            scope: what it compared; empty is the whole table.
+        """
         proofs = self._tables.proofs
-        wanted = (proofs.c.run_id == run_id, proofs.c.kind != "repair", proofs.c.scope == "", proofs.c.error.is_(None))
-        chosen = sa.select(proofs).where(*at_place(proofs, sync, table), *wanted).order_by(proofs.c.id.desc()).limit(1)
+        wanted = (proofs.c.run_id == run_id, proofs.c.kind != "repair", proofs.c.scope == scope)
+        ended = (proofs.c.finished_at.is_not(None), proofs.c.error.is_(None))
+        best_first = (proofs.c.kind == "count", proofs.c.id.desc())
+        chosen = sa.select(proofs).where(*at_place(proofs, sync, table), *wanted, *ended).order_by(*best_first).limit(1)
         row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())
         return None if row is None else _proof_of(row)
 

@@ -223,18 +223,21 @@ class QuarantineBook(Store):
         table: str | None = None,
         *,
         keys: Sequence[str] | None = None,
+        dropped: bool = True,
         limit: int | None = 100,
         offset: int = 0,
     ) -> list[QuarantinedRecord]:
         """Records that stay out, dropped ones among them, by sync, table and key.
 
         Args:
-            keys: only these; limit: None gives all.
+            keys: only these; dropped: whether those come too that an operator has dropped; limit: None gives all.
         """
         book = self._tables.quarantine
         chosen = sa.select(book).where(*at_place(book, sync, table))
         if keys is not None:
             chosen = chosen.where(book.c.record_key == sa.any_(_texts(keys)))
+        if not dropped:
+            chosen = chosen.where(book.c.dropped_at.is_(None))
         page = chosen.order_by(book.c.sync_type, book.c.table_name, book.c.record_key).limit(limit).offset(offset)
         rows = self._transaction(lambda connection: connection.execute(page).mappings().all())
         return [_record_of(row) for row in rows]

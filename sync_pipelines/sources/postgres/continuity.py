@@ -14,6 +14,9 @@ from sync_pipelines.sources.postgres.catalog import Relation
 from sync_pipelines.sources.postgres.definition import Definition
 from sync_pipelines.sources.postgres.state import CaptureState
 
+ANY = frozenset({"missing", "stale", "extra"})
+NONE: frozenset[str] = frozenset()
+
 LOG_PURGED = "log purged: changes that this sync had not confirmed were deleted from the change log"
 TRUNCATED = "the table was truncated"
 
@@ -49,19 +52,51 @@ def full_reason(spec: TableSpec, facts: Facts, since: Watermark | None) -> str |
     return next(_reasons(spec, facts, since), None)
 
 
+def explains(spec: TableSpec, facts: Facts, since: Watermark, *, after: Watermark) -> frozenset[str]:
+    """The kinds of differences that the reasons to read everything may be the cause of.
+
+    Another source, key or capture, and a log that has lost lines, may be behind any difference; another mapping or
+    column makes records stale, and none comes or goes for it. A reason that the next run does not end explains
+    nothing: it would hide what differs for as long as it stands.
+
+    Args:
+        after: the watermark that a run of now would leave.
+    """
+    if next(_moves(spec, facts, since), None):
+        return ANY
+    lost = next(_log_reasons(facts, since), None) if facts.kind == "trigger" else None
+    if lost is not None and full_reason(spec, facts, after) != lost:
+        return ANY
+    return frozenset({"stale"}) if next(_changes(spec, facts, since), None) else NONE
+
+
+def continues(spec: TableSpec, facts: Facts, since: Watermark) -> bool:
+    """Whether the log (the cursor) goes on from this watermark, so that it names changes by the keys of today."""
+    readable = facts.kind == "cursor" or confirmed_snapshot(since) is not None
+    return readable and next(_moves(spec, facts, since), None) is None
+
+
 def _reasons(spec: TableSpec, facts: Facts, since: Watermark) -> Iterator[str]:
+    yield from _moves(spec, facts, since)
+    yield from _changes(spec, facts, since)
+    if facts.kind == "trigger":
+        yield from _log_reasons(facts, since)
+
+
+def _moves(spec: TableSpec, facts: Facts, since: Watermark) -> Iterator[str]:
     if since.capture != facts.kind:
         yield f"capture changed from {since.capture} to {facts.kind}"
     yield from _other_source(facts.identity, since.source)
     if tuple(since.key) != spec.key:
         yield f"the key changed from ({', '.join(since.key)}) to ({', '.join(spec.key)})"
+
+
+def _changes(spec: TableSpec, facts: Facts, since: Watermark) -> Iterator[str]:
     if since.mapping != spec.mapping_hash:
         yield "the columns or their mapping changed"
     redefined = facts.definition.differs(since.position)
     if redefined is not None:
         yield redefined
-    if facts.kind == "trigger":
-        yield from _log_reasons(facts, since)
 
 
 def _other_source(now: SourceIdentity, then: SourceIdentity) -> Iterator[str]:

@@ -9,14 +9,23 @@ from typing import Any, Literal
 
 from sync_pipelines.engine.capture import unread
 from sync_pipelines.engine.errors import CaptureMissingError, RunError
-from sync_pipelines.engine.model import Pending, Watermark
+from sync_pipelines.engine.model import FullRead, Pending, Watermark
 from sync_pipelines.engine.snapshots import Snapshot, parse_snapshot
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.sql import literal, qualified
 from sync_pipelines.sources.postgres import cursor as cursor
 from sync_pipelines.sources.postgres.catalog import Place, TableInfo, identity, inspect
 from sync_pipelines.sources.postgres.connection import Session
-from sync_pipelines.sources.postgres.continuity import TRUNCATED, Facts, confirmed_snapshot, full_reason
+from sync_pipelines.sources.postgres.continuity import (
+    ANY,
+    NONE,
+    TRUNCATED,
+    Facts,
+    confirmed_snapshot,
+    continues,
+    explains,
+    full_reason,
+)
 from sync_pipelines.sources.postgres.definition import definition
 from sync_pipelines.sources.postgres.readers import Reader, lagging
 from sync_pipelines.sources.postgres.sql import TableSql
@@ -153,6 +162,36 @@ class Reading:
             assert since is not None
             reason = cursor.cursor_reason(since, self._bound, self.spec.lookback_seconds)
         return reason
+
+    def full_read(self, since: Watermark | None) -> FullRead | None:
+        """What waits for the full read that the next run will make; None where it will make none, or is the first.
+
+        A logged TRUNCATE takes records away: it explains what is extra. What came after it is in the log by key.
+        """
+        if since is None:
+            return None
+        reason = self.full_reason(since)
+        explained = self._explained(since) if reason else NONE
+        if self.kind == "trigger" and self.continues(since) and self._truncated(since):
+            reason, explained = reason or TRUNCATED, explained | {"extra"}
+        return FullRead(reason=reason, explains=explained) if reason else None
+
+    def _explained(self, since: Watermark) -> frozenset[str]:
+        if self.kind == "cursor" and self._cursor_is_lost(since):
+            return ANY
+        return explains(self.spec, self.facts, since, after=self.watermark())
+
+    def _cursor_is_lost(self, since: Watermark) -> bool:
+        return cursor.cursor_reason(since, self._bound, self.spec.lookback_seconds) is not None
+
+    def continues(self, since: Watermark) -> bool:
+        """Whether what is touched after this watermark can be told by key, although everything may be read."""
+        lost = self.kind == "cursor" and self._cursor_is_lost(since)
+        return not lost and continues(self.spec, self.facts, since)
+
+    def _truncated(self, since: Watermark) -> bool:
+        query = f"SELECT EXISTS (SELECT {self.log(since)} AND l.key IS NULL) AS found"
+        return bool(self.session.all(query)[0]["found"])
 
     def _lasts(self, reason: str) -> bool:
         """Whether even a run of now would leave this reason to read everything."""

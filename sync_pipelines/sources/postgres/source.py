@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.keys import NamedKey
-from sync_pipelines.engine.model import ChangeSet, Digest, Pending, Scope, SourceIdentity, Watermark
+from sync_pipelines.engine.model import ChangeSet, Digest, FullRead, Pending, Scope, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.spool import KeyWriter, Spool
 from sync_pipelines.sources.postgres import cursor as cursor
@@ -119,8 +119,13 @@ class PostgresSource:
     @contextmanager
     def at_snapshot(self) -> Generator[SnapshotView]:
         """Everything that is asked of the result is answered from one snapshot, taken now."""
-        with self._guard(), self._bulk() as found:
+        with ExitStack() as stack:
+            with self._guard():
+                found = stack.enter_context(self._bulk())
+            # not within the guard: what fails in the caller's block may be the target, and is not this source's
             yield SnapshotView(found, self._guard)
+            with self._guard():
+                stack.close()
 
     def count(self) -> int:
         """Records in the table; rows whose key holds a NULL are none."""
@@ -170,6 +175,11 @@ class PostgresSource:
                 for batch in SnapshotView(found, self._guard).pending_keys(since):
                     keys.write(batch)
             yield from keys.keys()
+
+    def full_read(self, since: Watermark | None) -> FullRead | None:
+        """Why the next run will read everything, and what waits for it; None where it will not."""
+        with self._guard(), self._small() as found:
+            return found.full_read(since)
 
     def lag(self, since: Watermark | None) -> float | None:
         """Seconds since the oldest change that is not confirmed; 0 if there is none, None if all is to be read."""

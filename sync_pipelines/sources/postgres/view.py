@@ -39,12 +39,14 @@ class SnapshotView:
         return {row["bucket"]: Digest(row["records"], int(row["total"])) for row in rows}
 
     def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
-        query = self._reading.sql.fingerprints(buckets, utf8=self._reading.utf8)
+        with self._guard():
+            query = self._reading.sql.fingerprints(buckets, utf8=self._reading.utf8)
         yield from self._stream(query, FINGERPRINTS_SCHEMA)
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of these keys, as `changes` reads them; keys that are not there are left out."""
-        sql = self._reading.sql
+        with self._guard():
+            sql = self._reading.sql
         for start in range(0, len(keys), _KEYS_A_STATEMENT):
             query = sql.by_keys(keys_query(keys[start : start + _KEYS_A_STATEMENT]))
             yield from existing(self._stream(query, sql.found_schema), sql.schema)
@@ -55,7 +57,10 @@ class SnapshotView:
             return self._reading.pending(since, limit)
 
     def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]:
-        """Keys that were touched after the watermark, in batches; none where the next run reads everything."""
+        """Keys that were touched after the watermark, in batches; none where nothing tells of them.
+
+        Also where the next run reads everything: what the log names is on its way all the same.
+        """
         with self._guard():
             query = self._pending_keys_sql(since)
         if query is not None:
@@ -64,7 +69,7 @@ class SnapshotView:
 
     def _pending_keys_sql(self, since: Watermark | None) -> str | None:
         reading = self._reading
-        if since is None or reading.full_reason(since) is not None:
+        if since is None or not reading.continues(since):
             return None
         if reading.kind == "trigger":
             return f"SELECT DISTINCT l.key AS {identifier(KEY)} {reading.log(since)} AND l.key IS NOT NULL"

@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError, TargetBusyError
+from sync_pipelines.targets.chroma.address import server
 from sync_pipelines.targets.chroma.errors import CollectionGoneError, classify
+from sync_pipelines.targets.chroma.sessions import sessions_for
 from sync_pipelines.targets.retries import RetryPolicy
 
 if TYPE_CHECKING:
@@ -76,7 +79,9 @@ class ChromaConnection:
     def secrets(self) -> tuple[str, ...]:
         """Texts that no message may show."""
         found = [self._settings.token or "", *(value for _, value in self._settings.headers)]
-        found.append(urlsplit(self._settings.url or "").password or "")
+        if self._settings.url:
+            with suppress(ConfigurationError):  # an address that is none is repeated by nobody
+                found.append(server(self._settings.url).password or "")
         return tuple(text for text in found if text)
 
     @property
@@ -133,20 +138,18 @@ class ChromaConnection:
 
     def _open_server(self) -> ClientAPI:
         settings = self._settings
-        parts = urlsplit(settings.url or "")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationError("CHROMA_URL is no http:// or https:// address.", remedy="Write http://host:8000.")
-        client = _bounded_client(
-            _settings(
-                chroma_api_impl="chromadb.api.fastapi.FastAPI",
-                chroma_server_host=_without_userinfo(settings.url or ""),
-                chroma_server_http_port=parts.port or (443 if parts.scheme == "https" else 80),
-                chroma_server_ssl_enabled=parts.scheme == "https",
-                chroma_server_headers=self._headers(parts.hostname),
-                **_verification(parts.scheme),
-            ),
-            **self._names(),
+        parts = server(settings.url or "")
+        host = parts.hostname or ""
+        asked = _settings(
+            chroma_api_impl="chromadb.api.fastapi.FastAPI",
+            chroma_server_host=_without_userinfo(settings.url or ""),
+            chroma_server_http_port=parts.port or (443 if parts.scheme == "https" else 80),
+            chroma_server_ssl_enabled=parts.scheme == "https",
+            chroma_server_headers=self._headers(host),
+            **_verification(parts.scheme),
         )
+        with sessions_for(host):
+            client = _bounded_client(asked, **self._names())
         weakref.finalize(self, client.close)
         return client
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sync_pipelines.targets.chroma.names import SYNC_CHANGED_AT, SYNC_CHUNK, SYNC_KEY
 from sync_pipelines.targets.chroma.reading import has_extras, lookup
-from sync_pipelines.targets.chroma.records import Stored
+from sync_pipelines.targets.chroma.records import Stored, changed_at
 from sync_pipelines.targets.chroma.store import ChromaStore, Item
 from sync_pipelines.targets.chroma.values import canonical, user_fields
 from sync_pipelines.targets.document_values import microseconds
@@ -62,7 +62,7 @@ def _where(window: Window | None) -> dict[str, Any]:
 
 
 def _inside(item: Item, window: Window | None) -> bool:
-    moment = item.metadata.get(SYNC_CHANGED_AT)
+    moment = changed_at(item.metadata)
     if window is None:
         return True
     if moment is None:
@@ -78,7 +78,7 @@ def _row(key: str, stored: Stored, *, embeddings: bool) -> dict[str, Any]:
         "key": key,
         "document": "".join(item.document or "" for item in chunks),
         "metadata": canonical(user_fields(head)),
-        "changed_at": head.get(SYNC_CHANGED_AT),
+        "changed_at": changed_at(head),
         "chunks": len(chunks),
     }
     if embeddings:

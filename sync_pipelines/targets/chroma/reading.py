@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, PROBLEM, bucket_of
 from sync_pipelines.targets.chroma.names import (
-    SYNC_CHANGED_AT,
     SYNC_CHUNK,
     SYNC_CHUNKS,
     SYNC_GENERATION,
@@ -21,7 +20,7 @@ from sync_pipelines.targets.chroma.names import (
     chunk_id,
     parse_id,
 )
-from sync_pipelines.targets.chroma.records import Stored, text_hash, whole_fingerprint
+from sync_pipelines.targets.chroma.records import Stored, changed_at, odd_fields, text_hash, whole_fingerprint
 from sync_pipelines.targets.chroma.store import PAGE, ChromaStore, Item
 from sync_pipelines.targets.chroma.values import canonical, user_fields
 
@@ -102,25 +101,40 @@ def count(store: ChromaStore) -> int:
     """Records, strangers' items included; of a record's chunks one counts."""
     total = store.count()
     with _spool() as spool:
-        for page in store.find(EXTRAS, metadata=False):
-            extras = [parsed for item in page if (parsed := parse_id(item.id)) and parsed[1]]
-            total -= len(extras)
-            spool.executemany("INSERT INTO extra VALUES (?, ?, NULL)", extras)
+        total -= _put_extras(store, spool)
         for keys in _keys(spool):
-            heads = {item.id for item in store.get([chunk_id(key, 0) for key in keys], metadata=False)}
-            total += sum(chunk_id(key, 0) not in heads for key in keys)
+            total += len(_without_head(store, keys))
     return total
+
+
+def _put_extras(store: ChromaStore, spool: sqlite3.Connection) -> int:
+    """Spool the chunks beyond the first; how many there are. A stranger's item that claims to be one is none."""
+    number = 0
+    for page in store.find(EXTRAS):
+        rows = [(item.metadata[SYNC_KEY], item.metadata[SYNC_CHUNK], _generation(item)) for item in page if item.ours]
+        number += len(rows)
+        spool.executemany("INSERT INTO extra VALUES (?, ?, ?)", rows)
+    return number
+
+
+def _generation(item: Item) -> str | None:
+    """What SQLite is given; a stranger may have put a list there."""
+    mark = item.metadata.get(SYNC_GENERATION)
+    return mark if isinstance(mark, str) else None
+
+
+def _without_head(store: ChromaStore, keys: Sequence[str]) -> set[str]:
+    """Those of these keys of which only chunks beyond the first are there, and no stranger that has their name."""
+    items = list(store.get([*(chunk_id(key, 0) for key in keys), *(key for key in keys if "#" in key)]))
+    heads = {item.metadata[SYNC_KEY] for item in items if item.ours and not item.metadata[SYNC_CHUNK]}
+    return set(keys) - heads - {item.id for item in items if not item.ours}
 
 
 def fingerprints(store: ChromaStore, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
     """Every record once, with its fingerprint; null for strangers and for what a crash has torn."""
     wanted = None if buckets is None else set(buckets)
     with _spool() as spool:
-        for page in store.find(EXTRAS):
-            rows = [
-                (i.metadata[SYNC_KEY], i.metadata[SYNC_CHUNK], i.metadata.get(SYNC_GENERATION)) for i in page if i.ours
-            ]
-            spool.executemany("INSERT INTO extra VALUES (?, ?, ?)", rows)
+        _put_extras(store, spool)
         for page in store.find():
             yield from _batches(_marks(store, spool, page), wanted)
         for keys in _keys(spool):  # what is left has no head
@@ -130,7 +144,8 @@ def fingerprints(store: ChromaStore, buckets: Collection[int] | None = None) -> 
 def _marks(store: ChromaStore, spool: sqlite3.Connection, page: Sequence[Item]) -> Iterator[tuple[str, str | None]]:
     heads = [item for item in page if item.ours and item.metadata[SYNC_CHUNK] == 0]
     strangers = [item.id for item in page if not item.ours]
-    extras = _take_extras(spool, [item.metadata[SYNC_KEY] for item in heads])
+    # a stranger's too: one that has the name of chunks without a head (theirs, with its name lost) is the same record
+    extras = _take_extras(spool, [*(item.metadata[SYNC_KEY] for item in heads), *strangers])
     doubled = _doubled(store, [item.metadata[SYNC_KEY] for item in heads], strangers)
     for item in heads:
         key = item.metadata[SYNC_KEY]
@@ -218,7 +233,7 @@ def _values_row(key: str, stored: Stored) -> dict[str, Any]:
     return {
         KEY: key,
         FINGERPRINT: stored.fingerprint,
-        CHANGED_AT: head.metadata.get(SYNC_CHANGED_AT),
+        CHANGED_AT: changed_at(head.metadata),
         "document": "".join(item.document or "" for item in chunks),
         "metadata": canonical(user_fields(head.metadata)),
         "chunks": len(chunks),
@@ -240,4 +255,6 @@ def problem(stored: Stored) -> str | None:
             return f"chunk {number} has another text than the sync wrote"
         if canonical(user_fields(item.metadata)) != canonical(user_fields(chunks[0].metadata)):
             return f"chunk {number} has other metadata than chunk 0"
+        if odd := odd_fields(item, chunks[0], of=len(chunks)):
+            return f"chunk {number} has another {', '.join(odd)} than the sync wrote"
     return None

@@ -14,6 +14,7 @@ from typing import Any
 
 from sync_pipelines.engine.model import Doubt
 from sync_pipelines.targets.chroma.names import (
+    RESERVED_PREFIXES,
     SYNC_CHANGED_AT,
     SYNC_CHUNK,
     SYNC_CHUNKS,
@@ -24,7 +25,7 @@ from sync_pipelines.targets.chroma.names import (
     chunk_id,
 )
 from sync_pipelines.targets.chroma.store import Item
-from sync_pipelines.targets.chroma.values import Metadata, merge
+from sync_pipelines.targets.chroma.values import Metadata, merge, same
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,33 @@ def whole_fingerprint(head: Mapping[str, Any], extras: Iterable[tuple[int, Any]]
     found = list(extras)
     complete = len(found) + 1 == head.get(SYNC_CHUNKS) and {n for n, _ in found} == set(range(1, len(found) + 1))
     return mark if isinstance(mark, str) and complete and all(other == mark for _, other in found) else None
+
+
+_MOMENTS = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
+"""Microseconds of the years 1 to 9999, which a datetime can hold."""
+
+
+def changed_at(metadata: Mapping[str, Any]) -> int | None:
+    """The stored change time in microseconds; None for what is no moment, which only a stranger writes."""
+    moment = metadata.get(SYNC_CHANGED_AT)
+    return moment if type(moment) is int and moment in _MOMENTS else None
+
+
+def odd_fields(item: Item, head: Item, *, of: int) -> list[str]:
+    """The sync's own fields of a chunk that are not as it writes them: unknown ones, or unlike the head's.
+
+    Args:
+        of: how many chunks the record has.
+    """
+    mark = SYNC_GENERATION if item.metadata[SYNC_CHUNK] else SYNC_FINGERPRINT
+    known = {SYNC_KEY, SYNC_TEXT, SYNC_CHUNK, SYNC_CHUNKS, SYNC_CHANGED_AT, mark}
+    odd = {name for name in item.metadata if name.startswith(RESERVED_PREFIXES)} - known
+    if not same(item.metadata.get(SYNC_CHUNKS), of):
+        odd.add(SYNC_CHUNKS)
+    moment = item.metadata.get(SYNC_CHANGED_AT)
+    if not same(moment, head.metadata.get(SYNC_CHANGED_AT)) or not same(moment, changed_at(item.metadata)):
+        odd.add(SYNC_CHANGED_AT)
+    return sorted(odd)
 
 
 def text_hash(text: str) -> str:
@@ -152,10 +180,11 @@ def plan_record(incoming: Incoming, texts: Sequence[str], stored: Stored, *, dou
 
 
 def _holds_its_text(item: Item, doubt: Doubt | None) -> bool:
+    # what a stranger has put in the hash's place may be a list, which no dict looks up
+    if doubt == "all" or not isinstance(item.metadata.get(SYNC_TEXT), str):
+        return False
     if doubt is None:
         return True
-    if doubt == "all":
-        return False
     return item.document is not None and text_hash(item.document) == item.metadata.get(SYNC_TEXT)
 
 

@@ -50,9 +50,25 @@ class Write:
 
     @property
     def size(self) -> int:
-        """Rough bytes of the request."""
+        """Rough bytes of the request, more rather than fewer."""
         vector = 0 if self.embedding is None else 12 * len(self.embedding)
-        return vector + 4 * len(self.document or "") + 64 * len(self.metadata)
+        fields = sum(_text_size(name) + _size(value) for name, value in self.metadata.items())
+        return vector + _text_size(self.id) + _text_size(self.document or "") + fields
+
+
+_NUMBER_SIZE = 32
+"""A float's digits in JSON, with what stands around them."""
+
+
+def _text_size(text: str) -> int:
+    return 8 + 4 * len(text)  # UTF-8 has four bytes a character at most
+
+
+def _size(value: Any) -> int:
+    """Rough bytes of a metadata field's value: each chunk of a record carries all of them."""
+    if isinstance(value, str):
+        return _text_size(value)
+    return 8 + sum(map(_size, value)) if isinstance(value, list | tuple) else _NUMBER_SIZE
 
 
 class ChromaStore:
@@ -172,11 +188,12 @@ class ChromaStore:
         page: list[Write] = []
         size = 0
         for write in writes:
-            if page and (len(page) >= most or size + write.size > PAGE_BYTES):
+            added = write.size
+            if page and (len(page) >= most or size + added > PAGE_BYTES):
                 yield page
                 page, size = [], 0
             page.append(write)
-            size += write.size
+            size += added
         if page:
             yield page
 
