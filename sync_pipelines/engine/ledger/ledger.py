@@ -14,6 +14,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.ledger.conflicts import ConflictBook
 from sync_pipelines.engine.ledger.differences import DifferenceBook
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, FailureStreak, RunRecord, TableState
 from sync_pipelines.engine.ledger.proofs import Findings, ProofBook, ProofRecord
@@ -42,7 +43,7 @@ _CHUNK = 10_000
 """Rows that one transaction of `clean` removes: a year's backlog must not hold the tables for minutes."""
 
 
-class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook):
+class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook):
     """All books of the ledger over one pool; see `store.Store` for the arguments."""
 
     def clean(self, days: int = 90) -> dict[str, int]:
