@@ -40,14 +40,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "sync_conflicts",
-        _column("id", sa.BigInteger(), "The conflict.", autoincrement=True),
+        sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True, comment="Row number."),
         *_place(),
         _column("record_key", sa.Text(), "The record's key, as text."),
         _column("reason", sa.Text(), "Why the target's state stays."),
         _column("detected_at", moment, "When it was found.", server_default=_NOW),
         _column("resolved_at", moment, "When both sides were the same again; null while they differ.", null=True),
         _column("run_id", sa.Text(), "The Dagster run that saw it last."),
-        sa.PrimaryKeyConstraint("id", name="sync_conflicts_pkey"),
         schema=schema,
         comment="Records that stay in their target as they are, although the source says otherwise.",
     )
