@@ -88,10 +88,8 @@ def _lies_in(at: datetime | None, window: tuple[datetime | None, datetime | None
 
 def unique(arrays: Iterable[pa.Array]) -> pa.Array:
     """Each key once; held as Arrow has them, some ten bytes more than its text."""
-    found = pa.array([], pa.string())
-    for array in arrays:
-        found = pc.call_function("unique", [pa.concat_arrays([found, array])])
-    return found
+    parts = [pc.call_function("unique", [array]) for array in arrays]
+    return pc.call_function("unique", [pa.concat_arrays(parts)]) if parts else pa.array([], pa.string())
 
 
 class _Doubles:

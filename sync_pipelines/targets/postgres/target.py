@@ -64,10 +64,21 @@ class PostgresTarget:
     """
 
     def __init__(
-        self, table: PostgresTable, *, columns: Callable[[], Collection[str]], policy: Policy, ledger: Ledger
+        self,
+        table: PostgresTable,
+        *,
+        columns: Callable[[], Collection[str]],
+        policy: Policy,
+        ledger: Ledger | None = None,
     ) -> None:
-        self.table, self._columns, self._policy, self._ledger = table, columns, policy, ledger
+        self.table, self._columns, self._policy = table, columns, policy
+        if ledger is not None:
+            self.keep_books(ledger)
         self._place = (table.spec.sync, table.spec.name)
+
+    def keep_books(self, ledger: Ledger) -> None:
+        """Keep bases and the stamp in this ledger."""
+        self._ledger = ledger
 
     @cached_property
     def layout(self) -> Layout:
