@@ -163,6 +163,6 @@ def readable(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Rejection]]:
     rows, problems = batch.select([KEY, FINGERPRINT, *names]), batch.column(PROBLEM)
     if problems.null_count == len(problems):
         return rows, []
-    why = dict(zip(batch.column(KEY).to_pylist(), problems.to_pylist(), strict=True))
-    rejected = [Rejection(key=key, reason=reason, stage="read") for key, reason in why.items() if reason]
+    why = zip(batch.column(KEY).to_pylist(), problems.to_pylist(), strict=True)
+    rejected = [Rejection(key=key, reason=reason, stage="read") for key, reason in why if reason]
     return rows.filter(problems.is_null()), rejected

@@ -217,15 +217,19 @@ class Moment:
             raise LostError("the key is a partition column, and the change feed is off")
         for path in dict.fromkeys(path for commit in made for path in commit.files):
             try:
-                with self.store.errors("read a file of table"), self._filesystem.open_input_file(path) as file:
+                with self.store.errors("read a file of table"), self._opened(path) as file:
                     for batch in parquet.ParquetFile(file).iter_batches(columns=names):
                         yield self.conforming.keys(self._as_read(batch, names))
-            except FileNotFoundError:
-                raise LostError("files of older versions are gone (VACUUM)") from None
             except TransientError:
                 raise
             except RunError as error:
                 raise LostError(f"a file of an older version cannot be read: {error.message}") from None
+
+    def _opened(self, path: str) -> Any:
+        try:
+            return self._filesystem.open_input_file(path)
+        except FileNotFoundError:
+            raise LostError("files of older versions are gone (VACUUM)") from None
 
     def _as_read(self, batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
         """A batch in the table's plain types of now."""

@@ -20,7 +20,8 @@ VERSION = 1
 
 def call(name: str, *arguments: Any) -> Any:
     """One of Arrow's functions, by name."""
-    return pc.call_function(name, list(arguments))
+    given = [pa.scalar(item) if isinstance(item, str) else item for item in arguments]
+    return pc.call_function(name, given)
 
 
 def texts(column: pa.Array) -> pa.Array:
@@ -62,7 +63,7 @@ def fingerprints(columns: Sequence[pa.Array]) -> pa.Array:
     for column in columns:
         found = texts(column)
         sized = call("binary_join_element_wise", call("binary_length", found).cast(pa.string()), found, ":")
-        parts.append(call("fill_null", sized, "-"))
+        parts.append(call("coalesce", sized, "-"))
     rows = call("binary_join_element_wise", *parts, ",") if len(parts) > 1 else parts[0]
     return pa.array([_print(row) for row in rows.cast(pa.binary()).to_pylist()], pa.string())
 
@@ -75,7 +76,7 @@ def key_texts(columns: Sequence[pa.Array]) -> pa.Array:
     """The records' keys as PostgreSQL's `engine.capture.key_text` spells them; a NULL has its name there."""
     spelled = [_key_part(column) for column in columns]
     if len(spelled) == 1:
-        return call("fill_null", spelled[0], NULL_KEY)
+        return call("coalesce", spelled[0], NULL_KEY)
     rows = zip(*(column.to_pylist() for column in spelled), strict=True)
     return pa.array([json.dumps(list(row), ensure_ascii=False) for row in rows], pa.string())
 
