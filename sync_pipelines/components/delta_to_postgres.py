@@ -37,7 +37,7 @@ class DeltaToPostgres(SyncComponent):
     foreign key has no row yet waits for it.
     """
 
-    source: DeltaSourceBlock  # ty: ignore[invalid-attribute-override]
+    source: DeltaSourceBlock  # ty: ignore[incompatible-attribute-override]
     target: PostgresTargetBlock
     columns: list[str] | None = Field(
         default=None, description="The columns that are synced; all that both tables have, if left out."
@@ -151,7 +151,7 @@ class DeltaToPostgres(SyncComponent):
 
     def bind(self, resources: Any, *, batch_size: int | None = None) -> Binding:
         binding = super().bind(resources, batch_size=batch_size)
-        binding.target.keep_books(binding.ledger)  # ty: ignore[unresolved-attribute]
+        binding.target.keep_books(binding.ledger)  # ty: ignore[missing-attribute]
         return binding
 
 

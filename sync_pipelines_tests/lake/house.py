@@ -12,8 +12,8 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
 from sync_pipelines import migrations
-from sync_pipelines.components.delta_to_postgres import DeltaToPostgres
 from sync_pipelines.components.base import SyncComponent
+from sync_pipelines.components.delta_to_postgres import DeltaToPostgres
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine import run as engine

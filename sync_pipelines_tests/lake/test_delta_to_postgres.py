@@ -280,9 +280,7 @@ def test_only_the_columns_that_the_document_names_are_synced(review: House, lake
 @pytest.mark.parametrize(
     ("document", "near"), [({"columns": ["strs"]}, "'stars'"), ({"source": {"key": ["idd"]}}, "'id'")]
 )
-def test_a_column_that_is_missing_is_one_clear_error(
-    review: House, lake: Lake, document: dict[str, Any], near: str
-):
+def test_a_column_that_is_missing_is_one_clear_error(review: House, lake: Lake, document: dict[str, Any], near: str):
     lake.write(rows(row("a")))
     with pytest.raises(RunError, match=near):
         review.sync(back(**document))
@@ -394,7 +392,9 @@ def test_what_was_made_or_edited_in_postgresql_is_not_deleted_under_last_write_w
     table = back(conflicts={"strategy": "last_write_wins", "by": "updated_at"})
     lake.write(rows(row("a"), row("edited"), row("plain")))
     review.sync(table)
-    review.execute("INSERT INTO review (id, note) VALUES ('made', 'x'); UPDATE review SET stars = 1 WHERE id = 'edited'")
+    review.execute(
+        "INSERT INTO review (id, note) VALUES ('made', 'x'); UPDATE review SET stars = 1 WHERE id = 'edited'"
+    )
     lake.table.delete("id <> 'a'")
     review.sync(table)
     assert held(review).keys() == {"a", "edited", "made"}

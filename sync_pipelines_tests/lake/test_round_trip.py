@@ -12,6 +12,9 @@ from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines_tests.lake.house import House, document
 from sync_pipelines_tests.lake.test_types import KEPT, REFUSED, TYPES_DDL
 
+BOTH = "CREATE TABLE item (id int PRIMARY KEY, c {}); CREATE TABLE copy (id int PRIMARY KEY, c {})"
+LATER = "arrow_cast('2031-01-01T00:00:00Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+
 
 def returning(**more: Any) -> DeltaToPostgres:
     """From the Delta table that `document` fills, into a table of another name."""
@@ -43,7 +46,7 @@ def test_every_type_comes_back_as_it_was(house: House):
 @pytest.mark.parametrize(("kind", "text", "why"), REFUSED)
 def test_a_text_that_the_common_type_cannot_hold_is_refused(house: House, kind: str, text: str, why: str):
     del why
-    house.execute(f"CREATE TABLE item (id int PRIMARY KEY, c {kind}); CREATE TABLE copy (id int PRIMARY KEY, c {kind})")
+    house.execute(BOTH.format(kind, kind))
     house.execute(f"INSERT INTO item VALUES (1, %s::{kind}), (2, NULL)", text)
     there, again = document(types={"c": "string"}), returning()
     house.capture(there)
@@ -71,7 +74,7 @@ def test_a_text_that_the_common_type_cannot_hold_is_refused(house: House, kind: 
     ],
 )
 def test_a_value_that_would_be_rounded_or_cut_off_is_refused(house: House, source: str, target: str, text: str):
-    house.execute(f"CREATE TABLE item (id int PRIMARY KEY, c {source}); CREATE TABLE copy (id int PRIMARY KEY, c {target})")
+    house.execute(BOTH.format(source, target))
     house.execute(f"INSERT INTO item VALUES (1, %s::{source}), (2, NULL)", text)
     there, again = document(), returning()
     house.capture(there)
@@ -101,7 +104,7 @@ def test_a_value_that_would_be_rounded_or_cut_off_is_refused(house: House, sourc
     ],
 )
 def test_types_that_are_alike_are_joined(house: House, source: str, target: str, text: str):
-    house.execute(f"CREATE TABLE item (id int PRIMARY KEY, c {source}); CREATE TABLE copy (id int PRIMARY KEY, c {target})")
+    house.execute(BOTH.format(source, target))
     house.execute(f"INSERT INTO item VALUES (1, %s::{source})", text)
     there, again = document(), returning()
     house.capture(there)
@@ -132,9 +135,13 @@ def test_two_syncs_in_a_circle_come_to_rest(house: House):
     place = house.resources.delta.settings().table("shop/item")
     house.sync(there)
     house.sync(again)
-    house.execute("UPDATE item SET price = 1.500, updated_at = now() WHERE id = 'n1'; DELETE FROM item WHERE id = 'n2'")
+    house.execute("UPDATE item SET price = 1.500, updated_at = now() WHERE id = 'n1'")
+    house.execute("DELETE FROM item WHERE id = 'n2'")
     DeltaTable(place).update(
-        {"price": "'9.90'", "updated_at": "arrow_cast('2031-01-01T00:00:00Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"},
+        {
+            "price": "'9.90'",
+            "updated_at": "arrow_cast('2031-01-01T00:00:00Z', 'Timestamp(Microsecond, Some(\"UTC\"))')",
+        },
         predicate="id = 'n3'",
     )
     for _ in range(2):

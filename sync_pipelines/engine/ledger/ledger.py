@@ -46,6 +46,11 @@ _CHUNK = 10_000
 class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook):
     """All books of the ledger over one pool; see `store.Store` for the arguments."""
 
+    def left_out(self, sync: str, table: str) -> QuarantineCounts:
+        """How many records are in quarantine, and how many are left out on purpose: dropped, or kept in the target."""
+        quarantined, dropped = self.quarantine_counts(sync, table)
+        return QuarantineCounts(quarantined, dropped + self.conflict_count(sync, table))
+
     def clean(self, days: int = 90) -> dict[str, int]:
         """Remove history that is older than so many days; rows removed, by table.
 

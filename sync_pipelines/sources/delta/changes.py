@@ -127,5 +127,7 @@ class _Marked:
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for batch in self._rows:
             keys, problems = batch.column(KEY).to_pylist(), batch.column(PROBLEM).to_pylist()
-            marked = [why or (DOUBLED if key in self._doubled else None) for key, why in zip(keys, problems, strict=True)]
+            marked = [
+                why or (DOUBLED if key in self._doubled else None) for key, why in zip(keys, problems, strict=True)
+            ]
             yield batch.set_column(batch.schema.get_field_index(PROBLEM), PROBLEM, pa.array(marked, pa.string()))

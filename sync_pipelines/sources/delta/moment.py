@@ -13,8 +13,7 @@ import pyarrow.compute as pc
 
 from sync_pipelines.engine.batches import resized
 from sync_pipelines.engine.errors import RunError, TransientError
-from sync_pipelines.engine.model import KEY, Digest, SourceIdentity, Watermark
-from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA
+from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.delta.log import FEED, Commit, LostError, commits
 from sync_pipelines.sources.postgres.changes import is_null_key
@@ -155,7 +154,9 @@ class Moment:
         if len(keys) > _LIST or any(is_null_key(key, parts=parts) for key in keys):
             return None
         columns = [(name, self.schema.field(name).type) for name in self.spec.key]
-        values = [[_raw(text, kind) for text, (_, kind) in zip(_split(key, parts), columns, strict=True)] for key in keys]
+        values = [
+            [_raw(text, kind) for text, (_, kind) in zip(_split(key, parts), columns, strict=True)] for key in keys
+        ]
         if not keys or any(value is None for row in values for value in row):
             return None
         if parts == 1:
@@ -206,7 +207,9 @@ class Moment:
         except TransientError:
             raise
         except RunError as error:
-            raise LostError(f"the change feed after version {after} cannot be read (VACUUM?): {error.message}") from None
+            raise LostError(
+                f"the change feed after version {after} cannot be read (VACUUM?): {error.message}"
+            ) from None
 
     def _by_files(self, made: Sequence[Commit]) -> Iterator[pa.Array]:
         """The keys in all files that were added or removed: what was rewritten but not changed is compared, too."""

@@ -200,7 +200,9 @@ def _exactly(values: pa.Array, *, steps: Sequence[pa.DataType]) -> pa.Array:
 
 
 def _timestamp(values: pa.Array, *, stored: pa.DataType, digits: int) -> pa.Array:
-    found = values.cast(pa.timestamp("us", tz=values.type.tz) if pa.types.is_timestamp(values.type) else pa.timestamp("us"))
+    found = values.cast(
+        pa.timestamp("us", tz=values.type.tz) if pa.types.is_timestamp(values.type) else pa.timestamp("us")
+    )
     _within_years(found)
     if digits < 6:
         step = 10 ** (6 - digits)
@@ -231,7 +233,7 @@ def _digits(column: Column) -> int:
 def _text(values: pa.Array, *, column: Column) -> pa.Array:
     values = _clean(values)
     if column.base_name == "bpchar":
-        values = pc.utf8_rtrim(values, characters=" ")
+        values = call("utf8_rtrim", values, options=pc.TrimOptions(" "))
     length = re.search(r"\((\d+)\)", column.exact_type)
     if length:
         longest = call("max", call("utf8_length", values)).as_py() or 0
@@ -243,13 +245,15 @@ def _text(values: pa.Array, *, column: Column) -> pa.Array:
 
 
 def _clean(values: pa.Array) -> pa.Array:
-    if call("any", pc.match_substring(values, "\0")).as_py():
+    if call("any", call("match_substring", values, options=pc.MatchSubstringOptions("\0"))).as_py():
         raise Unfit("it holds a NUL character, which PostgreSQL's text cannot hold")
     return values
 
 
 def _json(values: pa.Array) -> pa.Array:
-    rows = (None if value is None else json.dumps(_plain_json(value), ensure_ascii=False) for value in values.to_pylist())
+    rows = (
+        None if value is None else json.dumps(_plain_json(value), ensure_ascii=False) for value in values.to_pylist()
+    )
     return _clean(pa.array(list(rows), pa.string()))
 
 

@@ -42,7 +42,7 @@ def spell(table: PostgresTable, column: Column, texts: pa.Array, *, stored: pa.D
 
 def _all_spelled(texts: pa.Array) -> bool:
     """Whether these are uuids as PostgreSQL writes them."""
-    good = pc.match_substring_regex(texts, _UUID)
+    good = call("match_substring_regex", texts, options=pc.MatchSubstringOptions(_UUID))
     return call("all", good).as_py() is not False
 
 

@@ -65,8 +65,8 @@ class Statements:
         """The target's rows that differ from staged ones, in the columns of `TargetSql.schema`."""
         layout = self._layout
         return (
-            f"SELECT {layout.sql.carried()} FROM {STAGE} AS s JOIN {layout.info.sql} AS t ON {layout.matches('t', 's')} "
-            f"WHERE {self._differs}{' FOR NO KEY UPDATE OF t' if lock else ''}"
+            f"SELECT {layout.sql.carried()} FROM {STAGE} AS s JOIN {layout.info.sql} AS t "
+            f"ON {layout.matches('t', 's')} WHERE {self._differs}{' FOR NO KEY UPDATE OF t' if lock else ''}"
         )
 
     def orphans(self, key: ForeignKey) -> str:

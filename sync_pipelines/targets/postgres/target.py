@@ -138,7 +138,7 @@ class PostgresTarget:
         self.layout  # noqa: B018 - asked for what it raises
 
     def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: Doubt | None = None) -> Iterator[BatchResult]:
-        """Write batches of conformed rows, a transaction each; values are compared in any case, so `doubt` adds nothing."""
+        """Write batches of conformed rows, a transaction each; values are compared anyway: `doubt` adds nothing."""
         del doubt
         with Writer(self.table.url, self.layout, self._policy, self._books) as writer:
             for batch in batches_of(iter(batches)):
@@ -184,7 +184,9 @@ class PostgresTarget:
 
     def _delete_sql(self, keys: Sequence[str]) -> str:
         sql = self.layout.sql
-        return f"DELETE FROM {sql.info.sql} AS t USING ({keys_query(keys)}) AS k WHERE {sql.is_key('k.key')} RETURNING 1"
+        return (
+            f"DELETE FROM {sql.info.sql} AS t USING ({keys_query(keys)}) AS k WHERE {sql.is_key('k.key')} RETURNING 1"
+        )
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored rows of these keys, in the types that both sides are brought to."""
@@ -277,8 +279,11 @@ class PostgresTarget:
 
     @contextmanager
     def _errors(self) -> Generator[None]:
-        place = {"sync": self._place[0], "table": self._place[1]}
-        with reading(self.table.url, **place), pg_errors.classified(database=self.table.url.safe, **place):
+        sync, table = self._place
+        with (
+            reading(self.table.url, sync=sync, table=table),
+            pg_errors.classified(database=self.table.url.safe, sync=sync, table=table),
+        ):
             yield
 
 

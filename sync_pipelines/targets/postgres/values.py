@@ -18,10 +18,10 @@ VERSION = 1
 """Stands in front of each fingerprint; raised when the algorithm changes, so that old bases are none."""
 
 
-def call(name: str, *arguments: Any) -> Any:
+def call(name: str, *arguments: Any, options: Any = None) -> Any:
     """One of Arrow's functions, by name."""
     given = [pa.scalar(item) if isinstance(item, str) else item for item in arguments]
-    return pc.call_function(name, given)
+    return pc.call_function(name, given, options)
 
 
 def texts(column: pa.Array) -> pa.Array:

@@ -228,8 +228,8 @@ class Writer:
 
     @contextmanager
     def _errors(self) -> Generator[None]:
-        place = {"sync": self._layout.spec.sync, "table": self._layout.spec.name}
-        with pg_errors.classified(database=self._url.safe, **place):
+        spec = self._layout.spec
+        with pg_errors.classified(database=self._url.safe, sync=spec.sync, table=spec.name):
             yield
 
     def _execute(self, statement: str, *values: Any) -> int:
