@@ -52,11 +52,13 @@ class Base(NamedTuple):
     """What a sync has last written of a record.
 
     `previous` is what it had written before: a base is noted before the target commits, and a crash in between leaves
-    the target with the one before.
+    the target with the one before. `comparable` is False where it was taken of other columns or types than there are
+    now: then it says that the sync wrote the record, and no more.
     """
 
     fingerprint: str
     previous: str | None = None
+    comparable: bool = True
 
 
 def edited(held: str | None, base: Base | None) -> bool:
@@ -66,7 +68,15 @@ def edited(held: str | None, base: Base | None) -> bool:
         held: the fingerprint in the target now; None where its values cannot even be read as the sync reads them.
         base: None where the sync never wrote it.
     """
-    return base is None or held is None or held not in base
+    if base is None or not base.comparable:
+        return base is None
+    return held is None or held not in (base.fingerprint, base.previous)
+
+
+def may_win(policy: Policy, held: str | None, base: Base | None) -> bool:
+    """Whether the target's record may be kept; where the base says nothing, the times of LAST_WRITE_WINS still do."""
+    unknown = base is not None and not base.comparable
+    return edited(held, base) or (unknown and policy.strategy is Strategy.LAST_WRITE_WINS)
 
 
 def winner(policy: Policy, source: Mapping[str, Any], target: Mapping[str, Any]) -> Literal["source", "target"]:

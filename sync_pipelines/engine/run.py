@@ -218,11 +218,13 @@ class Run(Held):
         self._settle_gone(changes.upserts)
 
     def _settle_gone(self, upserts: RecordStream) -> None:
-        """Take records out of quarantine that the whole source lacks: they were never stored, so never deleted."""
+        """Close what is noted of records that the whole source lacks: they were never stored, so never deleted."""
         gone = {record.key for record in self.binding.ledger.list_quarantine(*self.place, limit=None)}
         for batch in upserts if gone else ():
             gone.difference_update(batch.column(KEY).to_pylist())
         self._settle(sorted(gone))
+        noted = [item.key for item in self.binding.ledger.list_conflicts(*self.place, limit=None)]
+        self.binding.ledger.settle_conflicts(*self.place, [key for key in noted if key not in self.kept])
 
     def _leave_out_quarantined(self, differences: Comparison) -> None:
         for keys in differences.keys("missing", "stale"):

@@ -99,7 +99,7 @@ class Lake:
     def write(self, rows: list[dict[str, Any]] | pa.Table, *, mode: Any = "append", feed: bool = True) -> None:
         """Append or overwrite by one commit; the table is made where it is not there."""
         if isinstance(rows, list):
-            rows = pa.Table.from_pylist(rows, schema=self.table.schema().to_arrow() if self.there else None)
+            rows = pa.Table.from_pylist(rows, schema=pa.schema(self.table.schema().to_arrow()) if self.there else None)
         properties = None if self.there else {"delta.enableChangeDataFeed": str(feed).lower()}
         write_deltalake(self.place, rows, mode=mode, configuration=properties)
 

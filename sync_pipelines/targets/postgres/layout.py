@@ -66,13 +66,13 @@ class TargetSql(TableSql):
         """The columns of `schema`, of the table `t`."""
         return self._columns(self.key, repeated="false")
 
-    def is_key(self, key: str) -> str:
-        """Condition on `t`: it is the record of a key, which is compared as a text too (citext, 1.0)."""
+    def is_key(self) -> str:
+        """Condition on `t`: it is the record of `k.key`, which is compared as a text too (citext, 1.0)."""
         matches = " AND ".join(
             f"t.{identifier(column.name)} {column.equality} {cast}"
             for column, cast in zip(self.info.key, self._casts(), strict=True)
         )
-        return f"{matches} AND {self.key} = {key}"
+        return f"{matches} AND {self.key} = k.key"
 
     def as_text(self, column: Column) -> bool:
         """Whether a column is carried as PostgreSQL's own text although it has a way of its own."""

@@ -76,10 +76,11 @@ class Statements:
             f"p.{identifier(there)} {operator} s.{identifier(here)}"
             for here, there, operator in zip(key.columns, key.parent_columns, key.operators, strict=True)
         )
+        mates = f" AND NOT EXISTS (SELECT FROM {STAGE} AS p WHERE {same})" if key.own else ""
         return (
             f'SELECT s."{KEY}" AS key, EXISTS (SELECT FROM {self._layout.info.sql} AS t '
             f"WHERE {self._layout.matches('t', 's')}) AS held FROM {STAGE} AS s "
-            f"WHERE {given} AND NOT EXISTS (SELECT FROM {key.parent} AS p WHERE {same})"
+            f"WHERE {given} AND NOT EXISTS (SELECT FROM {key.parent} AS p WHERE {same}){mates}"
         )
 
 

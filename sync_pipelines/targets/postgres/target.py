@@ -36,16 +36,21 @@ _KEYS_A_STATEMENT = 2000
 
 
 class _Books:
-    """The ledger's bases of one table."""
+    """The ledger's bases of one table. Each names the columns that it was taken of: others cannot be compared."""
 
-    def __init__(self, ledger: Ledger, place: tuple[str, str]) -> None:
-        self._ledger, self._place = ledger, place
+    def __init__(self, ledger: Ledger, place: tuple[str, str], shape: str) -> None:
+        self._ledger, self._place, self._shape = ledger, place, shape
 
     def bases(self, keys: list[str]) -> Mapping[str, Base]:
-        return self._ledger.bases(*self._place, keys)
+        return {key: self._read(base) for key, base in self._ledger.bases(*self._place, keys).items()}
+
+    def _read(self, base: Base) -> Base:
+        shape, _, mark = base.fingerprint.partition("/")
+        before = (base.previous or "").partition("/")
+        return Base(mark, before[2] if before[0] == shape else None, comparable=shape == self._shape)
 
     def note(self, prints: Mapping[str, str]) -> None:
-        self._ledger.note_bases(*self._place, prints)
+        self._ledger.note_bases(*self._place, {key: f"{self._shape}/{mark}" for key, mark in prints.items()})
 
     def forget(self, keys: Sequence[str]) -> None:
         self._ledger.forget_bases(*self._place, keys)
@@ -89,7 +94,7 @@ class PostgresTarget:
     def _books(self) -> _Books | None:
         """Bases are kept where something depends on them: on an edit, or on what a parent took with it."""
         if self._policy.looks_at_edits or self.layout.catalog.foreign_keys:
-            return _Books(self._ledger, self._place)
+            return _Books(self._ledger, self._place, self.layout.shape)
         return None
 
     # What a listing is asked
@@ -135,7 +140,14 @@ class PostgresTarget:
             RunError: it is not there, a column is missing on one side, no unique index covers the key.
         """
         self.__dict__.pop("layout", None)
-        self.layout  # noqa: B018 - asked for what it raises
+        by = self._policy.by
+        if by is not None and by not in self.layout.names:
+            raise RunError(
+                f"conflicts.by names {by!r}, which is no column that is synced.",
+                sync=self._place[0],
+                table=self._place[1],
+                remedy=f"There are: {', '.join(self.layout.names)}.",
+            )
 
     def upsert(self, batches: Iterable[pa.RecordBatch], *, doubt: Doubt | None = None) -> Iterator[BatchResult]:
         """Write batches of conformed rows, a transaction each; values are compared anyway: `doubt` adds nothing."""
@@ -184,9 +196,7 @@ class PostgresTarget:
 
     def _delete_sql(self, keys: Sequence[str]) -> str:
         sql = self.layout.sql
-        return (
-            f"DELETE FROM {sql.info.sql} AS t USING ({keys_query(keys)}) AS k WHERE {sql.is_key('k.key')} RETURNING 1"
-        )
+        return f"DELETE FROM {sql.info.sql} AS t USING ({keys_query(keys)}) AS k WHERE {sql.is_key()} RETURNING 1"
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored rows of these keys, in the types that both sides are brought to."""

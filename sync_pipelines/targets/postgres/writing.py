@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from sync_pipelines.engine import pg_errors
-from sync_pipelines.engine.conflicts import Base, Policy, edited, winner
+from sync_pipelines.engine.conflicts import Base, Policy, may_win, winner
 from sync_pipelines.engine.database import connect
 from sync_pipelines.engine.errors import RecordError, SyncError
 from sync_pipelines.engine.model import FINGERPRINT, KEY, WAITING, BatchResult, Counts, Rejection
 from sync_pipelines.engine.urls import NormalisedUrl
 from sync_pipelines.sources.postgres.connection import APPLICATION_NAME, SETTINGS, streaming
-from sync_pipelines.targets.postgres.layout import Layout
+from sync_pipelines.targets.postgres.layout import ForeignKey, Layout
 from sync_pipelines.targets.postgres.staging import STAGE, Statements, as_csv
 
 _LOCK_TIMEOUT = "30s"
@@ -96,8 +96,7 @@ class Writer:
         self._stage(rows)
         verdict = self._verdict(rows, lock=True)
         out = {**verdict.kept, **verdict.waiting}
-        if out:
-            self._execute(f'DELETE FROM {STAGE} WHERE "{KEY}" = ANY (%s)', list(out))
+        self._unstage(verdict.kept)
         waiting = [Rejection(key=key, reason=why, stage=WAITING) for key, why in verdict.waiting.items()]
         written, refused = self._insert(rows, set(out))
         bad = {item.key for item in refused}
@@ -139,16 +138,27 @@ class Writer:
     def _orphans(self, verdict: Verdict) -> None:
         """Rows whose parent is missing: one that the sync had written went with its parent, others wait for theirs."""
         for foreign in self._layout.catalog.foreign_keys:
-            if foreign.own or not set(foreign.columns) <= set(self._layout.names):
-                continue
-            lost = self._rows(self._statements.orphans(foreign))
-            known = self._bases([key for key, held in lost if not held])
-            columns = ", ".join(foreign.columns)
-            for key, _ in lost:
-                if key in known:
-                    verdict.kept[key] = f"it went with its row of {foreign.parent} ({columns}), which was deleted"
-                else:
-                    verdict.waiting[key] = f"it waits for its row of {foreign.parent} ({columns}; {foreign.name})"
+            if set(foreign.columns) <= set(self._layout.names):
+                # in a tree, a row that waits makes its children wait
+                while self._orphans_of(foreign, verdict) and foreign.own:
+                    pass
+
+    def _orphans_of(self, foreign: ForeignKey, verdict: Verdict) -> bool:
+        """Take the orphans of one foreign key out of the stage; whether there were any."""
+        lost = self._rows(self._statements.orphans(foreign))
+        known = self._bases([key for key, held in lost if not held])
+        columns = ", ".join(foreign.columns)
+        for key, _ in lost:
+            if key in known:
+                verdict.kept[key] = f"it went with its row of {foreign.parent} ({columns}), which was deleted"
+            else:
+                verdict.waiting[key] = f"it waits for its row of {foreign.parent} ({columns}; {foreign.name})"
+        self._unstage(key for key, _ in lost)
+        return bool(lost)
+
+    def _unstage(self, keys: Iterable[str]) -> None:
+        if chosen := list(keys):
+            self._execute(f'DELETE FROM {STAGE} WHERE "{KEY}" = ANY (%s)', chosen)
 
     def _edits(self, rows: pa.RecordBatch, verdict: Verdict, *, lock: bool) -> None:
         """Rows that were edited in the target since the sync wrote them, and win."""
@@ -158,7 +168,7 @@ class Writer:
         for key in unlike:
             verdict.kept[key] = "it was edited in PostgreSQL, to a value that the source cannot hold"
         for key, row in held.items():
-            changed = edited(row[FINGERPRINT], bases.get(key))
+            changed = may_win(self._policy, row[FINGERPRINT], bases.get(key))
             if key in source and changed and winner(self._policy, source[key], row) == "target":
                 verdict.kept[key] = f"it was edited in PostgreSQL ({self._policy.strategy.value})"
 
