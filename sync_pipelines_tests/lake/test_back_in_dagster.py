@@ -1,4 +1,4 @@
-"""The way back under Dagster: document, asset, checks, sensor, clean-up and commands make nothing of a PostgreSQL source."""
+"""The way back under Dagster: document, asset, checks, sensor, clean-up and commands."""
 
 from __future__ import annotations
 
