@@ -197,6 +197,7 @@ def test_the_feed_switched_on_later_is_not_trusted_for_what_was_before(review: H
     lake.table.update({"stars": "1"}, predicate="id = 'b'")
     counts = review.sync(back())
     assert (counts.upserted, counts.deleted) == (1, 1)
+    assert reason_of(review) == ""
 
 
 def test_unchanged_rows_write_nothing(review: House, lake: Lake):
