@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from sync_pipelines.documents import problems
+from sync_pipelines.engine.plan import plan
 from sync_pipelines.registry import databases
 from sync_pipelines.upkeep import clean_up
 from sync_pipelines_tests.dagster.project import definitions
@@ -93,3 +95,31 @@ def test_a_document_of_this_kind_is_good_and_its_faults_are_told(tmp_path: Path)
     assert "conflicts.strategy" in problems(tmp_path)[0]
     path.write_text(DOCUMENT.replace("{table: shop/review", "{connection: x, capture: trigger, table: shop/review"))
     assert "capture" in problems(tmp_path)[0]
+
+
+def test_a_plan_says_what_a_run_would_do_and_does_nothing(house: House, lake: Lake):
+    table = back(conflicts={"strategy": "target_wins"})
+    house.execute("CREATE TABLE item (id text PRIMARY KEY); INSERT INTO item VALUES ('i')")
+    house.execute("CREATE TABLE review (id text PRIMARY KEY, item text REFERENCES item, n int)")
+    lake.write([{"id": key, "item": "i", "n": 1} for key in ("same", "changed", "edited", "gone")])
+    house.sync(table)
+    house.execute("UPDATE review SET n = 9 WHERE id = 'edited'; INSERT INTO review (id) VALUES ('made')")
+    lake.table.update({"n": "2"}, predicate="id IN ('changed', 'edited')")
+    lake.table.delete("id = 'gone'")
+    lake.write([{"id": "waits", "item": "none", "n": 1}])
+    for mode in ("incremental", "full"):
+        found = plan(house.bind(table), mode=mode)
+        assert (found.upserts, found.deletes, found.quarantined) == (1, 1, 1)
+    assert house.execute("SELECT count(*) FROM review WHERE n = 2 OR id = 'waits'") == [(0,)]
+
+
+def test_a_downstream_asset_gets_the_synced_rows(world: World):
+    @dg.asset(ins={"found": dg.AssetIn(key=world.component.asset_key, metadata={"columns": ["id", "stars"]})})
+    def downstream(found: pa.Table) -> list[dict[str, Any]]:
+        return found.sort_by("id").to_pylist()
+
+    world.materialize()
+    project = dg.Definitions.merge(definitions(world.component), dg.Definitions(assets=[downstream]))
+    job = project.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(instance=world.instance, asset_selection=[downstream.key])
+    assert result.output_for_node("downstream") == [{"id": "a", "stars": 3}, {"id": "b", "stars": 3}]

@@ -56,7 +56,7 @@ class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook):
 
         What is needed stays, however old: open runs; of each table the newest run of each status, with and
         without records; the newest ended proof of each kind. Watermarks, quarantine, states and settings are
-        no history and are not touched.
+        no history and are not touched, nor are conflicts that are open.
 
         Raises:
             ConfigurationError: for less than one day.
@@ -65,7 +65,12 @@ class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook):
             raise ConfigurationError(f"History cannot be kept for {days} days.", remedy="Give 1 or more.")
         return {
             table.name: self._remove(table, chosen)
-            for table, chosen in (self._old_logs(days), self._old_events(days), self._old_proofs(days))
+            for table, chosen in (
+                self._old_logs(days),
+                self._old_events(days),
+                self._old_proofs(days),
+                self._old_conflicts(days),
+            )
         }
 
     def _remove(self, table: sa.Table, chosen: sa.Select[tuple[int]]) -> int:
@@ -85,6 +90,10 @@ class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook):
     def _old_events(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
         events = self._tables.events
         return events, sa.select(events.c.id).where(events.c.occurred_at < _before(days))
+
+    def _old_conflicts(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
+        conflicts = self._tables.conflicts
+        return conflicts, sa.select(conflicts.c.id).where(conflicts.c.resolved_at < _before(days))
 
     def _old_proofs(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
         proofs = self._tables.proofs

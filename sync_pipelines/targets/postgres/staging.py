@@ -31,8 +31,16 @@ class Statements:
         self._layout = layout
 
     def create(self) -> str:
-        columns = "".join(f", {identifier(c.name)} {c.exact_type or c.base_type}" for c in self._layout.columns)
+        columns = "".join(f", {identifier(c.name)} {self._staged(c)}" for c in self._layout.columns)
         return f'CREATE TEMPORARY TABLE sync_stage ("_n" int4, "{KEY}" text{columns}) ON COMMIT DELETE ROWS'
+
+    def _staged(self, column: Column) -> str:
+        return "text" if self._is_text(column) else _exact(column)
+
+    def _is_text(self, column: Column) -> bool:
+        """Whether the stage holds PostgreSQL's own text: it is compared as one, and read again just where it differs."""
+        own = pa.types.is_string(self._layout.stored.field(column.name).type) and not column.is_array
+        return own and column.base_name not in _PLAIN | _COLLATED and column.name not in self._layout.spec.key
 
     def copy(self) -> str:
         columns = "".join(f", {identifier(name)}" for name in self._layout.names)
@@ -41,8 +49,17 @@ class Statements:
     @cached_property
     def _differs(self) -> str:
         """Condition on `s` and `t`: the target lacks the row, or holds it otherwise."""
-        unlike = (f"{_compared(c, 's')} IS DISTINCT FROM {_compared(c, 't')}" for c in self._layout.columns)
+        unlike = (f"{self._given(c)} IS DISTINCT FROM {_compared(c, 't')}" for c in self._layout.columns)
         return f"(t.tableoid IS NULL OR {' OR '.join(unlike)})"
+
+    def _given(self, column: Column) -> str:
+        """A column of the stage as it is compared."""
+        return f's.{identifier(column.name)} COLLATE "C"' if self._is_text(column) else _compared(column, "s")
+
+    def _value(self, column: Column) -> str:
+        """A column of the stage as it is written."""
+        name = f"s.{identifier(column.name)}"
+        return f"{name}::{_exact(column)}" if self._is_text(column) else name
 
     def insert(self) -> str:
         """Rows of a range of `_n` that differ; what is there as it should be is not touched."""
@@ -55,7 +72,7 @@ class Statements:
         action = f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in rest)}" if rest else "NOTHING"
         return (
             f"INSERT INTO {layout.info.sql} ({', '.join(names)}) OVERRIDING SYSTEM VALUE "
-            f"SELECT {', '.join(f's.{name}' for name in names)} FROM {STAGE} AS s "
+            f"SELECT {', '.join(map(self._value, layout.columns))} FROM {STAGE} AS s "
             f"LEFT JOIN {layout.info.sql} AS t ON {layout.matches('t', 's')} "
             f'WHERE s."_n" >= %s AND s."_n" < %s AND {self._differs} ORDER BY s."_n" '
             f"ON CONFLICT ({', '.join(identifier(name) for name in layout.spec.key)}) DO {action}"
@@ -82,6 +99,10 @@ class Statements:
             f"WHERE {self._layout.matches('t', 's')}) AS held FROM {STAGE} AS s "
             f"WHERE {given} AND NOT EXISTS (SELECT FROM {key.parent} AS p WHERE {same}){mates}"
         )
+
+
+def _exact(column: Column) -> str:
+    return column.exact_type or column.base_type
 
 
 def _compared(column: Column, alias: str) -> str:

@@ -227,10 +227,12 @@ class PostgresTarget:
         """What `upsert` of these batches would do; writes nothing."""
         counts = Counts()
         for batch in batches_of(iter(batches)):
-            kept = self.excused(batch)
+            verdict = self._verdict(batch) if batch.num_rows else Verdict()
             held = {row[KEY]: row[FINGERPRINT] for found in self.values(_keys(batch)) for row in _prints(found)}
-            same = sum(held.get(row[KEY]) == row[FINGERPRINT] or row[KEY] in kept for row in _prints(batch))
-            counts += Counts(unchanged=same, upserted=batch.num_rows - same)
+            rows = [row for row in _prints(batch) if row[KEY] not in verdict.waiting]
+            same = sum(held.get(row[KEY]) == row[FINGERPRINT] or row[KEY] in verdict.kept for row in rows)
+            waiting = batch.num_rows - len(rows)
+            counts += Counts(unchanged=same, upserted=len(rows) - same, quarantined=waiting)
         return PlannedWrites(counts=counts)
 
     # What a target that others may edit is asked
