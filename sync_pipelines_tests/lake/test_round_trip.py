@@ -13,6 +13,7 @@ from sync_pipelines_tests.lake.house import House, document
 from sync_pipelines_tests.lake.test_types import KEPT, REFUSED, TYPES_DDL
 
 BOTH = "CREATE TABLE item (id int PRIMARY KEY, c {}); CREATE TABLE copy (id int PRIMARY KEY, c {})"
+FEED = {"delta.enableChangeDataFeed": "true"}
 LATER = "arrow_cast('2031-01-01T00:00:00Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
 
 
@@ -119,7 +120,7 @@ def circle(house: House) -> tuple[PostgresToDelta, DeltaToPostgres]:
     house.execute(
         "CREATE TABLE item (id text PRIMARY KEY, price numeric, tags text[], body jsonb, updated_at timestamptz)"
     )
-    there = document(target={"table": "shop/item", "properties": {"delta.enableChangeDataFeed": "true"}})
+    there = document(target={"table": "shop/item", "properties": FEED})
     conflicts = {"strategy": "last_write_wins", "by": "updated_at"}
     again = returning(name="item_back", target={"table": "item"}, conflicts=conflicts)
     house.capture(there)
@@ -171,4 +172,50 @@ def test_a_row_that_was_made_in_postgresql_survives_a_full_run_of_the_way_back(h
     house.sync(there)
     house.sync(again)
     assert house.bind(again).ledger.conflict_count("shop", "item_back") == 0
+    assert house.prove(again, "deep").equal
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second"),
+    [
+        ("bigint", "1", "-2"),
+        ("numeric", "1.0", "2.50"),
+        ("numeric(6,2)", "1.5", "2"),
+        ("date", "2024-01-01", "0900-01-01"),
+        ("timestamptz", "2024-01-01 10:00:00.5+02", "2024-01-01"),
+        ("timestamp", "2024-01-01 10:00:00", "2024-01-01 00:00:00.000001"),
+        ("uuid", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+        ("boolean", "true", "false"),
+        ("bytea", "\\x00ff", "\\x01"),
+        ("char(4)", "ab", "abc"),
+        ("mood", "happy", "sad"),
+        ("interval", "1 day", "36:00:00"),
+    ],
+)
+def test_a_key_of_any_type_names_the_same_record_on_both_sides(house: House, kind: str, first: str, second: str):
+    house.execute(TYPES_DDL)
+    for name in ("item", "copy"):
+        house.execute(f"CREATE TABLE {name} (id {kind} PRIMARY KEY, n int)")
+    house.execute(f"INSERT INTO item VALUES (%s::{kind}, 1), (%s::{kind}, 2)", first, second)
+    there, again = document(target={"table": "shop/item", "properties": FEED}), returning()
+    house.capture(there)
+    house.sync(there)
+    assert house.sync(again).upserted == 2
+    house.execute("DELETE FROM item WHERE n = 1; UPDATE item SET n = 3")
+    house.sync(there)
+    counts = house.sync(again)
+    assert (counts.upserted, counts.deleted) == (1, 1)
+    assert house.execute("SELECT id::text, n FROM copy") == house.execute("SELECT id::text, n FROM item")
+    assert house.prove(again, "deep").equal
+
+
+def test_a_key_that_is_equal_and_spelled_otherwise_is_brought_to_the_sources_spelling(house: House):
+    for name in ("item", "copy"):
+        house.execute(f"CREATE TABLE {name} (id numeric PRIMARY KEY, n int)")
+    house.execute("INSERT INTO item VALUES (1.50, 1); INSERT INTO copy VALUES (1.5, 1)")
+    there, again = document(), returning()
+    house.capture(there)
+    house.sync(there)
+    house.sync(again, mode="full")
+    assert house.execute("SELECT id::text FROM copy") == [("1.50",)]
     assert house.prove(again, "deep").equal

@@ -38,9 +38,15 @@ class Statements:
         return "text" if self._is_text(column) else _exact(column)
 
     def _is_text(self, column: Column) -> bool:
-        """Whether the stage holds PostgreSQL's own text: it is compared as one, and read again just where it differs."""
+        """Whether the stage holds PostgreSQL's own text: compared as one, and read again just where it differs."""
         own = pa.types.is_string(self._layout.stored.field(column.name).type) and not column.is_array
-        return own and column.base_name not in _PLAIN | _COLLATED and column.name not in self._layout.spec.key
+        return own and column.base_name not in _PLAIN | _COLLATED and column.name not in self._joined
+
+    @cached_property
+    def _joined(self) -> set[str]:
+        """Columns that are compared by their own types' operators."""
+        foreign = (name for key in self._layout.catalog.foreign_keys for name in key.columns)
+        return {*self._layout.spec.key, *foreign}
 
     def copy(self) -> str:
         columns = "".join(f", {identifier(name)}" for name in self._layout.names)
