@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from sync_pipelines.engine.model import CHANGED_AT, DOUBLED, KEY, PROBLEM, ChangeSet, RecordStream, Scope
 from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool
-from sync_pipelines.sources.delta.moment import Moment
+from sync_pipelines.sources.delta.moment import Moment, without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +58,11 @@ def _read(moment: Moment, scope: Scope, plan: Plan, gone: KeyWriter) -> Iterator
         return
     keys = list(scope.keys) if scope.keys is not None else plan.touched.to_pylist()
     if keys:
-        found: set[str] = set()
+        found: list[pa.Array] = []
         for batch in moment.rows_of(keys):
-            found.update(batch.column(KEY).to_pylist())
+            found.append(batch.column(KEY))
             yield batch
-        gone.write([key for key in keys if key not in found])
+        gone.write(without(pa.array(keys, pa.string()), found).to_pylist())
     if scope.window is not None:
         yield from _in_window(moment, scope, scope.window, set(keys))
 

@@ -116,11 +116,11 @@ class Moment:
         """Conformed rows of these keys; those that are not there are left out."""
         wanted = pa.array(keys, pa.string())
         predicate = self._predicate(keys)
-        found: set[str] = set()
+        found: list[pa.Array] = []
         for batch in self._among(wanted, predicate):
-            found.update(batch.column(KEY).to_pylist())
+            found.append(batch.column(KEY))
             yield batch
-        lost = [key for key in keys if key not in found]
+        lost = without(wanted, found).to_pylist() if predicate is not None else []
         if predicate is not None and lost and self._loose and (there := self._spelled_otherwise(lost)):
             yield from self._among(pa.array(there, pa.string()), None)
 
@@ -245,6 +245,13 @@ class Moment:
         from deltalake.fs import DeltaStorageHandler
 
         return fs.PyFileSystem(DeltaStorageHandler(self.store.uri, dict(self.store.settings.options) or None))
+
+
+def without(keys: pa.Array, others: Sequence[pa.Array]) -> pa.Array:
+    """Those of `keys` that none of `others` holds; as Arrow has them, a million take 40 MB."""
+    if not others:
+        return keys
+    return keys.filter(pc.call_function("invert", [_is_in(keys, pa.concat_arrays(others))]))
 
 
 def _is_in(keys: pa.Array, wanted: pa.Array) -> pa.Array:
