@@ -16,6 +16,8 @@ from sync_pipelines.engine.model import CHANGED_AT, DOUBLED, KEY, PROBLEM, Chang
 from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool
 from sync_pipelines.sources.delta.moment import Moment, without
 
+_PAGE = 10_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -56,15 +58,17 @@ def _read(moment: Moment, scope: Scope, plan: Plan, gone: KeyWriter) -> Iterator
     if plan.full:
         yield from moment.rows()
         return
-    keys = list(scope.keys) if scope.keys is not None else plan.touched.to_pylist()
-    if keys:
+    keys = plan.touched
+    if len(keys):
         found: list[pa.Array] = []
         for batch in moment.rows_of(keys):
             found.append(batch.column(KEY))
             yield batch
-        gone.write(without(pa.array(keys, pa.string()), found).to_pylist())
+        lost = without(keys, found)
+        for start in range(0, len(lost), _PAGE):
+            gone.write(lost.slice(start, _PAGE).to_pylist())
     if scope.window is not None:
-        yield from _in_window(moment, scope, scope.window, set(keys))
+        yield from _in_window(moment, scope, scope.window, set(keys.to_pylist()))
 
 
 def _in_window(

@@ -112,10 +112,9 @@ class Moment:
     def _scan(self, columns: Sequence[str], predicate: str | None = None) -> Iterator[pa.RecordBatch]:
         yield from resized(self.store.scan(self.table, list(columns), predicate), _BATCH_ROWS)
 
-    def rows_of(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def rows_of(self, wanted: pa.Array) -> Iterator[pa.RecordBatch]:
         """Conformed rows of these keys; those that are not there are left out."""
-        wanted = pa.array(keys, pa.string())
-        predicate = self._predicate(keys)
+        predicate = self._predicate(wanted.to_pylist()) if len(wanted) <= _LIST else None
         found: list[pa.Array] = []
         for batch in self._among(wanted, predicate):
             found.append(batch.column(KEY))
@@ -146,12 +145,12 @@ class Moment:
 
     def there(self, keys: Sequence[str]) -> set[str]:
         """Those of these keys that the table holds."""
-        return {key for batch in self.rows_of(keys) for key in batch.column(KEY).to_pylist()}
+        return {key for batch in self.rows_of(pa.array(keys, pa.string())) for key in batch.column(KEY).to_pylist()}
 
     def _predicate(self, keys: Sequence[str]) -> str | None:
         """A condition that files can be skipped by; None where all rows must be looked at."""
         parts = len(self.spec.key)
-        if len(keys) > _LIST or any(is_null_key(key, parts=parts) for key in keys):
+        if any(is_null_key(key, parts=parts) for key in keys):
             return None
         columns = [(name, self.schema.field(name).type) for name in self.spec.key]
         values = [

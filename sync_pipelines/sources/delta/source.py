@@ -147,7 +147,7 @@ class DeltaSource:
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of these keys, in the batches' full schema; keys that are not there are left out."""
-        yield from self._now().rows_of(keys) if keys else ()
+        yield from self._now().rows_of(pa.array(keys, pa.string())) if keys else ()
 
     def named(self, keys: Sequence[str]) -> dict[str, NamedKey]:
         """The keys that somebody has named, each as PostgreSQL spells it.
