@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
@@ -561,3 +564,58 @@ def test_a_tree_within_one_table_arrives_whatever_the_order(house: House, lake: 
     house.sync(back())
     assert house.execute("SELECT count(*) FROM review") == [(5,)]
     assert house.prove(back(), "deep").equal
+
+
+def test_a_table_that_was_made_anew_is_filled_again(review: House, lake: Lake):
+    lake.write(rows(row("a"), row("b")))
+    review.sync(back())
+    review.execute(f"DROP TABLE review; {DDL}; INSERT INTO review (id, note) VALUES ('b', 'x')")
+    lake.write(rows(row("c")))
+    review.sync(back())
+    assert "made anew" in reason_of(review)
+    assert held(review).keys() == {"a", "b", "c"}
+
+
+def test_an_edit_that_is_committed_while_a_batch_is_judged_is_not_lost(review: House, lake: Lake):
+    """The row is locked when it is compared: the edit comes before, and is seen, or after, and stays."""
+    table = back(conflicts={"strategy": "target_wins"})
+    lake.write(rows(row("a")))
+    review.sync(table)
+    lake.table.update({"stars": "1"})
+    editor = psycopg2.connect(review.url.replace("+psycopg2", ""))
+    editor.cursor().execute("UPDATE review SET note = 'theirs'")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(review.sync, table)
+        deadline = time.monotonic() + 30
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        while review.execute(waiting) == [(0,)] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        editor.commit()
+        editor.close()
+        run.result()
+    assert held(review)["a"][:2] == (3, "theirs")
+    assert review.bind(table).ledger.conflict_count("shop", "review") == 1
+
+
+def test_an_edit_of_a_row_that_was_equal_when_it_was_judged_stays(
+    review: House, lake: Lake, monkeypatch: pytest.MonkeyPatch
+):
+    from sync_pipelines.targets.postgres import writing
+
+    table = back(conflicts={"strategy": "last_write_wins", "by": "updated_at"})
+    lake.write(rows(row("a"), row("b")))
+    review.sync(table)
+    insert = writing.Writer._insert
+
+    def edited_just_before(self: Any, *arguments: Any) -> Any:
+        review.execute("UPDATE review SET note = 'theirs', updated_at = now() WHERE id = 'b'")
+        return insert(self, *arguments)
+
+    monkeypatch.setattr(writing.Writer, "_insert", edited_just_before)
+    lake.merge(rows(row("a", note="ours", updated_at=NOON + timedelta(hours=1)), row("b")))
+    review.sync(table)
+    assert (held(review)["a"][1], held(review)["b"][1]) == ("ours", "theirs")
+    proof = review.prove(table)
+    assert (proof.equal, proof.excluded) == (True, 1)

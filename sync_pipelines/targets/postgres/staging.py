@@ -92,6 +92,13 @@ class Statements:
             f"ON {layout.matches('t', 's')} WHERE {self._differs}{' FOR NO KEY UPDATE OF t' if lock else ''}"
         )
 
+    def unjudged(self) -> str:
+        """Forget staged rows that the target holds, but for these keys."""
+        return (
+            f"DELETE FROM {STAGE} AS s USING {self._layout.info.sql} AS t "
+            f'WHERE {self._layout.matches("t", "s")} AND NOT (s."{KEY}" = ANY (%s))'
+        )
+
     def orphans(self, key: ForeignKey) -> str:
         """Staged rows whose parent is not there: `key`, and whether the target holds the row (with another parent)."""
         given = " AND ".join(f"s.{identifier(name)} IS NOT NULL" for name in key.columns)

@@ -163,6 +163,9 @@ class Writer:
     def _edits(self, rows: pa.RecordBatch, verdict: Verdict, *, lock: bool) -> None:
         """Rows that were edited in the target since the sync wrote them, and win."""
         held, unlike = self._rivals(lock=lock)
+        if lock:
+            # what was equal a moment ago may be edited now; what differed is locked
+            self._execute(self._statements.unjudged(), [*held, *unlike])
         bases = self._bases([*held, *unlike])
         source = {row[KEY]: row for row in rows.to_pylist() if row[KEY] in held or row[KEY] in unlike}
         for key in unlike:
