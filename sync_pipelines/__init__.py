@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "PostgresToChroma": ("sync_pipelines.components.postgres_to_chroma", "PostgresToChroma"),
     "PostgresToDelta": ("sync_pipelines.components.postgres_to_delta", "PostgresToDelta"),
+    "DeltaToPostgres": ("sync_pipelines.components.delta_to_postgres", "DeltaToPostgres"),
     "SearchResource": ("sync_pipelines.resources.search", "SearchResource"),
     "search": ("sync_pipelines.api", "search"),
 }

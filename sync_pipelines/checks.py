@@ -168,7 +168,7 @@ def _backlog(asked: Asked) -> dg.AssetCheckResult:
     return backlog_result(
         pending=asked.binding.source.pending(ledger.watermark(*place)),
         quarantined=[mask.record(record) for record in waiting],
-        counts=ledger.quarantine_counts(*place),
+        counts=ledger.left_out(*place),
         limits=asked.component.checks,
         last_success=_last_success(ledger, place),
     )

@@ -14,6 +14,7 @@ from sync_pipelines.automation import build_automation, timezone
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.io_managers.chroma import ChromaIOManager
 from sync_pipelines.io_managers.delta import DeltaIOManager
+from sync_pipelines.io_managers.postgres import PostgresIOManager
 from sync_pipelines.resources.chroma import ChromaResource
 from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.postgres import LedgerResource, PostgresResource
@@ -23,9 +24,10 @@ from sync_pipelines.upkeep import build_upkeep
 
 def default_resources() -> dict[str, Any]:
     """Every resource and IO manager under the name that the assets ask for; none reads the environment yet."""
-    chroma, delta = ChromaResource(), DeltaResource()
+    chroma, delta, postgres = ChromaResource(), DeltaResource(), PostgresResource()
     return {
-        "postgres": PostgresResource(),
+        "postgres": postgres,
+        "postgres_io_manager": PostgresIOManager(postgres=postgres),
         "ledger": LedgerResource(),
         "chroma": chroma,
         "search": SearchResource(chroma=chroma),

@@ -136,7 +136,7 @@ def databases() -> list[Database]:
     found: dict[str, list[Branch]] = {given.ledger.database_url(): ["ledger"]}
     names = {given.ledger.database_url(): "ledger"}
     for table in tables():
-        if table.spec.capture == "cursor":
+        if not table.component.captures_in_postgres or table.spec.capture == "cursor":
             continue
         url = given.postgres.connection_url(table.component.source.connection)
         branches = found.setdefault(url, [])

@@ -114,7 +114,7 @@ def _proof_now(bound: BoundTable, binding: Binding) -> dict[str, Any]:
 
 def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
     ledger, place = binding.ledger, binding.place
-    quarantined, excluded = ledger.quarantine_counts(*place)
+    quarantined, excluded = ledger.left_out(*place)
     failures = ledger.failure_streak(*place).failures
     return {
         **_proofs(ledger, place),

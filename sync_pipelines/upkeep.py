@@ -86,5 +86,6 @@ def _held(table: "Purged") -> str:
 
 
 def _captured_databases(components: "Sequence[SyncComponent]", resources: Any) -> list[str]:
-    connections = {c.source.connection for c in components if c.enabled and c.source.capture != "cursor"}
+    captured = [c for c in components if c.enabled and c.captures_in_postgres and c.source.capture != "cursor"]
+    connections = {component.source.connection for component in captured}
     return sorted({resources.postgres.connection_url(name) for name in connections})

@@ -27,7 +27,7 @@ def install(selector: Selector = None, dry_run: DryRun = False, as_json: AsJson 
 
     Tables with `capture: cursor` are left alone. Waits for each table's lock in short tries.
     """
-    tables = [table for table in _tables(selector) if table.spec.capture != "cursor"]
+    tables = [table for table in _captured(selector) if table.spec.capture != "cursor"]
     _change(tables, lambda table: table.source().install_capture(dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
 
@@ -38,14 +38,14 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Take syncs off their tables' readers; triggers and log go with a table's last reader."""
-    tables = _tables(selector)
+    tables = _captured(selector)
     _change(tables, lambda table: table.source().remove_capture(dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
 
 @app.command()
 def status(selector: Selector = None, as_json: AsJson = False) -> None:
     """Show how each table is captured. Exit code 1 when one cannot be, or has a warning."""
-    found = {table.spec.path: table.source().capture_status() for table in _tables(selector)}
+    found = {table.spec.path: table.source().capture_status() for table in _captured(selector)}
     if as_json:
         output.print_json({"tables": [{"table": path, **asdict(item)} for path, item in found.items()]})
     else:
@@ -98,6 +98,15 @@ def _tables(selector: str | None) -> list[BoundTable]:
         if reason:
             output.say(f"{table.path}: left out: {reason}.")
     return [table for table, reason in found if not reason]
+
+
+def _captured(selector: str | None) -> list[BoundTable]:
+    """Those of them that are captured in PostgreSQL; one that somebody has named and is not says so."""
+    tables = _tables(selector)
+    for table in tables if selector is not None else ():
+        if not table.component.captures_in_postgres:
+            output.say(f"{table.path}: left out: its source keeps its own history.")
+    return [table for table in tables if table.component.captures_in_postgres]
 
 
 def _change(

@@ -66,6 +66,8 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
     io_manager_key: ClassVar[str] = ""
     resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger"})
     default_batch_size: ClassVar[int] = 100
+    captures_in_postgres: ClassVar[bool] = True
+    """Whether changes are captured by triggers (or a cursor) in the source, a PostgreSQL database."""
 
     @field_validator("sync", "name")
     @classmethod

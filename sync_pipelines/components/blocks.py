@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sync_pipelines.components.schema import CRON, DATE, DURATION, Strict
+from sync_pipelines.engine.conflicts import Policy, Strategy
 from sync_pipelines.engine.durations import seconds
 from sync_pipelines.engine.errors import ConfigurationError
 
@@ -63,6 +64,62 @@ class SourceBlock(Block):
         if self.capture == "cursor" and not self.changed_at:
             raise ValueError("capture: cursor needs changed_at, the column that says when a row changed")
         return self
+
+
+class DeltaSourceBlock(Block):
+    """A Delta table as a source."""
+
+    connection: str = "delta"
+    table: str = Field(description="The table's name below DELTA_URI; `/` makes folders.")
+    key: list[str] = Field(description="The columns that identify a record, named as in PostgreSQL.")
+    changed_at: str | None = Field(default=None, description="A column that says when a row changed.")
+
+    shapes: ClassVar[dict[str, Any]] = {
+        "key": {"minItems": 1, "uniqueItems": True},
+        "table": {"pattern": r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$"},
+    }
+
+    @field_validator("key")
+    @classmethod
+    def _some_key(cls, value: list[str]) -> list[str]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("name at least one key column, each once")
+        return value
+
+    @property
+    def schema_name(self) -> None:
+        """A Delta table has no schema."""
+
+    @property
+    def capture(self) -> Literal["version"]:
+        """Changes are told by versions."""
+        return "version"
+
+    @property
+    def lookback(self) -> str:
+        """Versions need none."""
+        return "0s"
+
+
+class ConflictsBlock(Block):
+    """Who wins where a row was edited in the target, too, since the sync last wrote it."""
+
+    strategy: Literal["source_wins", "target_wins", "last_write_wins"] = Field(
+        default="source_wins", description="last_write_wins: the row with the newer value in the column `by`."
+    )
+    by: str | None = Field(default=None, description="The column of last_write_wins, such as updated_at.")
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> ConflictsBlock:
+        try:
+            self.policy()
+        except ConfigurationError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        return self
+
+    def policy(self) -> Policy:
+        """As the engine has it."""
+        return Policy(strategy=Strategy(self.strategy), by=self.by)
 
 
 class PartitionsBlock(Block):

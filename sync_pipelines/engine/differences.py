@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from sync_pipelines.engine.batches import resized
 from sync_pipelines.engine.compare import Comparison, Difference, compare, nothing_yet
+from sync_pipelines.engine.conflicts import KEPT, Judging
 from sync_pipelines.engine.ground import due_scope
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.ledger.ledger import Ledger
@@ -47,6 +48,9 @@ PROBED = 20
 
 _KEYS_A_LOOK = 200
 """Whole values of both sides are held for so many keys at a time."""
+
+_MOST_JUDGED = 10_000
+"""So many differing records are judged one by one; a table that differs in more was not synced, but not edited."""
 
 
 class ProvableSource(Protocol):
@@ -167,6 +171,7 @@ def _explain(table: Provable, differences: Comparison) -> None:
         known = texts(keys)
         differences.leave_out(ledger.quarantined_among(*place, known), label="quarantined")
         differences.leave_out(ledger.excluded_among(*place, known), label="excluded")
+    _excuse(table, differences)
     if since is not None and any(map(differences.count, KINDS)):
         _await_full_sync(table, differences, since)
 
@@ -184,6 +189,19 @@ def _await_full_sync(table: Provable, differences: Comparison, since: Watermark)
 def _is_another_target(table: Provable, since: Watermark) -> bool:
     begun = lambda: table.ledger.sync_ids(table.spec.sync, table.spec.name)  # noqa: E731
     return due_scope(Scope(), since, table.target, held=table.target.count(), begun=begun).full
+
+
+def _excuse(table: Provable, differences: Comparison) -> None:
+    """What a run would leave as it is in a target that others may edit; nothing where the differences are too many."""
+    target = table.target
+    if not isinstance(target, Judging) or sum(differences.count(kind) for kind in KINDS) > _MOST_JUDGED:
+        return
+    for keys in differences.keys("missing", "stale"):
+        for batch in table.source.values(keys):
+            mapped, _ = table.mapper(batch)
+            differences.leave_out(target.excused(mapped), label=KEPT)
+    for keys in differences.keys("extra"):
+        differences.leave_out(target.keeps(keys), label=KEPT)
 
 
 def _settle(table: Provable, differences: Comparison, *, deep: bool) -> None:

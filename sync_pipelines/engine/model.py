@@ -77,13 +77,13 @@ class Watermark:
     """What has been read and confirmed of one table.
 
     `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger`, `{"changed_at": iso or null,
-    "key": text, "bound": iso}` for `cursor`. `target` is the target's identity at that time (a collection's
-    id), so that a dropped and remade target is recognised. `stamp` is what the run has left in it: a ledger that
-    was restored remembers an older one. `records` is what the target held after the run, by which the mass-delete
-    guard measures the next. All three are None in watermarks of older versions.
+    "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version` (a Delta table). `target` is the target's
+    identity at that time (a collection's id), so that a dropped and remade target is recognised. `stamp` is what the
+    run has left in it: a ledger that was restored remembers an older one. `records` is what the target held after the
+    run, by which the mass-delete guard measures the next. All three are None in watermarks of older versions.
     """
 
-    capture: Literal["trigger", "cursor"]
+    capture: Literal["trigger", "cursor", "version"]
     position: Mapping[str, Any]
     source: SourceIdentity
     key: tuple[str, ...]
@@ -101,12 +101,14 @@ class Scope:
     `full`: one consistent snapshot of the whole table. `window`: what is pending, then the records whose
     change time lies in the half-open range (None is unlimited; `nulls` adds rows without a change time).
     `keys`: just these records, no watermark moves. None of them: what is pending (the incremental sync).
+    `also`: records that are read beside what is pending, since they wait for something in the target.
     """
 
     full: bool = False
     window: tuple[datetime | None, datetime | None] | None = None
     nulls: bool = False
     keys: tuple[str, ...] | None = None
+    also: tuple[str, ...] = ()
     reason: str = ""
 
 
@@ -165,9 +167,13 @@ class ChangeSet:
         self.close()
 
 
+WAITING = "wait"
+"""The stage of a record that waits for another one (a foreign key): each run tries it again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rejection:
-    """A record that did not reach the target, and why; `stage` is read, map, embed or write."""
+    """A record that did not reach the target, and why; `stage` is read, map, embed, write, or `WAITING`."""
 
     key: str
     reason: str
@@ -202,11 +208,13 @@ class BatchResult:
     Args:
         keys: the records that this speaks of, rejected ones included, where the target has taken more than it
             has written; None for all that it has taken.
+        kept: records that were left as they are in the target, on purpose: key → why.
     """
 
     counts: Counts
     rejected: Sequence[Rejection] = ()
     keys: Sequence[str] | None = None
+    kept: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

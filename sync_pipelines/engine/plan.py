@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sync_pipelines.engine.binding import Binding
+from sync_pipelines.engine.conflicts import kept_by
 from sync_pipelines.engine.ground import due_scope
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.measure import held_before
@@ -114,6 +115,7 @@ def _mapped(
 
 def _deletes(target: Target, changes: ChangeSet) -> int:
     if not changes.full:
-        return sum(len(target.existing(keys)) for keys in changes.deletes)
+        return sum(len(target.existing(keys)) - len(kept_by(target, keys)) for keys in changes.deletes)
     with changed_since(StreamListing(changes.upserts), target) as differences:
-        return differences.count("extra")
+        kept = sum(len(kept_by(target, keys)) for keys in differences.keys("extra"))
+        return differences.count("extra") - kept

@@ -14,6 +14,7 @@ from typing import Literal
 
 from sync_pipelines.engine import differences as find
 from sync_pipelines.engine.compare import Comparison
+from sync_pipelines.engine.conflicts import KEPT
 from sync_pipelines.engine.differences import KINDS, Found, Provable
 from sync_pipelines.engine.ledger.proofs import TOUCHED
 from sync_pipelines.engine.model import Listing
@@ -135,7 +136,7 @@ def proof_of(table: Provable, found: Found) -> Proof:
         stale=differences.count("stale"),
         extra=differences.count("extra"),
         quarantined=quarantined,
-        excluded=excluded,
+        excluded=excluded + differences.count(KEPT),
         pending=differences.count("pending"),
         accounted=accounted,
         samples=samples,

@@ -15,6 +15,7 @@ from typing import Any
 
 from sync_pipelines.engine import differences as find
 from sync_pipelines.engine.compare import Comparison
+from sync_pipelines.engine.conflicts import KEPT
 from sync_pipelines.engine.differences import KINDS, Found
 from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.keys import texts
@@ -173,7 +174,7 @@ def _still_different(run: Run, differences: Comparison) -> dict[int, int]:
     """
     left: dict[int, int] = {}
     with find.of_keys(run.binding, differences.keys(*KINDS), values=True) as again:
-        for kind in (*KINDS, "pending", "quarantined", "excluded"):
+        for kind in (*KINDS, "pending", "quarantined", "excluded", KEPT):
             for bucket, number in again.differences.by_bucket(kind).items():
                 left[bucket] = left.get(bucket, 0) + number
         _must_be_equal(run, again.differences)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -15,64 +15,44 @@ import pyarrow as pa
 from sync_pipelines.engine.batches import ahead, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
+from sync_pipelines.engine.conflicts import KEPT, kept_by
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ground import due_scope
-from sync_pipelines.engine.guard import Guard
-from sync_pipelines.engine.held import Held
+from sync_pipelines.engine.guarded import Guarded
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.locks import run_is_alive
-from sync_pipelines.engine.measure import forget, held_before, note
+from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     KEY,
+    WAITING,
     BatchResult,
     ChangeSet,
     Counts,
     Doubt,
     RecordStream,
     Rejection,
+    Scope,
     Target,
     Watermark,
 )
-from sync_pipelines.engine.refusals import Refusals
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.veil import Veil
 
-_COMMANDS = {
-    "full": "sync {path} --full",
-    "rebuild": "sync {path} --rebuild",
-    "records": "sync {path} --key KEY",
-    "repair": "repair {path}",
-}
-"""Mode → what starts such a run in a terminal; `sync {path}` for the others."""
-
 
 @dataclass(kw_only=True)
-class Run(Held):
+class Run(Guarded):
     """A run under way: it holds the target's lock from the first look at the watermark to the last write.
 
     Args:
-        held: records in the target at the end; before: those that a deletion is measured by.
-        since: the watermark that it began with.
-        noted: `before` stands in the ledger until the guard was asked.
+        held: records in the target at the end.
+        kept: records that stay in the target as they are, on purpose, with why.
     """
 
     held: int = 0
-    before: int = 0
-    since: Watermark | None = None
     _marked: bool = False
-    noted: bool = False
-
-    @cached_property
-    def limits(self) -> Guard:
-        """The table's guard, lifted where this run's config says so."""
-        return replace(self.binding.guard, allow=self.request.allow_mass_delete)
-
-    @cached_property
-    def refusals(self) -> Refusals:
-        """What it has refused so far; whoever has it write says how many records are `due`."""
-        return Refusals(guard=self.limits)
+    kept: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def veil(self) -> Veil:
@@ -86,12 +66,19 @@ class Run(Held):
             self.since = self.binding.ledger.watermark(*self.place)
         else:
             held = self.measure()
-            scope = due_scope(scope, self.since, self.binding.target, held=held, begun=self._begun)
+            due = due_scope(scope, self.since, self.binding.target, held=held, begun=self._begun)
+            scope = self._with_waiting(due)
         changes = self.changes = self.binding.source.changes(scope, since=self.since)
         self.reason = changes.reason or scope.reason
         changes.run = self
         changes.on_close.insert(0, self.close)
         return changes
+
+    def _with_waiting(self, scope: Scope) -> Scope:
+        """And the records that wait for another one: it may be there by now."""
+        if scope.full or scope.keys is not None or self.since is None:
+            return scope
+        return replace(scope, also=tuple(self.binding.ledger.waiting(*self.place)))
 
     def measure(self) -> int:
         """Make the target ready and count it before anything is written; what it holds now."""
@@ -132,12 +119,19 @@ class Run(Held):
         self._quarantine(result.rejected, written)
         bad = {rejection.key for rejection in result.rejected}
         keys = list(written) if result.keys is None else result.keys
+        self._keep(result.kept)
         self._settle([key for key in keys if key not in bad])
         for key in keys:
             written.pop(key, None)
         self.binding.ledger.progress(self.record, self.counts)
         # a target may take a batch before the one in front of it is written: look now, too
         self.lock.check()
+
+    def _keep(self, kept: Mapping[str, str]) -> None:
+        """Remember and write down what stays as it is in the target although the source says otherwise."""
+        if kept:
+            self.kept.update(kept)
+            self.binding.ledger.note_conflicts(self.record, kept)
 
     def _mapped(self, upserts: RecordStream, written: dict[str, str]) -> Generator[pa.RecordBatch]:
         """Batches for the target; `written` collects the keys and fingerprints that it was given."""
@@ -160,6 +154,8 @@ class Run(Held):
 
     def _stop_if_too_many(self, rejected: Sequence[Rejection]) -> None:
         ledger = self.binding.ledger
+        # a record that waits for another one says nothing of the mapping
+        rejected = [item for item in rejected if item.stage != WAITING]
         self.refusals.add(rejected, new=ledger.new_among(self.record, [item.key for item in rejected]))
         if self.refusals.excessive:
             self.counts.quarantined = max(self.counts.quarantined - ledger.withdraw(self.record), 0)
@@ -168,6 +164,7 @@ class Run(Held):
     def _settle(self, keys: Sequence[str]) -> None:
         if known := texts(keys):
             self.binding.ledger.settle(*self.place, known, run=self.record)
+            self.binding.ledger.settle_conflicts(*self.place, [key for key in known if key not in self.kept])
 
     def _delete(self, changes: ChangeSet) -> None:
         if changes.full:
@@ -184,14 +181,16 @@ class Run(Held):
         """How many records of the target would go now."""
         target = self.binding.target
         if not changes.full:
-            return sum(len(target.existing(keys)) for keys in changes.deletes)
+            return sum(len(target.existing(_without(keys, kept_by(target, keys)))) for keys in changes.deletes)
         with changed_since(StreamListing(changes.upserts), target) as differences:
+            self._leave_out_kept(target, differences, note=False)
             return differences.count("extra")
 
     def _delete_by_absence(self, target: Target, changes: ChangeSet, *, guarded: bool = True) -> None:
         """Remove what the whole source lacks; and look whether the store holds what was written."""
         with changed_since(StreamListing(changes.upserts), target) as differences:
             self._leave_out_quarantined(differences)
+            self._leave_out_kept(target, differences, note=True)
             self._must_hold(differences.count("missing"), differences.count("stale"), differences)
             if guarded:
                 self.guard(deletes=differences.count("extra"), source_empty=changes.source_empty)
@@ -200,15 +199,27 @@ class Run(Held):
         self._settle_gone(changes.upserts)
 
     def _settle_gone(self, upserts: RecordStream) -> None:
-        """Take records out of quarantine that the whole source lacks: they were never stored, so never deleted."""
+        """Close what is noted of records that the whole source lacks: they were never stored, so never deleted."""
         gone = {record.key for record in self.binding.ledger.list_quarantine(*self.place, limit=None)}
         for batch in upserts if gone else ():
             gone.difference_update(batch.column(KEY).to_pylist())
         self._settle(sorted(gone))
+        noted = [item.key for item in self.binding.ledger.list_conflicts(*self.place, limit=None)]
+        self.binding.ledger.settle_conflicts(*self.place, [key for key in noted if key not in self.kept])
 
     def _leave_out_quarantined(self, differences: Comparison) -> None:
         for keys in differences.keys("missing", "stale"):
             differences.leave_out(self.binding.ledger.quarantined_among(*self.place, keys), label="quarantined")
+
+    def _leave_out_kept(self, target: Target, differences: Comparison, *, note: bool) -> None:
+        """What the target is to keep is no difference: an edit that won, and what was made there."""
+        for keys in differences.keys("missing", "stale"):
+            differences.leave_out([key for key in keys if key in self.kept], label=KEPT)
+        for keys in differences.keys("extra"):
+            kept = kept_by(target, keys)
+            differences.leave_out(kept, label=KEPT)
+            if note:
+                self._keep(kept)
 
     def _must_hold(self, missing: int, stale: int, differences: Comparison) -> None:
         # Chroma can lose upserts that it has acknowledged (chroma#6975): ask the store, not the writer.
@@ -225,43 +236,10 @@ class Run(Held):
         """Delete these records, and take them out of quarantine; the guard was asked before."""
         self.lock.check()
         self._mark()
-        self.counts.deleted += target.delete(keys)
+        kept = kept_by(target, keys)
+        self._keep(kept)
+        self.counts.deleted += target.delete(_without(keys, kept))
         self._settle(keys)
-
-    def note_before(self, deletes: int) -> None:
-        """Before anything is written: what a deletion of at most so many is measured by, at each attempt."""
-        if deletes > self.limits.records:
-            self.before = held_before(self.binding, self.before, self.since)
-            note(self.binding, self.before, self.since)
-            self.noted = True
-
-    def guard(self, *, deletes: int, source_empty: bool, left: int | None = None, written: bool = True) -> None:
-        """Stop before a deletion that the guard refuses; see `Guard.check`. Where nothing goes it is not asked."""
-        sync, table = self.place
-        if deletes:
-            self.limits.check(
-                deletes=deletes,
-                held=self.before,
-                source_empty=source_empty,
-                left=left,
-                written=written,
-                now=self.binding.target.count(),
-                confirmed=self.since.records if self.since else None,
-                command=_COMMANDS.get(self.request.mode, "sync {path}").format(path=f"{sync}/{table}"),
-                sync=sync,
-                table=table,
-            )
-        if self.noted:
-            forget(self.binding)
-            self.noted = False
-
-    def guard_first(self, deletes: Callable[[], int], *, source_empty: bool) -> None:
-        """Ask the guard before anything is written, where no confirmed run says what the target held.
-
-        What this run writes could else not be told from what was there, when it is tried again.
-        """
-        if self.before and (self.since is None or self.since.records is None):
-            self.guard(deletes=deletes(), source_empty=source_empty, written=False)
 
     def _rebuild(self, changes: ChangeSet) -> None:
         """Build beside, prove equality, swap; until the swap the old state serves, whole.
@@ -332,6 +310,10 @@ class Run(Held):
     def _nothing_happened(self, changes: ChangeSet) -> bool:
         """Whether the old watermark says all that the new one would: then nothing but the run's row is written."""
         return self.since is not None and not (changes.full or changes.rows or changes.touched)
+
+
+def _without(keys: Sequence[str], kept: Mapping[str, str]) -> list[str]:
+    return [key for key in keys if key not in kept]
 
 
 def _prints(batch: pa.RecordBatch) -> dict[str, str]:

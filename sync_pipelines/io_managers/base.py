@@ -63,6 +63,7 @@ def metadata_of(run: Any, counts: Counts, seconds: float) -> dict[str, Any]:
         "unchanged": counts.unchanged,
         "deleted": counts.deleted,
         "quarantined": counts.quarantined,
+        **({"kept": len(run.kept)} if run.kept else {}),
         "embedded_texts": counts.embedded_texts,
         "embedded_characters": counts.embedded_characters,
         "embedded_tokens": counts.embedded_tokens,

@@ -28,5 +28,6 @@ def install_captures(url: str) -> None:
     from sync_pipelines.sources.postgres.capture import install
 
     for table in tables():
-        if table.spec.capture != "cursor" and table.spec.table in application.TABLES:
+        captured = table.component.captures_in_postgres and table.spec.capture != "cursor"
+        if captured and table.spec.table in application.TABLES:
             install(url, table.spec, schema=sync_schema())

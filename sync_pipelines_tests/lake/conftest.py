@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipelines_tests.lake.house import House
+from sync_pipelines_tests.lake.house import House, Lake
 
 
 @pytest.fixture
@@ -15,3 +15,9 @@ def house(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     made = House(empty_database_url)
     made.migrate()
     return made
+
+
+@pytest.fixture
+def lake(house: House) -> Lake:
+    """The Delta table `shop/review` of this house; nothing is there yet."""
+    return Lake(house)

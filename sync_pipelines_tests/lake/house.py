@@ -8,8 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
 
 from sync_pipelines import migrations
+from sync_pipelines.components.base import SyncComponent
+from sync_pipelines.components.delta_to_postgres import DeltaToPostgres
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine import run as engine
@@ -48,26 +52,61 @@ class House:
         for branch in ("capture", "ledger"):
             migrations.upgrade(self.url, branch=branch)
 
-    def capture(self, table: PostgresToDelta) -> None:
+    def capture(self, table: SyncComponent) -> None:
         install(self.url, table.spec, schema="sync")
 
-    def bind(self, table: PostgresToDelta, **more: Any) -> Binding:
+    def bind(self, table: SyncComponent, **more: Any) -> Binding:
         return table.bind(self.resources, **more)
 
-    def sync(self, table: PostgresToDelta, *, mode: str = "incremental", **more: Any) -> Counts:
+    def sync(self, table: SyncComponent, *, mode: str = "incremental", **more: Any) -> Counts:
         """One run, as the asset and the IO manager make it."""
         scope = Scope(full=mode != "incremental")
         request = engine.Request(mode=mode, scope=scope, trigger="manual", run_id=str(uuid.uuid4()))
         return engine.write(engine.open_run(self.bind(table, **more), request))
 
-    def prove(self, table: PostgresToDelta, kind: Any = "quick") -> Proof:
+    def prove(self, table: SyncComponent, kind: Any = "quick") -> Proof:
         return prove_and_record(self.bind(table), kind)
 
     def rows(self, table: PostgresToDelta) -> list[dict[str, Any]]:
         """What stands in the Delta table, by key."""
-        import pyarrow as pa
-        from deltalake import DeltaTable
-
         place = self.resources.delta.settings().table(table.target.table)
         found = pa.RecordBatchReader.from_stream(DeltaTable(place).scan()).read_all().to_pylist()
         return sorted(found, key=lambda row: row["_key"] or "")
+
+
+def back(**more: Any) -> DeltaToPostgres:
+    """A Delta table of the shop, on its way into PostgreSQL."""
+    source = {"table": "shop/review", "key": ["id"], **more.pop("source", {})}
+    target = {"connection": "shop", "table": "review"}
+    return DeltaToPostgres.model_validate({"sync": "shop", "source": source, "target": target, **more})
+
+
+@dataclass
+class Lake:
+    """The Delta table `shop/review` of a house, as something else than a sync writes it."""
+
+    house: House
+    name: str = "shop/review"
+
+    @property
+    def place(self) -> str:
+        return self.house.resources.delta.settings().table(self.name)
+
+    @property
+    def table(self) -> DeltaTable:
+        return DeltaTable(self.place)
+
+    def write(self, rows: list[dict[str, Any]] | pa.Table, *, mode: Any = "append", feed: bool = True) -> None:
+        """Append or overwrite by one commit; the table is made where it is not there."""
+        if isinstance(rows, list):
+            rows = pa.Table.from_pylist(rows, schema=pa.schema(self.table.schema().to_arrow()) if self.there else None)
+        properties = None if self.there else {"delta.enableChangeDataFeed": str(feed).lower()}
+        write_deltalake(self.place, rows, mode=mode, configuration=properties)
+
+    @property
+    def there(self) -> bool:
+        return DeltaTable.is_deltatable(self.place)
+
+    def merge(self, rows: pa.Table) -> None:
+        merging = self.table.merge(rows, "t.id = s.id", source_alias="s", target_alias="t")
+        merging.when_matched_update_all().when_not_matched_insert_all().execute()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.ledger.conflicts import ConflictBook
 from sync_pipelines.engine.ledger.differences import DifferenceBook
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, FailureStreak, RunRecord, TableState
 from sync_pipelines.engine.ledger.proofs import Findings, ProofBook, ProofRecord
@@ -42,15 +43,20 @@ _CHUNK = 10_000
 """Rows that one transaction of `clean` removes: a year's backlog must not hold the tables for minutes."""
 
 
-class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook):
+class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook):
     """All books of the ledger over one pool; see `store.Store` for the arguments."""
+
+    def left_out(self, sync: str, table: str) -> QuarantineCounts:
+        """How many records are in quarantine, and how many are left out on purpose: dropped, or kept in the target."""
+        quarantined, dropped = self.quarantine_counts(sync, table)
+        return QuarantineCounts(quarantined, dropped + self.conflict_count(sync, table))
 
     def clean(self, days: int = 90) -> dict[str, int]:
         """Remove history that is older than so many days; rows removed, by table.
 
         What is needed stays, however old: open runs; of each table the newest run of each status, with and
         without records; the newest ended proof of each kind and scope, and the newest repair. Watermarks,
-        quarantine, states and settings are no history and are not touched.
+        quarantine, states and settings are no history and are not touched, nor are conflicts that are open.
 
         Raises:
             ConfigurationError: for less than one day.
@@ -59,7 +65,12 @@ class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook):
             raise ConfigurationError(f"History cannot be kept for {days} days.", remedy="Give 1 or more.")
         return {
             table.name: self._remove(table, chosen)
-            for table, chosen in (self._old_logs(days), self._old_events(days), self._old_proofs(days))
+            for table, chosen in (
+                self._old_logs(days),
+                self._old_events(days),
+                self._old_proofs(days),
+                self._old_conflicts(days),
+            )
         }
 
     def _remove(self, table: sa.Table, chosen: sa.Select[tuple[int]]) -> int:
@@ -79,6 +90,10 @@ class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook):
     def _old_events(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
         events = self._tables.events
         return events, sa.select(events.c.id).where(events.c.occurred_at < _before(days))
+
+    def _old_conflicts(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
+        conflicts = self._tables.conflicts
+        return conflicts, sa.select(conflicts.c.id).where(conflicts.c.resolved_at < _before(days))
 
     def _old_proofs(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
         proofs = self._tables.proofs

@@ -123,6 +123,29 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "broken": sa.Boolean,
         "proof_id": sa.BigInteger,
     },
+    "sync_conflicts": {
+        "id": sa.BigInteger,
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "record_key": sa.Text,
+        "reason": sa.Text,
+        "detected_at": _AT,
+        "resolved_at": _AT,
+        "run_id": sa.Text,
+    },
+    "sync_bases": {
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "record_key": sa.Text,
+        "fingerprint": sa.Text,
+        "previous": sa.Text,
+        "noted_at": _AT,
+    },
+    "sync_stamps": {
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "stamp": sa.Text,
+    },
     "sync_settings": {
         "setting_key": sa.Text,
         "setting_value": sa.Text,
@@ -149,6 +172,9 @@ class Tables:
         self.proofs = self._table("reconciliation_runs")
         self.differences = self._table("reconciliation_keys")
         self.settings = self._table("sync_settings")
+        self.conflicts = self._table("sync_conflicts")
+        self.bases = self._table("sync_bases")
+        self.stamps = self._table("sync_stamps")
 
     def _table(self, name: str) -> sa.Table:
         return sa.Table(name, self.metadata, *(sa.Column(column, kind) for column, kind in _COLUMNS[name].items()))

@@ -109,6 +109,11 @@ class _Small:
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def streaming(connection: Any, sql: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """`Session.stream` on a psycopg2 connection whose transaction somebody else holds."""
+    return _Small(connection).stream(sql, schema)
+
+
 _names = itertools.count(1)
 
 

@@ -1,0 +1,80 @@
+"""What a run asks before it deletes: how much that would be, of what the target held before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from sync_pipelines.engine.guard import Guard
+from sync_pipelines.engine.held import Held
+from sync_pipelines.engine.measure import forget, held_before, note
+from sync_pipelines.engine.model import Watermark
+from sync_pipelines.engine.refusals import Refusals
+
+_COMMANDS = {
+    "full": "sync {path} --full",
+    "rebuild": "sync {path} --rebuild",
+    "records": "sync {path} --key KEY",
+    "repair": "repair {path}",
+}
+"""Mode → what starts such a run in a terminal; `sync {path}` for the others."""
+
+
+@dataclass(kw_only=True)
+class Guarded(Held):
+    """The holdings of a run that may delete.
+
+    Args:
+        before: records that a deletion is measured by. since: the watermark that the run began with.
+        noted: `before` stands in the ledger until the guard was asked.
+    """
+
+    before: int = 0
+    since: Watermark | None = None
+    noted: bool = False
+
+    @cached_property
+    def limits(self) -> Guard:
+        """The table's guard, lifted where this run's config says so."""
+        return replace(self.binding.guard, allow=self.request.allow_mass_delete)
+
+    @cached_property
+    def refusals(self) -> Refusals:
+        """What it has refused so far; whoever has it write says how many records are `due`."""
+        return Refusals(guard=self.limits)
+
+    def note_before(self, deletes: int) -> None:
+        """Before anything is written: what a deletion of at most so many is measured by, at each attempt."""
+        if deletes > self.limits.records:
+            self.before = held_before(self.binding, self.before, self.since)
+            note(self.binding, self.before, self.since)
+            self.noted = True
+
+    def guard(self, *, deletes: int, source_empty: bool, left: int | None = None, written: bool = True) -> None:
+        """Stop before a deletion that the guard refuses; see `Guard.check`. Where nothing goes it is not asked."""
+        sync, table = self.place
+        if deletes:
+            self.limits.check(
+                deletes=deletes,
+                held=self.before,
+                source_empty=source_empty,
+                left=left,
+                written=written,
+                now=self.binding.target.count(),
+                confirmed=self.since.records if self.since else None,
+                command=_COMMANDS.get(self.request.mode, "sync {path}").format(path=f"{sync}/{table}"),
+                sync=sync,
+                table=table,
+            )
+        if self.noted:
+            forget(self.binding)
+            self.noted = False
+
+    def guard_first(self, deletes: Callable[[], int], *, source_empty: bool) -> None:
+        """Ask the guard before anything is written, where no confirmed run says what the target held.
+
+        What this run writes could else not be told from what was there, when it is tried again.
+        """
+        if self.before and (self.since is None or self.since.records is None):
+            self.guard(deletes=deletes(), source_empty=source_empty, written=False)

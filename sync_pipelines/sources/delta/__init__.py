@@ -1,0 +1,1 @@
+"""A Delta table as a source, read by delta-rs."""

@@ -1,0 +1,247 @@
+"""A Delta table as a source: its changes by version, and the questions of a proof."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from sync_pipelines.engine.errors import ConfigurationError, RunError
+from sync_pipelines.engine.keys import NamedKey, example
+from sync_pipelines.engine.model import KEY, ChangeSet, FullRead, Pending, Scope, Watermark
+from sync_pipelines.engine.sensitive import mask_of
+from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.sources.delta.changes import Plan, read_changes, unique
+from sync_pipelines.sources.delta.log import Commit, LostError
+from sync_pipelines.sources.delta.moment import Conforming, Moment
+from sync_pipelines.targets.delta.settings import DeltaSettings
+from sync_pipelines.targets.delta.store import DeltaStore
+from sync_pipelines.targets.lake.types import spell
+from sync_pipelines.targets.retries import RetryPolicy
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class DeltaColumn:
+    """A column; `pg_type` is its type as Delta's SQL spells it."""
+
+    name: str
+    pg_type: str
+
+
+@dataclass(frozen=True)
+class DeltaShape:
+    """A table's columns."""
+
+    columns: Sequence[DeltaColumn]
+
+
+class DeltaSource:
+    """A table below DELTA_URI. Nothing is opened before the first question; each question pins one version.
+
+    The change feed says which keys were touched, and the rows are read at the pinned version: a key that is not there
+    is a delete. Where the feed was off, the files that were added and removed say it. Where neither can be told any
+    more (VACUUM, log retention, RESTORE, another table in the same place), everything is read, with the reason.
+
+    Args:
+        settings: the root. name: the table's below it. spec: the table.
+        conforming: brings rows with these columns to the target's types. spool: the folder of temporary files.
+    """
+
+    def __init__(
+        self,
+        settings: DeltaSettings,
+        name: str,
+        spec: TableSpec,
+        *,
+        conforming: Callable[[pa.Schema], Conforming],
+        spool: Path | None = None,
+    ) -> None:
+        self.spec, self.name = spec, name
+        self._store = DeltaStore(settings, name, sync=spec.sync, table=spec.name, retry=RetryPolicy())
+        self._conforming, self._spool = conforming, spool
+
+    def inspect(self) -> DeltaShape:
+        """The columns of now.
+
+        Raises:
+            RunError: no such table, or column.
+        """
+        schema = self.columns()
+        for name in self.spec.projection:
+            if name not in schema.names:
+                near = difflib.get_close_matches(name, schema.names, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(schema.names)}."
+                raise self._error(f"the Delta table {self.name!r} has no column {name!r}.", hint)
+        return DeltaShape([DeltaColumn(item.name, _type_of(item.type)) for item in schema])
+
+    def columns(self) -> pa.Schema:
+        """The columns in Arrow's plain types."""
+        return self._store.schema_of(self._open())
+
+    def described(self) -> tuple[pa.Schema, str | None]:
+        """The schema of this source's batches, and the table's comment."""
+        moment = self._now()
+        return moment.conforming.schema, moment.table.metadata().description
+
+    def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
+        """Read what a run needs, from one version, into temporary files; see `engine.model.Scope`."""
+        moment = self._now()
+        return read_changes(moment, scope, self._plan(moment, scope, since), folder=self._spool)
+
+    def _plan(self, moment: Moment, scope: Scope, since: Watermark | None) -> Plan:
+        if scope.keys is not None:
+            return Plan(touched=pa.array(scope.keys, pa.string()))
+        if scope.full:
+            return Plan(full=True, reason=scope.reason)
+        try:
+            touched = unique(self._touched(moment, since))
+        except LostError as error:
+            return Plan(full=True, reason=str(error))
+        also = pa.array(scope.also, pa.string())
+        return Plan(reason=scope.reason, touched=unique([touched, also]))
+
+    def _touched(self, moment: Moment, since: Watermark | None) -> Iterator[pa.Array]:
+        if since is None:
+            raise LostError("first run")
+        yield from moment.touched(since, self._continued(moment, since))
+
+    def _continued(self, moment: Moment, since: Watermark) -> list[Commit]:
+        """The commits after a watermark.
+
+        Raises:
+            LostError: everything must be read, and why.
+        """
+        for reason in self._reasons(moment, since):
+            raise LostError(reason)
+        found = moment.commits(int(since.position["version"]))
+        if any(commit.operation.upper() == "RESTORE" for commit in found):
+            raise LostError("the table was restored to an older version")
+        return found
+
+    def _reasons(self, moment: Moment, since: Watermark) -> Iterator[str]:
+        if since.capture != "version":
+            yield f"capture changed from {since.capture} to version"
+        if since.source.system_identifier != moment.identity.system_identifier:
+            yield "the Delta table was made anew (its id differs)"
+        if since.source.database != moment.identity.database:
+            yield f"the Delta table stands elsewhere (was {since.source.database!r})"
+        if tuple(since.key) != self.spec.key:
+            yield f"the key changed from ({', '.join(since.key)}) to ({', '.join(self.spec.key)})"
+        if since.mapping != self.spec.mapping_hash or since.position.get("shape") != moment.conforming.shape:
+            yield "the columns or their types changed"
+        if int(since.position["version"]) > moment.version:
+            yield f"the Delta table went back from version {since.position['version']} to {moment.version}"
+
+    @contextmanager
+    def at_snapshot(self) -> Generator[Moment]:
+        """Everything that is asked of the result is answered from one version, that of now."""
+        yield self._now()
+
+    def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of these keys, in the batches' full schema; keys that are not there are left out."""
+        yield from self._now().rows_of(pa.array(keys, pa.string())) if keys else ()
+
+    def named(self, keys: Sequence[str]) -> dict[str, NamedKey]:
+        """The keys that somebody has named, each as PostgreSQL spells it.
+
+        Raises:
+            ConfigurationError: one is no value of the key columns' types.
+        """
+        if not keys:
+            return {}
+        moment = self._now()
+        parts = [[key] if len(self.spec.key) == 1 else json.loads(key) for key in keys]
+        columns = {name: [row[number] for row in parts] for number, name in enumerate(self.spec.key)}
+        spelled, wrong = moment.conforming.spelled(columns)
+        for row, why in wrong.items():
+            mask = mask_of(self.spec)
+            raise ConfigurationError(
+                f"no key of this table{'' if mask.hides_keys else f' ({why})'}.",
+                sync=self.spec.sync,
+                table=self.spec.name,
+                key=mask.key(keys[row]),
+                remedy=example(self.spec.key),
+            )
+        there = moment.there(spelled.to_pylist())
+        return {key: NamedKey(text, text in there) for key, text in zip(keys, spelled.to_pylist(), strict=True)}
+
+    def pending(self, since: Watermark | None, *, limit: int = 10_000) -> Pending:
+        """What the next run would read; a table that is not there yet waits for nothing."""
+        if self._store.open() is None:
+            return Pending()
+        moment = self._now()
+        try:
+            if since is None:
+                raise LostError("first run")
+            made = self._continued(moment, since)
+            touched = unique(moment.touched(since, made))
+        except LostError as error:
+            return Pending(full_reason=str(error))
+        oldest = next((commit.at for commit in made if commit.data), None)
+        return Pending(changes=min(len(touched), limit), oldest=oldest if len(touched) else None)
+
+    def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]:
+        """Keys that were touched after the watermark, in batches; none where the next run reads everything."""
+        try:
+            touched = unique(self._touched(self._now(), since))
+        except LostError:
+            return
+        for start in range(0, len(touched), _PAGE):
+            yield touched.slice(start, _PAGE).to_pylist()
+
+    def full_read(self, since: Watermark | None) -> FullRead | None:
+        """Why the next run will read everything, whose work all differences are then; None where it will not."""
+        reason = self.pending(since).full_reason if since is not None else None
+        return FullRead(reason=reason, explains=frozenset({"missing", "stale", "extra"})) if reason else None
+
+    def lag(self, since: Watermark | None) -> float | None:
+        """Seconds since the oldest change that is not confirmed; 0 if there is none, None if all is to be read."""
+        waiting = self.pending(since)
+        if waiting.full_reason is not None:
+            return None
+        return max(0.0, (datetime.now(UTC) - waiting.oldest).total_seconds()) if waiting.oldest else 0.0
+
+    def capture_warnings(self) -> list[str]:
+        """What an operator should know; `status` shows it."""
+        return [] if self._store.open() is not None else [f"there is no Delta table {self.name!r} yet"]
+
+    def confirmed(self, watermark: Watermark) -> bool:
+        """A Delta table keeps its versions whoever reads them."""
+        return True
+
+    def _now(self) -> Moment:
+        table = self._open()
+        return Moment(table, self._store, self.spec, self._conforming(self._store.schema_of(table)))
+
+    def _open(self):
+        """A handle of its own, at the version of now."""
+        from deltalake import DeltaTable
+
+        if self._store.open() is None:
+            raise self._error(
+                f"there is no Delta table {self.name!r} below {self._store.settings.uri!r} yet.",
+                "Run what writes it, or correct source.table.",
+            )
+        options = dict(self._store.settings.options) or None
+        return self._store.attempt("open table", lambda: DeltaTable(self._store.uri, storage_options=options))
+
+    def _error(self, message: str, remedy: str) -> RunError:
+        return RunError(message, sync=self.spec.sync, table=self.spec.name, remedy=remedy)
+
+
+def _type_of(kind: pa.DataType) -> str:
+    try:
+        return spell(kind)
+    except RunError:
+        return str(kind)
+
+
+__all__ = ["KEY", "DeltaSource"]

@@ -1,0 +1,88 @@
+"""Texts as PostgreSQL itself spells them: for the types that it alone can read (jsonb, interval, enums, …)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sync_pipelines.engine.sql import literal
+from sync_pipelines.sources.postgres.errors import InvalidKeyError
+from sync_pipelines.sources.postgres.types import Column, arrow_field, problem_sql, value_sql
+from sync_pipelines.targets.lake.mapping import Unfit, converter
+from sync_pipelines.targets.lake.types import SourceType
+from sync_pipelines.targets.postgres.layout import PostgresTable
+from sync_pipelines.targets.postgres.values import call
+
+_ROWS, _BYTES = 1000, 2 * 1024 * 1024
+"""Of one statement's texts."""
+
+_UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+_ROUNDED = frozenset({"numeric", "time", "timetz", "timestamp", "timestamptz", "interval"})
+_CUT = {"bit": "bit varying", "varbit": "bit varying"}
+
+
+def spell(table: PostgresTable, column: Column, texts: pa.Array, *, stored: pa.DataType, as_text: bool) -> pa.Array:
+    """Texts as a column's values, in the type that both sides are brought to.
+
+    Raises:
+        Unfit: one of them is no value of the column's type, or would be rounded or cut off.
+    """
+    if column.base_name == "uuid" and not column.is_array and _all_spelled(texts):
+        return texts
+    source = arrow_field(column, text=as_text)
+    convert = converter(SourceType.of(source), stored)
+    parts = [convert(_asked(table, column, part, source.type, as_text=as_text)) for part in _parts(texts)]
+    return pa.concat_arrays(parts) if parts else pa.nulls(0, stored)
+
+
+def _all_spelled(texts: pa.Array) -> bool:
+    """Whether these are uuids as PostgreSQL writes them."""
+    good = call("match_substring_regex", texts, options=pc.MatchSubstringOptions(_UUID))
+    return call("all", good).as_py() is not False
+
+
+def _parts(texts: pa.Array) -> Iterator[pa.Array]:
+    step = max(1, min(_ROWS, _BYTES * len(texts) // max(texts.nbytes, 1))) if len(texts) else _ROWS
+    for start in range(0, len(texts), step):
+        yield texts.slice(start, step)
+
+
+def _asked(table: PostgresTable, column: Column, texts: pa.Array, kind: pa.DataType, *, as_text: bool) -> pa.Array:
+    probe = replace(column, name="v")
+    values = ", ".join("NULL" if text is None else literal(text) for text in texts.to_pylist())
+    statement = (
+        f"SELECT {value_sql(probe, text=as_text)} AS value, {problem_sql(probe, text=as_text) or 'NULL'} AS problem, "
+        f"{_changed(column)} AS changed FROM (SELECT u.n, u.x, u.x::{column.exact_type or column.base_type} AS v "
+        f"FROM pg_catalog.unnest(ARRAY[{values}]::pg_catalog.text[]) WITH ORDINALITY AS u(x, n)) AS t ORDER BY t.n"
+    )
+    try:
+        with table.session() as session:
+            rows = session.all(statement)
+    except InvalidKeyError as error:
+        raise Unfit(_words(error.message)) from None
+    for row in rows:
+        if row["problem"]:
+            raise Unfit("it is infinite, BC or after the year 9999")
+        if row["changed"]:
+            raise Unfit(f"{column.pg_type} would round it or cut it off")
+    return pa.array([row["value"] for row in rows], kind)
+
+
+def _changed(column: Column) -> str:
+    """SQL for whether a cast to the column's precision changes the value: PostgreSQL rounds without a word."""
+    name = column.leaf_name or column.base_name
+    if "(" not in column.exact_type or name not in _ROUNDED | _CUT.keys():
+        return "false"
+    free = _CUT.get(name, f"pg_catalog.{name}") + ("[]" if column.is_array else "")
+    return f"coalesce(t.x::{free} <> t.v::{free}, false)"
+
+
+def _words(message: str) -> str:
+    """PostgreSQL's own words without the value that it quotes."""
+    text = re.sub(r"^PostgreSQL [^:]*(?::\d+/[^:]*)?: ", "", message)
+    return re.sub(r'(: "|")[^"]*"?.*$', "", text).rstrip(". ") or "it is no value of this type"

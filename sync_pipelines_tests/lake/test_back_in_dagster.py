@@ -1,0 +1,125 @@
+"""The way back under Dagster: document, asset, checks, sensor, clean-up and commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from sync_pipelines.documents import problems
+from sync_pipelines.engine.plan import plan
+from sync_pipelines.registry import databases
+from sync_pipelines.upkeep import clean_up
+from sync_pipelines_tests.dagster.project import definitions
+from sync_pipelines_tests.dagster.world import World
+from sync_pipelines_tests.lake.house import House, Lake, back
+from sync_pipelines_tests.lake.test_delta_to_postgres import DDL, held, row, rows
+
+DOCUMENT = """\
+type: sync_pipelines.DeltaToPostgres
+attributes:
+  sync: shop
+  source: {table: shop/review, key: [id], changed_at: updated_at}
+  target: {connection: shop, table: review}
+  columns: [stars, note, topics, detail, updated_at]
+  conflicts: {strategy: last_write_wins, by: updated_at}
+"""
+
+
+@pytest.fixture
+def world(house: House, lake: Lake) -> World:
+    house.execute(DDL)
+    lake.write(rows(row("a"), row("b")))
+    component: Any = back(source={"changed_at": "updated_at"})
+    return World(url=house.url, chroma=None, instance=dg.DagsterInstance.ephemeral(), component=component)
+
+
+def test_the_asset_writes_and_its_checks_pass(world: World, house: House):
+    result = world.materialize()
+    assert result.success
+    assert held(house).keys() == {"a", "b"}
+    checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+    assert checks
+    assert all(checks.values()), checks
+
+
+def test_an_old_window_compares_the_rows_in_it(world: World, house: House):
+    world.materialize()
+    house.execute("UPDATE review SET stars = 1 WHERE id = 'a'")
+    world.materialize(partition="2024-05-01")
+    assert held(house)["a"][0] == 3
+
+
+def test_the_schema_check_knows_the_columns_of_the_last_run(world: World, house: House):
+    world.materialize()
+    job = definitions(world.component).resolve_job_def("shop_check")
+    result = job.execute_in_process(instance=world.instance, raise_on_error=False)
+    found = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    assert found["schema"].passed, found["schema"].description
+
+
+def test_the_sensor_asks_for_a_run_when_there_is_a_new_version_with_changes(world: World, lake: Lake):
+    assert world.sensor_tick().run_requests
+    world.materialize()
+    assert not world.sensor_tick().run_requests
+    lake.table.optimize.compact()
+    assert not world.sensor_tick().run_requests
+    lake.write(rows(row("c")))
+    assert world.sensor_tick().run_requests
+
+
+def test_without_delta_uri_it_is_not_configured(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DELTA_URI")
+    assert "DELTA_URI" in (world.component.not_configured(world.resources) or "")
+    assert not world.sensor_tick().run_requests
+
+
+def test_nothing_is_captured_in_postgresql_for_it(world: World, monkeypatch: pytest.MonkeyPatch):
+    told = clean_up([world.component], world.resources, keep_days=90)
+    assert not [line for line in told if "change log" in line]
+    monkeypatch.setattr("sync_pipelines.definitions.load", lambda: (None, (world.component,)))
+    assert [database.branches for database in databases()] == [("ledger",)]
+
+
+def test_a_document_of_this_kind_is_good_and_its_faults_are_told(tmp_path: Path):
+    path = tmp_path / "shop" / "defs.yaml"
+    path.parent.mkdir()
+    path.write_text(DOCUMENT)
+    assert problems(tmp_path) == []
+    path.write_text(DOCUMENT.replace("by: updated_at", "by: stares"))
+    assert "none of `columns`" in problems(tmp_path)[0]
+    path.write_text(DOCUMENT.replace("last_write_wins", "newest"))
+    assert "conflicts.strategy" in problems(tmp_path)[0]
+    path.write_text(DOCUMENT.replace("{table: shop/review", "{connection: x, capture: trigger, table: shop/review"))
+    assert "capture" in problems(tmp_path)[0]
+
+
+def test_a_plan_says_what_a_run_would_do_and_does_nothing(house: House, lake: Lake):
+    table = back(conflicts={"strategy": "target_wins"})
+    house.execute("CREATE TABLE item (id text PRIMARY KEY); INSERT INTO item VALUES ('i')")
+    house.execute("CREATE TABLE review (id text PRIMARY KEY, item text REFERENCES item, n int)")
+    lake.write([{"id": key, "item": "i", "n": 1} for key in ("same", "changed", "edited", "gone")])
+    house.sync(table)
+    house.execute("UPDATE review SET n = 9 WHERE id = 'edited'; INSERT INTO review (id) VALUES ('made')")
+    lake.table.update({"n": "2"}, predicate="id IN ('changed', 'edited')")
+    lake.table.delete("id = 'gone'")
+    lake.write([{"id": "waits", "item": "none", "n": 1}])
+    for mode in ("incremental", "full"):
+        found = plan(house.bind(table), mode=mode)
+        assert (found.upserts, found.deletes, found.quarantined) == (1, 1, 1)
+    assert house.execute("SELECT count(*) FROM review WHERE n = 2 OR id = 'waits'") == [(0,)]
+
+
+def test_a_downstream_asset_gets_the_synced_rows(world: World):
+    @dg.asset(ins={"found": dg.AssetIn(key=world.component.asset_key, metadata={"columns": ["id", "stars"]})})
+    def downstream(found: pa.Table) -> list[dict[str, Any]]:
+        return found.sort_by("id").to_pylist()
+
+    world.materialize()
+    project = dg.Definitions.merge(definitions(world.component), dg.Definitions(assets=[downstream]))
+    job = project.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(instance=world.instance, asset_selection=[downstream.key])
+    assert result.output_for_node("downstream") == [{"id": "a", "stars": 3}, {"id": "b", "stars": 3}]
