@@ -12,12 +12,17 @@ AD_HOC = "__ASSET_JOB"
 """What every code location calls the runs of assets and checks that somebody chose in the UI."""
 
 
+def job_names(repository: dg.RepositoryDefinition) -> frozenset[str]:
+    """The names that are this code location's alone: `__ASSET_JOB` is everybody's, and Dagster names it here, too."""
+    return frozenset(name for name in repository.job_names if not name.startswith(AD_HOC))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ours:
     """What of the instance is ours, by name.
 
     Args:
-        jobs: the names of our jobs. `__ASSET_JOB` may be among them, and says nothing.
+        jobs: the names of our jobs, see `job_names`.
     """
 
     assets: frozenset[dg.AssetKey]
@@ -31,7 +36,7 @@ class Ours:
         return cls(
             assets=frozenset(graph.get_all_asset_keys()),
             checks=frozenset(graph.asset_check_keys),
-            jobs=frozenset(repository.job_names),
+            jobs=job_names(repository),
         )
 
     def has(self, run: dg.DagsterRun) -> bool:

@@ -13,7 +13,7 @@ from sync_pipelines.alerts import checks, lag, outbox, runs, state
 from sync_pipelines.alerts.incidents import Advanced, Notice, Policy, Seen, advance, newest_only
 from sync_pipelines.alerts.state import State
 from sync_pipelines.failures import no_secrets
-from sync_pipelines.own_runs import Ours
+from sync_pipelines.own_runs import Ours, job_names
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -77,7 +77,7 @@ def _project(context: dg.SensorEvaluationContext) -> Project:
     return Project(
         assets=tuple(sorted(graph.get_all_asset_keys())),
         checks=tuple(sorted(graph.asset_check_keys, key=lambda key: key.to_user_string())),
-        jobs=frozenset(repository.job_names),
+        jobs=job_names(repository),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import dagster as dg
@@ -13,6 +14,7 @@ import pytest
 
 from sync_pipelines.alerts import checks, lag, runs
 from sync_pipelines.alerts.runs import Place
+from sync_pipelines.alerts.sensor import _project
 from sync_pipelines.own_runs import Ours
 from sync_pipelines.status import Thresholds
 from sync_pipelines_tests.alerts import project
@@ -245,6 +247,13 @@ def test_an_ad_hoc_run_of_another_code_location_is_not_ours(instance: dg.Dagster
     assert still_open(instance, position) == set()
     over(instance, "__ASSET_JOB", good=False, assets=True)
     assert still_open(instance, position) == {"run:assets"}
+
+
+def test_the_name_of_ad_hoc_runs_is_none_of_our_jobs_so_an_incident_on_it_ends():
+    repository = project.definitions(every_seconds=30).get_repository_def()
+    assert "__ASSET_JOB" in repository.job_names
+    assert "__ASSET_JOB" not in _project(SimpleNamespace(repository_def=repository)).subjects()
+    assert {"shop", "shop/thing", "shop_check"} <= _project(SimpleNamespace(repository_def=repository)).subjects()
 
 
 def test_runs_of_another_code_location_are_not_ours(instance: dg.DagsterInstance):
