@@ -619,3 +619,16 @@ def test_an_edit_of_a_row_that_was_equal_when_it_was_judged_stays(
     assert (held(review)["a"][1], held(review)["b"][1]) == ("ours", "theirs")
     proof = review.prove(table)
     assert (proof.equal, proof.excluded) == (True, 1)
+
+
+def test_a_trigger_that_changes_rows_is_named(review: House, lake: Lake, caplog: pytest.LogCaptureFixture):
+    review.execute(
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.updated_at = now(); RETURN NEW; END'; "
+        "CREATE TRIGGER touched BEFORE INSERT OR UPDATE ON review FOR EACH ROW EXECUTE FUNCTION touch()"
+    )
+    table = back(columns=["stars", "note", "topics", "detail"])
+    lake.write(rows(row("a")))
+    review.sync(table)
+    assert "touched" in caplog.text
+    assert review.sync(table, mode="full").unchanged == 1
+    assert review.prove(table, "deep").equal
