@@ -17,7 +17,7 @@ _LAZY = {
     "SearchResource": ("sync_pipelines.resources.search", "SearchResource"),
     "search": ("sync_pipelines.api", "search"),
 }
-__all__ = ["PostgresToChroma", "PostgresToDelta", "SearchResource", "__version__", "search"]
+__all__ = ["DeltaToPostgres", "PostgresToChroma", "PostgresToDelta", "SearchResource", "__version__", "search"]
 
 
 def __getattr__(name: str) -> Any:

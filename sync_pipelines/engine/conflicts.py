@@ -111,3 +111,8 @@ class Judging(Protocol):
 def kept_by(target: object, keys: Sequence[str]) -> Mapping[str, str]:
     """Those of these records that a target keeps although the source lacks them, with why."""
     return target.keeps(keys) if isinstance(target, Judging) and keys else {}
+
+
+def without(keys: Sequence[str], kept: Mapping[str, str]) -> list[str]:
+    """Those of these keys that are not kept."""
+    return [key for key in keys if key not in kept]

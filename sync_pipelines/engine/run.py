@@ -15,7 +15,7 @@ import pyarrow as pa
 from sync_pipelines.engine.batches import ahead, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
-from sync_pipelines.engine.conflicts import KEPT, kept_by
+from sync_pipelines.engine.conflicts import KEPT, kept_by, without
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ground import due_scope
 from sync_pipelines.engine.guarded import Guarded
@@ -164,7 +164,7 @@ class Run(Guarded):
     def _settle(self, keys: Sequence[str]) -> None:
         if known := texts(keys):
             self.binding.ledger.settle(*self.place, known, run=self.record)
-            self.binding.ledger.settle_conflicts(*self.place, [key for key in known if key not in self.kept])
+            self.binding.ledger.settle_conflicts(*self.place, without(known, self.kept))
 
     def _delete(self, changes: ChangeSet) -> None:
         if changes.full:
@@ -181,7 +181,7 @@ class Run(Guarded):
         """How many records of the target would go now."""
         target = self.binding.target
         if not changes.full:
-            return sum(len(target.existing(_without(keys, kept_by(target, keys)))) for keys in changes.deletes)
+            return sum(len(target.existing(without(keys, kept_by(target, keys)))) for keys in changes.deletes)
         with changed_since(StreamListing(changes.upserts), target) as differences:
             self._leave_out_kept(target, differences, note=False)
             return differences.count("extra")
@@ -205,7 +205,7 @@ class Run(Guarded):
             gone.difference_update(batch.column(KEY).to_pylist())
         self._settle(sorted(gone))
         noted = [item.key for item in self.binding.ledger.list_conflicts(*self.place, limit=None)]
-        self.binding.ledger.settle_conflicts(*self.place, [key for key in noted if key not in self.kept])
+        self.binding.ledger.settle_conflicts(*self.place, without(noted, self.kept))
 
     def _leave_out_quarantined(self, differences: Comparison) -> None:
         for keys in differences.keys("missing", "stale"):
@@ -238,7 +238,7 @@ class Run(Guarded):
         self._mark()
         kept = kept_by(target, keys)
         self._keep(kept)
-        self.counts.deleted += target.delete(_without(keys, kept))
+        self.counts.deleted += target.delete(without(keys, kept))
         self._settle(keys)
 
     def _rebuild(self, changes: ChangeSet) -> None:
@@ -310,10 +310,6 @@ class Run(Guarded):
     def _nothing_happened(self, changes: ChangeSet) -> bool:
         """Whether the old watermark says all that the new one would: then nothing but the run's row is written."""
         return self.since is not None and not (changes.full or changes.rows or changes.touched)
-
-
-def _without(keys: Sequence[str], kept: Mapping[str, str]) -> list[str]:
-    return [key for key in keys if key not in kept]
 
 
 def _prints(batch: pa.RecordBatch) -> dict[str, str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from sync_pipelines.engine.errors import MassDeleteError, RunError
+from sync_pipelines.engine.errors import MassDeleteError, RunError, TransientError
 from sync_pipelines_tests.lake.house import House, Lake, back
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -619,3 +619,50 @@ def test_an_edit_of_a_row_that_was_equal_when_it_was_judged_stays(
     assert (held(review)["a"][1], held(review)["b"][1]) == ("ours", "theirs")
     proof = review.prove(table)
     assert (proof.equal, proof.excluded) == (True, 1)
+
+
+def test_a_trigger_that_changes_rows_is_named(review: House, lake: Lake, caplog: pytest.LogCaptureFixture):
+    review.execute(
+        "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.updated_at = now(); RETURN NEW; END'; "
+        "CREATE TRIGGER touched BEFORE INSERT OR UPDATE ON review FOR EACH ROW EXECUTE FUNCTION touch()"
+    )
+    table = back(columns=["stars", "note", "topics", "detail"])
+    lake.write(rows(row("a")))
+    review.sync(table)
+    assert "touched" in caplog.text
+    assert review.sync(table, mode="full").unchanged == 1
+    assert review.prove(table, "deep").equal
+
+
+def test_a_connection_that_breaks_within_a_batch_leaves_nothing_half_done(
+    review: House, lake: Lake, monkeypatch: pytest.MonkeyPatch
+):
+    from sync_pipelines.targets.postgres import writing
+
+    lake.write(rows(*(row(f"n{number}") for number in range(30))))
+    insert = writing.Writer._insert
+
+    def broken(self: Any, *arguments: Any) -> Any:
+        found = insert(self, *arguments)
+        review.execute("SELECT pg_terminate_backend(%s)", self._connection.info.backend_pid)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing.Writer, "_insert", broken)
+        with pytest.raises(TransientError):
+            review.sync(back())
+    assert held(review) == {}
+    assert review.sync(back()).upserted == 30
+    assert review.bind(back()).ledger.quarantined("shop", "review") == 0
+
+
+def test_no_reason_quotes_a_sensitive_value(review: House, lake: Lake):
+    review.execute("ALTER TABLE review ADD COLUMN code uuid, ADD CONSTRAINT short CHECK (length(note) < 9)")
+    secret = "my very own secret"
+    given = rows(row("a", note=secret), row("b", detail=f'{{"{secret}'), row("c"), row("d"))
+    codes = pa.array([None, None, secret, None], pa.string())
+    lake.write(given.append_column("code", codes))
+    table = back(sensitive=["note", "detail", "code"], columns=["stars", "note", "detail", "code"])
+    assert review.sync(table).quarantined == 3
+    for item in review.bind(table).ledger.list_quarantine("shop", "review"):
+        assert "secret" not in item.reason

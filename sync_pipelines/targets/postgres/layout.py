@@ -45,7 +45,7 @@ class Catalog:
 
     Args:
         generated: columns that PostgreSQL computes. required: those that an INSERT must give.
-        foreign_keys: those whose parent this role can read.
+        foreign_keys: those whose parent this role can read. triggers: those that may change a row before it is stored.
     """
 
     info: TableInfo
@@ -53,6 +53,7 @@ class Catalog:
     generated: frozenset[str]
     required: frozenset[str]
     foreign_keys: tuple[ForeignKey, ...]
+    triggers: tuple[str, ...] = ()
 
 
 class TargetSql(TableSql):
@@ -184,6 +185,7 @@ class PostgresTable:
                     "pg_catalog.pg_type AS y WHERE y.oid = a.atttypid AND y.typdefault IS NOT NULL)",
                 ),
                 foreign_keys=tuple(ForeignKey(**row) for row in _foreign_keys(session, place.oid)),
+                triggers=_triggers(session, place.oid),
             )
 
     def layout(self, source: Collection[str]) -> Layout:
@@ -230,6 +232,19 @@ def _names(session: Session, oid: int, condition: str) -> frozenset[str]:
         f"WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped AND {condition}"
     )
     return frozenset(row["name"] for row in rows)
+
+
+_BEFORE_EACH_ROW, _INSERT_OR_UPDATE = 1 | 2, 4 | 16
+"""Bits of pg_trigger.tgtype."""
+
+
+def _triggers(session: Session, oid: int) -> tuple[str, ...]:
+    rows = session.all(
+        "SELECT g.tgname::text AS name FROM pg_catalog.pg_trigger AS g "
+        f"WHERE g.tgrelid = {oid} AND NOT g.tgisinternal AND g.tgenabled <> 'D' "
+        f"AND g.tgtype & {_BEFORE_EACH_ROW} = {_BEFORE_EACH_ROW} AND g.tgtype & {_INSERT_OR_UPDATE} > 0 ORDER BY 1"
+    )
+    return tuple(row["name"] for row in rows)
 
 
 def _foreign_keys(session: Session, oid: int) -> list[dict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,6 +32,8 @@ from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
 from sync_pipelines.sources.postgres.sql import keys_query
 from sync_pipelines.targets.postgres.layout import Layout, PostgresTable
 from sync_pipelines.targets.postgres.writing import Verdict, Writer, batches_of
+
+_log = logging.getLogger(__name__)
 
 _KEYS_A_STATEMENT = 2000
 
@@ -146,6 +149,13 @@ class PostgresTarget:
             RunError: it is not there, a column is missing on one side, no unique index covers the key.
         """
         self.__dict__.pop("layout", None)
+        if triggers := self.layout.catalog.triggers:
+            _log.warning(
+                "%s: the trigger %s may change rows as they are written; a column that it sets can never be equal: "
+                "leave it out of `columns`.",
+                "/".join(self._place),
+                ", ".join(triggers),
+            )
         by = self._policy.by
         if by is not None and by not in self.layout.names:
             raise RunError(
