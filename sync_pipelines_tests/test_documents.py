@@ -15,6 +15,8 @@ from sync_pipelines.targets import embedding, embedding_functions
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.test_definitions import REPOSITORY, bare_environment
 
+KINDS = ", ".join(f"sync_pipelines.{name}" for name in ("DeltaToPostgres", "PostgresToChroma", "PostgresToDelta"))
+
 GOOD = """\
 type: sync_pipelines.PostgresToChroma
 attributes:
@@ -74,7 +76,7 @@ WRONG = [
         "1: type: there is no type 'sync_pipelines.PostgresToChrom'; did you mean 'sync_",
     ),
     ("type: PostgresToChroma\n", "type: there is no type 'PostgresToChroma'; did you mean 'sync_pipelines.Postgr"),
-    ("type: no_such.Kind\n", "1: type: there is no type 'no_such.Kind'; there are sync_pipelines.PostgresToChroma"),
+    ("type: no_such.Kind\n", f"1: type: there is no type 'no_such.Kind'; there are {KINDS}"),
     ("type: sync_pipelines.search\n", "1: type: there is no type 'sync_pipelines.search'; did you mean 'sync_"),
     ("type: [a]\n", "1: type: ['a'] is not of type 'string'"),
     (GOOD.partition("\n")[2], "1: 'type' is a required property"),
