@@ -139,8 +139,11 @@ class PostgresTarget:
         return text
 
     def holdings(self) -> dict[str, Any]:
-        """A table says nothing of itself beside its rows."""
-        return {}
+        """What PostgreSQL says of the table: its bytes, indexes included."""
+        info = self.layout.info
+        with self.table.session() as session:
+            size = session.all(f"SELECT pg_catalog.pg_total_relation_size({info.oid}::pg_catalog.oid) AS bytes")
+        return {"table": self.table.spec.table, "bytes": size[0]["bytes"]}
 
     def prepare(self) -> None:
         """Look whether the table is there and has the columns that it needs; nothing is made.
@@ -174,9 +177,8 @@ class PostgresTarget:
     ) -> Iterator[BatchResult]:
         """Write batches of conformed rows, a transaction each; values are compared anyway: `doubt` adds nothing."""
         del doubt
-        with Writer(self.table.url, self.layout, self._policy, self._books) as writer:
+        with Writer(self.table.url, self.layout, self._policy, self._books, before_write=before_write) as writer:
             for batch in batches_of(iter(batches)):
-                before_write()
                 yield writer.write(batch)
 
     def existing(self, keys: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -42,10 +42,19 @@ class Writer:
 
     Args:
         url: the database. layout: the table. policy: who wins where the target was edited, too.
-        books: the bases; None where nobody needs them.
+        books: the bases; None where nobody needs them. before_write: called before rows are given to the table.
     """
 
-    def __init__(self, url: NormalisedUrl, layout: Layout, policy: Policy, books: Books | None) -> None:
+    def __init__(
+        self,
+        url: NormalisedUrl,
+        layout: Layout,
+        policy: Policy,
+        books: Books | None,
+        *,
+        before_write: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._before_write = before_write
         self._url, self._layout, self._policy, self._books = url, layout, policy, books
         self._statements = Statements(layout)
         self._connection: Any = None
@@ -98,6 +107,8 @@ class Writer:
         out = {**verdict.kept, **verdict.waiting}
         self._unstage(verdict.kept)
         waiting = [Rejection(key=key, reason=why, stage=WAITING) for key, why in verdict.waiting.items()]
+        if rows.num_rows > len(out):
+            self._before_write()
         written, refused = self._insert(rows, set(out))
         bad = {item.key for item in refused}
         self._note_bases(rows, bad | set(out))
