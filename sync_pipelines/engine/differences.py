@@ -180,6 +180,8 @@ def _await_full_sync(table: Provable, differences: Comparison, since: Watermark)
     due = table.source.full_read(since)
     if due is None or _is_another_target(table, since):
         return
+    if table.ledger.failure_streak(table.spec.sync, table.spec.name).failures:
+        return  # whatever stops that sync (the guard, too) must not hide what it would have mended
     for kind in sorted(due.explains):
         for keys in differences.keys(kind):
             differences.leave_out(keys, label="pending")

@@ -31,24 +31,35 @@ def _reasons(since: Watermark, target: Target, held: int, begun: Callable[[], It
         yield "the target was dropped and made anew"
     if not held:
         yield "the target is empty"
-    if not _is_marked_by_ours(since, target, begun):
+    if not is_marked_by_ours(since, target, begun):
         yield RESTORED
 
 
-def _is_marked_by_ours(since: Watermark, target: Target, begun: Callable[[], Iterable[str]]) -> bool:
+def is_marked_by_ours(since: Watermark, target: Target, begun: Callable[[], Iterable[str]]) -> bool:
     """Whether the target bears the mark of the last confirmed run, or of one that the ledger has begun after it.
 
     A run marks the target before it writes: one that died, was stopped, or moves no watermark (single records, a
-    repair) is still in the ledger, unless that was restored.
+    repair) is still in the ledger, unless that was restored. The confirmed run's own mark from before it was confirmed
+    speaks of a target that was restored from the middle of it.
     """
     mark = target.stamp()
     if mark == since.stamp:
         return True
     begun_since = False
     for run in begun() if mark is not None else ():
-        stamp = target.stamp_of(run)
-        begun_since = begun_since or stamp == mark
-        if stamp == since.stamp:
+        marks = (target.stamp_of(run), target.stamp_of(under_way(run)))
+        if since.stamp in marks:
             return begun_since
+        begun_since = begun_since or mark in marks
     # the ledger does not know the run that it calls confirmed: only one of an older version has no mark
     return begun_since and since.stamp is None
+
+
+def under_way(run: str) -> str:
+    """The mark of a run that has not confirmed what it writes."""
+    return f"{run} under way"
+
+
+EMPTIED = "emptied"
+"""The mark, no run's, of a target that was found empty and is being filled again: until that is confirmed, each run
+reads everything."""

@@ -17,7 +17,7 @@ from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
 from sync_pipelines.engine.errors import TransientError
-from sync_pipelines.engine.ground import due_scope
+from sync_pipelines.engine.ground import EMPTIED, due_scope, is_marked_by_ours, under_way
 from sync_pipelines.engine.guarded import Guarded
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import StreamListing, changed_since
@@ -260,7 +260,6 @@ class Run(Guarded):
         self.counts.deleted = gone
         self.lock.check()
         old.swap()
-        self._marked = False
 
     def _confirm(self, changes: ChangeSet) -> None:
         self.held = self.binding.target.count()
@@ -288,16 +287,20 @@ class Run(Guarded):
     def _mark(self) -> None:
         """Leave this run's id in the target, before it writes anything there.
 
-        A ledger that was restored does not know it, however the run ends, and whatever kind of run it is.
+        A ledger that was restored does not know it, however the run ends, and whatever kind of run it is. A mark that
+        is not ours stays until a run has compared everything and is confirmed: it is the evidence.
         """
-        if not self._marked:
-            self.binding.target.set_stamp(str(self.record.sync_id))
-            self._marked = True
+        if self._marked:
+            return
+        self._marked, target = True, self.binding.target
+        if self.since is None or is_marked_by_ours(self.since, target, self._begun):
+            emptied = self.since is not None and not self.before and self.since.records != 0
+            target.set_stamp(EMPTIED if emptied else under_way(str(self.record.sync_id)))
 
     def _stamped(self, watermark: Watermark) -> Watermark:
-        """The watermark with what the target says of itself, this run's mark among it."""
-        self._mark()
+        """The watermark with what the target says of itself, this run's last mark among it."""
         target = self.binding.target
+        target.set_stamp(str(self.record.sync_id))
         stamp = target.stamp_of(str(self.record.sync_id))
         return replace(watermark, target=target.identity(), stamp=stamp, records=self.held)
 
@@ -309,7 +312,10 @@ class Run(Guarded):
 
     def _nothing_happened(self, changes: ChangeSet) -> bool:
         """Whether the old watermark says all that the new one would: then nothing but the run's row is written."""
-        return self.since is not None and not (changes.full or changes.rows or changes.touched)
+        if self.since is None or changes.full or changes.rows or changes.touched:
+            return False
+        # a run of single records has left its mark, whose row in the ledger is kept for 90 days alone
+        return self.since.stamp == self.binding.target.stamp()
 
 
 def _prints(batch: pa.RecordBatch) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -135,6 +136,90 @@ def test_a_restore_after_a_run_of_single_records_is_recognised(world: World):
     world.sync()
     assert world.last_run().reason == RESTORED
     assert "before" in world.stored()["a"]
+
+
+def held_back(world: World) -> None:
+    """What the collection held in the middle of a run, put back after it was confirmed."""
+    for key in "bcdef":
+        world.put(key)
+    seen: dict[str, Any] = {}
+
+    def keep(*_: Any) -> None:
+        seen.setdefault("metadata", dict(world.collection.metadata))
+
+    with pytest.MonkeyPatch.context() as patched:
+        from sync_pipelines.targets.chroma.store import ChromaStore
+
+        write = ChromaStore.write
+
+        def written(self: ChromaStore, writes: Any) -> Any:
+            done = write(self, writes)
+            keep()
+            return done
+
+        patched.setattr(ChromaStore, "write", written)
+        world.sync(batch_size=2)
+    world.collection.delete(ids=["d", "e", "f"])
+    world.collection.modify(metadata=seen["metadata"])
+
+
+def test_a_target_restored_from_the_middle_of_a_confirmed_run_is_recognised(world: World):
+    world.put("a")
+    world.sync()
+    held_back(world)
+    world.sync()
+    assert world.last_run().reason == RESTORED
+    assert world.prove().equal
+
+
+def test_a_recovery_that_dies_leaves_the_evidence_for_the_next_run(world: World, monkeypatch):
+    restore(world)
+    from sync_pipelines.engine.run import Run
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_delete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        world.materialize(raises=False)
+    assert "late" in world.stored()
+    world.sync()
+    assert world.last_run().reason == RESTORED
+    assert world.prove().equal
+
+
+def test_single_records_before_the_recovery_leave_the_evidence_for_it(world: World):
+    restore(world)
+    world.records("a")
+    world.sync()
+    assert world.last_run().reason == RESTORED
+    assert world.prove().equal
+
+
+def test_a_guard_that_stops_a_recovery_stops_it_again(world: World):
+    for number in range(3):
+        world.put(f"old{number}")
+    world.sync()
+    with restored_afterwards(world):
+        for number in range(120):
+            world.put(f"new{number}")
+        world.sync()
+    for _ in range(2):
+        assert not world.materialize(raises=False).success
+        assert world.last_run().reason == RESTORED
+    assert world.sync(allow_mass_delete=True).deleted == 120
+
+
+def test_an_emptied_target_whose_recovery_dies_is_filled_by_the_next_run(world: World, monkeypatch):
+    for key in "abcdef":
+        world.put(key)
+    world.sync()
+    world.collection.delete(ids=list("abcdef"))
+    from sync_pipelines.engine.run import Run
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_note", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        world.materialize(raises=False, batch_size=2)
+    assert 0 < len(world.stored()) < 6
+    world.sync()
+    assert len(world.stored()) == 6
 
 
 def test_a_run_of_single_records_costs_the_next_sync_no_comparison(world: World):
