@@ -15,6 +15,7 @@ from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.model import FINGERPRINTS_SCHEMA, KEY, Digest, Scope, bucket_of
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sources.postgres import connection
+from sync_pipelines.sources.postgres.connection import APPLICATION_NAME
 from sync_pipelines.sources.postgres.source import PostgresSource
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, make_item, reader, spec_of
 
@@ -216,4 +217,4 @@ def test_a_snapshot_whose_connection_breaks_is_an_outage_of_the_source(url: str,
     make_item(db, rows=1)
     others = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()"
     with pytest.raises(TransientError, match="PostgreSQL"), reader(url).source.at_snapshot():
-        db.run(f"{others} AND pid <> pg_backend_pid()")
+        db.run(f"{others} AND pid <> pg_backend_pid() AND application_name = '{APPLICATION_NAME}'")
