@@ -90,5 +90,15 @@ def _split(pieces: list[str], size: Callable[[str], int], limit: int) -> list[st
 
             # trim=False: trimmed chunks lose the white space between them, and with it the exact text
             splitter = TextSplitter.from_callback(size, limit, trim=False)
-        found.extend(splitter.chunks(piece))
+        for part in splitter.chunks(piece):
+            found.extend(_halved(part, size, limit))
     return found
+
+
+def _halved(piece: str, size: Callable[[str], int], limit: int) -> list[str]:
+    """A piece that fits, or its halves: to a model five letters may be fewer tokens than one of them, and the splitter,
+    which looks for the longest start that fits, then finds none shorter than the whole."""
+    if size(piece) <= limit or len(piece) < 2:
+        return [piece]
+    middle = len(piece) // 2
+    return [*_halved(piece[:middle], size, limit), *_halved(piece[middle:], size, limit)]

@@ -42,6 +42,12 @@ def test_by_the_models_own_tokens_nothing_is_lost_and_every_piece_fits(text: str
     assert all((e5.token_count(piece) or 0) <= 24 or len(piece) == 1 for piece in pieces)
 
 
+def test_letters_that_are_more_tokens_alone_than_together_fit_too():
+    test_by_the_models_own_tokens_nothing_is_lost_and_every_piece_fits.hypothesis.inner_test(
+        "word\ufdfa\ufdfa\ufdfa\ufdfa\ufdfa"
+    )
+
+
 def test_a_short_text_is_one_piece_without_the_splitter(monkeypatch: pytest.MonkeyPatch):
     import semantic_text_splitter
 
