@@ -120,8 +120,8 @@ def test_old_history_goes_and_new_history_stays(ledger, ledger_url):
     age(ledger_url, 91)
     end(ledger, begin(ledger))
     record(ledger)
-    assert ledger.clean() == {"sync_logs": 3, "sync_record_events": 1, "reconciliation_runs": 3}
-    assert ledger.clean() == {"sync_logs": 0, "sync_record_events": 0, "reconciliation_runs": 0}
+    assert ledger.clean() == {"sync_logs": 3, "sync_record_events": 1, "reconciliation_runs": 3, "sync_conflicts": 0}
+    assert ledger.clean() == {"sync_logs": 0, "sync_record_events": 0, "reconciliation_runs": 0, "sync_conflicts": 0}
     assert len(ledger.logs()) == 1
 
 
@@ -131,7 +131,12 @@ def test_history_below_the_limit_stays(ledger, ledger_url):
         record(ledger)
     age(ledger_url, 89)
     assert sum(ledger.clean().values()) == 0
-    assert ledger.clean(days=88) == {"sync_logs": 1, "sync_record_events": 0, "reconciliation_runs": 1}
+    assert ledger.clean(days=88) == {
+        "sync_logs": 1,
+        "sync_record_events": 0,
+        "reconciliation_runs": 1,
+        "sync_conflicts": 0,
+    }
 
 
 def test_what_is_needed_stays_however_old_it_is(ledger, ledger_url):
@@ -144,7 +149,7 @@ def test_what_is_needed_stays_however_old_it_is(ledger, ledger_url):
     record(ledger, kind="quick")
     ledger.set_setting("a.b", "1")
     age(ledger_url, 1_000)
-    assert ledger.clean() == {"sync_logs": 0, "sync_record_events": 1, "reconciliation_runs": 0}
+    assert ledger.clean() == {"sync_logs": 0, "sync_record_events": 1, "reconciliation_runs": 0, "sync_conflicts": 0}
     assert ledger.watermark(*PLACE) == watermark()
     assert ledger.records_synced(*PLACE) == 5
     assert ledger.failure_streak(*PLACE).failures == 1
