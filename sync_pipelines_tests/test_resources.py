@@ -141,6 +141,8 @@ def test_headers_are_a_json_object_and_are_never_shown(monkeypatch):
     ("given", "sentence"),
     [
         ({"CHROMA_URL": "http://:sesame@[::1"}, "CHROMA_URL: its host cannot be read. Write http://host:8000."),
+        ({"CHROMA_URL": "http://..:1"}, "CHROMA_URL: its host cannot be read. Write "),
+        ({"CHROMA_URL": f"http://{'x' * 64}.example:1"}, "CHROMA_URL: its host cannot be read. Write "),
         ({"CHROMA_URL": "http://:sesame@localhost:99999"}, "CHROMA_URL: its port is no number from 1 to 65535. Write "),
         ({"CHROMA_URL": "http://localhost:sesame"}, "CHROMA_URL: its port is no number from 1 to 65535. Write http://"),
         ({"CHROMA_URL": "http://localhost:0"}, "CHROMA_URL: its port is no number from 1 to 65535. Write http://host"),

@@ -33,11 +33,19 @@ def server(url: str, *, name: str = "CHROMA_URL") -> SplitResult:
         raise ConfigurationError(f"{name}: its host cannot be read.", remedy=_URL_FORM) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigurationError(f"{name} is no http:// or https:// address.", remedy=_URL_FORM)
-    if re.search(r"[\s\x00-\x20\x7f<>\"\\^`{|}]", parts.hostname):
+    if re.search(r"[\s\x00-\x20\x7f<>\"\\^`{|}]", parts.hostname) or not _is_name(parts.hostname):
         raise ConfigurationError(f"{name}: its host cannot be read.", remedy=_URL_FORM)
     if not _is_port(parts):
         raise ConfigurationError(f"{name}: its port is no number from 1 to 65535.", remedy=_URL_FORM)
     return parts
+
+
+def _is_name(host: str) -> bool:
+    """Whether DNS could look it up: no empty label, none of more than 63 letters; an IPv6 address has none."""
+    try:
+        return ":" in host or bool(host.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def _is_port(parts: SplitResult) -> bool:
