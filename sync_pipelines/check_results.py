@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import dagster as dg
 
+from sync_pipelines.decide import waited
 from sync_pipelines.engine.durations import age, seconds
 from sync_pipelines.engine.model import Pending
 from sync_pipelines.engine.proof import Proof
@@ -134,8 +135,8 @@ def backlog_result(
 ) -> dg.AssetCheckResult:
     """How long the oldest change has waited (over `lag_error` an error, over `lag_warn` a warning), and quarantine.
 
-    A reason to read everything that no run ends is a warning for as long as it stands, and no lag: it would be one
-    before each run, at most hourly, and none after it.
+    A reason to read everything that no run ends is a warning for as long as it stands; what is a lag then, see
+    `decide.waited`.
 
     Args:
         quarantined: up to 20 records in quarantine; counts: quarantined and excluded in all.
@@ -168,6 +169,6 @@ def backlog_result(
 
 
 def _lag(pending: Pending, last_success: datetime | None, now: datetime, limits: Limits) -> _Lag:
-    since = (pending.oldest or last_success) if pending and not pending.lasting else None
-    waited = max((now - since).total_seconds(), 0.0) if since else 0.0
-    return _Lag(waited, warn=seconds(limits.lag_warn), error=seconds(limits.lag_error))
+    return _Lag(
+        waited(pending, last_success, now=now) or 0.0, warn=seconds(limits.lag_warn), error=seconds(limits.lag_error)
+    )

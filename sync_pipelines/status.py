@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sync_pipelines.decide import waited
 from sync_pipelines.engine.durations import age, brief
 from sync_pipelines.engine.ledger.proofs import ProofRecord
 from sync_pipelines.engine.model import Pending
@@ -141,18 +142,8 @@ def table_status(facts: Facts, *, now: datetime) -> TableStatus:
 
 
 def lag_of(facts: Facts, *, now: datetime) -> float | None:
-    """Seconds since the oldest pending change; 0 where nothing is pending.
-
-    Where everything is due and the age of the oldest change cannot be known (a purged log, a restored
-    database), it is at most the time since the last good sync, which is what is said. A reason that no run ends
-    (a partition without triggers) is a warning of its own, and no lag: the sensor asks for such a run at most hourly.
-    """
-    if facts.pending is None:
-        return None
-    if not facts.pending or facts.pending.lasting:
-        return 0.0
-    since = facts.pending.oldest or facts.last_success
-    return None if since is None else max((now - since).total_seconds(), 0.0)
+    """Seconds since the oldest pending change, see `decide.waited`; None where it is not known."""
+    return None if facts.pending is None else waited(facts.pending, facts.last_success, now=now)
 
 
 def _numbers(facts: Facts) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
 from sync_pipelines.resources import environment
 from sync_pipelines.resources.chroma import ChromaResource
+from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.postgres import LedgerResource
 
 
@@ -157,7 +158,7 @@ def test_headers_are_a_json_object_and_are_never_shown(monkeypatch):
         ({"CHROMA_HEADERS": '{"X-A": "sesame\u00f6"}'}, "CHROMA_HEADERS: the value of X-A has a character that no HTT"),
         ({"CHROMA_HEADERS": '{"X-A": "sesame\\ud800"}'}, "CHROMA_HEADERS: the value of X-A has a character that no HT"),
         ({"CHROMA_HEADERS": '{"X-A": " sesame"}'}, "CHROMA_HEADERS: the value of X-A has a character that no HTTP h"),
-        ({"CHROMA_HEADERS": '{"X-A": {"b": "sesame"}}'}, "CHROMA_HEADERS: the value of a header is neither text nor"),
+        ({"CHROMA_HEADERS": '{"X-A": {"b": "sesame"}}'}, "CHROMA_HEADERS: a value of it is neither text nor"),
     ],
 )
 def test_a_wrong_setting_of_chroma_is_one_sentence_with_its_variable_and_no_secret(monkeypatch, given, sentence):
@@ -186,3 +187,25 @@ def test_settings_of_chroma_in_every_usual_form_are_taken(monkeypatch):
 def test_a_url_that_python_gave_the_resource_is_not_blamed_on_the_variable():
     with pytest.raises(ConfigurationError, match=r"^url of the Chroma resource: its port is no number"):
         ChromaResource(url="http://localhost:abc").settings()
+
+
+@pytest.mark.parametrize("text", ["AWS_REGION=x", "[1]", '{"a": {"b": 1}}', '{"a": null}'])
+def test_storage_options_that_are_none_name_their_variable_and_repeat_nothing(monkeypatch, text: str):
+    monkeypatch.setenv("DELTA_URI", "s3://lake")
+    monkeypatch.setenv("DELTA_STORAGE_OPTIONS", text)
+    with pytest.raises(ConfigurationError, match=r"^DELTA_STORAGE_OPTIONS\b.*Write it like") as told:
+        DeltaResource().settings()
+    assert text not in str(told.value)
+
+
+def test_storage_options_are_texts_as_json_spells_them(monkeypatch):
+    monkeypatch.setenv("DELTA_URI", "s3://lake")
+    monkeypatch.setenv("DELTA_STORAGE_OPTIONS", '{"AWS_REGION": "eu", "AWS_ALLOW_HTTP": true, "timeout": 30}')
+    assert DeltaResource().settings().options == {"AWS_REGION": "eu", "AWS_ALLOW_HTTP": "true", "timeout": "30"}
+
+
+@pytest.mark.parametrize("uri", ["ftp://host/lake", "http://host"])
+def test_a_place_that_delta_rs_does_not_know_names_its_variable(monkeypatch, uri: str):
+    monkeypatch.setenv("DELTA_URI", uri)
+    with pytest.raises(ConfigurationError, match="DELTA_URI"):
+        DeltaResource().settings()

@@ -122,9 +122,10 @@ def test_where_everything_is_due_the_last_good_sync_bounds_the_lag():
 
 def test_a_reason_that_no_run_ends_is_no_lag_for_a_run_only_reads_everything_once_an_hour():
     lasting = Pending(full_reason="leaf lacks capture triggers", lasting=True)
-    found = status(pending=lasting, last_success=AGO["hours"])
+    found = status(pending=lasting, last_success=NOW - timedelta(minutes=59))
     assert (found.lag_seconds, found.full_sync_due) == (0.0, "leaf lacks capture triggers")
     assert not any("oldest pending change" in text for text in (*found.problems, *found.warnings))
+    assert status(pending=lasting, last_success=NOW - timedelta(hours=3)).lag_seconds == 2 * 3600
 
 
 def test_equal_counts_do_not_hide_what_an_earlier_look_at_the_content_found():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.alerts.incidents import Cause, Seen
@@ -33,6 +32,8 @@ content that the daily proof could not read.
 """
 
 DEEP = "deep"
+_CHECKS_OF_JOBS: Mapping[str, frozenset[str]] = {"check": frozenset(AFTER_A_RUN), "check_deep": frozenset({DEEP})}
+"""What a run of a whole job of checks makes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,14 +122,21 @@ def _good(run: dg.DagsterRun, places: Sequence[Place], at: datetime) -> Iterator
 
 def _mended_by(run: dg.DagsterRun, table: str) -> Iterable[str]:
     """The kinds of runs of this table that a success of this one proves well again."""
-    kind, names = kind_of(run, table), _checks_of(run, table)
-    if kind == "check" and not names:
-        names = frozenset(AFTER_A_RUN)
+    kind = kind_of(run)
+    names = _checks_of(run, table) or _CHECKS_OF_JOBS.get(kind, frozenset())
     if not names:
         return MENDS.get(kind, (kind,))
-    known = sorted(names & {*AFTER_A_RUN, DEEP})  # a table may have checks of the user's own, of any number
-    parts = (part for size in range(1, len(known) + 1) for part in combinations(known, size))
-    return dict.fromkeys([kind, *(_kind_of_checks(frozenset(part)) for part in parts)])
+    whole = ("check",) if names >= _CHECKS_OF_JOBS["check"] else ()
+    return (*whole, *map(_kind_of_check, sorted(names)))
+
+
+def _failed_kinds(run: dg.DagsterRun, table: str) -> Iterable[str]:
+    """What a failure of this run leaves open: of some checks that somebody chose, each until a run has made it."""
+    names, usual = _checks_of(run, table), _CHECKS_OF_JOBS["check"]
+    if not names:
+        return (kind_of(run),)
+    whole = ("check",) if names >= usual else ()
+    return (*whole, *map(_kind_of_check, sorted(names - usual if whole else names)))
 
 
 def _bad(instance: dg.DagsterInstance, run: dg.DagsterRun, places: Sequence[Place], at: datetime) -> Iterator[Seen]:
@@ -138,14 +146,10 @@ def _bad(instance: dg.DagsterInstance, run: dg.DagsterRun, places: Sequence[Plac
     # of a run over several tables only those whose step failed are not good
     for table in [table for table in tables if table in whose] or tables:
         why = whose.get(table) or next(iter(steps.values()), None) or _end_of(instance, run.run_id)
-        cause = Cause(
-            name=f"run:{kind_of(run, table)}",
-            severity="error",
-            since=at,
-            summary=sentence(why or "The run failed."),
-            run_id=run.run_id,
-        )
-        yield Seen(table=table, name=cause.name, at=at, cause=cause)
+        summary = sentence(why or "The run failed.")
+        for kind in _failed_kinds(run, table):
+            cause = Cause(name=f"run:{kind}", severity="error", since=at, summary=summary, run_id=run.run_id)
+            yield Seen(table=table, name=cause.name, at=at, cause=cause)
 
 
 def table_of(step: str, places: Sequence[Place]) -> str | None:
@@ -178,14 +182,10 @@ def _end_of(instance: dg.DagsterInstance, run_id: str) -> str | None:
     return (found[0].event_log_entry.get_dagster_event().message or None) if found else None
 
 
-def kind_of(run: dg.DagsterRun, table: str | None = None) -> str:
-    """`incremental`, `full`, `check`, …, or `assets` for a run of chosen assets from the UI.
-
-    Args:
-        table: of a run over some checks alone, which these are; None: `check`, whichever they are.
-    """
-    if names := _checks_of(run, table):
-        return "check" if table is None else _kind_of_checks(names)
+def kind_of(run: dg.DagsterRun) -> str:
+    """`incremental`, `full`, `check` (whichever checks they are), …, or `assets` for chosen assets from the UI."""
+    if _checks_of(run, None):
+        return "check"
     if run.job_name.startswith(AD_HOC):
         return "assets"
     sync = run.tags.get("sync")
@@ -201,10 +201,8 @@ def _checks_of(run: dg.DagsterRun, table: str | None) -> frozenset[str]:
     return frozenset(it.name for it in chosen if table in (None, it.asset_key.to_user_string()))
 
 
-def _kind_of_checks(names: frozenset[str]) -> str:
-    if names >= set(AFTER_A_RUN):
-        return "check"
-    return "check_deep" if names == {DEEP} else f"check of {', '.join(sorted(names))}"
+def _kind_of_check(name: str) -> str:
+    return "check_deep" if name == DEEP else f"check of {name}"
 
 
 def subjects(run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:

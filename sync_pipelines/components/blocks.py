@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import dagster as dg
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from sync_pipelines.components.schema import CRON, DATE, DURATION, Strict
+from sync_pipelines.components.schema import CRON, DATE, DURATION, Strict, field_errors
 from sync_pipelines.engine.conflicts import Policy, Strategy
 from sync_pipelines.engine.durations import seconds
-from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sync_pipelines.targets.chunking import ChunkingSpec
@@ -111,10 +110,8 @@ class ConflictsBlock(Block):
 
     @model_validator(mode="after")
     def _is_complete(self) -> ConflictsBlock:
-        try:
+        with field_errors():
             self.policy()
-        except ConfigurationError as error:
-            raise ValueError(str(error).rstrip(".")) from None
         return self
 
     def policy(self) -> Policy:
@@ -298,10 +295,8 @@ class EmbeddingBlock(Block):
 
     @model_validator(mode="after")
     def _no_secrets(self) -> EmbeddingBlock:
-        try:
+        with field_errors():
             self.spec()
-        except ConfigurationError as error:
-            raise ValueError(str(error).rstrip(".")) from None
         return self
 
     def spec(self) -> EmbeddingSpec:

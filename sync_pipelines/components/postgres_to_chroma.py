@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.blocks import Block, ChunkingBlock, EmbeddingBlock
-from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.components.schema import field_errors
 from sync_pipelines.resources.chroma import ChromaResource
 
 if TYPE_CHECKING:
@@ -68,11 +68,8 @@ class PostgresToChroma(SyncComponent):
     @model_validator(mode="after")
     def _mapping_is_there(self) -> PostgresToChroma:
         # by loading, so that no command and no run begins with a function or a name that cannot be
-        try:
+        with field_errors(without=f"{self.path}: "):
             self.mapper().check()
-        except ConfigurationError as error:
-            sentence = f"{error.message} {error.remedy or ''}".strip()
-            raise ValueError(sentence.removeprefix(f"{self.path}: ").rstrip(".")) from None
         return self
 
     def read_columns(self) -> tuple[str, ...]:

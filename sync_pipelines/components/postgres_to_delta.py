@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.blocks import Block
+from sync_pipelines.components.schema import field_errors
 from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -76,10 +77,8 @@ class PostgresToDelta(SyncComponent):
         from sync_pipelines.targets.lake.types import parse
 
         for name, kind in value.items():
-            try:
+            with field_errors(prefix=f"{name}: "):
                 parse(kind)
-            except ConfigurationError as error:
-                raise ValueError(f"{name}: {error}".rstrip(".")) from None
         return value
 
     def read_columns(self) -> tuple[str, ...]:

@@ -8,15 +8,32 @@ in a block is that of its field.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel
+
+from sync_pipelines.engine.errors import ConfigurationError
 
 CRON = r"^\S+( +\S+){4}$|^@[a-z]+$"
 DATE = r"^\d{4}-(0[1-9]|1[0-2])-[0-3]\d"
 DURATION = r"^\d+(\.\d+)?[smhd]$"
 
 _TEMPLATE = {"type": "string", "pattern": r"\{\{"}
+
+
+@contextmanager
+def field_errors(*, prefix: str = "", without: str = "") -> Generator[None]:
+    """What the engine refuses of a setting, as pydantic wants to be told it: without the last stop.
+
+    Args:
+        prefix: stands before the sentence. without: taken off its beginning, where pydantic names the place itself.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ValueError(f"{prefix}{str(error).removeprefix(without)}".rstrip(".")) from None
 
 
 class Strict:

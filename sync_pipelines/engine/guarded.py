@@ -27,12 +27,12 @@ class Guarded(Held):
 
     Args:
         before: records that a deletion is measured by. since: the watermark that the run began with.
-        noted: `before` stands in the ledger until the guard was asked.
+        measured: `before` has to stand in the ledger from the first write until the guard was asked.
     """
 
     before: int = 0
     since: Watermark | None = None
-    noted: bool = False
+    measured: bool = False
 
     @cached_property
     def limits(self) -> Guard:
@@ -44,12 +44,16 @@ class Guarded(Held):
         """What it has refused so far; whoever has it write says how many records are `due`."""
         return Refusals(guard=self.limits)
 
-    def note_before(self, deletes: int) -> None:
+    def measure_before(self, deletes: int) -> None:
         """Before anything is written: what a deletion of at most so many is measured by, at each attempt."""
         if deletes > self.limits.records:
             self.before = held_before(self.binding, self.before, self.since)
+            self.measured = True
+
+    def note_before(self) -> None:
+        """Leave that number in the ledger, just before the first write: a run that writes nothing thins no share."""
+        if self.measured:
             note(self.binding, self.before, self.since)
-            self.noted = True
 
     def guard(self, *, deletes: int, source_empty: bool, left: int | None = None, written: bool = True) -> None:
         """Stop before a deletion that the guard refuses; see `Guard.check`. Where nothing goes it is not asked."""
@@ -67,9 +71,9 @@ class Guarded(Held):
                 sync=sync,
                 table=table,
             )
-        if self.noted:
+        if self.measured:
             forget(self.binding)
-            self.noted = False
+            self.measured = False
 
     def guard_first(self, deletes: Callable[[], int], *, source_empty: bool) -> None:
         """Ask the guard before anything is written, where no confirmed run says what the target held.

@@ -134,7 +134,7 @@ def _mend_all(run: Run, wanted: Wanted) -> Repair:
         run.refusals.due = differences.count("missing") + differences.count("stale")
         run.refusals.whole = True  # nothing waits behind a repair: half of it refused is reason enough to stop
         run.guard_first(lambda: differences.count("extra"), source_empty=not found.source_count)
-        run.note_before(differences.count("extra"))
+        run.measure_before(differences.count("extra"))
         for batch in differences.named("missing", "stale"):
             _write(run, [item.key for item in batch if not item.broken], doubt="values")
             _write(run, [item.key for item in batch if item.broken], doubt="all")

@@ -95,7 +95,7 @@ class Run(Guarded):
             self._rebuild(changes)
         else:
             self.guard_first(lambda: self._deletes(changes), source_empty=changes.source_empty)
-            self.note_before(self.before if changes.full else sum(map(len, changes.deletes)))
+            self.measure_before(self.before if changes.full else sum(map(len, changes.deletes)))
             self.upsert(self.binding.target, changes.upserts)
             self._delete(changes)
         self._confirm(changes)
@@ -293,6 +293,7 @@ class Run(Guarded):
         if self._marked:
             return
         self._marked, target = True, self.binding.target
+        self.note_before()
         if self.since is None or is_marked_by_ours(self.since, target, self._begun):
             emptied = self.since is not None and not self.before and self.since.records != 0
             target.set_stamp(EMPTIED if emptied else under_way(str(self.record.sync_id)))

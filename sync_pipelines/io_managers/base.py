@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,42 @@ def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:
     with working_on(sync, table, run_id=run.request.run_id, attempt=_attempt(context)):
         counts = engine.write(changes)
     context.add_output_metadata(metadata_of(run, counts, time.monotonic() - started) | columns)
+
+
+def synced(context: dg.InputContext, *fields: str, kind: str) -> tuple[str, ...]:
+    """What the upstream asset's metadata says of its table under these fields.
+
+    Raises:
+        dg.Failure: it is no table of such a sync.
+    """
+    upstream = context.upstream_output
+    metadata = upstream.definition_metadata if upstream is not None else {}
+    found = [metadata.get(name) for name in fields]
+    if not all(found):
+        raise dg.Failure(f"{context.asset_key.to_user_string()} is no table of {kind}.", allow_retries=False)
+    return tuple(str(plain(value)) for value in found)
+
+
+def plain(value: Any) -> Any:
+    """A metadata value as it was given: Dagster may wrap it."""
+    return getattr(value, "value", value)
+
+
+def wanted_kind(context: dg.InputContext, kinds: Mapping[tuple[str, str], str]) -> str:
+    """What an input is annotated as, of (package, class) → name.
+
+    Raises:
+        dg.Failure: it is annotated as something else; the sentence lists what there is.
+    """
+    annotated = context.dagster_type.typing_type
+    package = getattr(annotated, "__module__", "").partition(".")[0]
+    found = kinds.get((package, getattr(annotated, "__qualname__", "")))
+    if found is None:
+        names = [".".join(kind) for kind in kinds if not kind[0].startswith("_")]
+        raise dg.Failure(
+            f"input {context.name!r}: annotate it as {', '.join(names[:-1])} or {names[-1]}.", allow_retries=False
+        )
+    return found
 
 
 def _attempt(context: dg.OutputContext) -> int | None:

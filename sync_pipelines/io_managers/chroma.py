@@ -9,7 +9,7 @@ import dagster as dg
 
 from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.failures import as_dagster_failure
-from sync_pipelines.io_managers.base import change_window, write_changes
+from sync_pipelines.io_managers.base import change_window, synced, wanted_kind, write_changes
 from sync_pipelines.resources.chroma import ChromaResource
 
 
@@ -26,37 +26,25 @@ class ChromaIOManager(dg.ConfigurableIOManager):
         write_changes(context, obj)
 
     def load_input(self, context: dg.InputContext) -> Any:
-        upstream = context.upstream_output
-        metadata = upstream.definition_metadata if upstream is not None else {}
-        collection = metadata.get("chroma/collection")
-        if not collection:
-            raise dg.Failure(f"{context.asset_key.to_user_string()} is no table of a Chroma sync.", allow_retries=False)
+        (collection,) = synced(context, "chroma/collection", kind="a Chroma sync")
         with as_dagster_failure():
-            return self._load(str(getattr(collection, "value", collection)), context)
+            return self._load(collection, context)
 
     def _load(self, collection: str, context: dg.InputContext) -> Any:
         from sync_pipelines.targets.chroma.target import open_collection, read_records
 
-        wanted = _annotation(context)
+        wanted = wanted_kind(context, _KINDS)
         settings = self.chroma.settings()
         if wanted == "handle":
             return open_collection(settings, collection)
         return _frames()[wanted](read_records(settings, collection, window=change_window(context)))
 
 
-def _annotation(context: dg.InputContext) -> str:
-    kind = context.dagster_type.typing_type
-    name = f"{getattr(kind, '__module__', '')}.{getattr(kind, '__qualname__', '')}"
-    if name.startswith("pandas.") and name.endswith("DataFrame"):
-        return "pandas"
-    if name.startswith("pyarrow.") and name.endswith("Table"):
-        return "arrow"
-    if name.startswith("chromadb.") and name.endswith("Collection"):
-        return "handle"
-    raise dg.Failure(
-        f"input {context.name!r}: annotate it as pandas.DataFrame, pyarrow.Table or chromadb.Collection.",
-        allow_retries=False,
-    )
+_KINDS = {
+    ("pandas", "DataFrame"): "pandas",
+    ("pyarrow", "Table"): "arrow",
+    ("chromadb", "Collection"): "handle",
+}
 
 
 def _frames() -> dict[str, Callable[[Any], Any]]:

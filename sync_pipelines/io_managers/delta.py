@@ -9,7 +9,7 @@ import dagster as dg
 
 from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.failures import as_dagster_failure
-from sync_pipelines.io_managers.base import change_window, write_changes
+from sync_pipelines.io_managers.base import change_window, plain, synced, wanted_kind, write_changes
 from sync_pipelines.resources.delta import DeltaResource
 
 
@@ -28,32 +28,25 @@ class DeltaIOManager(dg.ConfigurableIOManager):
         write_changes(context, obj)
 
     def load_input(self, context: dg.InputContext) -> Any:
-        upstream = context.upstream_output
-        metadata = upstream.definition_metadata if upstream is not None else {}
-        table = metadata.get("delta/table")
-        if not table:
-            raise dg.Failure(f"{context.asset_key.to_user_string()} is no table of a Delta sync.", allow_retries=False)
+        (table,) = synced(context, "delta/table", kind="a Delta sync")
         asked = context.definition_metadata or {}
-        window = change_window(context)
-        changed_at = metadata.get("delta/changed_at")
+        upstream = context.upstream_output
+        changed_at = plain((upstream.definition_metadata if upstream else {}).get("delta/changed_at"))
         with as_dagster_failure():
             from sync_pipelines.targets.delta.input import Wanted, read_table
 
-            return read_table(
-                self.delta.settings(),
-                str(getattr(table, "value", table)),
-                Wanted(
-                    kind=_annotation(context),
-                    columns=_names(asked.get("columns")),
-                    where=asked.get("where"),
-                    changed_at=str(getattr(changed_at, "value", changed_at)) if changed_at else None,
-                    window=window if changed_at else None,
-                ),
+            wanted = Wanted(
+                kind=wanted_kind(context, _KINDS),
+                columns=_names(asked.get("columns")),
+                where=plain(asked.get("where")),
+                changed_at=changed_at,
+                window=change_window(context) if changed_at else None,
             )
+            return read_table(self.delta.settings(), table, wanted)
 
 
 def _names(columns: Any) -> Sequence[str] | None:
-    found = getattr(columns, "value", columns)
+    found = plain(columns)
     return None if found is None else tuple(str(name) for name in found)
 
 
@@ -66,16 +59,3 @@ _KINDS = {
     ("_duckdb", "DuckDBPyRelation"): "duckdb",
     ("deltalake", "DeltaTable"): "handle",
 }
-
-
-def _annotation(context: dg.InputContext) -> str:
-    kind = context.dagster_type.typing_type
-    package = getattr(kind, "__module__", "").partition(".")[0]
-    found = _KINDS.get((package, getattr(kind, "__qualname__", "")))
-    if found is None:
-        raise dg.Failure(
-            f"input {context.name!r}: annotate it as pandas.DataFrame, pyarrow.Table, pyarrow.RecordBatchReader, "
-            "polars.LazyFrame, duckdb.DuckDBPyRelation or deltalake.DeltaTable.",
-            allow_retries=False,
-        )
-    return found

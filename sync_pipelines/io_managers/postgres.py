@@ -8,7 +8,7 @@ import dagster as dg
 
 from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.failures import as_dagster_failure
-from sync_pipelines.io_managers.base import write_changes
+from sync_pipelines.io_managers.base import plain, synced, wanted_kind, write_changes
 from sync_pipelines.resources.postgres import PostgresResource
 
 
@@ -24,15 +24,12 @@ class PostgresIOManager(dg.ConfigurableIOManager):
         write_changes(context, obj)
 
     def load_input(self, context: dg.InputContext) -> Any:
-        upstream = context.upstream_output
-        metadata = upstream.definition_metadata if upstream is not None else {}
-        table, connection = (metadata.get(f"postgres/{name}") for name in ("table", "connection"))
-        if not table or not connection:
-            raise dg.Failure(f"{context.asset_key.to_user_string()} is no table of a sync.", allow_retries=False)
-        columns = (context.definition_metadata or {}).get("columns")
+        table, connection = synced(context, "postgres/table", "postgres/connection", kind="a sync to PostgreSQL")
+        columns = plain((context.definition_metadata or {}).get("columns"))
         with as_dagster_failure():
-            found = self._read(_text(connection), _text(table), getattr(columns, "value", columns))
-        return found.to_pandas() if _wants_frame(context) else found
+            wanted = wanted_kind(context, _KINDS)
+            found = self._read(connection, table, columns)
+        return found.to_pandas() if wanted == "pandas" else found
 
     def _read(self, connection: str, table: str, columns: Any) -> Any:
         from sync_pipelines.targets.postgres.input import read_table
@@ -40,16 +37,4 @@ class PostgresIOManager(dg.ConfigurableIOManager):
         return read_table(self.postgres.connection_url(connection), table, columns)
 
 
-def _text(value: Any) -> str:
-    return str(getattr(value, "value", value))
-
-
-def _wants_frame(context: dg.InputContext) -> bool:
-    kind = context.dagster_type.typing_type
-    package = getattr(kind, "__module__", "").partition(".")[0]
-    name = getattr(kind, "__qualname__", "")
-    if (package, name) not in (("pandas", "DataFrame"), ("pyarrow", "Table")):
-        raise dg.Failure(
-            f"input {context.name!r}: annotate it as pandas.DataFrame or pyarrow.Table.", allow_retries=False
-        )
-    return name == "DataFrame"
+_KINDS = {("pandas", "DataFrame"): "pandas", ("pyarrow", "Table"): "arrow"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -63,7 +62,8 @@ class ChromaResource(dg.ConfigurableResource):
                 "CHROMA_URL and CHROMA_PATH are both set.", remedy="Set one: a server or a folder."
             )
         url, token = places.get("url"), environment.value("CHROMA_TOKEN")
-        headers = _headers(environment.value("CHROMA_HEADERS"))
+        example = '{"Authorization": "Bearer …"}'
+        headers = tuple(environment.json_object("CHROMA_HEADERS", example=example).items())
         if url:
             know_url(url)
             address.server(url, name="url of the Chroma resource" if self.url else "CHROMA_URL")
@@ -89,20 +89,3 @@ class ChromaResource(dg.ConfigurableResource):
 def _without_userinfo(url: str) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _headers(text: str | None) -> tuple[tuple[str, str], ...]:
-    if text is None:
-        return ()
-    try:
-        fields = list(json.loads(text).items())
-    except (ValueError, AttributeError):
-        raise ConfigurationError("CHROMA_HEADERS is no JSON object.", remedy=_HEADERS_FORM) from None
-    if not all(isinstance(content, str | int | float) for _, content in fields):
-        raise ConfigurationError(
-            "CHROMA_HEADERS: the value of a header is neither text nor a number.", remedy=_HEADERS_FORM
-        )
-    return tuple((name, str(content)) for name, content in fields)
-
-
-_HEADERS_FORM = 'Write it like {"Authorization": "Bearer …"}.'

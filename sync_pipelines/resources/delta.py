@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
+from sync_pipelines.engine.errors import NotConfiguredError
 from sync_pipelines.engine.secrets import know
 from sync_pipelines.resources import environment
 
@@ -46,20 +45,13 @@ class DeltaResource(dg.ConfigurableResource):
                 "Delta is not configured: DELTA_URI is not set.",
                 remedy="Set DELTA_URI to a folder or to a URL like s3://bucket/lake.",
             )
-        return DeltaSettings(uri=uri, options=_options(environment.value("DELTA_STORAGE_OPTIONS")))
+        return DeltaSettings(uri=uri, options=_options())
 
     def _uri(self) -> str | None:
         return self.uri or environment.value("DELTA_URI")
 
 
-def _options(text: str | None) -> dict[str, str]:
-    if text is None:
-        return {}
-    try:
-        found = {str(name): str(content) for name, content in json.loads(text).items()}
-    except (ValueError, AttributeError):
-        raise ConfigurationError(
-            "DELTA_STORAGE_OPTIONS is no JSON object.", remedy='Write it like {"AWS_REGION": "eu-central-1"}.'
-        ) from None
+def _options() -> dict[str, str]:
+    found = environment.json_object("DELTA_STORAGE_OPTIONS", example='{"AWS_REGION": "eu-central-1"}')
     know(*(content for name, content in found.items() if _SECRET.search(name)))
     return found

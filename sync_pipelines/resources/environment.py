@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from ipaddress import AddressValueError, IPv6Address
@@ -20,6 +21,25 @@ def value(name: str, environment: Mapping[str, str] | None = None) -> str | None
     """The variable's value, or None where it is not set or blank."""
     text = (os.environ if environment is None else environment).get(name, "").strip()
     return text or None
+
+
+def json_object(name: str, *, example: str) -> dict[str, str]:
+    """The names and values of a variable that holds a JSON object, as texts; empty where it is not set.
+
+    Args:
+        example: what such an object looks like, for the sentence.
+
+    Raises:
+        ConfigurationError: it is none, or a value of it is neither text, number, true nor false.
+    """
+    text, remedy = value(name), f"Write it like {example}."
+    try:
+        fields = list(json.loads(text).items()) if text else []
+    except (ValueError, AttributeError):
+        raise ConfigurationError(f"{name} is no JSON object.", remedy=remedy) from None
+    if not all(isinstance(content, str | int | float) for _, content in fields):
+        raise ConfigurationError(f"{name}: a value of it is neither text nor a number.", remedy=remedy)
+    return {key: content if isinstance(content, str) else json.dumps(content) for key, content in fields}
 
 
 def database_url(connection: str | None = None, *, environment: Mapping[str, str] | None = None) -> str:

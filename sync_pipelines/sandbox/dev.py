@@ -39,7 +39,6 @@ _LEFT_OVER: guard.Escalation = [(signal.SIGINT, 30.0), (signal.SIGKILL, 5.0)]
 _WATCHERS = "watch_orphans"
 """Dagster's helpers beside each run: they end with it, and print a traceback at a signal."""
 
-_OTHER_SYSTEMS = ("CHROMA_", "DAGSTER_POSTGRES_URL", "DAGSTER_PROJECT_ENV_FILE_PATHS")
 _PATHS = ("SYNC_LOG_FILE", "SYNC_SPOOL_DIR")
 
 
@@ -65,16 +64,11 @@ def variables(sandbox: Sandbox, environment: Mapping[str, str] = os.environ) -> 
 
     A database of the user's own, which he names in the environment, stays, with the ledger's and others beside it.
     """
-    own_database = sandbox.database_url is not None
-    kept = {name: text for name, text in environment.items() if not _is_foreign(name, own_database=own_database)}
+    foreign = {*sandbox.foreign(environment), "DAGSTER_PROJECT_ENV_FILE_PATHS"}
+    kept = {name: text for name, text in environment.items() if name not in foreign}
     # the child's working folder is another one
     paths = {name: os.path.abspath(kept[name]) for name in _PATHS if kept.get(name)}
     return kept | paths | sandbox.env()
-
-
-def _is_foreign(name: str, *, own_database: bool) -> bool:
-    names_a_database = name.startswith("POSTGRES_") or name.endswith("DATABASE_URL")
-    return name.startswith(_OTHER_SYSTEMS) or (names_a_database and not own_database)
 
 
 def working_folder(sandbox: Sandbox) -> Path:

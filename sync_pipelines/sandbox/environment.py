@@ -34,7 +34,7 @@ APPLICATION_DATABASE = "app"
 FOLDER_VARIABLE = "SYNC_SANDBOX_DIR"
 
 _FAR = re.compile(r"CHROMA_|DELTA_|DAGSTER_POSTGRES_URL$|SYNC_ALERT_URLS|NOTIFICATION_WEBHOOK_URL$|SYNC_HEARTBEAT_URL$")
-_FAR_OR_DATABASE = re.compile(rf"{_FAR.pattern}|POSTGRES_|\w+_DATABASE_URL$")
+_FAR_OR_DATABASE = re.compile(rf"{_FAR.pattern}|POSTGRES_|(\w+_)?DATABASE_URL$")
 OWN_URL_VARIABLE = "SYNC_SANDBOX_DATABASE_URL"
 """`sandbox env` sets it beside DATABASE_URL: where the two are equal, DATABASE_URL is a sandbox's, maybe one
 that is gone; where they differ, it is the user's own."""
@@ -240,7 +240,7 @@ class Sandbox:
         Args:
             environment: that of the shell, what stands in `.env` among it.
         """
-        ours = {*self.env(), "DATABASE_URL"}
+        ours = self.env()
         pattern = _FAR if self.database_url is not None else _FAR_OR_DATABASE
         return sorted(name for name, value in environment.items() if value and pattern.match(name) and name not in ours)
 

@@ -212,11 +212,21 @@ def test_a_run_over_the_backlog_alone_mends_no_failed_check(instance: dg.Dagster
 def test_a_failed_run_over_some_checks_is_mended_by_one_that_covers_them(instance: dg.DagsterInstance, job: str):
     _, position = ended(instance, None)
     over(instance, job, "backlog", "count", good=False)
-    for names in (["count"], ["deep"], ["content", "backlog"]):
-        over(instance, job, *names)
+    over(instance, job, "deep")
+    over(instance, job, "content", "schema")
     over(instance, "shop_incremental", *DAILY, assets=True)
-    assert still_open(instance, position) == {"run:check of backlog, count"}
+    assert still_open(instance, position) == {"run:check of backlog", "run:check of count"}
     over(instance, job, "backlog", "count", "schema")
+    assert still_open(instance, position) == set()
+
+
+def test_a_failed_run_over_chosen_checks_ends_with_the_scheduled_runs_of_each(instance: dg.DagsterInstance):
+    _, position = ended(instance, None)
+    over(instance, "__ASSET_JOB", "content", "deep", good=False)
+    assert still_open(instance, position) == {"run:check of content", "run:check_deep"}
+    over(instance, "shop_check", *DAILY)
+    assert still_open(instance, position) == {"run:check_deep"}
+    over(instance, "shop_check_deep")
     assert still_open(instance, position) == set()
 
 

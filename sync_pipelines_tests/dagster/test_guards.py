@@ -75,6 +75,21 @@ def test_a_repair_of_an_exchanged_source_deletes_nothing_however_often(world: Wo
     assert "150 of the target's 1550 records would be deleted (150 after the last" in world.last_run().error
 
 
+def test_a_full_run_that_writes_nothing_notes_nothing_in_the_settings(world: World):
+    fill(world, 150, prefix="same")
+    world.sync()
+    before = world.execute("SELECT xmin::text, * FROM sync.sync_settings")
+    world.execute("CREATE TABLE seen (setting text)")
+    world.execute(
+        "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO public.seen VALUES (coalesce(new.setting_key, old.setting_key)); RETURN NULL; END $$; "
+        "CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON sync.sync_settings FOR EACH ROW EXECUTE FUNCTION see()"
+    )
+    world.sync(mode="full")
+    assert world.execute("SELECT xmin::text, * FROM sync.sync_settings") == before
+    assert world.execute("SELECT * FROM seen") == []
+
+
 def test_a_plan_measures_by_the_same_number(world: World):
     exchange(world)
     assert not world.materialize(raises=False).success

@@ -46,18 +46,28 @@ def test_a_partition_without_triggers_is_read_once_and_then_once_an_hour(world: 
     assert world.sensor_tick().skip_message == "nothing pending"
 
 
-@pytest.mark.parametrize("minutes", [1, 40, 600])
-def test_its_warning_is_the_same_however_long_ago_the_last_full_read_was(minutes: int):
-    found = backlog_result(
+def backlog_after(minutes: int) -> dg.AssetCheckResult:
+    return backlog_result(
         pending=Pending(full_reason="leaf lacks capture triggers", lasting=True),
         quarantined=[],
         counts=(0, 0),
         limits=article().checks,
         last_success=datetime.now(UTC) - timedelta(minutes=minutes),
     )
+
+
+def test_where_no_full_read_came_for_hours_it_is_a_lag_too():
+    found = backlog_after(600)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert found.metadata["lag_seconds"].value == pytest.approx(9 * 3600, abs=60)
+
+
+@pytest.mark.parametrize("minutes", [1, 40, 60])
+def test_its_warning_is_the_same_however_long_ago_the_last_full_read_was_within_the_sensors_hour(minutes: int):
+    found = backlog_after(minutes)
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert found.description == "every run must read the whole table: leaf lacks capture triggers"
-    assert found.metadata["lag_seconds"].value == 0
+    assert found.metadata["lag_seconds"].value == pytest.approx(0, abs=1)
 
 
 def test_a_reason_that_the_next_run_ends_is_a_lag_also_where_another_one_lasts(world: World):

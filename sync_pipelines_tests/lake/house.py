@@ -67,6 +67,11 @@ class House:
     def prove(self, table: SyncComponent, kind: Any = "quick") -> Proof:
         return prove_and_record(self.bind(table), kind)
 
+    def stored_schema(self, table: PostgresToDelta) -> Any:
+        """The Delta table's columns in Arrow's plain types."""
+        store = self.bind(table).target.store
+        return store.schema_of(store.there())
+
     def rows(self, table: PostgresToDelta) -> list[dict[str, Any]]:
         """What stands in the Delta table, by key."""
         place = self.resources.delta.settings().table(table.target.table)

@@ -123,7 +123,7 @@ def test_every_type_arrives_as_stated(house: House):
     house.capture(table)
     assert house.sync(table).quarantined == 0
     full, empty = house.rows(table)
-    schema = house.bind(table).target.store.schema()
+    schema = house.stored_schema(table)
     for number, (kind, text, stored, value) in enumerate(KEPT):
         assert (kind, text, spell(schema.field(f"c{number}").type)) == (kind, text, stored)
         assert (kind, full[f"c{number}"]) == (kind, value)
@@ -212,7 +212,7 @@ def test_another_type_is_chosen_by_the_document(house: House, kind: str, wanted:
     house.capture(table)
     counts = house.sync(table)
     assert counts.quarantined == (bad is not None)
-    assert spell(house.bind(table).target.store.schema().field("c").type) == wanted
+    assert spell(house.stored_schema(table).field("c").type) == wanted
     assert float(house.rows(table)[0]["c"]) == float(good)
 
 

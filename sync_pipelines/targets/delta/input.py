@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,14 +16,13 @@ from sync_pipelines.targets.delta.store import DeltaStore, name_of
 from sync_pipelines.targets.delta.writing import value_literal
 from sync_pipelines.targets.retries import RetryPolicy
 
-Kind = Literal["pandas", "arrow", "stream", "polars", "duckdb", "handle"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What of a table is asked for, and as what.
 
     Args:
+        kind: pandas, arrow, stream, polars, duckdb, or handle (delta-rs's own).
         columns: None for all but the sync's own `_key` and `_fingerprint`. where: a condition in SQL.
         window: of change time, in the column `changed_at`; half-open, None is unlimited.
     """

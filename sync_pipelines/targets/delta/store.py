@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from sync_pipelines.engine.batches import from_a_thread
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.engine.model import FINGERPRINT, KEY
+from sync_pipelines.engine.model import KEY
 from sync_pipelines.targets.delta.errors import ConflictError, delta_errors
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.shape import Shape
@@ -139,11 +139,6 @@ class DeltaStore:
 
     # What it holds
 
-    def schema(self) -> pa.Schema:
-        """The table's columns in Arrow's plain types."""
-        table = self.there()
-        return pa.schema([_plain(item) for item in pa.schema(table.schema().to_arrow())])
-
     def count(self) -> int:
         """Rows, by the statistics of the files; counted where one has none."""
         table = self.open()
@@ -254,11 +249,6 @@ class DeltaStore:
             lambda table: table.alter.set_table_properties(configuration, raise_if_not_exists=False),
         )
 
-    def configuration(self) -> dict[str, str]:
-        """The table's properties."""
-        table = self.open()
-        return {} if table is None else dict(table.metadata().configuration)
-
 
 def _plain(item: pa.Field) -> pa.Field:
     return pa.field(item.name, _plain_type(item.type), item.nullable, metadata=item.metadata)
@@ -296,4 +286,3 @@ def stranger_key(values: dict[str, Any]) -> str:
 
 
 STRANGER = "\u2205 row without _key: "
-PRINTS = (KEY, FINGERPRINT)

@@ -296,11 +296,10 @@ class DeltaTarget:
         table = None if rebuild else self.store.open()
         counts = Counts()
         for group in groups(iter(batches)):
-            prints = dict(zip(group.keys, group.rows.column(FINGERPRINT).to_pylist(), strict=True))
             same = 0
             if table is not None:
                 for batch in self.store.rows_of(table, group.keys, [FINGERPRINT]):
-                    same += sum(prints[row[KEY]] == row[FINGERPRINT] for row in batch.to_pylist())
+                    same += sum(group.prints[row[KEY]] == row[FINGERPRINT] for row in batch.to_pylist())
             counts += Counts(unchanged=same, upserted=group.rows.num_rows - same)
         return PlannedWrites(counts=counts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -43,9 +44,14 @@ class Group:
 
     rows: pa.Table
 
-    @property
+    @cached_property
     def keys(self) -> list[str]:
         return self.rows.column(KEY).to_pylist()
+
+    @cached_property
+    def prints(self) -> dict[str, str]:
+        """Key → fingerprint."""
+        return dict(zip(self.keys, self.rows.column(FINGERPRINT).to_pylist(), strict=True))
 
 
 def groups(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:
@@ -122,12 +128,11 @@ class Writer:
         prints: dict[str, str | None] = {}
         doubled: set[str] = set()
         places: set[Any] = set()
-        changed = dict(zip(group.keys, group.rows.column(FINGERPRINT).to_pylist(), strict=True))
         for batch in self._store.rows_of(table, group.keys, columns):
             for row in batch.to_pylist():
                 doubled.update({row[KEY]} & prints.keys())
                 prints[row[KEY]] = row[FINGERPRINT]
-                if self._layout.sort_by and (self._doubt or changed[row[KEY]] != row[FINGERPRINT]):
+                if self._layout.sort_by and (self._doubt or group.prints[row[KEY]] != row[FINGERPRINT]):
                     places.add(row[self._layout.sort_by])
         return Stored(prints, frozenset(doubled), tuple(places))
 
@@ -139,10 +144,9 @@ class Writer:
 
     def _unlike(self, table: DeltaTable, group: Group, stored: Stored) -> set[str]:
         """Keys to be written: new ones, those with another fingerprint, and with doubt those with other values."""
-        prints = dict(zip(group.keys, group.rows.column(FINGERPRINT).to_pylist(), strict=True))
-        unlike = {key for key, mark in prints.items() if stored.prints.get(key) != mark} | stored.doubled
         if self._doubt == "all":
-            return set(prints)
+            return set(group.keys)
+        unlike = {key for key, mark in group.prints.items() if stored.prints.get(key) != mark} | stored.doubled
         if self._doubt == "values":
             names = group.rows.schema.names
             wanted = {row[KEY]: row for row in group.rows.to_pylist()}
@@ -246,6 +250,3 @@ def writer_properties() -> Any:
     from deltalake import WriterProperties
 
     return WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=20_000)
-
-
-__all__ = ["Group", "Layout", "Writer", "groups", "same_row"]

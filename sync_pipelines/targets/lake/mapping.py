@@ -61,12 +61,13 @@ class LakeMapper:
     def map(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Rejection]]:
         """The rows that can be stored, and the others with why."""
         reasons = _read_problems(batch)
+        stored = self.schema(batch.schema)
         columns = []
-        for item in self.schema(batch.schema):
+        for item in stored:
             convert = converter(SourceType.of(batch.schema.field(item.name)), item.type)
             columns.append(self._convert(batch, item, convert, reasons))
         schema = pa.schema([pa.field(KEY, pa.string(), False), pa.field(FINGERPRINT, pa.string(), False)])
-        schema = pa.schema([*schema, *self.schema(batch.schema)])
+        schema = pa.schema([*schema, *stored])
         made = pa.RecordBatch.from_arrays([batch.column(KEY), batch.column(FINGERPRINT), *columns], schema=schema)
         if not reasons:
             return made, []
