@@ -50,7 +50,7 @@ def test_people_get_a_table_and_a_verdict(settled: Shop):
     [
         ("CHROMA_URL", "http://127.0.0.1:9", "chroma"),
         ("SYNC_DATABASE_URL", "postgresql://app:s3cret-word@127.0.0.1:9/app", "database:ledger"),
-        ("CHROMA_PATH", "/tmp/both", "chroma"),
+        ("CHROMA_PATH", "both", "chroma"),
     ],
 )
 def test_a_system_that_does_not_answer_is_down_and_the_whole_degraded(

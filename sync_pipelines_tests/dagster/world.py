@@ -7,7 +7,6 @@ from typing import Any
 
 import chromadb
 import dagster as dg
-import psycopg2
 
 from sync_pipelines import migrations
 from sync_pipelines.automation import newest_partition
@@ -17,6 +16,7 @@ from sync_pipelines.engine.model import Counts
 from sync_pipelines.engine.proof import Proof
 from sync_pipelines.registry import BoundTable
 from sync_pipelines_tests.dagster.project import ARTICLE_DDL, article, definitions
+from sync_pipelines_tests.sql import execute
 
 
 def prepare(url: str) -> None:
@@ -47,13 +47,7 @@ class World:
 
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run a statement and commit; its rows, if it has any."""
-        connection = psycopg2.connect(self.url.replace("+psycopg2", ""))
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, values or None)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return execute(self.url, statement, *values)
 
     def install(self) -> None:
         from sync_pipelines.sources.postgres.capture import install

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from sync_pipelines_tests.dagster.deployment import REPOSITORY
+from sync_pipelines_tests.sql import execute
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -62,15 +62,6 @@ class Checkout:
         done = self.run(sys.executable, "-m", "sync_pipelines.cli", *words, "--json")
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return json.loads(done.stdout)
-
-
-def execute(url: str, statement: str) -> None:
-    connection = psycopg2.connect(url.replace("+psycopg2", ""))
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement)
-    finally:
-        connection.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sync_pipelines_tests.lake.house import House, Lake
+from sync_pipelines_tests.lake.reviews import DDL
 
 
 @pytest.fixture
@@ -21,3 +22,16 @@ def house(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def lake(house: House) -> Lake:
     """The Delta table `shop/review` of this house; nothing is there yet."""
     return Lake(house)
+
+
+@pytest.fixture
+def review(house: House) -> House:
+    """A house with the table `review`."""
+    house.execute(DDL)
+    return house
+
+
+@pytest.fixture(params=[True, False], ids=["feed", "no feed"])
+def feed(request: pytest.FixtureRequest) -> bool:
+    """Whether the Delta table keeps a change feed."""
+    return request.param

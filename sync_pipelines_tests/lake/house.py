@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import psycopg2
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
@@ -21,6 +20,7 @@ from sync_pipelines.engine.model import Counts, Scope
 from sync_pipelines.engine.proof import Proof, prove_and_record
 from sync_pipelines.engine.run import Binding
 from sync_pipelines.sources.postgres.capture import install
+from sync_pipelines_tests.sql import execute
 
 
 def document(**more: Any) -> PostgresToDelta:
@@ -40,13 +40,7 @@ class House:
         return SimpleNamespace(**default_resources())
 
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(self.url.replace("+psycopg2", ""))
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, values or None)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return execute(self.url, statement, *values)
 
     def migrate(self) -> None:
         for branch in ("capture", "ledger"):

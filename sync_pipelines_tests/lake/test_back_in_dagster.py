@@ -16,7 +16,7 @@ from sync_pipelines.upkeep import clean_up
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.lake.house import House, Lake, back
-from sync_pipelines_tests.lake.test_delta_to_postgres import DDL, held, row, rows
+from sync_pipelines_tests.lake.reviews import DDL, held, row, rows
 
 DOCUMENT = """\
 type: sync_pipelines.DeltaToPostgres
