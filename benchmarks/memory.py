@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from typing import Any
@@ -16,6 +15,7 @@ import psutil
 
 from benchmarks.results import Result, figure, ratio
 from benchmarks.stage import ROWS, Place, Stage, component
+from sync_pipelines.engine.usage import peak_memory
 
 NAME = "memory"
 MOST_MB = 400.0
@@ -68,7 +68,9 @@ def main(records: int) -> None:
     first, again = (here.run(here.bind(table), mode="full") for _ in range(2))
     if (first.counts.upserted, again.counts.unchanged) != (records, records):
         raise AssertionError(f"{records} records were to be synced: {first.counts}, {again.counts}")
-    print(json.dumps({"baseline": baseline, "peak": _peak(), "first": first.seconds, "again": again.seconds}))
+    print(
+        json.dumps({"baseline": baseline, "peak": peak_memory() / _MB, "first": first.seconds, "again": again.seconds})
+    )
 
 
 def _connect(binding: Any) -> None:
@@ -80,12 +82,6 @@ def _connect(binding: Any) -> None:
     binding.ledger.check()
     binding.target.prepare()
     binding.source.pending(None)
-
-
-def _peak() -> float:
-    """The most memory (MB) that this process ever held."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / _MB if sys.platform == "darwin" else most * 1024 / _MB
 
 
 if __name__ == "__main__":

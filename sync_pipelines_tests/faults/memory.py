@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 
 import dagster as dg
 import psutil
 
+from sync_pipelines.engine.usage import peak_memory
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
 
@@ -21,11 +21,6 @@ INSERT INTO "Article" SELECT 'k' || n, jsonb_build_object('en', 'title ' || n),
 FROM generate_series(%s, %s) n"""
 
 
-def peak() -> float:
-    """The most memory that this process has had so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform != "darwin" else 1) / MEGABYTE
-
-
 def main(records: int) -> None:
     """Warm up with a hundred records; then a tenth of all; then all of them, in full and with the proof."""
     with dg.DagsterInstance.ephemeral() as instance:
@@ -34,9 +29,9 @@ def main(records: int) -> None:
         _sync(world, 0, 99)
         found = {"baseline": psutil.Process().memory_info().rss / MEGABYTE}
         _sync(world, 100, records // 10 - 1)
-        found["tenth"] = peak()
+        found["tenth"] = peak_memory() / MEGABYTE
         _sync(world, records // 10, records - 1)
-        found["all"] = peak()
+        found["all"] = peak_memory() / MEGABYTE
     sys.stdout.write(json.dumps(found) + "\n")
 
 

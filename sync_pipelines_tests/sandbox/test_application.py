@@ -12,14 +12,13 @@ from sync_pipelines.sandbox.application import JOURNEYS, KNOWLEDGE
 from sync_pipelines_tests.sandbox.helpers import first_line, run_python
 
 MEMORY = """
-import json, resource, sys
+import json, sys
+from sync_pipelines.engine.usage import peak_memory
 from sync_pipelines.sandbox import application
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
 application.generate(sys.argv[1], records=2000, text_bytes=4000)
-small = peak()
+small = peak_memory() / 2**20
 application.generate(sys.argv[1], records=12000, text_bytes=4000)
-print(json.dumps({"small": small, "large": peak()}))
+print(json.dumps({"small": small, "large": peak_memory() / 2**20}))
 """
 
 

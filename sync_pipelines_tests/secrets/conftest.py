@@ -29,20 +29,22 @@ def role(variable: str) -> str:
 def roles(postgres_server: PostgresServer) -> Iterator[None]:
     """A role for each URL of a database, with the canary for its password, which the server asks for."""
     names = [role(variable) for variable in DATABASES]
-    with closing(psycopg2.connect(postgres_server.url("postgres").replace("+psycopg2", ""))) as connection:
+    url = postgres_server.url("postgres").replace("+psycopg2", "")
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        with connection.cursor() as cursor:
-            for variable in DATABASES:
-                cursor.execute(f"CREATE ROLE {role(variable)} LOGIN SUPERUSER PASSWORD %s", (canary(variable),))
-            cursor.execute("SHOW hba_file")
-            file = Path(cursor.fetchone()[0])
-            before = file.read_text()
-            rules = [f"host all {name} 127.0.0.1/32 scram-sha-256\n" for name in names]
-            file.write_text("".join(rules) + before)
-            cursor.execute("SELECT pg_reload_conf()")
-            yield
-            file.write_text(before)
-            cursor.execute("SELECT pg_reload_conf()")
+        for variable in DATABASES:
+            cursor.execute(f"CREATE ROLE {role(variable)} LOGIN SUPERUSER PASSWORD %s", (canary(variable),))
+        cursor.execute("SHOW hba_file")
+        file = Path(cursor.fetchone()[0])
+        before = file.read_text()
+        rules = [f"host all {name} 127.0.0.1/32 scram-sha-256\n" for name in names]
+        file.write_text("".join(rules) + before)
+        cursor.execute("SELECT pg_reload_conf()")
+    yield
+    file.write_text(before)
+    # other tests of the session kill server processes, which ends every connection that stands open meanwhile
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture
