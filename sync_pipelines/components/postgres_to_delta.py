@@ -14,9 +14,9 @@ from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.spec import TableSpec
-    from sync_pipelines.targets.delta.shape import Shape
     from sync_pipelines.targets.delta.target import DeltaTarget
     from sync_pipelines.targets.lake.mapping import LakeMapper
+    from sync_pipelines.targets.lake.shape import Shape
 
 _TABLE = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$"
 
@@ -124,7 +124,7 @@ class PostgresToDelta(SyncComponent):
 
     def build_target(self, resources: Any) -> DeltaTarget:
         from sync_pipelines.targets.delta.target import DeltaTarget
-        from sync_pipelines.targets.delta.writing import Layout
+        from sync_pipelines.targets.lake.groups import Layout
 
         return DeltaTarget(
             settings=resources.delta.settings(),
@@ -140,7 +140,7 @@ class PostgresToDelta(SyncComponent):
 
     def _shape(self, resources: Any) -> Shape:
         """The columns as the catalog has them now, as they are to be stored."""
-        from sync_pipelines.targets.delta.shape import Shape
+        from sync_pipelines.targets.lake.shape import Shape
 
         batches, comment = self.build_source(resources).described()
         columns = self.mapper().schema(batches)

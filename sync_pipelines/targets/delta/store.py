@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,13 +16,12 @@ from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import KEY
 from sync_pipelines.targets.delta.errors import ConflictError, delta_errors
 from sync_pipelines.targets.delta.settings import DeltaSettings
-from sync_pipelines.targets.delta.shape import Shape
+from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines.targets.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-OWNER, MAPPING = "sync_pipelines.owner", "sync_pipelines.mapping"
 _STAMP = "sync_pipelines.stamp"
 _SMALL_LIST = 1000
 """So many keys are asked for by a predicate, which skips files by their statistics; more by reading all keys."""
@@ -278,11 +276,3 @@ def literal(text: str) -> str:
 def name_of(column: str) -> str:
     """A column's name as an SQL identifier."""
     return '"' + column.replace('"', '""') + '"'
-
-
-def stranger_key(values: dict[str, Any]) -> str:
-    """The name of a row that no sync wrote (it has no `_key`): its key columns as JSON behind a mark."""
-    return f"{STRANGER}{json.dumps(values, ensure_ascii=False, default=str)}"
-
-
-STRANGER = "\u2205 row without _key: "

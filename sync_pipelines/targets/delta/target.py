@@ -3,81 +3,71 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.errors import RunError, TargetChangedError
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     FINGERPRINTS_SCHEMA,
     KEY,
     BatchResult,
     Counts,
-    Digest,
     Doubt,
     PlannedWrites,
-    bucket_of,
 )
-from sync_pipelines.targets.delta.features import check_features, foreign_features
+from sync_pipelines.targets.delta.features import foreign_features
 from sync_pipelines.targets.delta.settings import DeltaSettings
-from sync_pipelines.targets.delta.shape import Changes, Shape, changes
-from sync_pipelines.targets.delta.store import MAPPING, OWNER, STRANGER, DeltaStore, stamp_number, stranger_key
-from sync_pipelines.targets.delta.writing import Layout, Writer, groups, value_literal
+from sync_pipelines.targets.delta.store import DeltaStore, stamp_number
+from sync_pipelines.targets.delta.writing import Writer, value_literal
+from sync_pipelines.targets.lake.groups import groups
+from sync_pipelines.targets.lake.table import (
+    REBUILD_SUFFIX,
+    Held,
+    LakeTarget,
+    is_stranger,
+    named,
+    of_buckets,
+    stranger_key,
+)
 from sync_pipelines.targets.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-SchemaChange = Literal["stop", "evolve", "rebuild"]
-KEY_COLUMNS = "sync_pipelines.key"
-REBUILD_SUFFIX = "__rebuild"
 
-
-class DeltaTarget:
-    """One Delta table; implements `engine.model.Target`. Making one connects to nothing.
+class DeltaTarget(LakeTarget):
+    """One Delta table through delta-rs.
 
     Args:
         settings: the root. name: the table's below it, with `/` between levels.
-        shape: gives the columns that the source has now; asked when it is needed.
-        sync, table: the table's owner, and for errors.
-        layout, properties: how it is made and written. mapping: version of the mapping, noted for people.
-        schema_change: what is done when the source's columns have changed.
-        retry: how transient errors are tried again.
+        retry: how transient errors are tried again. The rest is `LakeTarget`'s.
     """
 
-    def __init__(
-        self,
-        *,
-        settings: DeltaSettings,
-        name: str,
-        shape: Callable[[], Shape],
-        sync: str | None = None,
-        table: str | None = None,
-        layout: Layout | None = None,
-        properties: Mapping[str, str] | None = None,
-        mapping: str = "",
-        schema_change: SchemaChange = "evolve",
-        retry: RetryPolicy | None = None,
-    ) -> None:
-        self.settings, self.name = settings, name
-        self.owner = f"{sync}/{table}" if sync and table else ""
-        self._place: dict[str, Any] = {"sync": sync, "table": table}
-        self._shape_now = shape
-        self._layout = layout or Layout()
-        self._properties = dict(properties or {})
-        self._mapping, self._schema_change = mapping, schema_change
+    engine = "delta-rs"
+
+    def __init__(self, *, settings: DeltaSettings, name: str, retry: RetryPolicy | None = None, **table: Any) -> None:
+        super().__init__(name=name, **table)
+        self.settings = settings
         self._retry = retry or RetryPolicy()
         self.store = DeltaStore(settings, name, retry=self._retry, **self._place)
         self._beside: DeltaTarget | None = None
 
-    @cached_property
-    def shape(self) -> Shape:
-        """The columns that the source has, asked once a run."""
-        return self._shape_now()
+    def held(self) -> Held | None:
+        """The table as it is now, or None."""
+        table = self.store.open()
+        if table is None:
+            return None
+        return Held(
+            columns=self.store.schema_of(table),
+            properties=table.metadata().configuration,
+            foreign=foreign_features(table),
+        )
+
+    def create(self) -> None:
+        """Make the table, with the comments of the source."""
+        self.store.create(self.shape, configuration=self.configuration())
 
     # What a listing is asked
 
@@ -85,23 +75,18 @@ class DeltaTarget:
         """Rows in the table, those of strangers included."""
         return self.store.count()
 
-    def digests(self) -> Mapping[int, Digest] | None:
-        """None: they are added up where they are compared."""
-        return None
-
     def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
         """Each row's key and fingerprint; a row without `_key` by a name made of its key columns."""
         table = self.store.open()
         if table is None:
             return
         wanted = None if buckets is None else set(buckets)
-        for batch in self.store.scan(table, [KEY, FINGERPRINT, *self._key_columns(table)]):
-            yield from _prints(_named(batch), wanted)
+        for batch in self.store.scan(table, [KEY, FINGERPRINT, *self._key_columns()]):
+            yield from of_buckets(named(batch), wanted)
 
-    def _key_columns(self, table: DeltaTable) -> list[str]:
-        held = set(self.store.schema_of(table).names)
-        known = json.loads(table.metadata().configuration.get(KEY_COLUMNS, "[]"))
-        return [name for name in known if name in held]
+    def _key_columns(self) -> list[str]:
+        held = self.held()
+        return held.key_columns if held is not None else []
 
     # What a target is asked
 
@@ -122,67 +107,11 @@ class DeltaTarget:
         """The number that stands for a text."""
         return str(stamp_number(text))
 
-    def prepare(self) -> None:
-        """Make the table if need be; check that this engine may write it, whose it is and which columns it has.
-
-        Raises:
-            TargetChangedError: another engine's features, another owner or key, columns that cannot follow.
-        """
-        table = self.store.open()
-        if table is None:
-            self.store.create(self.shape, configuration=self._configuration())
-            return
-        check_features(table, sync=self._place["sync"], name=self._place["table"])
-        self._check_owner(table)
-        self._follow(table)
-
-    def _configuration(self) -> dict[str, str]:
-        own = {OWNER: self.owner, MAPPING: self._mapping, KEY_COLUMNS: json.dumps(list(self.shape.key))}
-        return {**self._properties, **{name: value for name, value in own.items() if value}}
-
-    def _check_owner(self, table: DeltaTable) -> None:
-        held = table.metadata().configuration
-        owner = held.get(OWNER)
-        if owner is None and self.count():
-            raise RunError(
-                f"the Delta table {self.name!r} was made by something else and holds rows.",
-                remedy="Name another table, or remove that one.",
-                **self._place,
-            )
-        if owner and self.owner and owner != self.owner:
-            raise RunError(
-                f"the Delta table {self.name!r} belongs to {owner}.", remedy="Name another table.", **self._place
-            )
-
-    def _follow(self, table: DeltaTable) -> None:
-        """Bring the table's columns to the source's, where the document allows it, before anything is written."""
-        found = self._changes(table)
-        key = json.loads(table.metadata().configuration.get(KEY_COLUMNS, "[]"))
-        if key and key != list(self.shape.key):
-            raise self._stop(f"the key was ({', '.join(key)}), is now ({', '.join(self.shape.key)})")
-        if not found.found:
-            return
-        blocked = found.of("dropped", "narrowed", "changed", "widened")
-        if self._schema_change == "stop" or blocked:
-            raise self._stop(found.words())
-        self._add([change.column for change in found.of("added")])
-
-    def _changes(self, table: DeltaTable) -> Changes:
-        return changes(self.store.schema_of(table), self.shape.schema)
-
-    def _stop(self, why: str) -> TargetChangedError:
-        return TargetChangedError(
-            f"the source's columns are not those of the Delta table {self.name!r} any more: {why}.",
-            remedy=f"Run `sync-pipelines sync {self.owner} --rebuild` to build it anew with the new columns"
-            + (", or set schema_change: evolve for new ones." if self._schema_change == "stop" else "."),
-            **self._place,
-        )
-
-    def _add(self, names: Sequence[str]) -> None:
+    def add_columns(self, columns: pa.Schema) -> None:
+        """Add columns to the table, by one commit."""
         from deltalake import Field, Schema
 
-        wanted = Schema.from_arrow(pa.schema([self.shape.schema.field(name) for name in names]))
-        fields: list[Field] = list(wanted.fields)
+        fields: list[Field] = list(Schema.from_arrow(columns).fields)
         self.store.contend("add columns to table", lambda table: table.alter.add_columns(fields))
 
     def upsert(
@@ -195,29 +124,22 @@ class DeltaTarget:
         """Write batches of mapped rows (`lake.mapping`); a result for each commit, which has many batches."""
         writer = Writer(self.store, self.shape, self._layout, doubt=doubt, before_write=before_write)
         for group in groups(iter(batches)):
-            self._require_columns(group.rows.schema)
+            self.require_columns(group.rows.schema)
             yield writer.write(group)
-
-    def _require_columns(self, schema: pa.Schema) -> None:
-        if schema.names[2:] != self.shape.columns.names:
-            # ALTER TABLE between the look at the catalog and the snapshot
-            raise TargetChangedError(
-                "the source's columns changed while the run began.", remedy="Run it again.", **self._place
-            )
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the table holds."""
         table = self.store.open()
         if table is None or not keys:
             return []
-        plain = [key for key in keys if not key.startswith(STRANGER)]
+        plain = [key for key in keys if not is_stranger(key)]
         held = {key for batch in self.store.rows_of(table, plain, [KEY]) for key in batch.column(KEY).to_pylist()}
         held |= self._strangers(table).keys() if len(plain) < len(keys) else set()
         return [key for key in dict.fromkeys(keys) if key in held]
 
     def _strangers(self, table: DeltaTable) -> dict[str, str]:
         """The rows without `_key`: their name → a predicate that finds them."""
-        columns = self._key_columns(table)
+        columns = self._key_columns()
         found: dict[str, str] = {}
         schema = self.store.schema_of(table)
         for batch in self.store.scan(table, [KEY, *columns], f"{KEY} IS NULL"):
@@ -239,8 +161,8 @@ class DeltaTarget:
         if table is None or not there:
             return 0
         writer = Writer(self.store, self.shape, self._layout)
-        strangers = [key for key in there if key.startswith(STRANGER)]
-        if plain := [key for key in there if not key.startswith(STRANGER)]:
+        strangers = [key for key in there if is_stranger(key)]
+        if plain := [key for key in there if not is_stranger(key)]:
             writer.delete(plain)
         known = self._strangers(self.store.there()) if strangers else {}
         for key in strangers:
@@ -254,21 +176,11 @@ class DeltaTarget:
         if table is None:
             return
         names = [name for name in self.store.schema_of(table).names if name not in (KEY, FINGERPRINT)]
-        yield from self.store.rows_of(
-            table, [key for key in keys if not key.startswith(STRANGER)], [FINGERPRINT, *names]
-        )
-        asked = {key for key in keys if key.startswith(STRANGER)}
+        yield from self.store.rows_of(table, [key for key in keys if not is_stranger(key)], [FINGERPRINT, *names])
+        asked = {key for key in keys if is_stranger(key)}
         if asked:
             there = sorted(asked & self._strangers(table).keys())
             yield pa.RecordBatch.from_pydict({KEY: there, FINGERPRINT: [None] * len(there)}, schema=FINGERPRINTS_SCHEMA)
-
-    def faults(self, keys: Sequence[str]) -> dict[str, str]:
-        """Nothing is derived here."""
-        return {}
-
-    def unsearchable(self, keys: Sequence[str]) -> dict[str, str]:
-        """A table has no index beside its rows."""
-        return {}
 
     def holdings(self) -> dict[str, Any]:
         """What the table says of itself; nothing before the first sync."""
@@ -277,19 +189,6 @@ class DeltaTarget:
             return {}
         sizes = pa.table(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist()
         return {"table": self.name, "version": table.version(), "files": len(sizes), "bytes": sum(sizes)}
-
-    def drift(self) -> list[str]:
-        """What about the table is not as it is asked for now, in words."""
-        table = self.store.open()
-        if table is None:
-            return [f"table {self.name!r} does not exist"]
-        owner = table.metadata().configuration.get(OWNER)
-        return [
-            *([f"table {self.name!r} was made by something else"] if owner is None else []),
-            *([f"table {self.name!r} belongs to {owner}"] if owner and owner != self.owner else []),
-            *(f"the table uses {name}, which delta-rs cannot write" for name in foreign_features(table)),
-            *(change.text for change in self._changes(table).found),
-        ]
 
     def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
         """What `upsert` of these batches would do; writes nothing."""
@@ -320,26 +219,6 @@ class DeltaTarget:
         """
         beside = self._beside
         assert beside is not None, "swap follows begin_rebuild"
-        self.store.overwrite(beside.store, configuration=self._configuration(), file_bytes=self._layout.file_bytes)
+        self.store.overwrite(beside.store, configuration=self.configuration(), file_bytes=self._layout.file_bytes)
         beside.store.remove()
         self._beside = None
-
-
-def _named(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Keys and fingerprints; a row without a key gets its name."""
-    keys, prints = batch.column(0), batch.column(1)
-    if keys.null_count:
-        columns = batch.schema.names[2:]
-        rows = batch.to_pylist()
-        names = [row[KEY] or stranger_key({name: row[name] for name in columns}) for row in rows]
-        marks = [row[FINGERPRINT] if row[KEY] else None for row in rows]
-        keys, prints = pa.array(names, pa.string()), pa.array(marks, pa.string())
-    return pa.RecordBatch.from_arrays([keys, prints], schema=FINGERPRINTS_SCHEMA)
-
-
-def _prints(batch: pa.RecordBatch, buckets: set[int] | None) -> Iterator[pa.RecordBatch]:
-    if buckets is None:
-        yield batch
-        return
-    mask = [bucket_of(key) in buckets for key in batch.column(0).to_pylist()]
-    yield batch.filter(pa.array(mask, pa.bool_()))

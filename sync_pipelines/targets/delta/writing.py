@@ -2,76 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from sync_pipelines.engine.differences import same_value
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
-from sync_pipelines.targets.delta.shape import SYNCED_AT, UTC_MICROSECONDS, Shape
 from sync_pipelines.targets.delta.store import DeltaStore, literal, name_of
+from sync_pipelines.targets.lake.groups import Group, Layout
+from sync_pipelines.targets.lake.shape import SYNCED_AT, UTC_MICROSECONDS, Shape
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-GROUP_ROWS, GROUP_BYTES = 100_000, 128 * 1024 * 1024
-"""Rows that are held at a time and written by one commit."""
-
 _LIST = 200
 """So many values of the layout's column are listed in a predicate; more become a range."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How a table's files are laid out.
-
-    Args:
-        sort_by: rows of a commit are sorted by this column, and a merge reads just the files that hold the
-            changed records' current values of it. file_bytes: the size of a file that is aimed at.
-    """
-
-    sort_by: str | None = None
-    file_bytes: int = 32 * 1024 * 1024
-
-
-@dataclass
-class Group:
-    """Records of one commit, each key once (of two the last one)."""
-
-    rows: pa.Table
-
-    @cached_property
-    def keys(self) -> list[str]:
-        return self.rows.column(KEY).to_pylist()
-
-    @cached_property
-    def prints(self) -> dict[str, str]:
-        """Key → fingerprint."""
-        return dict(zip(self.keys, self.rows.column(FINGERPRINT).to_pylist(), strict=True))
-
-
-def groups(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:
-    """Batches put together up to `GROUP_ROWS` and `GROUP_BYTES`."""
-    held: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        if held and (rows + batch.num_rows > GROUP_ROWS or size + batch.nbytes > GROUP_BYTES):
-            yield Group(_last_of_each(pa.Table.from_batches(held)))
-            held, rows, size = [], 0, 0
-        held.append(batch)
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-    if held:
-        yield Group(_last_of_each(pa.Table.from_batches(held)))
-
-
-def _last_of_each(rows: pa.Table) -> pa.Table:
-    keys = rows.column(KEY).to_pylist()
-    last = {key: number for number, key in enumerate(keys)}
-    return rows if len(last) == len(keys) else rows.take(pa.array(sorted(last.values())))
 
 
 @dataclass(frozen=True)

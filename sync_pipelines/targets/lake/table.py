@@ -1,0 +1,236 @@
+"""What every engine of a lakehouse table does alike: whose a table is, which columns it has, how they may follow."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from sync_pipelines.engine.errors import RunError, TargetChangedError
+from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, bucket_of
+from sync_pipelines.targets.lake.groups import Layout
+from sync_pipelines.targets.lake.shape import Changes, Shape, changes
+
+SchemaChange = Literal["stop", "evolve"]
+OWNER, MAPPING, KEY_COLUMNS = "sync_pipelines.owner", "sync_pipelines.mapping", "sync_pipelines.key"
+"""Table properties that say which sync a table belongs to, how its rows were mapped and what their key is."""
+
+REBUILD_SUFFIX = "__rebuild"
+STRANGER = "\u2205 row without _key: "
+
+
+def stranger_key(values: Mapping[str, Any]) -> str:
+    """The name of a row that no sync wrote (it has no `_key`): its key columns as JSON behind a mark."""
+    return f"{STRANGER}{json.dumps(values, ensure_ascii=False, default=str)}"
+
+
+def is_stranger(key: str) -> bool:
+    """Whether a key is such a name."""
+    return key.startswith(STRANGER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A table that is there.
+
+    Args:
+        columns: in Arrow's plain types. properties: the table's. foreign: features that the engine cannot write.
+    """
+
+    columns: pa.Schema
+    properties: Mapping[str, str]
+    foreign: Sequence[str] = ()
+
+    @property
+    def key(self) -> list[str]:
+        """The source's key columns, as they were when the table was made."""
+        return list(json.loads(self.properties.get(KEY_COLUMNS, "[]")))
+
+    @property
+    def key_columns(self) -> list[str]:
+        """Those of the key's columns that the table has."""
+        return [name for name in self.key if name in self.columns.names]
+
+
+class LakeTarget(ABC):
+    """One table; with its engine's methods it is an `engine.model.Target`. Making one connects to nothing.
+
+    Args:
+        name: the table's. shape: gives the columns that the source has now; asked when it is needed.
+        sync, table: the table's owner, and for errors.
+        layout, properties: how it is made and written. mapping: version of the mapping, noted for people.
+        schema_change: what is done when the source's columns have changed.
+    """
+
+    engine: str
+    """What `target.engine` calls it, for sentences."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        shape: Callable[[], Shape],
+        sync: str | None = None,
+        table: str | None = None,
+        layout: Layout | None = None,
+        properties: Mapping[str, str] | None = None,
+        mapping: str = "",
+        schema_change: SchemaChange = "evolve",
+    ) -> None:
+        self.name = name
+        self.owner = f"{sync}/{table}" if sync and table else ""
+        self._place: dict[str, Any] = {"sync": sync, "table": table}
+        self._shape_now = shape
+        self._layout = layout or Layout()
+        self._properties = dict(properties or {})
+        self._mapping, self._schema_change = mapping, schema_change
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The columns that the source has, asked once a run."""
+        return self._shape_now()
+
+    # What an engine brings
+
+    @abstractmethod
+    def count(self) -> int:
+        """Rows in the table, those of strangers included."""
+
+    @abstractmethod
+    def held(self) -> Held | None:
+        """The table as it is now, or None."""
+
+    @abstractmethod
+    def create(self) -> None:
+        """Make the table in its shape, with `configuration`."""
+
+    @abstractmethod
+    def add_columns(self, columns: pa.Schema) -> None:
+        """Add columns to the table, by one commit."""
+
+    # What all of them do alike
+
+    def digests(self) -> Mapping[int, Digest] | None:
+        """None: they are added up where they are compared."""
+        return None
+
+    def faults(self, keys: Sequence[str]) -> dict[str, str]:
+        """Nothing is derived here."""
+        return {}
+
+    def unsearchable(self, keys: Sequence[str]) -> dict[str, str]:
+        """A table has no index beside its rows."""
+        return {}
+
+    def prepare(self) -> None:
+        """Make the table if need be; check that this engine may write it, whose it is and which columns it has.
+
+        Raises:
+            TargetChangedError: another engine's features, another owner or key, columns that cannot follow.
+        """
+        held = self.held()
+        if held is None:
+            self.create()
+            return
+        self._check_engine(held)
+        self._check_owner(held)
+        self._follow(held)
+
+    def _check_engine(self, held: Held) -> None:
+        if held.foreign:
+            raise TargetChangedError(
+                f"the Delta table uses {', '.join(held.foreign)}, which {self.engine} cannot write.",
+                remedy="Set target.engine to databricks or spark, or name another table.",
+                **self._place,
+            )
+
+    def configuration(self) -> dict[str, str]:
+        """The table's properties: the document's, and what says whose it is."""
+        own = {OWNER: self.owner, MAPPING: self._mapping, KEY_COLUMNS: json.dumps(list(self.shape.key))}
+        return {**self._properties, **{name: value for name, value in own.items() if value}}
+
+    def _check_owner(self, held: Held) -> None:
+        owner = held.properties.get(OWNER)
+        if owner is None and self.count():
+            raise RunError(
+                f"the Delta table {self.name!r} was made by something else and holds rows.",
+                remedy="Name another table, or remove that one.",
+                **self._place,
+            )
+        if owner and self.owner and owner != self.owner:
+            raise RunError(
+                f"the Delta table {self.name!r} belongs to {owner}.", remedy="Name another table.", **self._place
+            )
+
+    def _follow(self, held: Held) -> None:
+        """Bring the table's columns to the source's, where the document allows it, before anything is written."""
+        if held.key and held.key != list(self.shape.key):
+            raise self._stop(f"the key was ({', '.join(held.key)}), is now ({', '.join(self.shape.key)})")
+        found = self._changes(held)
+        if not found.found:
+            return
+        blocked = found.of("dropped", "narrowed", "changed", "widened")
+        if self._schema_change == "stop" or blocked:
+            raise self._stop(found.words())
+        self.add_columns(pa.schema([self.shape.schema.field(change.column) for change in found.of("added")]))
+
+    def _changes(self, held: Held) -> Changes:
+        return changes(held.columns, self.shape.schema)
+
+    def _stop(self, why: str) -> TargetChangedError:
+        return TargetChangedError(
+            f"the source's columns are not those of the Delta table {self.name!r} any more: {why}.",
+            remedy=f"Run `sync-pipelines sync {self.owner} --rebuild` to build it anew with the new columns"
+            + (", or set schema_change: evolve for new ones." if self._schema_change == "stop" else "."),
+            **self._place,
+        )
+
+    def require_columns(self, schema: pa.Schema) -> None:
+        """Stop where rows have other columns than the table was prepared for.
+
+        Raises:
+            TargetChangedError: ALTER TABLE came between the look at the catalog and the snapshot.
+        """
+        if schema.names[2:] != self.shape.columns.names:
+            raise TargetChangedError(
+                "the source's columns changed while the run began.", remedy="Run it again.", **self._place
+            )
+
+    def drift(self) -> list[str]:
+        """What about the table is not as it is asked for now, in words."""
+        held = self.held()
+        if held is None:
+            return [f"table {self.name!r} does not exist"]
+        owner = held.properties.get(OWNER)
+        return [
+            *([f"table {self.name!r} was made by something else"] if owner is None else []),
+            *([f"table {self.name!r} belongs to {owner}"] if owner and owner != self.owner else []),
+            *(f"the table uses {name}, which {self.engine} cannot write" for name in held.foreign),
+            *(change.text for change in self._changes(held).found),
+        ]
+
+
+def named(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Keys and fingerprints of rows with their key columns behind them; a row without a key gets its name."""
+    keys, prints = batch.column(0), batch.column(1)
+    if keys.null_count:
+        columns = batch.schema.names[2:]
+        rows = batch.to_pylist()
+        names = [row[KEY] or stranger_key({name: row[name] for name in columns}) for row in rows]
+        marks = [row[FINGERPRINT] if row[KEY] else None for row in rows]
+        keys, prints = pa.array(names, pa.string()), pa.array(marks, pa.string())
+    return pa.RecordBatch.from_arrays([keys, prints], schema=FINGERPRINTS_SCHEMA)
+
+
+def of_buckets(batch: pa.RecordBatch, buckets: Collection[int] | None) -> Iterator[pa.RecordBatch]:
+    """The rows of keys and fingerprints that fall into these buckets; all of them for None."""
+    if buckets is None:
+        yield batch
+        return
+    mask = [bucket_of(key) in buckets for key in batch.column(0).to_pylist()]
+    yield batch.filter(pa.array(mask, pa.bool_()))
