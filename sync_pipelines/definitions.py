@@ -16,6 +16,7 @@ from sync_pipelines.io_managers.chroma import ChromaIOManager
 from sync_pipelines.io_managers.delta import DeltaIOManager
 from sync_pipelines.io_managers.postgres import PostgresIOManager
 from sync_pipelines.resources.chroma import ChromaResource
+from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.postgres import LedgerResource, PostgresResource
 from sync_pipelines.resources.search import SearchResource
@@ -24,7 +25,7 @@ from sync_pipelines.upkeep import build_upkeep
 
 def default_resources() -> dict[str, Any]:
     """Every resource and IO manager under the name that the assets ask for; none reads the environment yet."""
-    chroma, delta, postgres = ChromaResource(), DeltaResource(), PostgresResource()
+    chroma, delta, databricks, postgres = ChromaResource(), DeltaResource(), DatabricksResource(), PostgresResource()
     return {
         "postgres": postgres,
         "postgres_io_manager": PostgresIOManager(postgres=postgres),
@@ -33,7 +34,8 @@ def default_resources() -> dict[str, Any]:
         "search": SearchResource(chroma=chroma),
         "chroma_io_manager": ChromaIOManager(chroma=chroma),
         "delta": delta,
-        "delta_io_manager": DeltaIOManager(delta=delta),
+        "databricks": databricks,
+        "delta_io_manager": DeltaIOManager(delta=delta, databricks=databricks),
     }
 
 

@@ -75,14 +75,27 @@ def _ask_chroma(settings: Any) -> str:
     return redact(settings.place)
 
 
-def _delta(resources: Any) -> Dependency:
-    if not resources.delta.configured():
-        return Dependency(status="not configured", detail="DELTA_URI is not set")
+def _lake(resources: Any) -> Dependency:
+    """Where Delta tables are: the store, or the warehouse."""
+    from sync_pipelines.resources.lake import engine_of, not_configured
+
+    if reason := not_configured("auto", resources):
+        return Dependency(status="not configured", detail=reason.partition(": ")[2])
+    ask, resource = _ask_delta, resources.delta
+    if engine_of("auto", resources) == "databricks":
+        ask, resource = _ask_databricks, resources.databricks
     try:
-        settings = resources.delta.settings()
+        settings = resource.settings()
     except SyncError as error:
         return Dependency(status="down", error=str(error))
-    return asked(lambda: _ask_delta(settings))
+    return asked(lambda: ask(settings))
+
+
+def _ask_databricks(settings: Any) -> str:
+    """The warehouse is asked for its state, not for an answer to a statement, which would start it."""
+    from sync_pipelines.targets.databricks.warehouse import Warehouse
+
+    return f"{settings.host}, warehouse {Warehouse(settings).state()}"
 
 
 def _ask_delta(settings: Any) -> str:
@@ -100,5 +113,5 @@ def _ask_delta(settings: Any) -> str:
     return redact(settings.uri)
 
 
-FAR_SYSTEMS: dict[str, Callable[[Any], Dependency]] = {"chroma": _chroma, "delta": _delta}
+FAR_SYSTEMS: dict[str, Callable[[Any], Dependency]] = {"chroma": _chroma, "delta": _lake}
 """By `SyncComponent.far_system`; each gets the resources."""

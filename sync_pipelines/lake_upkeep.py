@@ -36,9 +36,13 @@ def build_lake_upkeep(components: "Sequence[SyncComponent]", *, timezone: str) -
 
 
 def _definitions(sync: str, tables: "list[PostgresToDelta]", timezone: str) -> dg.Definitions:
-    @dg.op(name=f"{sync}_upkeep_tables", required_resource_keys={"ledger", "delta"}, out=dg.Out(dg.Nothing))
+    @dg.op(
+        name=f"{sync}_upkeep_tables", required_resource_keys={"ledger", "delta", "databricks"}, out=dg.Out(dg.Nothing)
+    )
     def tidy(context: dg.OpExecutionContext, config: UpkeepConfig):
         for table in tables:
+            if table.not_configured(context.resources):
+                continue
             with working_on(sync, table.table_name, run_id=context.run_id):
                 done = upkeep(table, context.resources, config, run_id=context.run_id)
             if done is not None:
@@ -54,12 +58,11 @@ def _definitions(sync: str, tables: "list[PostgresToDelta]", timezone: str) -> d
         cron_schedule=WEEKLY,
         execution_timezone=timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        required_resource_keys={"delta"},
+        required_resource_keys={"delta", "databricks"},
     )
     def weekly(context: dg.ScheduleEvaluationContext):
-        if not context.resources.delta.configured():
-            return dg.SkipReason("not configured: DELTA_URI is not set")
-        return dg.RunRequest()
+        reasons = [table.not_configured(context.resources) for table in tables]
+        return dg.SkipReason(str(reasons[0])) if all(reasons) else dg.RunRequest()
 
     return dg.Definitions(jobs=[job], schedules=[weekly])
 
@@ -71,20 +74,19 @@ def upkeep(table: "PostgresToDelta", resources: Any, config: UpkeepConfig, *, ru
         LockBusyError: a sync of it did not end in 15 minutes.
     """
     from sync_pipelines.engine.locks import TargetLock
-    from sync_pipelines.targets.delta.upkeep import optimize, vacuum
 
     target = table.build_target(resources)
-    if target.identity() is None:
+    if target.held() is None:
         return None
     done: dict[str, Any] = {}
     lock = TargetLock(resources.ledger.database_url(), table.lock_name(resources), run_id=run_id)
     lock.acquire(timeout_s=_LOCK_SECONDS)
     try:
         if config.optimize:
-            done |= optimize(target.store, file_bytes=table.layout.file_mb * 1024 * 1024, z_order=table.layout.z_order)
+            done |= target.optimize(z_order=table.layout.z_order)
         if config.vacuum:
-            gone = vacuum(target.store, hours=config.retention_hours, allow_short=config.allow_short_retention)
-            done["files_vacuumed"] = len(gone)
+            gone = target.vacuum(hours=config.retention_hours, allow_short=config.allow_short_retention)
+            done |= {"vacuumed_below_hours": config.retention_hours} if gone is None else {"files_vacuumed": gone}
     finally:
         lock.release()
     return done

@@ -11,21 +11,30 @@ from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.blocks import Block
 from sync_pipelines.components.schema import field_errors
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.resources.lake import Engine, engine_of, not_configured
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.spec import TableSpec
-    from sync_pipelines.targets.delta.target import DeltaTarget
     from sync_pipelines.targets.lake.mapping import LakeMapper
     from sync_pipelines.targets.lake.shape import Shape
+    from sync_pipelines.targets.lake.table import LakeTarget
 
 _TABLE = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$"
 
 
 class DeltaTargetBlock(Block):
-    """The table, below DELTA_URI."""
+    """The table, below DELTA_URI or in a schema of Databricks."""
 
     connection: str = "delta"
-    table: str = Field(description="The table's name below DELTA_URI; `/` makes folders.")
+    table: str = Field(
+        description="The table's name. Below DELTA_URI `/` makes folders; on Databricks the part behind the last `/` "
+        "is a table of DATABRICKS_SCHEMA, or `schema.table`, or `catalog.schema.table`."
+    )
+    engine: Engine = Field(
+        default="auto",
+        description="Who writes the table: delta-rs (DELTA_URI) or databricks, a SQL warehouse (DATABRICKS_HOST). "
+        "auto: delta-rs where DELTA_URI is set.",
+    )
     synced_at: bool = Field(default=True, description="A column that says when a row was written.")
     properties: dict[str, str] = Field(default={}, description="Table properties (delta.…), set when it is made.")
 
@@ -42,6 +51,9 @@ class LayoutBlock(Block):
     )
     z_order: list[str] = Field(
         default=[], description="The weekly upkeep writes the whole table anew, ordered by these columns."
+    )
+    cluster_by: list[str] = Field(
+        default=[], description="Columns of the liquid clustering that Databricks makes the table with."
     )
     file_mb: int = Field(default=32, ge=1, le=1024, description="The size of a file that is aimed at.")
 
@@ -69,7 +81,7 @@ class PostgresToDelta(SyncComponent):
     writes_delta: ClassVar[bool] = True
     kinds: ClassVar[tuple[str, ...]] = ("postgres", "deltalake")
     io_manager_key: ClassVar[str] = "delta_io_manager"
-    resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "delta"})
+    resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "delta", "databricks"})
 
     @field_validator("types")
     @classmethod
@@ -114,29 +126,47 @@ class PostgresToDelta(SyncComponent):
     def asset_metadata(self) -> dict[str, Any]:
         return {
             "delta/table": self.target.table,
+            "delta/engine": self.target.engine,
             "dagster/storage_kind": "deltalake",
             "dagster/table_name": self.target.table,
             **({"delta/changed_at": self.source.changed_at} if self.source.changed_at else {}),
         }
 
     def not_configured(self, resources: Any) -> str | None:
-        return None if resources.delta.configured() else "not configured: DELTA_URI is not set"
+        return not_configured(self.target.engine, resources)
 
-    def build_target(self, resources: Any) -> DeltaTarget:
-        from sync_pipelines.targets.delta.target import DeltaTarget
+    def build_target(self, resources: Any) -> LakeTarget:
+        """The table through its engine."""
         from sync_pipelines.targets.lake.groups import Layout
 
-        return DeltaTarget(
-            settings=resources.delta.settings(),
-            name=self.target.table,
-            shape=lambda: self._shape(resources),
-            sync=self.sync,
-            table=self.table_name,
-            layout=Layout(sort_by=self.layout.sort_by, file_bytes=self.layout.file_mb * 1024 * 1024),
-            properties=self.target.properties,
-            mapping=self.spec.mapping_hash,
-            schema_change=self.schema_change,
-        )
+        table: dict[str, Any] = {
+            "name": self.target.table,
+            "shape": lambda: self._shape(resources),
+            "sync": self.sync,
+            "table": self.table_name,
+            "layout": Layout(sort_by=self.layout.sort_by, file_bytes=self.layout.file_mb * 1024 * 1024),
+            "properties": self.target.properties,
+            "mapping": self.spec.mapping_hash,
+            "schema_change": self.schema_change,
+        }
+        if engine_of(self.target.engine, resources) == "databricks":
+            from sync_pipelines.targets.databricks.target import DatabricksTarget
+
+            settings = resources.databricks.settings()
+            return DatabricksTarget(settings=settings, cluster_by=self.layout.cluster_by, **table)
+        from sync_pipelines.targets.delta.target import DeltaTarget
+
+        self._refuse_clustering()
+        return DeltaTarget(settings=resources.delta.settings(), **table)
+
+    def _refuse_clustering(self) -> None:
+        if self.layout.cluster_by:
+            raise ConfigurationError(
+                "layout.cluster_by: delta-rs cannot write a table with liquid clustering.",
+                sync=self.sync,
+                table=self.table_name,
+                remedy="Take sort_by or z_order, or set target.engine: databricks.",
+            )
 
     def _shape(self, resources: Any) -> Shape:
         """The columns as the catalog has them now, as they are to be stored."""
@@ -144,16 +174,25 @@ class PostgresToDelta(SyncComponent):
 
         batches, comment = self.build_source(resources).described()
         columns = self.mapper().schema(batches)
-        if self.layout.sort_by and self.layout.sort_by not in columns.names:
-            raise ConfigurationError(
-                f"layout.sort_by: the source has no column {self.layout.sort_by!r}.",
-                sync=self.sync,
-                table=self.table_name,
-            )
+        self._check_layout(columns.names)
         return Shape(columns=columns, key=self.spec.key, comment=comment, synced_at=self.target.synced_at)
+
+    def _check_layout(self, names: list[str]) -> None:
+        wanted = {"sort_by": [self.layout.sort_by] if self.layout.sort_by else [], "cluster_by": self.layout.cluster_by}
+        wanted["z_order"] = self.layout.z_order
+        for field, columns in wanted.items():
+            if unknown := [name for name in columns if name not in names]:
+                raise ConfigurationError(
+                    f"layout.{field}: the source has no column {', '.join(map(repr, unknown))}.",
+                    sync=self.sync,
+                    table=self.table_name,
+                )
 
     def lock_name(self, resources: Any) -> str:
         """The lock that every writer of the table takes."""
+        if engine_of(self.target.engine, resources) == "databricks":
+            settings = resources.databricks.settings()
+            return f"databricks:{settings.host}/{settings.table(self.target.table)}"
         return f"delta:{resources.delta.settings().table(self.target.table)}"
 
     def target_parts(self, resources: Any) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
 from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.failures import as_dagster_failure
 from sync_pipelines.io_managers.base import change_window, plain, synced, wanted_kind, write_changes
+from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
+from sync_pipelines.resources.lake import Engine, engine_of
 
 
 class DeltaIOManager(dg.ConfigurableIOManager):
@@ -23,17 +25,18 @@ class DeltaIOManager(dg.ConfigurableIOManager):
     """
 
     delta: DeltaResource
+    databricks: DatabricksResource
 
     def handle_output(self, context: dg.OutputContext, obj: ChangeSet) -> None:
         write_changes(context, obj)
 
     def load_input(self, context: dg.InputContext) -> Any:
-        (table,) = synced(context, "delta/table", kind="a Delta sync")
+        table, engine = synced(context, "delta/table", "delta/engine", kind="a Delta sync")
         asked = context.definition_metadata or {}
         upstream = context.upstream_output
         changed_at = plain((upstream.definition_metadata if upstream else {}).get("delta/changed_at"))
         with as_dagster_failure():
-            from sync_pipelines.targets.delta.input import Wanted, read_table
+            from sync_pipelines.targets.lake.input import Wanted
 
             wanted = Wanted(
                 kind=wanted_kind(context, _KINDS),
@@ -42,7 +45,16 @@ class DeltaIOManager(dg.ConfigurableIOManager):
                 changed_at=changed_at,
                 window=change_window(context) if changed_at else None,
             )
-            return read_table(self.delta.settings(), table, wanted)
+            return self._read(cast(Engine, engine), table, wanted)
+
+    def _read(self, engine: Engine, table: str, wanted: Any) -> Any:
+        if engine_of(engine, self) == "databricks":
+            from sync_pipelines.targets.databricks.input import read_table
+
+            return read_table(self.databricks.settings(), table, wanted)
+        from sync_pipelines.targets.delta.input import read_table
+
+        return read_table(self.delta.settings(), table, wanted)
 
 
 def _names(columns: Any) -> Sequence[str] | None:

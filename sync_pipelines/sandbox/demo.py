@@ -36,6 +36,7 @@ def environment(variables: dict[str, str]) -> Generator[None]:
         "DATABASE_URL",
         "CHROMA_",
         "DELTA_",
+        "DATABRICKS_",
         "SYNC_",
         "DAGSTER_",
         "POSTGRES_",

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sync_pipelines.engine.errors import RunError, SyncError, TransientError
+from sync_pipelines.targets.lake.contention import ConflictError
 
 _AWAY = (
     "connection",
@@ -22,10 +23,6 @@ _AWAY = (
 _REFUSED = ("accessdenied", "access denied", "permission denied", "forbidden", "unauthorized", "invalidaccesskey")
 _FULL = ("no space left", "disk quota", "disk full")
 _FEATURES = ("unsupported", "not supported", "feature", "protocol")
-
-
-class ConflictError(TransientError):
-    """Another writer has committed in between: what was planned is planned anew."""
 
 
 @contextmanager

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from sync_pipelines.engine.batches import from_a_thread
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import KEY
-from sync_pipelines.targets.delta.errors import ConflictError, delta_errors
+from sync_pipelines.targets.delta.errors import delta_errors
 from sync_pipelines.targets.delta.settings import DeltaSettings
+from sync_pipelines.targets.lake.contention import contend
 from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines.targets.retries import RetryPolicy
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 _STAMP = "sync_pipelines.stamp"
 _SMALL_LIST = 1000
 """So many keys are asked for by a predicate, which skips files by their statistics; more by reading all keys."""
-
-_CONFLICTS, _LONGEST_PAUSE = 25, 5.0
 
 Result = TypeVar("Result")
 
@@ -61,25 +60,18 @@ class DeltaStore:
 
     def contend(self, doing: str, action: Callable[[DeltaTable], Result]) -> Result:
         """What an action gives that commits to the table, planned anew on its newest version where somebody else was
-        quicker: a pause by lot lets one of two writers through.
+        quicker.
 
         Raises:
             ConflictError: the others were quicker every time.
         """
-        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
         def once() -> Result:
             table = self.there()
             with self.errors(doing):
                 return action(table)
 
-        tries = Retrying(
-            retry=retry_if_exception_type(ConflictError),
-            wait=wait_random_exponential(multiplier=0.05, max=_LONGEST_PAUSE),
-            stop=stop_after_attempt(_CONFLICTS),
-            reraise=True,
-        )
-        return tries(once)
+        return contend(once)
 
     def open(self) -> DeltaTable | None:
         """The table as it is now, or None."""

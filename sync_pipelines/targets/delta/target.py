@@ -20,6 +20,7 @@ from sync_pipelines.engine.model import (
 from sync_pipelines.targets.delta.features import foreign_features
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.store import DeltaStore, stamp_number
+from sync_pipelines.targets.delta.upkeep import optimize, vacuum
 from sync_pipelines.targets.delta.writing import Writer, value_literal
 from sync_pipelines.targets.lake.groups import groups
 from sync_pipelines.targets.lake.table import (
@@ -201,6 +202,14 @@ class DeltaTarget(LakeTarget):
                     same += sum(group.prints[row[KEY]] == row[FINGERPRINT] for row in batch.to_pylist())
             counts += Counts(unchanged=same, upserted=group.rows.num_rows - same)
         return PlannedWrites(counts=counts)
+
+    def optimize(self, *, z_order: Sequence[str] = ()) -> dict[str, Any]:
+        """Put small files together, or with `z_order` write all anew in that order; no row changes."""
+        return optimize(self.store, file_bytes=self._layout.file_bytes, z_order=z_order)
+
+    def vacuum(self, *, hours: int, allow_short: bool = False) -> int:
+        """Remove the files that no version of the last `hours` needs; how many."""
+        return len(vacuum(self.store, hours=hours, allow_short=allow_short))
 
     def begin_rebuild(self) -> DeltaTarget:
         """A target over `<name>__rebuild`, beside the old state, which goes on serving; a rest of before goes."""

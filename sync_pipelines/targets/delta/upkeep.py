@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.targets.delta.features import check_features
 from sync_pipelines.targets.delta.store import DeltaStore
+from sync_pipelines.targets.lake.retention import SHORTEST_HOURS, check_retention
+from sync_pipelines.targets.lake.table import before_and_after
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
-
-SHORTEST_HOURS = 168
-"""Delta's own limit: a reader may be a week behind, and so may the change feed's."""
 
 
 def sizes(store: DeltaStore) -> tuple[int, int]:
@@ -45,12 +43,7 @@ def optimize(store: DeltaStore, *, file_bytes: int, z_order: Sequence[str] = ())
 
     store.contend("optimize table", write)
     after = sizes(store)
-    return {
-        "files_before": before[0],
-        "files_after": after[0],
-        "bytes_before": before[1],
-        "bytes_after": after[1],
-    }
+    return before_and_after(before, after)
 
 
 def vacuum(store: DeltaStore, *, hours: int, allow_short: bool = False, dry_run: bool = False) -> list[str]:
@@ -59,11 +52,7 @@ def vacuum(store: DeltaStore, *, hours: int, allow_short: bool = False, dry_run:
     Raises:
         ConfigurationError: fewer than 168 hours without the explicit word: somebody may be reading them.
     """
-    if hours < SHORTEST_HOURS and not allow_short:
-        raise ConfigurationError(
-            f"VACUUM with a retention of {hours} h would take files away from readers and the change feed.",
-            remedy=f"Keep at least {SHORTEST_HOURS} h, or say allow_short_retention.",
-        )
+    check_retention(hours, allow_short=allow_short)
     check_features(store.there(), sync=None, name=store.name)
     return store.contend(
         "vacuum table",

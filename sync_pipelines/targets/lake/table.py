@@ -113,6 +113,22 @@ class LakeTarget(ABC):
     def add_columns(self, columns: pa.Schema) -> None:
         """Add columns to the table, by one commit."""
 
+    @abstractmethod
+    def optimize(self, *, z_order: Sequence[str] = ()) -> dict[str, Any]:
+        """Put small files together, or with `z_order` order all rows by these columns; no row changes.
+
+        Returns:
+            Files and bytes of the newest version, before and after.
+        """
+
+    @abstractmethod
+    def vacuum(self, *, hours: int, allow_short: bool = False) -> int | None:
+        """Remove the files that no version of the last `hours` needs; how many, where the engine says so.
+
+        Raises:
+            ConfigurationError: fewer than 168 hours without the explicit word: somebody may be reading them.
+        """
+
     # What all of them do alike
 
     def digests(self) -> Mapping[int, Digest] | None:
@@ -213,6 +229,16 @@ class LakeTarget(ABC):
             *(f"the table uses {name}, which {self.engine} cannot write" for name in held.foreign),
             *(change.text for change in self._changes(held).found),
         ]
+
+
+def before_and_after(before: tuple[int, int], after: tuple[int, int]) -> dict[str, Any]:
+    """Files and bytes, as the upkeep reports them."""
+    return {
+        "files_before": before[0],
+        "files_after": after[0],
+        "bytes_before": before[1],
+        "bytes_after": after[1],
+    }
 
 
 def named(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -1,0 +1,77 @@
+"""Rows on their way to a warehouse: Parquet files in a Volume, removed after use, those of a crashed run too."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import uuid
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sync_pipelines.targets.databricks.errors import databricks_errors
+from sync_pipelines.targets.databricks.settings import TableName, quoted
+from sync_pipelines.targets.databricks.warehouse import Warehouse
+
+_IN_MEMORY = 16 * 1024 * 1024
+_ROW_GROUP = 20_000
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A folder of a Volume for one table's files. Whoever holds the table's lock is alone in it."""
+
+    warehouse: Warehouse
+    table: TableName
+
+    @property
+    def folder(self) -> str:
+        """Named by the table; the hash keeps tables apart whose names differ in what a path cannot hold."""
+        name = str(self.table)
+        safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
+        mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+        return f"{self.warehouse.settings.volume}/sync_pipelines/{safe}-{mark}"
+
+    @contextmanager
+    def staged(self, rows: pa.Table) -> Generator[str]:
+        """Rows as a relation for a statement (``parquet.`/Volumes/…` ``), as long as the block lasts."""
+        path = f"{self.folder}/{uuid.uuid4().hex}.parquet"
+        try:
+            self._upload(path, rows)
+            yield f"parquet.{quoted(path)}"
+        finally:
+            self._remove(path)
+
+    def sweep(self) -> int:
+        """Remove what a run left that died; how many files. The caller holds the table's lock."""
+        found = list(self._files())
+        for path in found:
+            self._remove(path)
+        return len(found)
+
+    def _upload(self, path: str, rows: pa.Table) -> None:
+        # a file, not a buffer: the SDK sends a stream that can seek anew where the front answers 429
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+            pq.write_table(rows, file, compression="zstd", row_group_size=_ROW_GROUP)
+            file.seek(0)
+            with databricks_errors("stage rows", self.warehouse.place):
+                self.warehouse.client.files.upload(path, file, overwrite=True)
+
+    def _remove(self, path: str) -> None:
+        from databricks.sdk.errors import NotFound
+
+        # not there: it was not uploaded, or a try whose answer was lost has removed it
+        with databricks_errors("remove a staged file", self.warehouse.place), suppress(NotFound):
+            self.warehouse.client.files.delete(path)
+
+    def _files(self) -> Iterator[str]:
+        from databricks.sdk.errors import NotFound
+
+        with databricks_errors("list staged files", self.warehouse.place):
+            try:
+                yield from [str(item.path) for item in self.warehouse.client.files.list_directory_contents(self.folder)]
+            except NotFound:
+                return

@@ -1,0 +1,353 @@
+"""Databricks as a target: a table of rows, kept equal to its source by a SQL warehouse. Nothing is imported before it
+is used."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.model import (
+    FINGERPRINT,
+    FINGERPRINTS_SCHEMA,
+    KEY,
+    BatchResult,
+    Counts,
+    Digest,
+    Doubt,
+    PlannedWrites,
+    bucket_of,
+)
+from sync_pipelines.targets.databricks import statements
+from sync_pipelines.targets.databricks.errors import MissingTableError
+from sync_pipelines.targets.databricks.settings import WarehouseSettings
+from sync_pipelines.targets.databricks.staging import Staging
+from sync_pipelines.targets.databricks.types import plain_schema
+from sync_pipelines.targets.databricks.warehouse import Parameter, Warehouse, listed
+from sync_pipelines.targets.databricks.writing import Writer, delete_keys
+from sync_pipelines.targets.lake.contention import contend
+from sync_pipelines.targets.lake.groups import groups
+from sync_pipelines.targets.lake.retention import check_retention
+from sync_pipelines.targets.lake.table import (
+    REBUILD_SUFFIX,
+    Held,
+    LakeTarget,
+    before_and_after,
+    is_stranger,
+    named,
+    of_buckets,
+    stranger_key,
+)
+
+_STAMP = "sync_pipelines.stamp"
+_KEYS_AT_ONCE = 10_000
+
+
+class DatabricksTarget(LakeTarget):
+    """One table through a SQL warehouse.
+
+    Args:
+        settings: the warehouse, and where its tables stand. name: the table's (`WarehouseSettings.table`).
+        cluster_by: columns of the liquid clustering that the table is made with. warehouse: given by tests.
+        The rest is `LakeTarget`'s.
+    """
+
+    engine = "databricks"
+
+    def __init__(
+        self,
+        *,
+        settings: WarehouseSettings,
+        name: str,
+        cluster_by: Sequence[str] = (),
+        warehouse: Warehouse | None = None,
+        **table: Any,
+    ) -> None:
+        super().__init__(name=name, **table)
+        self.warehouse = warehouse or Warehouse(settings, place=self._place)
+        self.table = settings.table(name)
+        self._cluster_by = tuple(cluster_by)
+        self._beside: DatabricksTarget | None = None
+
+    @cached_property
+    def staging(self) -> Staging:
+        return Staging(self.warehouse, self.table)
+
+    # What it is
+
+    def _detail(self) -> dict[str, Any] | None:
+        """What DESCRIBE DETAIL says; None where there is no such table."""
+        try:
+            batches = list(self.warehouse.stream(f"DESCRIBE DETAIL {self.table.sql}", doing=f"look at {self.table}"))
+        except MissingTableError:
+            return None
+        (row,) = [row for batch in batches for row in batch.to_pylist()]
+        if row.get("format") != "delta":
+            raise RunError(
+                f"{self.table} is no Delta table ({row.get('format')}).", remedy="Name another table.", **self._place
+            )
+        return {**row, "properties": dict(row["properties"] or {})}
+
+    def identity(self) -> str | None:
+        """The table's id, which one that was dropped and made anew does not share."""
+        detail = self._detail()
+        return None if detail is None else str(detail["id"])
+
+    def held(self) -> Held | None:
+        """The table as it is now, or None."""
+        detail = self._detail()
+        if detail is None:
+            return None
+        return Held(columns=self._columns(), properties=detail["properties"])
+
+    def _columns(self) -> pa.Schema:
+        found = self.warehouse.columns(
+            f"SELECT * FROM {self.table.sql} LIMIT 0", doing=f"look at the columns of {self.table}"
+        )
+        return plain_schema(found)
+
+    def create(self) -> None:
+        """Make the table, with the comments of the source."""
+        self.warehouse.run(
+            statements.create_table(
+                self.table,
+                self.shape.schema,
+                comment=self.shape.comment,
+                properties=self.configuration(),
+                cluster_by=self._cluster_by,
+            ),
+            doing=f"create table {self.table}",
+        )
+
+    def add_columns(self, columns: pa.Schema) -> None:
+        """Add columns to the table, by one commit."""
+        statement = statements.add_columns(self.table, columns)
+        contend(lambda: self.warehouse.run(statement, doing=f"add columns to table {self.table}"))
+
+    def prepare(self) -> None:
+        """As every engine's; and what a run that died has left in the Volume goes."""
+        super().prepare()
+        self.staging.sweep()
+
+    def stamp(self) -> str | None:
+        """What the last confirmed run has left among the table's properties."""
+        detail = self._detail()
+        return None if detail is None else detail["properties"].get(_STAMP)
+
+    def set_stamp(self, text: str) -> None:
+        """Leave a text among the table's properties, in the place of the one before."""
+        statement = statements.set_properties(self.table, {_STAMP: text})
+        contend(lambda: self.warehouse.run(statement, doing=f"note the run in table {self.table}"))
+
+    def stamp_of(self, text: str) -> str:
+        """The text itself."""
+        return text
+
+    def holdings(self) -> dict[str, Any]:
+        """What the table says of itself; nothing before the first sync."""
+        detail = self._detail()
+        if detail is None:
+            return {}
+        return {"table": str(self.table), "files": detail["numFiles"], "bytes": detail["sizeInBytes"]}
+
+    def optimize(self, *, z_order: Sequence[str] = ()) -> dict[str, Any]:
+        """Put small files together, cluster what is clustered, or order by `z_order`; no row changes."""
+        before = self._files()
+        ordered = f" ZORDER BY ({statements.names(z_order)})" if z_order and not self._cluster_by else ""
+        contend(lambda: self.warehouse.run(f"OPTIMIZE {self.table.sql}{ordered}", doing=f"optimize {self.table}"))
+        return before_and_after(before, self._files())
+
+    def _files(self) -> tuple[int, int]:
+        detail = self._detail() or {"numFiles": 0, "sizeInBytes": 0}
+        return detail["numFiles"], detail["sizeInBytes"]
+
+    def vacuum(self, *, hours: int, allow_short: bool = False) -> int | None:
+        """Remove the files that no version of the last `hours` needs; a warehouse does not say how many.
+
+        Raises:
+            ConfigurationError: fewer than 168 hours, which a warehouse refuses whatever is allowed here.
+        """
+        check_retention(hours, allow_short=False)
+        statement = f"VACUUM {self.table.sql} RETAIN {int(hours)} HOURS"
+        contend(lambda: self.warehouse.run(statement, doing=f"vacuum {self.table}"))
+        return None
+
+    # What it holds
+
+    def _stream(self, statement: str, doing: str, **parameters: Parameter) -> Iterator[pa.RecordBatch]:
+        """Rows of a query; none where there is no such table."""
+        try:
+            yield from self.warehouse.stream(statement, doing=f"{doing} {self.table}", **parameters)
+        except MissingTableError:
+            return
+
+    def count(self) -> int:
+        """Rows in the table, those of strangers included."""
+        found = self._stream(f"SELECT count(*) AS records FROM {self.table.sql}", "count table")
+        return sum(row["records"] for batch in found for row in batch.to_pylist())
+
+    def digests(self) -> dict[int, Digest]:
+        """Added up by the warehouse; rows without a key here."""
+        found: dict[int, Digest] = {}
+        for batch in self._stream(statements.digests(self.table), "add up table"):
+            for row in batch.to_pylist():
+                found[row["bucket"]] = Digest(row["records"], int(row["total"]))
+        for key in self._strangers():
+            found[bucket_of(key)] = found.get(bucket_of(key), Digest()).add(key, None)
+        return found
+
+    def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
+        """Each row's key and fingerprint; a row without `_key` by a name made of its key columns."""
+        if buckets is not None and not buckets:
+            return
+        for batch in self._stream(statements.of_buckets(self.table, buckets), "list table"):
+            yield batch.cast(FINGERPRINTS_SCHEMA)
+        for batch in self._keyless():
+            yield from of_buckets(named(batch), None if buckets is None else set(buckets))
+
+    def _keyless(self) -> Iterator[pa.RecordBatch]:
+        """Key, fingerprint and key columns of the rows that no sync wrote."""
+        held = self.held()
+        if held is None:
+            return
+        columns = [KEY, FINGERPRINT, *held.key_columns]
+        schema = pa.schema([held.columns.field(name) for name in columns])
+        statement = f"SELECT {statements.names(columns)} FROM {self.table.sql} WHERE {KEY} IS NULL"
+        for batch in self._stream(statement, "list table"):
+            yield batch.cast(schema)
+
+    def _strangers(self) -> dict[str, list[tuple[str, Any, pa.DataType]]]:
+        """The rows without `_key`: their name → the key columns that find them, with value and type."""
+        found = {}
+        for batch in self._keyless():
+            fields = list(batch.schema)[2:]
+            for row in batch.to_pylist():
+                values = {item.name: row[item.name] for item in fields}
+                found[stranger_key(values)] = [(item.name, row[item.name], item.type) for item in fields]
+        return found
+
+    def existing(self, keys: Sequence[str]) -> list[str]:
+        """Those of `keys` that the table holds."""
+        plain = [key for key in keys if not is_stranger(key)]
+        held = {key for batch in self._rows_of(plain, [KEY]) for key in batch.column(KEY).to_pylist()}
+        held |= self._strangers().keys() if len(plain) < len(keys) else set()
+        return [key for key in dict.fromkeys(keys) if key in held]
+
+    def _rows_of(self, keys: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        for start in range(0, len(keys), _KEYS_AT_ONCE):
+            page = listed(keys[start : start + _KEYS_AT_ONCE])
+            yield from self._stream(statements.of_keys(self.table, columns), "read table", keys=page)
+
+    def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The stored rows of these keys, in the table's own types."""
+        held = self.held()
+        if held is None:
+            return
+        for batch in self._rows_of([key for key in keys if not is_stranger(key)], held.columns.names):
+            yield batch.cast(held.columns)
+        if asked := {key for key in keys if is_stranger(key)}:
+            there = sorted(asked & self._strangers().keys())
+            yield pa.RecordBatch.from_pydict({KEY: there, FINGERPRINT: [None] * len(there)}, schema=FINGERPRINTS_SCHEMA)
+
+    # What is done to it
+
+    def upsert(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        doubt: Doubt | None = None,
+        before_write: Callable[[], object] = lambda: None,
+    ) -> Iterator[BatchResult]:
+        """Write batches of mapped rows (`lake.mapping`); a result for each commit, which has many batches."""
+        writer = Writer(
+            warehouse=self.warehouse,
+            table=self.table,
+            staging=self.staging,
+            shape=self.shape,
+            layout=self._layout,
+            doubt=doubt,
+            before_write=before_write,
+        )
+        for group in groups(iter(batches)):
+            self.require_columns(group.rows.schema)
+            yield writer.write(group)
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """Delete these records; how many there were."""
+        there = self.existing(keys)
+        if plain := [key for key in there if not is_stranger(key)]:
+            contend(lambda: delete_keys(self.warehouse, self.table, plain))
+        if len(plain) < len(there):
+            known = self._strangers()
+            for key in filter(is_stranger, there):
+                self._delete_stranger(known.get(key))
+        return len(there)
+
+    def _delete_stranger(self, columns: list[tuple[str, Any, pa.DataType]] | None) -> None:
+        if columns is None:  # somebody was quicker
+            return
+        conditions, given = [f"{KEY} IS NULL"], {}
+        for number, (name, value, kind) in enumerate(columns):
+            term, given[f"v{number}"] = statements.bound(f"v{number}", value, kind)
+            conditions.append(f"{statements.names([name])} <=> {term}")
+        statement = f"DELETE FROM {self.table.sql} WHERE {' AND '.join(conditions)}"
+        contend(lambda: self.warehouse.run(statement, doing=f"delete from table {self.table}", **given))
+
+    def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
+        """What `upsert` of these batches would do; writes nothing."""
+        counts = Counts()
+        for group in groups(iter(batches)):
+            held = () if rebuild else self._rows_of(group.keys, [KEY, FINGERPRINT])
+            same = sum(group.prints[row[KEY]] == row[FINGERPRINT] for batch in held for row in batch.to_pylist())
+            counts += Counts(unchanged=same, upserted=group.rows.num_rows - same)
+        return PlannedWrites(counts=counts)
+
+    def begin_rebuild(self) -> DatabricksTarget:
+        """A target over `<name>__rebuild`, beside the old state, which goes on serving; a rest of before goes."""
+        beside = copy.copy(self)
+        beside.table = self.table.beside(REBUILD_SUFFIX)
+        beside.name = str(beside.table)
+        beside.__dict__.pop("staging", None)
+        beside._drop()
+        beside.prepare()
+        self._beside = beside
+        return beside
+
+    def _drop(self) -> None:
+        self.warehouse.run(f"DROP TABLE IF EXISTS {self.table.sql}", doing=f"drop table {self.table}")
+
+    def swap(self) -> None:
+        """Put the rebuilt rows in the old ones' place by ONE commit: readers see the one state or the other.
+
+        The table stays what it is, with its id, history, grants, row filters and masks.
+        """
+        beside = self._beside
+        assert beside is not None, "swap follows begin_rebuild"
+        held = self.held()
+        if held is not None and held.columns.equals(pa.schema([(f.name, f.type) for f in self.shape.schema])):
+            self._overwrite(beside)
+        else:
+            self._replace(beside)
+        beside._drop()
+        self._beside = None
+
+    def _overwrite(self, beside: DatabricksTarget) -> None:
+        columns = statements.names(self.shape.schema.names)
+        statement = f"INSERT OVERWRITE {self.table.sql} ({columns}) SELECT {columns} FROM {beside.table.sql}"
+        contend(lambda: self.warehouse.run(statement, doing=f"overwrite table {self.table}"))
+        properties = statements.set_properties(self.table, self.configuration())
+        contend(lambda: self.warehouse.run(properties, doing=f"set the properties of table {self.table}"))
+
+    def _replace(self, beside: DatabricksTarget) -> None:
+        statement = statements.replace_table(
+            self.table,
+            f"SELECT {statements.names(self.shape.schema.names)} FROM {beside.table.sql}",
+            comment=self.shape.comment,
+            properties=self.configuration(),
+            cluster_by=self._cluster_by,
+        )
+        contend(lambda: self.warehouse.run(statement, doing=f"replace table {self.table}"))

@@ -1,0 +1,71 @@
+"""A lakehouse table for assets downstream and scripts: the columns and rows that are asked for, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.model import FINGERPRINT, KEY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What of a table is asked for, and as what.
+
+    Args:
+        kind: pandas, arrow, stream, polars, duckdb, or handle (delta-rs's own).
+        columns: None for all but the sync's own `_key` and `_fingerprint`. where: a condition in SQL.
+        window: of change time, in the column `changed_at`; half-open, None is unlimited.
+    """
+
+    kind: str = "arrow"
+    columns: Sequence[str] | None = None
+    where: Any = None
+    changed_at: str | None = None
+    window: tuple[datetime | None, datetime | None] | None = None
+
+    def chosen(self, schema: pa.Schema, table: str) -> pa.Schema:
+        """The columns that are asked for, of those that a table has.
+
+        Raises:
+            ConfigurationError: no such column.
+        """
+        own = (KEY, FINGERPRINT)
+        names = [name for name in schema.names if name not in own] if self.columns is None else self.columns
+        if unknown := [name for name in names if name not in schema.names]:
+            raise ConfigurationError(f"the Delta table {table!r} has no column {', '.join(unknown)}.")
+        return pa.schema([schema.field(name) for name in names])
+
+    def edges(self, schema: pa.Schema) -> list[tuple[str, Any]]:
+        """The window's limits, each an operator and a value of the column's type."""
+        if not self.window or not self.changed_at:
+            return []
+        kind = schema.field(self.changed_at).type
+        limits = zip((">=", "<"), self.window, strict=True)
+        return [(operator, _edge(moment, kind)) for operator, moment in limits if moment is not None]
+
+
+def _edge(moment: datetime, kind: pa.DataType) -> Any:
+    if pa.types.is_date(kind):
+        return moment.date()
+    return moment if kind.tz else moment.replace(tzinfo=None)
+
+
+def as_kind(kind: str, reader: pa.RecordBatchReader) -> Any:
+    """Rows in the kind that is wanted; polars and duckdb must be installed where they are asked for."""
+    if kind == "stream":
+        return reader
+    if kind == "polars":
+        import polars
+
+        return polars.DataFrame(reader.read_all()).lazy()
+    if kind == "duckdb":
+        import duckdb
+
+        return duckdb.from_arrow(reader)
+    return reader.read_all().to_pandas() if kind == "pandas" else reader.read_all()
