@@ -20,6 +20,8 @@ from sync_pipelines.engine.model import Counts, Scope
 from sync_pipelines.engine.proof import Proof, prove_and_record
 from sync_pipelines.engine.run import Binding
 from sync_pipelines.sources.postgres.capture import install
+from sync_pipelines.targets.databricks.target import DatabricksTarget
+from sync_pipelines_tests.lake.opened import InFolder, InWarehouse, Opened
 from sync_pipelines_tests.sql import execute
 
 
@@ -63,14 +65,20 @@ class House:
 
     def stored_schema(self, table: PostgresToDelta) -> Any:
         """The Delta table's columns in Arrow's plain types."""
-        store = self.bind(table).target.store
-        return store.schema_of(store.there())
+        held = self.bind(table).target.held()
+        assert held is not None
+        return held.columns
+
+    def opened(self, table: PostgresToDelta) -> Opened:
+        """The far side of a table, beside the sync."""
+        target = self.bind(table).target
+        if isinstance(target, DatabricksTarget):
+            return InWarehouse(target.warehouse, target.table)
+        return InFolder(target.store.uri)
 
     def rows(self, table: PostgresToDelta) -> list[dict[str, Any]]:
         """What stands in the Delta table, by key."""
-        place = self.resources.delta.settings().table(table.target.table)
-        found = pa.RecordBatchReader.from_stream(DeltaTable(place).scan()).read_all().to_pylist()
-        return sorted(found, key=lambda row: row["_key"] or "")
+        return sorted(self.opened(table).rows(), key=lambda row: row["_key"] or "")
 
 
 def back(**more: Any) -> DeltaToPostgres:
