@@ -17,7 +17,9 @@ from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.prepare import prepare_database
 
 if TYPE_CHECKING:
+    from sync_pipelines.sandbox.databricks.server import DatabricksServer
     from sync_pipelines_tests.dagster.world import World
+    from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 _TEMPLATE = "template_app"
 _WORLD_TEMPLATE = "template_world"
@@ -50,6 +52,24 @@ def chroma_server(server_folder: Path) -> Iterator[ChromaServer]:
     """One Chroma server for the whole session; a test uses collection names of its own."""
     with ChromaServer(server_folder / "chroma") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def databricks_server(tmp_path_factory: pytest.TempPathFactory) -> DatabricksServer:
+    """One stand-in of Databricks, with one Spark, for the whole run, however many workers it has."""
+    from sync_pipelines_tests.sandbox.databricks.shared import shared_server
+
+    return shared_server(tmp_path_factory)
+
+
+@pytest.fixture
+def databricks_schema(databricks_server: DatabricksServer) -> Iterator[Schema]:
+    """A schema of the test's own in the stand-in of Databricks, with a Volume."""
+    from sync_pipelines_tests.sandbox.databricks.shared import Schema
+
+    schema = Schema.new(databricks_server)
+    yield schema
+    schema.drop()
 
 
 @pytest.fixture(scope="session")

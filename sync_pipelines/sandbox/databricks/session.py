@@ -1,0 +1,149 @@
+"""The Spark session of the stand-in: its configuration, and a session of its own for each statement."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sync_pipelines.sandbox.processes import LOOPBACK
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+CATALOG = "main"
+"""The catalog of three-level names, and the default one."""
+
+
+def configuration(folder: Path, class_path: Sequence[Path], connect_port: int) -> dict[str, str]:
+    """Return Spark's configuration; each line was measured or is needed, as facts/jvm-engines.md says.
+
+    Args:
+        folder: the server's folder: tables, Volumes and scratch lie below it.
+        class_path: the jars and classes of :mod:`jars`.
+        connect_port: where jobs attach over Spark Connect.
+    """
+    return {
+        "spark.master": "local[2]",
+        "spark.driver.memory": "1g",
+        "spark.driver.extraClassPath": os.pathsep.join(map(str, class_path)),
+        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Duser.timezone=UTC",
+        "spark.driver.host": LOOPBACK,
+        "spark.driver.bindAddress": LOOPBACK,
+        "spark.local.dir": str(folder / "scratch"),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
+        "spark.connect.grpc.binding.address": LOOPBACK,
+        "spark.connect.grpc.binding.port": str(connect_port),
+        "spark.hadoop.fs.file.impl": "sync.sandbox.Volumes",
+        "spark.hadoop.sync.sandbox.volumes": str(folder / "volumes"),
+        **_sql(folder),
+    }
+
+
+def _sql(folder: Path) -> dict[str, str]:
+    return {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        f"spark.sql.catalog.{CATALOG}": "sync.sandbox.SandboxCatalog",
+        "spark.sql.defaultCatalog": CATALOG,
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.sql.sources.default": "delta",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+        # Otherwise named parameters fail in Delta's own statements.
+        "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",
+        "spark.databricks.delta.snapshotPartitions": "2",
+    }
+
+
+class Engine:
+    """The one Spark of this process."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        """Start Spark, which takes about ten seconds.
+
+        Args:
+            settings: what :func:`configuration` returned.
+        """
+        os.environ.update(SPARK_LOCAL_IP=LOOPBACK, TZ="UTC")
+        time.tzset()
+        # Jobs are started by this process with a SPARK_REMOTE of their own; this one is the server.
+        for name in ("SPARK_REMOTE", "SPARK_CONF_DIR", "SPARK_HOME", "PYSPARK_SUBMIT_ARGS"):
+            os.environ.pop(name, None)
+        from pyspark.sql import SparkSession
+
+        builder = SparkSession.builder.appName("sandbox of Databricks")
+        for name, value in settings.items():
+            builder = builder.config(name, value)
+        self.spark: SparkSession = builder.getOrCreate()
+        self.spark.sparkContext.setLogLevel("ERROR")
+        # A failed statement is the client's to see: here it would print Java's stack of a hundred lines.
+        logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+
+    def session(self, catalog: str | None, schema: str | None) -> SparkSession:
+        """Return a new session: what one statement sets or registers, no other one sees."""
+        session = self.spark.newSession()
+        if catalog:
+            # Not Catalog.setCurrentCatalog: in a new thread it asks another session's settings for the name.
+            session.sql(f"SET CATALOG {quoted(catalog)}")
+        if schema:
+            session.sql(f"USE {quoted(schema)}")
+        return session
+
+    def run(self, session: SparkSession, text: str, parameters: Sequence[Mapping[str, Any]]) -> DataFrame:
+        """Run a statement; a query is only planned, everything else is done when this returns.
+
+        Args:
+            session: the statement's session.
+            text: the statement.
+            parameters: {name, type, value} each; the value is text, or missing for NULL.
+        """
+        bound = {one["name"]: self._literal(one) for one in parameters}
+        return session.sql(text, args=bound) if bound else session.sql(text)
+
+    def _literal(self, parameter: Mapping[str, Any]) -> Any:
+        from pyspark.sql.classic.column import Column
+
+        value, wanted = parameter.get("value"), parameter.get("type") or "STRING"
+        return Column(self.spark._jvm.sync.sandbox.Parameters.literal(value, wanted))  # type: ignore[union-attr]
+
+    def rows(self, text: str) -> list[Any]:
+        """Return the rows of a small answer."""
+        return self.session(None, None).sql(text).collect()
+
+    def name_work(self, name: str) -> None:
+        """Give this thread's jobs a name by which :meth:`cancel` finds them."""
+        self.spark.sparkContext.setJobGroup(name, name, interruptOnCancel=True)
+
+    def cancel(self, name: str) -> None:
+        """Cancel the jobs of this name, and those that it would still begin."""
+        self.spark.sparkContext._jsc.sc().cancelJobGroupAndFutureJobs(name, "by request")
+
+
+def quoted(name: str) -> str:
+    """Return a name as an identifier."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def reason(error: BaseException) -> str:
+    """Return what Spark or Delta says of a failure, without Java's stack.
+
+    Python's own text of some of Delta's errors is "Cannot find main error class": the Java error tells it.
+    """
+    from pyspark.errors import AnalysisException
+
+    cause: BaseException | None = error
+    while cause is not None:
+        java = getattr(cause, "_origin", None) or getattr(cause, "java_exception", None)
+        if java is not None:
+            # Spark's own message of an analysis ends with the plan, which Databricks leaves out.
+            text = java.getSimpleMessage() if isinstance(cause, AnalysisException) else java.getMessage()
+            return str(text or java.toString()).strip()
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
