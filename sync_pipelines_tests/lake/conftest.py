@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sync_pipelines_tests.lake.engines import ENGINES, name_warehouse
 from sync_pipelines_tests.lake.house import House, Lake
 from sync_pipelines_tests.lake.reviews import DDL
 
@@ -16,6 +17,14 @@ def house(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     made = House(empty_database_url)
     made.migrate()
     return made
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, house: House, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Who reads and writes the Delta tables of the house."""
+    if request.param == "databricks":
+        name_warehouse(request.getfixturevalue("databricks_schema"), monkeypatch)
+    return request.param
 
 
 @pytest.fixture

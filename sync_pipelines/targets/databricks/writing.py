@@ -84,11 +84,9 @@ class Writer:
             same, columns = statements.same_print(), [KEY, FINGERPRINT]
         with self.staging.staged(group.rows.select(columns)) as staged:
             query = statements.unlike(self.table, staged, same=same, place=self.layout.sort_by)
-            found = pa.Table.from_batches(
-                self.warehouse.stream(query, doing=f"ask what table {self.table} holds"),
-                schema=self._answer(),
-            )
-        return _unlike(found)
+            found = self.warehouse.stream(query, doing=f"ask what table {self.table} holds")
+            answer = self._answer()
+            return _unlike(pa.Table.from_batches((batch.cast(answer) for batch in found), schema=answer))
 
     def _answer(self) -> pa.Schema:
         column = self.layout.sort_by
