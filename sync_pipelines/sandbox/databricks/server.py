@@ -33,6 +33,8 @@ class DatabricksServer(Server):
     """
 
     name: ClassVar[str] = "the stand-in of Databricks"
+    # Spark takes ten seconds on an idle machine, and a minute where four others want its two cores.
+    start_seconds: ClassVar[float] = 180.0
     busy_signs: ClassVar[tuple[str, ...]] = ("Address already in use",)
 
     warehouse = WAREHOUSE

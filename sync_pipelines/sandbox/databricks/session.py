@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 CATALOG = "main"
 """The catalog of three-level names, and the default one."""
 
+_WRAPPINGS = ("Exception thrown in awaitResult", "Job aborted due to stage failure")
+"""Messages of errors that only carry another one."""
+
 
 def configuration(folder: Path, class_path: Sequence[Path], connect_port: int) -> dict[str, str]:
     """Return Spark's configuration; each line was measured or is needed, as facts/jvm-engines.md says.
@@ -122,8 +125,30 @@ class Engine:
         self.spark.sparkContext.setJobGroup(name, name, interruptOnCancel=True)
 
     def cancel(self, name: str) -> None:
-        """Cancel the jobs of this name, and those that it would still begin."""
+        """Cancel the jobs of this name that run now.
+
+        Those that it begins later may escape, whatever Spark's method is called: ask again until the work has ended.
+        """
         self.spark.sparkContext._jsc.sc().cancelJobGroupAndFutureJobs(name, "by request")
+
+    def close_remote(self, session: str) -> None:
+        """End a job's session over Spark Connect, and with it what still runs in it."""
+        package = "org.apache.spark.sql.connect.service"
+        jvm = self.spark.sparkContext._jvm
+        key = getattr(jvm, f"{package}.SessionKey")("jobs", session)
+        getattr(getattr(jvm, f"{package}.SparkConnectService$"), "MODULE$").sessionManager().closeSession(key, False)
+
+    def adopt_tables(self, folder: Path) -> None:
+        """Make the tables known again that lie in the warehouse's folder: Spark's catalogue is in its memory alone.
+
+        Args:
+            folder: the warehouse's folder, with a folder ``SCHEMA.db`` for each schema.
+        """
+        for place in sorted(folder.glob("*.db")):
+            schema = f"{CATALOG}.{quoted(place.stem)}"
+            self.rows(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            for table in sorted(log.parent for log in place.glob("*/_delta_log")):
+                self.rows(f"CREATE TABLE {schema}.{quoted(table.name)} USING delta LOCATION '{table}'")
 
 
 def quoted(name: str) -> str:
@@ -143,7 +168,14 @@ def reason(error: BaseException) -> str:
         java = getattr(cause, "_origin", None) or getattr(cause, "java_exception", None)
         if java is not None:
             # Spark's own message of an analysis ends with the plan, which Databricks leaves out.
-            text = java.getSimpleMessage() if isinstance(cause, AnalysisException) else java.getMessage()
+            text = java.getSimpleMessage() if isinstance(cause, AnalysisException) else _message(java)
             return str(text or java.toString()).strip()
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
+
+
+def _message(java: Any) -> str | None:
+    """The message of a Java error, or of the first one in its causes that says what happened."""
+    while str(java.getMessage()).startswith(_WRAPPINGS) and java.getCause() is not None:
+        java = java.getCause()
+    return java.getMessage()
