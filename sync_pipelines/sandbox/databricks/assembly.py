@@ -11,6 +11,7 @@ from sync_pipelines.sandbox.databricks.faults import Faults
 from sync_pipelines.sandbox.databricks.files_api import FilesApi, Volumes
 from sync_pipelines.sandbox.databricks.front import Front
 from sync_pipelines.sandbox.databricks.jobs_api import JobsApi
+from sync_pipelines.sandbox.databricks.restart import adopt_tables
 from sync_pipelines.sandbox.databricks.runs import Runs
 from sync_pipelines.sandbox.databricks.session import CATALOG, Engine, configuration
 from sync_pipelines.sandbox.databricks.statements import Statements
@@ -39,9 +40,7 @@ class StandIn:
     def close(self) -> None:
         """End Spark's process."""
         self.front.server_close()
-        gateway = self.engine.spark.sparkContext._gateway
-        gateway.proc.terminate()
-        gateway.proc.wait(10)
+        self.engine.end()
 
 
 def build(folder: Path, port: int, class_path: Sequence[Path]) -> StandIn:
@@ -57,7 +56,7 @@ def build(folder: Path, port: int, class_path: Sequence[Path]) -> StandIn:
     scratch.mkdir(parents=True)
     connect_port, url = free_port(), f"http://{LOOPBACK}:{port}"
     engine = Engine(configuration(folder, class_path, connect_port))
-    engine.adopt_tables(folder / "warehouse")
+    adopt_tables(engine, folder / "warehouse")
     volumes, warehouses, faults = Volumes(folder / "volumes"), Warehouses(), Faults()
     engine.rows(f"CREATE SCHEMA IF NOT EXISTS {CATALOG}.{SCHEMA}")
     volumes.make(CATALOG, SCHEMA, VOLUME)

@@ -10,7 +10,7 @@ import runpy
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sync_pipelines.sandbox.databricks.mount import mount
 from sync_pipelines.sandbox.folders import write_json
@@ -43,7 +43,7 @@ def _hide_the_project() -> None:
     """The project is not installed on Databricks: a script that imports it must fail here as it does there."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "sync_pipelines"]:
         del sys.modules[name]
-    sys.modules["sync_pipelines"] = None  # type: ignore[assignment]
+    cast(dict[str, Any], sys.modules)["sync_pipelines"] = None
 
 
 if __name__ == "__main__":

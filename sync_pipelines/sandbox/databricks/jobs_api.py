@@ -90,7 +90,7 @@ class JobsApi:
         return Answer(document=self._run_document(run) if task is None else _task_document(task))
 
     def _get_output(self, request: Request) -> Answer:
-        run, task = self._find(request.query.get("run_id"))
+        _, task = self._find(request.query.get("run_id"))
         if task is None:
             raise bad_value(
                 "Retrieving the output of runs with multiple tasks is not supported. "

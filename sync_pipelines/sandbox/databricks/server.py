@@ -124,7 +124,7 @@ class DatabricksServer(Server):
         if self._lives_with is not None:
             options += ["--lives-with", str(self._lives_with.pid), self._lives_with.started]
         # -P: a module of the working folder must not stand in for one of the environment.
-        return [sys.executable, "-P", "-m", __package__, *options]
+        return [sys.executable, "-P", "-m", "sync_pipelines.sandbox.databricks", *options]
 
     def _environment(self) -> dict[str, str]:
         return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sync_pipelines.sandbox.processes import LOOPBACK
 
@@ -89,6 +89,11 @@ class Engine:
         # A failed statement is the client's to see: here it would print Java's stack of a hundred lines.
         logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
 
+    @property
+    def jvm(self) -> Any:
+        """Java's classes, by their names."""
+        return self.spark.sparkContext._jvm
+
     def session(self, catalog: str | None, schema: str | None) -> SparkSession:
         """Return a new session: what one statement sets or registers, no other one sees."""
         session = self.spark.newSession()
@@ -114,7 +119,7 @@ class Engine:
         from pyspark.sql.classic.column import Column
 
         value, wanted = parameter.get("value"), parameter.get("type") or "STRING"
-        return Column(self.spark._jvm.sync.sandbox.Parameters.literal(value, wanted))  # type: ignore[union-attr]
+        return Column(self.jvm.sync.sandbox.Parameters.literal(value, wanted))
 
     def rows(self, text: str) -> list[Any]:
         """Return the rows of a small answer."""
@@ -129,26 +134,20 @@ class Engine:
 
         Those that it begins later may escape, whatever Spark's method is called: ask again until the work has ended.
         """
-        self.spark.sparkContext._jsc.sc().cancelJobGroupAndFutureJobs(name, "by request")
+        self.spark.sparkContext.cancelJobGroup(name)
 
     def close_remote(self, session: str) -> None:
         """End a job's session over Spark Connect, and with it what still runs in it."""
         package = "org.apache.spark.sql.connect.service"
-        jvm = self.spark.sparkContext._jvm
-        key = getattr(jvm, f"{package}.SessionKey")("jobs", session)
-        getattr(getattr(jvm, f"{package}.SparkConnectService$"), "MODULE$").sessionManager().closeSession(key, False)
+        key = getattr(self.jvm, f"{package}.SessionKey")("jobs", session)
+        service = getattr(getattr(self.jvm, f"{package}.SparkConnectService$"), "MODULE$")
+        service.sessionManager().closeSession(key, False)
 
-    def adopt_tables(self, folder: Path) -> None:
-        """Make the tables known again that lie in the warehouse's folder: Spark's catalogue is in its memory alone.
-
-        Args:
-            folder: the warehouse's folder, with a folder ``SCHEMA.db`` for each schema.
-        """
-        for place in sorted(folder.glob("*.db")):
-            schema = f"{CATALOG}.{quoted(place.stem)}"
-            self.rows(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-            for table in sorted(log.parent for log in place.glob("*/_delta_log")):
-                self.rows(f"CREATE TABLE {schema}.{quoted(table.name)} USING delta LOCATION '{table}'")
+    def end(self) -> None:
+        """End Spark's process; what it still does is lost, as with a crash."""
+        process = cast(Any, self.spark.sparkContext._gateway).proc
+        process.terminate()
+        process.wait(10)
 
 
 def quoted(name: str) -> str:
