@@ -51,6 +51,8 @@ class Server(ABC):
     """
 
     name: ClassVar[str]
+    start_seconds: ClassVar[float] = START_SECONDS
+    """The longest that this server may take to answer."""
     escalation: ClassVar[guard.Escalation] = POLITE
     busy_signs: ClassVar[tuple[str, ...]] = ()
     """Words in the log of a failed start that mean: what was killed a moment ago still holds something."""
@@ -205,7 +207,7 @@ class Server(ABC):
         """Start it once. False: what was killed a moment ago is still in the way, try again."""
         written = self.log_file.stat().st_size if self.log_file.exists() else 0
         process = spawn(self._launch(), record=self._keep)
-        left = START_SECONDS - (time.monotonic() - began)
+        left = self.start_seconds - (time.monotonic() - began)
         if wait_until(self._answers, process=process, seconds=left):
             return True
         alive = process.alive()

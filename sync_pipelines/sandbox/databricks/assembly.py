@@ -10,6 +10,9 @@ from pathlib import Path
 from sync_pipelines.sandbox.databricks.faults import Faults
 from sync_pipelines.sandbox.databricks.files_api import FilesApi, Volumes
 from sync_pipelines.sandbox.databricks.front import Front
+from sync_pipelines.sandbox.databricks.jobs_api import JobsApi
+from sync_pipelines.sandbox.databricks.restart import adopt_tables
+from sync_pipelines.sandbox.databricks.runs import Runs
 from sync_pipelines.sandbox.databricks.session import CATALOG, Engine, configuration
 from sync_pipelines.sandbox.databricks.statements import Statements
 from sync_pipelines.sandbox.databricks.statements_api import StatementsApi
@@ -37,9 +40,7 @@ class StandIn:
     def close(self) -> None:
         """End Spark's process."""
         self.front.server_close()
-        gateway = self.engine.spark.sparkContext._gateway
-        gateway.proc.terminate()
-        gateway.proc.wait(10)
+        self.engine.end()
 
 
 def build(folder: Path, port: int, class_path: Sequence[Path]) -> StandIn:
@@ -53,16 +54,19 @@ def build(folder: Path, port: int, class_path: Sequence[Path]) -> StandIn:
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    engine = Engine(configuration(folder, class_path, free_port()))
+    connect_port, url = free_port(), f"http://{LOOPBACK}:{port}"
+    engine = Engine(configuration(folder, class_path, connect_port))
+    adopt_tables(engine, folder / "warehouse")
     volumes, warehouses, faults = Volumes(folder / "volumes"), Warehouses(), Faults()
     engine.rows(f"CREATE SCHEMA IF NOT EXISTS {CATALOG}.{SCHEMA}")
     volumes.make(CATALOG, SCHEMA, VOLUME)
     statements = Statements(engine, scratch)
     routes = [
         *faults.routes(),
-        *StatementsApi(statements, warehouses, f"http://{LOOPBACK}:{port}").routes(),
+        *StatementsApi(statements, warehouses, url).routes(),
         *FilesApi(volumes).routes(),
         *warehouses.routes(),
+        *JobsApi(Runs(engine, scratch, volumes.root, connect_port), url).routes(),
         *UnityApi(engine, volumes).routes(),
         route("control", "GET", "/ready", lambda _: Answer(document={})),
     ]

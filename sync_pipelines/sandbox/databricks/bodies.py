@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import BinaryIO
+from email.message import Message
+from typing import Any, BinaryIO
 
 _PIECE = 1 << 16
 
@@ -20,7 +20,7 @@ class Body(io.RawIOBase):
         """It is."""
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any, /) -> int:
         """Fill the buffer as far as the body goes."""
         if not self._left and not self._next():
             return 0
@@ -66,7 +66,7 @@ class _Chunked(Body):
         return bool(self._left)
 
 
-def body_of(headers: Mapping[str, str], source: BinaryIO) -> Body:
+def body_of(headers: Message, source: BinaryIO) -> Body:
     """Return the body of the request whose headers were just read from a connection."""
     if headers.get("Transfer-Encoding", "").lower() == "chunked":
         return _Chunked(source)

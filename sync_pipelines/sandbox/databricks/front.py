@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from sync_pipelines.sandbox.databricks.bodies import body_of
+from sync_pipelines.sandbox.databricks.bodies import Body, body_of
 from sync_pipelines.sandbox.databricks.faults import Faults
 from sync_pipelines.sandbox.databricks.web import Answer, Refusal, Request, Route
 from sync_pipelines.sandbox.processes import LOOPBACK
@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _serve
 
-    def _request(self, body: BinaryIO) -> Request:
+    def _request(self, body: Body) -> Request:
         url = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         return Request(self.command, unquote(url.path), dict(parse_qsl(url.query)), headers, body)

@@ -76,7 +76,8 @@ def _pyspark_version() -> str:
 
 def _pyspark_jars() -> Path:
     spec = importlib.util.find_spec("pyspark")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent / "jars"
 
 

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
+from pyspark.serializers import Serializer, read_int
+from pyspark.util import _load_from_socket
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -138,12 +140,10 @@ def _expression(column: str, kind: DataType, text: bool) -> str:
     return f"""date_format({column}, "yyyy-MM-dd'T'HH:mm:ss.SSS{zone}") AS {column}"""
 
 
-class _Stream:
+class _Stream(Serializer):
     """Reads what Spark's collectAsArrowToPython sends: schema, batches as they are ready, then their order."""
 
     def load_stream(self, stream: Any) -> Iterator[Any]:
-        from pyspark.serializers import read_int
-
         reader = pa.ipc.open_stream(stream)
         yield reader.schema
         yield from reader
@@ -153,15 +153,13 @@ class _Stream:
 
 
 def _receive(frame: DataFrame, out: Any, limit: int | None) -> tuple[pa.Schema, list[_Batch], bool]:
-    from pyspark.util import _load_from_socket
-
-    port, secret, server = frame._jdf.collectAsArrowToPython()
+    port, secret, server = cast(Any, frame)._jdf.collectAsArrowToPython()
     batches: list[_Batch] = []
     order: list[int] = []
     left = limit
     truncated = False
     try:
-        with _load_from_socket((port, secret), _Stream()) as arrived:
+        with _load_from_socket(cast(Any, (port, secret)), _Stream()) as arrived:
             schema = next(arrived)
             for item in arrived:
                 if isinstance(item, list):

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sync_pipelines.sandbox.processes import LOOPBACK
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 CATALOG = "main"
 """The catalog of three-level names, and the default one."""
+
+_WRAPPINGS = ("Exception thrown in awaitResult", "Job aborted due to stage failure")
+"""Messages of errors that only carry another one."""
 
 
 def configuration(folder: Path, class_path: Sequence[Path], connect_port: int) -> dict[str, str]:
@@ -86,6 +89,11 @@ class Engine:
         # A failed statement is the client's to see: here it would print Java's stack of a hundred lines.
         logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
 
+    @property
+    def jvm(self) -> Any:
+        """Java's classes, by their names."""
+        return self.spark.sparkContext._jvm
+
     def session(self, catalog: str | None, schema: str | None) -> SparkSession:
         """Return a new session: what one statement sets or registers, no other one sees."""
         session = self.spark.newSession()
@@ -111,7 +119,7 @@ class Engine:
         from pyspark.sql.classic.column import Column
 
         value, wanted = parameter.get("value"), parameter.get("type") or "STRING"
-        return Column(self.spark._jvm.sync.sandbox.Parameters.literal(value, wanted))  # type: ignore[union-attr]
+        return Column(self.jvm.sync.sandbox.Parameters.literal(value, wanted))
 
     def rows(self, text: str) -> list[Any]:
         """Return the rows of a small answer."""
@@ -122,8 +130,24 @@ class Engine:
         self.spark.sparkContext.setJobGroup(name, name, interruptOnCancel=True)
 
     def cancel(self, name: str) -> None:
-        """Cancel the jobs of this name, and those that it would still begin."""
-        self.spark.sparkContext._jsc.sc().cancelJobGroupAndFutureJobs(name, "by request")
+        """Cancel the jobs of this name that run now.
+
+        Those that it begins later may escape, whatever Spark's method is called: ask again until the work has ended.
+        """
+        self.spark.sparkContext.cancelJobGroup(name)
+
+    def close_remote(self, session: str) -> None:
+        """End a job's session over Spark Connect, and with it what still runs in it."""
+        package = "org.apache.spark.sql.connect.service"
+        key = getattr(self.jvm, f"{package}.SessionKey")("jobs", session)
+        service = getattr(getattr(self.jvm, f"{package}.SparkConnectService$"), "MODULE$")
+        service.sessionManager().closeSession(key, False)
+
+    def end(self) -> None:
+        """End Spark's process; what it still does is lost, as with a crash."""
+        process = cast(Any, self.spark.sparkContext._gateway).proc
+        process.terminate()
+        process.wait(10)
 
 
 def quoted(name: str) -> str:
@@ -143,7 +167,14 @@ def reason(error: BaseException) -> str:
         java = getattr(cause, "_origin", None) or getattr(cause, "java_exception", None)
         if java is not None:
             # Spark's own message of an analysis ends with the plan, which Databricks leaves out.
-            text = java.getSimpleMessage() if isinstance(cause, AnalysisException) else java.getMessage()
+            text = java.getSimpleMessage() if isinstance(cause, AnalysisException) else _message(java)
             return str(text or java.toString()).strip()
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
+
+
+def _message(java: Any) -> str | None:
+    """The message of a Java error, or of the first one in its causes that says what happened."""
+    while str(java.getMessage()).startswith(_WRAPPINGS) and java.getCause() is not None:
+        java = java.getCause()
+    return java.getMessage()

@@ -25,6 +25,9 @@ KEPT_SECONDS = 3600.0
 INLINE_BYTES = 25 * 1024 * 1024
 """The largest answer that is sent in the response itself."""
 
+_INSIST_SECONDS = 0.1
+"""How often a cancelled statement's work is cancelled again, until it has ended."""
+
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "CLOSED")
 
 
@@ -105,8 +108,14 @@ class Statements:
 
     def cancel(self, statement: Statement) -> None:
         """Ask for a statement's end; one that is just being committed may still succeed."""
-        statement.cancelled.set()
-        if not statement.ended.is_set():
+        from pyspark.util import InheritableThread
+
+        if not statement.cancelled.is_set():
+            statement.cancelled.set()
+            InheritableThread(target=self._insist, args=(statement,), daemon=True).start()
+
+    def _insist(self, statement: Statement) -> None:
+        while not statement.ended.wait(_INSIST_SECONDS):
             self._engine.cancel(statement.id)
 
     def _run(self, statement: Statement, failure: str | None) -> None:

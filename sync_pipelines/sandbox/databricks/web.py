@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import Any
+
+from sync_pipelines.sandbox.databricks.bodies import Body
 
 
 class Refusal(Exception):
@@ -76,7 +78,7 @@ class Request:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    stream: BinaryIO
+    stream: Body
     parts: tuple[str, ...] = ()
     fault: Mapping[str, Any] | None = None
 
