@@ -14,9 +14,6 @@ DDL = """CREATE TABLE item (id text PRIMARY KEY, amount numeric(8,2), tags text[
     made timestamp, body jsonb); COMMENT ON TABLE item IS 'what is sold'; COMMENT ON COLUMN item.amount IS 'in euros'"""
 
 
-pytestmark = pytest.mark.usefixtures("engine")
-
-
 @pytest.fixture
 def table(house: House) -> PostgresToDelta:
     house.execute(DDL)

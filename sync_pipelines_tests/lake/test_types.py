@@ -112,7 +112,7 @@ TYPES_DDL = """CREATE TYPE mood AS ENUM ('happy', 'sad'); CREATE TYPE pair AS (a
     CREATE DOMAIN money_like AS numeric(6,2); CREATE DOMAIN price AS money_like CHECK (VALUE >= 0)"""
 
 
-def test_every_type_arrives_as_stated(house: House):
+def test_every_type_arrives_as_stated(house: House, engine: str):
     columns = ", ".join(f"c{number} {kind}" for number, (kind, *_) in enumerate(KEPT))
     house.execute(TYPES_DDL)
     house.execute(f"CREATE TABLE item (id int PRIMARY KEY, {columns})")

@@ -14,7 +14,7 @@ from sync_pipelines.targets.databricks.warehouse import Parameter, text_literal
 from sync_pipelines.targets.lake.shape import SYNCED_AT
 from sync_pipelines.targets.lake.types import spell
 
-KEYS = "(SELECT explode(from_json(:keys, 'array<string>')))"
+KEYS = f"(SELECT explode(from_json(:keys, 'array<string>')) AS {KEY})"
 """The keys of a parameter made by `warehouse.listed`."""
 
 BUCKET = f"CAST(conv(substr(md5({KEY}), 1, 3), 16, 10) AS INT)"
@@ -72,10 +72,10 @@ def _column(item: pa.Field) -> str:
 
 
 def digests(table: TableName) -> str:
-    """Count and sum of the shares (`engine.model.digest_of`) of each bucket; rows without a key are left out."""
+    """Count and sum of the shares (`engine.model.digest_of`) of each bucket; rows without a key have no bucket."""
     return (
         f"SELECT {BUCKET} AS bucket, count(*) AS records, CAST(sum({_SHARE}) AS STRING) AS total "
-        f"FROM {table.sql} WHERE {KEY} IS NOT NULL GROUP BY 1"
+        f"FROM {table.sql} GROUP BY 1"
     )
 
 
@@ -85,9 +85,9 @@ def of_keys(table: TableName, columns: Sequence[str]) -> str:
 
 
 def of_buckets(table: TableName, buckets: Collection[int] | None) -> str:
-    """Keys and fingerprints of these buckets or of all; rows without a key are left out."""
-    chosen = "" if buckets is None else f" AND {BUCKET} IN ({', '.join(map(str, sorted(buckets)))})"
-    return f"SELECT {KEY}, {FINGERPRINT} FROM {table.sql} WHERE {KEY} IS NOT NULL{chosen}"
+    """Keys and fingerprints of these buckets or of all; rows without a key are of every bucket."""
+    chosen = "" if buckets is None else f" WHERE {KEY} IS NULL OR {BUCKET} IN ({', '.join(map(str, sorted(buckets)))})"
+    return f"SELECT {KEY}, {FINGERPRINT} FROM {table.sql}{chosen}"
 
 
 def unlike(table: TableName, staged: str, *, same: str, place: str | None) -> str:
@@ -127,7 +127,7 @@ def merge(table: TableName, staged: str, columns: Sequence[str], *, same: str, p
 
 def delete_keys(table: TableName) -> str:
     """Delete the rows of `:keys`. A MERGE: Delta's DELETE takes no subquery."""
-    return f"MERGE INTO {table.sql} AS t USING {KEYS} AS s({KEY}) ON t.{KEY} = s.{KEY} WHEN MATCHED THEN DELETE"
+    return f"MERGE INTO {table.sql} AS t USING {KEYS} AS s ON t.{KEY} = s.{KEY} WHEN MATCHED THEN DELETE"
 
 
 def bound(name: str, value: Any, kind: pa.DataType) -> tuple[str, Parameter]:

@@ -4,6 +4,7 @@ is used."""
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -28,7 +29,7 @@ from sync_pipelines.targets.databricks.settings import WarehouseSettings
 from sync_pipelines.targets.databricks.staging import Staging
 from sync_pipelines.targets.databricks.types import plain_schema
 from sync_pipelines.targets.databricks.warehouse import Parameter, Warehouse, listed
-from sync_pipelines.targets.databricks.writing import Writer, delete_keys
+from sync_pipelines.targets.databricks.writing import Writer
 from sync_pipelines.targets.lake.contention import contend
 from sync_pipelines.targets.lake.groups import groups
 from sync_pipelines.targets.lake.retention import check_retention
@@ -45,6 +46,7 @@ from sync_pipelines.targets.lake.table import (
 
 _STAMP = "sync_pipelines.stamp"
 _KEYS_AT_ONCE = 10_000
+_MOMENT = 2.0
 
 
 class DatabricksTarget(LakeTarget):
@@ -72,6 +74,14 @@ class DatabricksTarget(LakeTarget):
         self.table = settings.table(name)
         self._cluster_by = tuple(cluster_by)
         self._beside: DatabricksTarget | None = None
+        self._clock = time.monotonic
+        self._seen: tuple[float, dict[str, Any] | None] | None = None
+
+    def _commit(self, statement: str, doing: str, **parameters: Parameter) -> None:
+        """Run a statement that changes the table, planned anew where another writer was quicker."""
+        self._seen = None
+        contend(lambda: self.warehouse.run(statement, doing=f"{doing} {self.table}", **parameters))
+        self._seen = None
 
     @cached_property
     def staging(self) -> Staging:
@@ -80,7 +90,13 @@ class DatabricksTarget(LakeTarget):
     # What it is
 
     def _detail(self) -> dict[str, Any] | None:
-        """What DESCRIBE DETAIL says; None where there is no such table."""
+        """What DESCRIBE DETAIL says; None where there is no such table. A run asks many times in a row, and each
+        statement costs a warehouse's time: an answer serves for a moment, or until we write."""
+        if self._seen is None or self._clock() - self._seen[0] > _MOMENT:
+            self._seen = (self._clock(), self._described())
+        return self._seen[1]
+
+    def _described(self) -> dict[str, Any] | None:
         try:
             batches = list(self.warehouse.stream(f"DESCRIBE DETAIL {self.table.sql}", doing=f"look at {self.table}"))
         except MissingTableError:
@@ -102,9 +118,14 @@ class DatabricksTarget(LakeTarget):
         detail = self._detail()
         if detail is None:
             return None
-        return Held(columns=self._columns(), properties=detail["properties"])
+        return Held(columns=self._columns(detail), properties=detail["properties"])
 
-    def _columns(self) -> pa.Schema:
+    def _columns(self, detail: dict[str, Any]) -> pa.Schema:
+        if "columns" not in detail:
+            detail["columns"] = self._asked_columns()
+        return detail["columns"]
+
+    def _asked_columns(self) -> pa.Schema:
         found = self.warehouse.columns(
             f"SELECT * FROM {self.table.sql} LIMIT 0", doing=f"look at the columns of {self.table}"
         )
@@ -112,21 +133,18 @@ class DatabricksTarget(LakeTarget):
 
     def create(self) -> None:
         """Make the table, with the comments of the source."""
-        self.warehouse.run(
-            statements.create_table(
-                self.table,
-                self.shape.schema,
-                comment=self.shape.comment,
-                properties=self.configuration(),
-                cluster_by=self._cluster_by,
-            ),
-            doing=f"create table {self.table}",
+        statement = statements.create_table(
+            self.table,
+            self.shape.schema,
+            comment=self.shape.comment,
+            properties=self.configuration(),
+            cluster_by=self._cluster_by,
         )
+        self._commit(statement, "create table")
 
     def add_columns(self, columns: pa.Schema) -> None:
         """Add columns to the table, by one commit."""
-        statement = statements.add_columns(self.table, columns)
-        contend(lambda: self.warehouse.run(statement, doing=f"add columns to table {self.table}"))
+        self._commit(statements.add_columns(self.table, columns), "add columns to table")
 
     def prepare(self) -> None:
         """As every engine's; and what a run that died has left in the Volume goes."""
@@ -140,8 +158,7 @@ class DatabricksTarget(LakeTarget):
 
     def set_stamp(self, text: str) -> None:
         """Leave a text among the table's properties, in the place of the one before."""
-        statement = statements.set_properties(self.table, {_STAMP: text})
-        contend(lambda: self.warehouse.run(statement, doing=f"note the run in table {self.table}"))
+        self._commit(statements.set_properties(self.table, {_STAMP: text}), "note the run in table")
 
     def stamp_of(self, text: str) -> str:
         """The text itself."""
@@ -158,7 +175,7 @@ class DatabricksTarget(LakeTarget):
         """Put small files together, cluster what is clustered, or order by `z_order`; no row changes."""
         before = self._files()
         ordered = f" ZORDER BY ({statements.names(z_order)})" if z_order and not self._cluster_by else ""
-        contend(lambda: self.warehouse.run(f"OPTIMIZE {self.table.sql}{ordered}", doing=f"optimize {self.table}"))
+        self._commit(f"OPTIMIZE {self.table.sql}{ordered}", "optimize")
         return before_and_after(before, self._files())
 
     def _files(self) -> tuple[int, int]:
@@ -172,8 +189,7 @@ class DatabricksTarget(LakeTarget):
             ConfigurationError: fewer than 168 hours, which a warehouse refuses whatever is allowed here.
         """
         check_retention(hours, allow_short=False)
-        statement = f"VACUUM {self.table.sql} RETAIN {int(hours)} HOURS"
-        contend(lambda: self.warehouse.run(statement, doing=f"vacuum {self.table}"))
+        self._commit(f"VACUUM {self.table.sql} RETAIN {int(hours)} HOURS", "vacuum")
         return None
 
     # What it holds
@@ -193,10 +209,14 @@ class DatabricksTarget(LakeTarget):
     def digests(self) -> dict[int, Digest]:
         """Added up by the warehouse; rows without a key here."""
         found: dict[int, Digest] = {}
+        strangers = False
         for batch in self._stream(statements.digests(self.table), "add up table"):
             for row in batch.to_pylist():
-                found[row["bucket"]] = Digest(row["records"], int(row["total"]))
-        for key in self._strangers():
+                if row["bucket"] is None:
+                    strangers = True
+                else:
+                    found[row["bucket"]] = Digest(row["records"], int(row["total"]))
+        for key in self._strangers() if strangers else ():
             found[bucket_of(key)] = found.get(bucket_of(key), Digest()).add(key, None)
         return found
 
@@ -204,9 +224,12 @@ class DatabricksTarget(LakeTarget):
         """Each row's key and fingerprint; a row without `_key` by a name made of its key columns."""
         if buckets is not None and not buckets:
             return
+        strangers = False
         for batch in self._stream(statements.of_buckets(self.table, buckets), "list table"):
-            yield batch.cast(FINGERPRINTS_SCHEMA)
-        for batch in self._keyless():
+            keys = batch.column(KEY)
+            strangers = strangers or bool(keys.null_count)
+            yield (batch.filter(keys.is_valid()) if keys.null_count else batch).cast(FINGERPRINTS_SCHEMA)
+        for batch in self._keyless() if strangers else ():
             yield from of_buckets(named(batch), None if buckets is None else set(buckets))
 
     def _keyless(self) -> Iterator[pa.RecordBatch]:
@@ -274,13 +297,15 @@ class DatabricksTarget(LakeTarget):
         )
         for group in groups(iter(batches)):
             self.require_columns(group.rows.schema)
-            yield writer.write(group)
+            done = writer.write(group)
+            self._seen = None
+            yield done
 
     def delete(self, keys: Sequence[str]) -> int:
         """Delete these records; how many there were."""
         there = self.existing(keys)
         if plain := [key for key in there if not is_stranger(key)]:
-            contend(lambda: delete_keys(self.warehouse, self.table, plain))
+            self._commit(statements.delete_keys(self.table), "delete from table", keys=listed(plain))
         if len(plain) < len(there):
             known = self._strangers()
             for key in filter(is_stranger, there):
@@ -295,7 +320,7 @@ class DatabricksTarget(LakeTarget):
             term, given[f"v{number}"] = statements.bound(f"v{number}", value, kind)
             conditions.append(f"{statements.names([name])} <=> {term}")
         statement = f"DELETE FROM {self.table.sql} WHERE {' AND '.join(conditions)}"
-        contend(lambda: self.warehouse.run(statement, doing=f"delete from table {self.table}", **given))
+        self._commit(statement, "delete from table", **given)
 
     def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
         """What `upsert` of these batches would do; writes nothing."""
@@ -312,18 +337,19 @@ class DatabricksTarget(LakeTarget):
         beside.table = self.table.beside(REBUILD_SUFFIX)
         beside.name = str(beside.table)
         beside.__dict__.pop("staging", None)
+        beside._seen = None
         beside._drop()
         beside.prepare()
         self._beside = beside
         return beside
 
     def _drop(self) -> None:
-        self.warehouse.run(f"DROP TABLE IF EXISTS {self.table.sql}", doing=f"drop table {self.table}")
+        self._commit(f"DROP TABLE IF EXISTS {self.table.sql}", "drop table")
 
     def swap(self) -> None:
         """Put the rebuilt rows in the old ones' place by ONE commit: readers see the one state or the other.
 
-        The table stays what it is, with its id, history, grants, row filters and masks.
+        The table stays what it is, with its history, grants, row filters and masks: it is never dropped.
         """
         beside = self._beside
         assert beside is not None, "swap follows begin_rebuild"
@@ -338,9 +364,8 @@ class DatabricksTarget(LakeTarget):
     def _overwrite(self, beside: DatabricksTarget) -> None:
         columns = statements.names(self.shape.schema.names)
         statement = f"INSERT OVERWRITE {self.table.sql} ({columns}) SELECT {columns} FROM {beside.table.sql}"
-        contend(lambda: self.warehouse.run(statement, doing=f"overwrite table {self.table}"))
-        properties = statements.set_properties(self.table, self.configuration())
-        contend(lambda: self.warehouse.run(properties, doing=f"set the properties of table {self.table}"))
+        self._commit(statement, "overwrite table")
+        self._commit(statements.set_properties(self.table, self.configuration()), "set the properties of table")
 
     def _replace(self, beside: DatabricksTarget) -> None:
         statement = statements.replace_table(
@@ -350,4 +375,4 @@ class DatabricksTarget(LakeTarget):
             properties=self.configuration(),
             cluster_by=self._cluster_by,
         )
-        contend(lambda: self.warehouse.run(statement, doing=f"replace table {self.table}"))
+        self._commit(statement, "replace table")

@@ -70,7 +70,8 @@ class Writer:
             self.before_write()
             if unlike.doubled:
                 # a MERGE would bring both rows of a key to the same values, and leave both
-                delete_keys(self.warehouse, self.table, unlike.doubled)
+                statement = statements.delete_keys(self.table)
+                self.warehouse.run(statement, doing=f"delete from table {self.table}", keys=listed(unlike.doubled))
             self._merge(rows, unlike)
         return BatchResult(counts=counts, keys=group.keys)
 
@@ -131,8 +132,3 @@ def _unlike(found: pa.Table) -> Unlike:
         held=len(stored),
         places=None if placeless else tuple({row["place"] for row in stored}),
     )
-
-
-def delete_keys(warehouse: Warehouse, table: TableName, keys: Sequence[str]) -> None:
-    """Delete the rows of these keys, by one commit."""
-    warehouse.run(statements.delete_keys(table), doing=f"delete from table {table}", keys=listed(keys))
