@@ -130,7 +130,7 @@ def _schedule(name: str, mode: str, job: Any, cron: str, tables: "list[SyncCompo
     )
     @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
-        reasons = {table.path: table.not_configured(context.resources) for table in tables}
+        reasons = {table.path: table.not_ready(context.resources) for table in tables}
         requests = [run_request(table, mode=mode) for table in tables if not reasons[table.path]]
         return requests or dg.SkipReason("; ".join(f"{path}: {why}" for path, why in reasons.items()))
 
@@ -165,11 +165,12 @@ def _check_schedule(
     )
     @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
-        configured = [table for table in chosen if not table.not_configured(context.resources)]
-        if not configured:
-            return dg.SkipReason(f"{chosen[0].sync}: {chosen[0].not_configured(context.resources)}")
-        tags = {PROVES: " ".join(table.path for table in configured)} if "content" in names else {}
-        return dg.RunRequest(asset_check_keys=check_keys(configured, *names), asset_selection=[], tags=tags)
+        reasons = {table.path: table.not_ready(context.resources) for table in chosen}
+        ready = [table for table in chosen if not reasons[table.path]]
+        if not ready:
+            return dg.SkipReason(f"{chosen[0].sync}: {reasons[chosen[0].path]}")
+        tags = {PROVES: " ".join(table.path for table in ready)} if "content" in names else {}
+        return dg.RunRequest(asset_check_keys=check_keys(ready, *names), asset_selection=[], tags=tags)
 
     return ticked
 

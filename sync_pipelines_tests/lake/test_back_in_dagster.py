@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,15 @@ def test_without_delta_uri_it_is_not_configured(world: World, monkeypatch: pytes
     monkeypatch.delenv("DELTA_URI")
     assert "DELTA_URI" in (world.component.not_configured(world.resources) or "")
     assert not world.sensor_tick().run_requests
+
+
+@pytest.mark.parametrize("name", ["shop_incremental_schedule", "shop_full_schedule", "shop_check_schedule"])
+def test_a_schedule_asks_for_nothing_before_somebody_has_made_the_delta_table(world: World, lake: Lake, name: str):
+    assert world.schedule_tick(name).run_requests
+    shutil.rmtree(lake.place)
+    told = world.schedule_tick(name)
+    assert (not told.run_requests, told.skip_message is not None) == (True, True)
+    assert "there is no Delta table 'shop/review'" in told.skip_message
 
 
 def test_nothing_is_captured_in_postgresql_for_it(world: World, monkeypatch: pytest.MonkeyPatch):
