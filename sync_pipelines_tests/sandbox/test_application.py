@@ -159,7 +159,7 @@ def test_an_analysis_needs_its_submission_and_goes_with_it(database_url: str) ->
     insert = """INSERT INTO ai_analyses (id, submission_id, sentiment, sentiment_score, model_name, model_version)
         SELECT gen_random_uuid(), {submission}, 'neutral', 0, 'm', '1'"""
     with application.transaction(database_url) as cursor:
-        cursor.execute(insert.format(submission="min(id::text)::uuid FROM voice_submissions"))
+        cursor.execute(insert.format(submission="(SELECT id FROM voice_submissions LIMIT 1)"))
         assert cursor.rowcount == 1
     with pytest.raises(psycopg2.errors.ForeignKeyViolation), application.transaction(database_url) as cursor:
         cursor.execute(insert.format(submission="gen_random_uuid()"))
