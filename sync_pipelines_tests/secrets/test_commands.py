@@ -47,6 +47,7 @@ WORDS = {
     "sandbox status": [""],
     "sandbox env": [""],
     "sandbox load": ["--records 1", "--records 1 --into-my-database"],
+    "sandbox analyse": [""],
     "sandbox down": [""],
     "sandbox reset": [""],
 }
