@@ -17,6 +17,7 @@ from sync_pipelines.decide import Facts, Request, decide
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES
 from sync_pipelines.engine.model import Pending
+from sync_pipelines.engine.waiting import can_arrive
 from sync_pipelines.failures import no_secrets
 from sync_pipelines.jobs import check_job, check_keys, deep_check_job, plan_job, records_job, repair_job, table_job
 
@@ -279,13 +280,15 @@ def read_facts(
         failures, last_failure = binding.ledger.failure_streak(*binding.place)
         watermark = binding.ledger.watermark(*binding.place)
         pending = binding.source.pending(watermark)
+        active = tuple(active_runs(component, instance))
         return Facts(
             pending=pending,
+            can_arrive=not pending and not active and can_arrive(binding),
             position=watermark.taken_at if watermark else None,
             seen=seen,
             last_full=_last_full(binding, pending) if pending.lasting else None,
             now=now,
-            active_runs=tuple(active_runs(component, instance)),
+            active_runs=active,
             failures=failures,
             last_failure=last_failure,
         )

@@ -23,6 +23,7 @@ from sync_pipelines.engine.model import (
     Counts,
     Digest,
     Doubt,
+    Parent,
     PlannedWrites,
     bucket_of,
 )
@@ -31,6 +32,7 @@ from sync_pipelines.sources.postgres.connection import bulk_transaction, setting
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
 from sync_pipelines.sources.postgres.sql import keys_query
 from sync_pipelines.targets.postgres.layout import Layout, PostgresTable
+from sync_pipelines.targets.postgres.parents import questions
 from sync_pipelines.targets.postgres.writing import Verdict, Writer, batches_of
 
 _log = logging.getLogger(__name__)
@@ -284,6 +286,12 @@ class PostgresTarget:
             for row in held
             if edited(row[FINGERPRINT], bases.get(row[KEY]))
         }
+
+    def any_there(self, parents: Sequence[Parent]) -> bool:
+        """Whether one of these rows of other tables is there, or its foreign key is gone."""
+        catalog = self.table.catalog()
+        with self.table.session() as session:
+            return any(query is None or session.all(query)[0]["there"] for query in questions(catalog, parents))
 
     # A rebuild
 
