@@ -108,6 +108,14 @@ class Judging(Protocol):
         """Those of these records, which the source lacks, that a run would not delete, with why."""
         ...
 
+    def bases(self, keys: Sequence[str]) -> Mapping[str, Base]:
+        """What the sync has last written of these records, where somebody's edit can count."""
+        ...
+
+    def give_way(self, keys: Sequence[str]) -> None:
+        """Take what these records hold now for what the sync has written, so that the source's next version wins."""
+        ...
+
     def any_there(self, parents: Sequence[Parent]) -> bool:
         """Whether a record that waits for one of these rows of other tables could be written now."""
         ...

@@ -287,6 +287,16 @@ class PostgresTarget:
             if edited(row[FINGERPRINT], bases.get(row[KEY]))
         }
 
+    def bases(self, keys: Sequence[str]) -> Mapping[str, Base]:
+        """What the sync has last written of these records, where that matters."""
+        return {} if self._books is None else self._books.bases(list(keys))
+
+    def give_way(self, keys: Sequence[str]) -> None:
+        """Note the rows of now as written: they are edited no more, unless somebody edits them again."""
+        if (books := self._books) is not None:
+            held = [row for found in self.values(keys) for row in _prints(found)]
+            books.note({row[KEY]: row[FINGERPRINT] for row in held if row[FINGERPRINT] is not None})
+
     def any_there(self, parents: Sequence[Parent]) -> bool:
         """Whether one of these rows of other tables is there, or its foreign key is gone."""
         catalog = self.table.catalog()
