@@ -81,6 +81,7 @@ class DeltaToPostgres(SyncComponent):
             table=self.target.table,
             schema=self.target.schema_name,
             key=tuple(self.source.key),
+            sensitive=tuple(self.sensitive),
             carry="lake",
         )
 

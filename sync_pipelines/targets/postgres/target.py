@@ -27,6 +27,7 @@ from sync_pipelines.engine.model import (
     PlannedWrites,
     bucket_of,
 )
+from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.sources.postgres.changes import existing
 from sync_pipelines.sources.postgres.connection import bulk_transaction, settings_sql, writing_transaction
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
@@ -198,7 +199,8 @@ class PostgresTarget:
         if (books := self._books) is not None:
             books.forget([key for key in keys if key not in held])
         if held:
-            key, why = next(iter(held.items()))
+            named, why = next(iter(held.items()))
+            key = mask_of(self.table.spec).key(named)
             raise RunError(
                 f"{len(held)} records cannot be deleted, such as {key!r}: {why}",
                 sync=self._place[0],
