@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -224,9 +224,7 @@ def _shown(binding: Binding, name: str, value: Any) -> Any:
 
 
 def _told(conflict: Conflict) -> dict[str, Any]:
-    told = asdict(replace(conflict, source_fingerprint=None))
-    del told["source_fingerprint"]
-    return told
+    return {name: value for name, value in asdict(conflict).items() if name != "source_fingerprint"}
 
 
 def _show_conflicts(found: Sequence[Conflict]) -> None:
