@@ -17,6 +17,7 @@ from sync_pipelines.decide import Facts, Request, decide
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES
 from sync_pipelines.engine.model import Pending
+from sync_pipelines.engine.waiting import can_arrive
 from sync_pipelines.failures import no_secrets
 from sync_pipelines.jobs import check_job, check_keys, deep_check_job, plan_job, records_job, repair_job, table_job
 
@@ -130,7 +131,7 @@ def _schedule(name: str, mode: str, job: Any, cron: str, tables: "list[SyncCompo
     )
     @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
-        reasons = {table.path: table.not_configured(context.resources) for table in tables}
+        reasons = {table.path: table.not_ready(context.resources) for table in tables}
         requests = [run_request(table, mode=mode) for table in tables if not reasons[table.path]]
         return requests or dg.SkipReason("; ".join(f"{path}: {why}" for path, why in reasons.items()))
 
@@ -165,11 +166,12 @@ def _check_schedule(
     )
     @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
-        configured = [table for table in chosen if not table.not_configured(context.resources)]
-        if not configured:
-            return dg.SkipReason(f"{chosen[0].sync}: {chosen[0].not_configured(context.resources)}")
-        tags = {PROVES: " ".join(table.path for table in configured)} if "content" in names else {}
-        return dg.RunRequest(asset_check_keys=check_keys(configured, *names), asset_selection=[], tags=tags)
+        reasons = {table.path: table.not_ready(context.resources) for table in chosen}
+        ready = [table for table in chosen if not reasons[table.path]]
+        if not ready:
+            return dg.SkipReason(f"{chosen[0].sync}: {reasons[chosen[0].path]}")
+        tags = {PROVES: " ".join(table.path for table in ready)} if "content" in names else {}
+        return dg.RunRequest(asset_check_keys=check_keys(ready, *names), asset_selection=[], tags=tags)
 
     return ticked
 
@@ -278,13 +280,15 @@ def read_facts(
         failures, last_failure = binding.ledger.failure_streak(*binding.place)
         watermark = binding.ledger.watermark(*binding.place)
         pending = binding.source.pending(watermark)
+        active = tuple(active_runs(component, instance))
         return Facts(
             pending=pending,
+            can_arrive=not pending and not active and can_arrive(binding),
             position=watermark.taken_at if watermark else None,
             seen=seen,
             last_full=_last_full(binding, pending) if pending.lasting else None,
             now=now,
-            active_runs=tuple(active_runs(component, instance)),
+            active_runs=active,
             failures=failures,
             last_failure=last_failure,
         )

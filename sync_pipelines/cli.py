@@ -29,6 +29,7 @@ from sync_pipelines import __version__
 from sync_pipelines.commands import (
     alerts,
     capture,
+    conflicts,
     db,
     health,
     history,
@@ -91,6 +92,7 @@ for command in (
 for name, group in (
     ("jobs", jobs.app),
     ("quarantine", quarantine.app),
+    ("conflicts", conflicts.app),
     ("alerts", alerts.app),
     ("capture", capture.app),
     ("db", db.app),

@@ -35,6 +35,7 @@ class Facts:
     Args:
         not_configured: why the sync is not in use here, or None.
         pending: what waits in the source.
+        can_arrive: whether a record that waited for one of another table could be written now.
         active_runs: ids of runs of this table that are queued or running.
         failures: how many of its runs failed in a row; last_failure: when the last of them ended (UTC).
         last_full: when its last completed run ended (UTC), if it read everything.
@@ -45,6 +46,7 @@ class Facts:
     pending: Pending
     now: datetime
     not_configured: str | None = None
+    can_arrive: bool = False
     active_runs: tuple[str, ...] = ()
     failures: int = 0
     last_failure: datetime | None = None
@@ -86,7 +88,7 @@ def decide(facts: Facts) -> Request | Skip:
         return Skip(facts.not_configured)
     if facts.active_runs:
         return Skip(f"run {facts.active_runs[0]} is queued or running")
-    if not facts.pending and not facts.went_back:
+    if not facts.pending and not facts.went_back and not facts.can_arrive:
         return Skip("nothing pending")
     if facts.failures and facts.last_failure is not None:
         due = facts.last_failure + pause_after(facts.failures)
@@ -95,6 +97,8 @@ def decide(facts: Facts) -> Request | Skip:
     if facts.pending.lasting and facts.last_full is not None and facts.now < facts.last_full + LONGEST_PAUSE:
         due = f"{facts.last_full + LONGEST_PAUSE:%Y-%m-%d %H:%M:%S} UTC"
         return Skip(f"{facts.pending.full_reason}, which no run ends (see `sync-pipelines status`): next try at {due}")
-    if not facts.pending:
+    if not facts.pending and facts.went_back:
         return Request("the ledger is older than it was (a restored database?)")
+    if not facts.pending:
+        return Request("what a record waited for is there now")
     return Request(facts.pending.full_reason or f"{facts.pending.changes} changes pending")

@@ -101,6 +101,21 @@ def load(
     typer.echo(f"{loaded:,} rows were new.")
 
 
+@app.command()
+def analyse() -> None:
+    """Run the analysis job once: it reads the submissions in the lakehouse and writes voice/ai_analyses beside them.
+
+    The submissions get there by `sync-pipelines sync voice/voice_submissions`, or by the sensor of `make dev`, whose
+    other sensor brings the analyses back to PostgreSQL.
+    """
+    from sync_pipelines.sandbox import analysis
+    from sync_pipelines.targets.delta.settings import DeltaSettings
+
+    with _expected_errors():
+        done = analysis.run(DeltaSettings(uri=_sandbox().env()["DELTA_URI"]))
+    typer.echo(f"{done.analysed:,} submissions were analysed, {done.removed:,} analyses without one removed.")
+
+
 def _target_of_load(*, into_my_database: bool) -> str:
     from sync_pipelines.sandbox.errors import SandboxError
 

@@ -116,6 +116,10 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
         """Why this sync is not in use here (it names the variable), or None."""
         raise NotImplementedError
 
+    def not_ready(self, resources: Any) -> str | None:
+        """Why a schedule has nothing to ask for here, or None; unlike `not_configured` it may ask a system."""
+        return self.not_configured(resources)
+
     def target_parts(self, resources: Any) -> dict[str, Any]:
         """`target`, `mapper` and `lock_name` of a binding."""
         raise NotImplementedError

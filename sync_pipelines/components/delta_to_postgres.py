@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.blocks import Block, ConflictsBlock, DeltaSourceBlock
+from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.model import PROBLEM, Rejection
 from sync_pipelines.engine.sql import qualified
 
@@ -80,6 +81,7 @@ class DeltaToPostgres(SyncComponent):
             table=self.target.table,
             schema=self.target.schema_name,
             key=tuple(self.source.key),
+            sensitive=tuple(self.sensitive),
             carry="lake",
         )
 
@@ -109,6 +111,15 @@ class DeltaToPostgres(SyncComponent):
 
     def not_configured(self, resources: Any) -> str | None:
         return None if resources.delta.configured() else "not configured: DELTA_URI is not set"
+
+    def not_ready(self, resources: Any) -> str | None:
+        """The Delta table is somebody else's: before its first rows an hourly failure would tell nobody anything."""
+        if reason := self.not_configured(resources):
+            return reason
+        try:
+            return None if self.build_source(resources).is_there() else f"there is no Delta table {self.source.table!r}"
+        except TransientError:
+            return None  # the run waits an outage out, and tells it
 
     def postgres_table(self, resources: Any) -> PostgresTable:
         from sync_pipelines.sources.postgres.connection import normalise_url

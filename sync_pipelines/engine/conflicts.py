@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import pyarrow as pa
 
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.model import Parent
 
 KEPT = "kept"
 """The class of records in a comparison that stay in the target as they are, on purpose; a proof calls them excluded."""
@@ -105,6 +106,18 @@ class Judging(Protocol):
 
     def keeps(self, keys: Sequence[str]) -> Mapping[str, str]:
         """Those of these records, which the source lacks, that a run would not delete, with why."""
+        ...
+
+    def bases(self, keys: Sequence[str]) -> Mapping[str, Base]:
+        """What the sync has last written of these records, where somebody's edit can count."""
+        ...
+
+    def give_way(self, keys: Sequence[str]) -> None:
+        """Take what these records hold now for what the sync has written, so that the source's next version wins."""
+        ...
+
+    def any_there(self, parents: Sequence[Parent]) -> bool:
+        """Whether a record that waits for one of these rows of other tables could be written now."""
         ...
 
 

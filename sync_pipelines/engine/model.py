@@ -172,12 +172,25 @@ WAITING = "wait"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Parent:
+    """The row of another table that a record waits for: by which foreign key, its columns and what they hold."""
+
+    constraint: str
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rejection:
-    """A record that did not reach the target, and why; `stage` is read, map, embed, write, or `WAITING`."""
+    """A record that did not reach the target, and why; `stage` is read, map, embed, write, or `WAITING`.
+
+    `parent` is what one waits for, where that is known.
+    """
 
     key: str
     reason: str
     stage: str
+    parent: Parent | None = None
 
 
 @dataclass(kw_only=True)

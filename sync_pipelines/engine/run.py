@@ -119,7 +119,7 @@ class Run(Guarded):
         self._quarantine(result.rejected, written)
         bad = {rejection.key for rejection in result.rejected}
         keys = list(written) if result.keys is None else result.keys
-        self._keep(result.kept)
+        self._keep(result.kept, written)
         self._settle([key for key in keys if key not in bad])
         for key in keys:
             written.pop(key, None)
@@ -127,11 +127,15 @@ class Run(Guarded):
         # a target may take a batch before the one in front of it is written: look now, too
         self.lock.check()
 
-    def _keep(self, kept: Mapping[str, str]) -> None:
-        """Remember and write down what stays as it is in the target although the source says otherwise."""
+    def _keep(self, kept: Mapping[str, str], prints: Mapping[str, str]) -> None:
+        """Remember and write down what stays as it is in the target although the source says otherwise.
+
+        Args:
+            prints: fingerprints of the source's rows; none where it lacks them.
+        """
         if kept:
             self.kept.update(kept)
-            self.binding.ledger.note_conflicts(self.record, kept)
+            self.binding.ledger.note_conflicts(self.record, kept, prints)
 
     def _mapped(self, upserts: RecordStream, written: dict[str, str]) -> Generator[pa.RecordBatch]:
         """Batches for the target; `written` collects the keys and fingerprints that it was given."""
@@ -219,7 +223,7 @@ class Run(Guarded):
             kept = kept_by(target, keys)
             differences.leave_out(kept, label=KEPT)
             if note:
-                self._keep(kept)
+                self._keep(kept, {})
 
     def _must_hold(self, missing: int, stale: int, differences: Comparison) -> None:
         # Chroma can lose upserts that it has acknowledged (chroma#6975): ask the store, not the writer.
@@ -237,7 +241,7 @@ class Run(Guarded):
         self.lock.check()
         self._mark()
         kept = kept_by(target, keys)
-        self._keep(kept)
+        self._keep(kept, {})
         self.counts.deleted += target.delete(without(keys, kept))
         self._settle(keys)
 

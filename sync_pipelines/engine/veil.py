@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from sync_pipelines.engine.disguise import disguised
-from sync_pipelines.engine.model import KEY, BatchResult, Rejection
+from sync_pipelines.engine.model import KEY, BatchResult, Parent, Rejection
 from sync_pipelines.engine.sensitive import Shape, mask_of, spellings, without
 
 Mapper = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, list[Rejection]]]
@@ -55,7 +55,15 @@ class Veil:
         if not self.spec.sensitive:
             return list(rejected)
         values = dict(self._values({item.key for item in rejected}))
-        return [replace(item, reason=without(item.reason, values.get(item.key, ()))) for item in rejected]
+        return [
+            replace(item, reason=without(item.reason, values.get(item.key, ())), parent=self._parent(item))
+            for item in rejected
+        ]
+
+    def _parent(self, item: Rejection) -> Parent | None:
+        """What a record waits for is written down but for sensitive columns; then a scheduled run tries it."""
+        hidden = item.parent is not None and set(item.parent.columns) & set(self.spec.sensitive)
+        return None if hidden else item.parent
 
     def hide(self, text: str) -> str:
         """A text that may speak of any of the rows."""

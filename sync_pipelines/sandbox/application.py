@@ -1,7 +1,7 @@
 """The application whose tables are synced: its tables as Prisma makes them, and sample rows."""
 
 import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib import resources
 from io import StringIO
@@ -20,9 +20,11 @@ from sync_pipelines.sandbox.errors import SandboxError
 KNOWLEDGE = "KnowledgeReference"
 JOURNEYS = "JourneyTemplate"
 SUBMISSIONS = "voice_submissions"
+ANALYSES = "ai_analyses"
 
 # `timestamp(3)` without a zone is Prisma's DateTime, and means UTC. Only Prisma's client moves "updatedAt": a
 # statement that somebody types by hand does not, which is why capture must not rest on it.
+# Rows of ai_analyses come from the lakehouse alone: no sample stands in a file.
 TABLES = {
     KNOWLEDGE: """
         CREATE TABLE IF NOT EXISTS "KnowledgeReference" (
@@ -66,6 +68,24 @@ TABLES = {
             created_at timestamptz NOT NULL DEFAULT now(),
             updated_at timestamptz NOT NULL DEFAULT now()
         )""",
+    ANALYSES: """
+        CREATE TABLE IF NOT EXISTS ai_analyses (
+            id uuid PRIMARY KEY,
+            submission_id uuid NOT NULL REFERENCES voice_submissions (id) ON DELETE CASCADE,
+            sentiment text NOT NULL CHECK (sentiment IN ('positive', 'neutral', 'negative')),
+            sentiment_score double precision NOT NULL CHECK (sentiment_score BETWEEN -1 AND 1),
+            emotions jsonb,
+            topics text[],
+            keywords text[],
+            summary text,
+            confidence numeric(4, 3) CHECK (confidence BETWEEN 0 AND 1),
+            model_name text NOT NULL,
+            model_version text NOT NULL,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            updated_at timestamptz NOT NULL DEFAULT now(),
+            synced_at timestamptz
+        );
+        CREATE INDEX IF NOT EXISTS ai_analyses_submission_id_idx ON ai_analyses (submission_id)""",
 }
 
 _FILES = {
@@ -128,22 +148,30 @@ def create_tables(cursor: Any) -> None:
         cursor.execute(statement)
 
 
+def missing_tables(cursor: Any) -> list[str]:
+    """Return those of the application's tables that are not there.
+
+    Args:
+        cursor: a psycopg2 cursor in an open transaction.
+    """
+    cursor.execute("SELECT name FROM unnest(%s) AS name WHERE to_regclass(quote_ident(name)) IS NULL", (list(TABLES),))
+    return [name for (name,) in cursor.fetchall()]
+
+
 def has_tables(cursor: Any) -> bool:
     """Return whether the application's tables are all there.
 
     Args:
         cursor: a psycopg2 cursor in an open transaction.
     """
-    cursor.execute(
-        "SELECT bool_and(to_regclass(quote_ident(name)) IS NOT NULL) FROM unnest(%s) AS name", (list(TABLES),)
-    )
-    return bool(cursor.fetchone()[0])
+    return not missing_tables(cursor)
 
 
 def create(url: str) -> None:
     """Create the application's tables with their sample rows, once.
 
-    The rows come with the tables: one that somebody deleted afterwards stays deleted.
+    The rows come with their table: one that somebody deleted afterwards stays deleted, also where a later version of
+    the sandbox adds a table.
 
     Args:
         url: the database's URL, as its owner.
@@ -152,31 +180,32 @@ def create(url: str) -> None:
         SandboxError: when it cannot be reached.
     """
     with transaction(url) as cursor:
-        if not has_tables(cursor):
+        if missing := missing_tables(cursor):
             create_tables(cursor)
-            load_samples(cursor)
+            load_samples(cursor, missing)
 
 
 def sample_rows(table: str) -> list[dict[str, Any]]:
     """Return the sample rows of a table, as they stand in its JSON file.
 
     Args:
-        table: one of ``TABLES``.
+        table: one of ``_FILES``.
     """
     file = resources.files("sync_pipelines.sandbox") / "data" / _FILES[table]
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def load_samples(cursor: Any) -> int:
+def load_samples(cursor: Any, tables: Collection[str] = TABLES) -> int:
     """Insert the sample rows that are missing; rows that are there stay as they are.
 
     Args:
         cursor: a psycopg2 cursor in an open transaction.
+        tables: those to fill.
 
     Returns:
         How many rows were inserted.
     """
-    return sum(_insert(cursor, table, sample_rows(table)) for table in TABLES)
+    return sum(_insert(cursor, table, sample_rows(table)) for table in _FILES if table in tables)
 
 
 def _insert(cursor: Any, table: str, rows: Sequence[dict[str, Any]]) -> int:

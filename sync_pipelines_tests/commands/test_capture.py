@@ -28,7 +28,8 @@ def database(monkeypatch, database_url, tmp_path):
     connection = psycopg2.connect(normalise_url(database_url).libpq)
     connection.autocommit = True
     for table in tables():
-        table.source().remove_capture()
+        if table.component.captures_in_postgres:
+            table.source().remove_capture()
     yield connection
     connection.close()
 

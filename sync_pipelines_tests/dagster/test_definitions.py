@@ -96,6 +96,33 @@ def test_the_cadence_is_the_documents():
         assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 
+TABLES = ("voice_submissions", "ai_analyses")
+VOICE = {
+    "voice_incremental_schedule": "0 * * * *",
+    "voice_incremental_ai_analyses_schedule": "30 * * * *",
+    "voice_full_schedule": "0 2 * * *",
+    "voice_check_schedule": "0 3 * * *",
+    "voice_check_deep_schedule": "0 3 * * 0",
+    "voice_upkeep_schedule": "0 4 * * 0",
+    "sync_clean_up_schedule": "0 4 * * 0",
+}
+
+
+def test_voice_goes_out_on_the_hour_comes_back_at_half_past_and_both_are_whole_and_proven_daily():
+    repository = load()[0].get_repository_def()
+    schedules = {schedule.name: schedule for schedule in repository.schedule_defs}
+    assert {name: schedules[name].cron_schedule for name in VOICE} == VOICE
+    assert {schedules[name].default_status for name in VOICE} == {dg.DefaultScheduleStatus.RUNNING}
+    assert {schedules[name].execution_timezone for name in VOICE} == {"UTC"}
+    told = {name: schedules[name].description or "" for name in VOICE}
+    both = [name for name in VOICE if all(f"voice/{table}" in told[name] for table in TABLES)]
+    assert both == ["voice_full_schedule", "voice_check_schedule", "voice_check_deep_schedule"]
+    assert "ai_analyses" not in told["voice_incremental_schedule"]
+    assert "voice_submissions" not in told["voice_incremental_ai_analyses_schedule"]
+    for table in TABLES:
+        assert repository.get_sensor_def(f"voice__{table}_changes").minimum_interval_seconds == 20
+
+
 def test_two_documents_with_one_collection_are_refused_with_both_names():
     other = article(sync="store", name="copy")
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="shop/article and store/copy both write into"):

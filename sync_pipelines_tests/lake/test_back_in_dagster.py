@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,104 @@ def test_the_sensor_asks_for_a_run_when_there_is_a_new_version_with_changes(worl
     assert world.sensor_tick().run_requests
 
 
+FAMILY = """DROP TABLE review; CREATE TABLE item (id int PRIMARY KEY, UNIQUE (id)); CREATE DOMAIN code AS varchar(9);
+    CREATE TABLE shelf (hall text, number code, PRIMARY KEY (hall, number));
+    CREATE TABLE review (id text PRIMARY KEY, item bigint REFERENCES item ON DELETE CASCADE, hall text, number code,
+        CONSTRAINT stands FOREIGN KEY (hall, number) REFERENCES shelf ON DELETE CASCADE)"""
+ORPHAN = {"id": "a", "item": 7, "hall": "o'h\\", "number": "1"}
+
+
+@pytest.fixture
+def orphan(world: World, house: House, lake: Lake) -> World:
+    """A review that waits for two parents, the first of them is missing and noted."""
+    house.execute(FAMILY)
+    shutil.rmtree(lake.place)
+    lake.write([ORPHAN])
+    world.component = back()
+    assert world.sensor_tick().run_requests
+    world.materialize()
+    assert [item.stage for item in quarantined(world)] == ["wait"]
+    assert world.sensor_tick().skip_message == "nothing pending"
+    return world
+
+
+def quarantined(world: World) -> list[Any]:
+    with world.resources.ledger.ledger() as ledger:
+        return ledger.list_quarantine("shop", "review")
+
+
+def test_the_sensor_wakes_a_waiting_record_when_its_parent_has_come_and_not_before(orphan: World, house: House):
+    house.execute("INSERT INTO item VALUES (6), (8); INSERT INTO shelf VALUES ('o''h\\', '1')")
+    assert orphan.sensor_tick().skip_message == "nothing pending"
+    house.execute("INSERT INTO item VALUES (7)")
+    assert len(orphan.sensor_tick().run_requests) == 1
+    orphan.materialize()
+    assert (quarantined(orphan), held(house).keys()) == ([], {"a"})
+    assert orphan.sensor_tick().skip_message == "nothing pending"
+
+
+def test_a_record_that_waits_for_two_parents_is_woken_by_each_and_never_again_and_again(orphan: World, house: House):
+    house.execute("INSERT INTO item VALUES (7)")
+    assert orphan.sensor_tick().run_requests
+    orphan.materialize()
+    (waiting,) = quarantined(orphan)
+    assert (waiting.attempts, "(hall, number; stands)" in waiting.reason) == (1, True)
+    assert orphan.sensor_tick().skip_message == "nothing pending"
+    house.execute("INSERT INTO shelf VALUES ('o''h\\', '2'), ('other', '1')")
+    assert orphan.sensor_tick().skip_message == "nothing pending"
+    house.execute("INSERT INTO shelf VALUES ('o''h\\', '1')")
+    assert orphan.sensor_tick().run_requests
+    orphan.materialize()
+    assert held(house).keys() == {"a"}
+
+
+def test_a_foreign_key_that_is_gone_wakes_what_waits_for_it(orphan: World, house: House):
+    house.execute("ALTER TABLE review DROP CONSTRAINT review_item_fkey, DROP CONSTRAINT stands")
+    assert orphan.sensor_tick().run_requests
+    orphan.materialize()
+    assert held(house).keys() == {"a"}
+
+
+def test_a_dropped_record_wakes_nobody(orphan: World, house: House):
+    with orphan.resources.ledger.ledger() as ledger:
+        ledger.drop_quarantined("shop", "review")
+    house.execute("INSERT INTO item VALUES (7)")
+    assert orphan.sensor_tick().skip_message == "nothing pending"
+
+
+def test_what_a_sensitive_foreign_key_holds_is_not_written_down(orphan: World, house: House):
+    orphan.component = back(sensitive=["item"])
+    orphan.materialize(mode="full")
+    assert house.execute("SELECT waits_for FROM sync.sync_quarantine") == [(None,)]
+    house.execute("INSERT INTO item VALUES (7); INSERT INTO shelf VALUES ('o''h\\', '1')")
+    assert orphan.sensor_tick().skip_message == "nothing pending"
+    orphan.materialize()  # a schedule's run
+    assert held(house).keys() == {"a"}
+
+
+def test_many_waiting_records_are_asked_for_in_pages(orphan: World, house: House, lake: Lake, monkeypatch):
+    monkeypatch.setattr("sync_pipelines.engine.ledger.quarantine._PAGE", 2)
+    lake.write([{**ORPHAN, "id": f"b{number}", "item": number} for number in range(10, 15)])
+    orphan.materialize()
+    assert len(quarantined(orphan)) == 6
+    assert orphan.sensor_tick().skip_message == "nothing pending"
+    house.execute("INSERT INTO item VALUES (14)")
+    assert orphan.sensor_tick().run_requests
+
+
 def test_without_delta_uri_it_is_not_configured(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("DELTA_URI")
     assert "DELTA_URI" in (world.component.not_configured(world.resources) or "")
     assert not world.sensor_tick().run_requests
+
+
+@pytest.mark.parametrize("name", ["shop_incremental_schedule", "shop_full_schedule", "shop_check_schedule"])
+def test_a_schedule_asks_for_nothing_before_somebody_has_made_the_delta_table(world: World, lake: Lake, name: str):
+    assert world.schedule_tick(name).run_requests
+    shutil.rmtree(lake.place)
+    told = world.schedule_tick(name)
+    assert (not told.run_requests, told.skip_message is not None) == (True, True)
+    assert "there is no Delta table 'shop/review'" in told.skip_message
 
 
 def test_nothing_is_captured_in_postgresql_for_it(world: World, monkeypatch: pytest.MonkeyPatch):

@@ -5,6 +5,7 @@ import subprocess
 from datetime import datetime
 from typing import Any
 
+import psycopg2
 import pytest
 
 from sync_pipelines.sandbox import application
@@ -152,6 +153,29 @@ def test_no_two_sample_records_hold_the_same_text() -> None:
 def test_journeys_differ_in_shape() -> None:
     shapes = {tuple(sorted(row["fullJson"])) for row in application.sample_rows(JOURNEYS)}
     assert len(shapes) >= 4
+
+
+def test_an_analysis_needs_its_submission_and_goes_with_it(database_url: str) -> None:
+    insert = """INSERT INTO ai_analyses (id, submission_id, sentiment, sentiment_score, model_name, model_version)
+        SELECT gen_random_uuid(), {submission}, 'neutral', 0, 'm', '1'"""
+    with application.transaction(database_url) as cursor:
+        cursor.execute(insert.format(submission="(SELECT id FROM voice_submissions LIMIT 1)"))
+        assert cursor.rowcount == 1
+    with pytest.raises(psycopg2.errors.ForeignKeyViolation), application.transaction(database_url) as cursor:
+        cursor.execute(insert.format(submission="gen_random_uuid()"))
+    with application.transaction(database_url) as cursor:
+        cursor.execute("DELETE FROM voice_submissions")
+    assert query(database_url, "SELECT count(*) FROM ai_analyses") == [(0,)]
+
+
+def test_a_table_that_a_later_version_adds_brings_no_deleted_sample_back(database_url: str) -> None:
+    with application.transaction(database_url) as cursor:
+        cursor.execute('DELETE FROM "JourneyTemplate"; DROP TABLE ai_analyses, voice_submissions')
+    application.create(database_url)
+    samples = len(application.sample_rows(application.SUBMISSIONS))
+    assert query(database_url, "SELECT count(*) FROM voice_submissions") == [(samples,)]
+    assert query(database_url, 'SELECT count(*) FROM "JourneyTemplate"') == [(0,)]
+    assert query(database_url, "SELECT count(*) FROM ai_analyses") == [(0,)]
 
 
 def test_loading_the_samples_twice_changes_nothing(database_url: str) -> None:

@@ -53,6 +53,9 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
     status = shell.run("status", "--json")
     assert status.returncode == 0
     assert json.loads(status.stdout)["up"] is True
+    early = shell.run("analyse")
+    assert early.returncode == 1
+    assert "There is no Delta table 'voice/voice_submissions'" in early.stderr
 
     exports = shell.run("env", SYNC_DATABASE_URL="postgresql://production/ledger").stdout
     assert "export SYNC_DATABASE_URL=''" in exports

@@ -34,6 +34,9 @@ WORDS = {
     "quarantine show": ["shop"],
     "quarantine replay": ["shop"],
     "quarantine drop": ["shop --all"],
+    "conflicts list": ["", "shop"],
+    "conflicts show": [f"{ARTICLE} a"],
+    "conflicts resolve": [f"{ARTICLE} a --take target"],
     "alerts test": [""],
     "alerts list": [""],
     "capture install": ["", "--dry-run"],
@@ -47,6 +50,7 @@ WORDS = {
     "sandbox status": [""],
     "sandbox env": [""],
     "sandbox load": ["--records 1", "--records 1 --into-my-database"],
+    "sandbox analyse": [""],
     "sandbox down": [""],
     "sandbox reset": [""],
 }

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from sync_pipelines.engine.conflicts import Base
 from sync_pipelines.engine.ledger.history import RunRecord, at_place
-from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable, utc
+from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable, utc, utc_or_none
 from sync_pipelines.engine.sql import qualified
 
 # A base that is as it was is not written again; one that changes keeps what it was, see `engine.conflicts.Base`.
@@ -29,7 +29,10 @@ ON CONFLICT (sync_type, table_name, record_key) DO UPDATE SET
 
 @dataclass(frozen=True, kw_only=True)
 class Conflict:
-    """A record that stays in its target as it is, although the source says otherwise; times are UTC."""
+    """A record that stays in its target as it is, although the source says otherwise; times are UTC.
+
+    `accepted_at`: when somebody took the target's version of it, against the source's row of `source_fingerprint`.
+    """
 
     sync: str
     table: str
@@ -37,6 +40,8 @@ class Conflict:
     reason: str
     detected_at: datetime
     run_id: str
+    source_fingerprint: str | None = None
+    accepted_at: datetime | None = None
 
 
 class ConflictBook(Store):
@@ -72,8 +77,13 @@ class ConflictBook(Store):
         if keys:
             self._transaction(lambda connection: connection.execute(gone))
 
-    def note_conflicts(self, run: RunRecord, kept: Mapping[str, str]) -> None:
-        """Note records that stay in the target as they are: key → why; one that is noted already keeps its time."""
+    def note_conflicts(self, run: RunRecord, kept: Mapping[str, str], prints: Mapping[str, str]) -> None:
+        """Note records that stay in the target as they are; one that is noted already keeps its time.
+
+        Args:
+            kept: key → why. prints: key → fingerprint of the source's row; where that is another one than was noted,
+                nobody has accepted it.
+        """
         book = self._tables.conflicts
         rows = [
             {
@@ -82,17 +92,29 @@ class ConflictBook(Store):
                 "record_key": key,
                 "reason": storable(why, REASON_CHARACTERS),
                 "run_id": run.run_id,
+                "source_fingerprint": prints.get(key),
             }
             for key, why in kept.items()
         ]
         noting = insert(book)
+        same = book.c.source_fingerprint.is_not_distinct_from(noting.excluded.source_fingerprint)
         noting = noting.on_conflict_do_update(
             index_elements=["sync_type", "table_name", "record_key"],
             index_where=book.c.resolved_at.is_(None),
-            set_={"reason": noting.excluded.reason, "run_id": noting.excluded.run_id},
+            set_={
+                **{name: noting.excluded[name] for name in ("reason", "run_id", "source_fingerprint")},
+                "accepted_at": sa.case((same, book.c.accepted_at)),
+            },
         )
         if rows:
             self._transaction(lambda connection: connection.execute(noting, rows))
+
+    def accept_conflict(self, sync: str, table: str, key: str) -> None:
+        """Somebody has decided that the target's version stays, as long as the source's row is the one of now."""
+        book = self._tables.conflicts
+        open_one = (*at_place(book, sync, table), book.c.resolved_at.is_(None), book.c.record_key == key)
+        accepting = sa.update(book).where(*open_one).values(accepted_at=sa.func.now())
+        self._transaction(lambda connection: connection.execute(accepting))
 
     def settle_conflicts(self, sync: str, table: str, keys: Sequence[str]) -> None:
         """These records are the same on both sides again, or gone."""
@@ -115,11 +137,18 @@ class ConflictBook(Store):
         return self._transaction(lambda connection: connection.execute(chosen).scalar_one())
 
     def list_conflicts(
-        self, sync: str | None = None, table: str | None = None, *, limit: int | None = 100
+        self,
+        sync: str | None = None,
+        table: str | None = None,
+        *,
+        keys: Sequence[str] | None = None,
+        limit: int | None = 100,
     ) -> list[Conflict]:
-        """Records that stay in the target as they are, by sync, table and key."""
+        """Records that stay in the target as they are (of these keys, if some are given), by sync, table and key."""
         book = self._tables.conflicts
         chosen = sa.select(book).where(*at_place(book, sync, table), book.c.resolved_at.is_(None))
+        if keys is not None:
+            chosen = chosen.where(book.c.record_key.in_(keys))
         page = chosen.order_by(book.c.sync_type, book.c.table_name, book.c.record_key).limit(limit)
         rows = self._transaction(lambda connection: connection.execute(page).mappings().all())
         return [
@@ -130,6 +159,8 @@ class ConflictBook(Store):
                 reason=row["reason"],
                 detected_at=utc(row["detected_at"]),
                 run_id=row["run_id"],
+                source_fingerprint=row["source_fingerprint"],
+                accepted_at=utc_or_none(row["accepted_at"]),
             )
             for row in rows
         ]

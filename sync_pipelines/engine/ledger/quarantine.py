@@ -8,8 +8,9 @@ then it is tried like any other, and if it fails, it is in quarantine anew, with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -18,35 +19,41 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, RunRecord, at_place
 from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable, utc, utc_or_none
-from sync_pipelines.engine.model import WAITING, Rejection
+from sync_pipelines.engine.model import WAITING, Parent, Rejection
 from sync_pipelines.engine.sql import qualified
+
+_PAGE = 1000
 
 _CHANGED = """CASE WHEN old.fingerprint IS NOT NULL AND excluded.fingerprint IS NOT NULL
     THEN old.fingerprint <> excluded.fingerprint
     ELSE (old.reason, old.stage) IS DISTINCT FROM (excluded.reason, excluded.stage) END"""
 
+_STILL_WAITS = f"(old.stage = '{WAITING}' AND excluded.stage = old.stage AND NOT ({_CHANGED}))"
+
 # An attempt and its event count once a run: a transaction whose answer got lost is sent again.
 _QUARANTINE = """
 WITH given AS (
-    SELECT * FROM unnest(:keys, :reasons, :stages, :fingerprints) AS g (record_key, reason, stage, fingerprint)
+    SELECT record_key, reason, stage, fingerprint, parent::jsonb AS waits_for
+    FROM unnest(:keys, :reasons, :stages, :fingerprints, :parents) AS g (record_key, reason, stage, fingerprint, parent)
 ), written AS (
     INSERT INTO {quarantine} AS old
-        (sync_type, table_name, record_key, reason, stage, fingerprint, run_id)
-    SELECT :sync, :table, record_key, reason, stage, fingerprint, :run_id FROM given
+        (sync_type, table_name, record_key, reason, stage, fingerprint, waits_for, run_id)
+    SELECT :sync, :table, record_key, reason, stage, fingerprint, waits_for, :run_id FROM given
     ON CONFLICT (sync_type, table_name, record_key) DO UPDATE SET
         reason = excluded.reason,
         stage = excluded.stage,
         fingerprint = excluded.fingerprint,
+        waits_for = excluded.waits_for,
         run_id = excluded.run_id,
         first_seen = CASE WHEN old.dropped_at IS NULL THEN old.first_seen ELSE now() END,
         last_seen = now(),
         attempts = CASE WHEN old.dropped_at IS NOT NULL THEN 1
-                        WHEN old.run_id = excluded.run_id THEN old.attempts
+                        WHEN old.run_id = excluded.run_id OR {still_waits} THEN old.attempts
                         ELSE old.attempts + 1 END,
         dropped_at = NULL
     WHERE (old.dropped_at IS NULL OR {changed})
         -- a record that waits for another one is tried by each run: that is no other attempt
-        AND NOT (old.dropped_at IS NULL AND old.stage = '{waiting}' AND excluded.stage = old.stage AND NOT ({changed}))
+        AND NOT (old.dropped_at IS NULL AND {still_waits} AND old.waits_for IS NOT DISTINCT FROM excluded.waits_for)
     RETURNING record_key
 )
 INSERT INTO {events} (sync_type, table_name, record_key, event, stage, reason, run_id)
@@ -147,6 +154,7 @@ class QuarantineBook(Store):
             "reasons": [storable(item.reason, REASON_CHARACTERS) for item in by_key.values()],
             "stages": [item.stage for item in by_key.values()],
             "fingerprints": [found.get(key) for key in by_key],
+            "parents": [_parent_text(item.parent) for item in by_key.values()],
         }
         statement = self._sql(_QUARANTINE, *given)
         values = {"sync": run.sync, "table": run.table, "run_id": run.run_id, **given}
@@ -227,6 +235,24 @@ class QuarantineBook(Store):
         )
         return self._transaction(lambda connection: list(connection.execute(chosen).scalars()))
 
+    def awaited(self, sync: str, table: str) -> Iterator[list[Parent]]:
+        """The rows of other tables that records wait for, as far as that is known, in pages; each once in a page."""
+        book, last = self._tables.quarantine, None
+        while True:
+            chosen = sa.select(book.c.record_key, book.c.waits_for).where(
+                *at_place(book, sync, table),
+                book.c.stage == WAITING,
+                book.c.dropped_at.is_(None),
+                book.c.waits_for.is_not(None),
+                sa.true() if last is None else book.c.record_key > last,
+            )
+            page = chosen.order_by(book.c.record_key).limit(_PAGE)
+            rows = self._transaction(lambda connection, page=page: connection.execute(page).all())
+            if not rows:
+                return
+            yield list({_parent_of(told): None for _, told in rows})
+            last = rows[-1][0]
+
     def list_quarantine(
         self,
         sync: str | None = None,
@@ -303,8 +329,17 @@ class QuarantineBook(Store):
         tables = {"quarantine": self._tables.quarantine, "events": self._tables.events}
         # A schema's name may hold a colon, which would begin a parameter.
         quoted = {name: qualified(self.schema, table.name).replace(":", "\\:") for name, table in tables.items()}
-        text = sa.text(statement.format(**quoted, changed=_CHANGED, waiting=WAITING))
+        text = sa.text(statement.format(**quoted, changed=_CHANGED, still_waits=_STILL_WAITS))
         return text.bindparams(*(sa.bindparam(name, type_=ARRAY(sa.Text)) for name in arrays))
+
+
+def _parent_text(parent: Parent | None) -> str | None:
+    # only texts that PostgreSQL has given us, so none that its jsonb refuses
+    return None if parent is None else json.dumps(asdict(parent), ensure_ascii=False)
+
+
+def _parent_of(told: Mapping[str, Any]) -> Parent:
+    return Parent(constraint=told["constraint"], columns=tuple(told["columns"]), values=tuple(told["values"]))
 
 
 def _texts(keys: Sequence[str]) -> sa.ColumnElement[Any]:

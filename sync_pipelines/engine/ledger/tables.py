@@ -90,6 +90,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "run_id": sa.Text,
         "fingerprint": sa.Text,
         "dropped_at": _AT,
+        "waits_for": JSONB,
     },
     "reconciliation_runs": {
         "id": sa.BigInteger,
@@ -132,6 +133,8 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "detected_at": _AT,
         "resolved_at": _AT,
         "run_id": sa.Text,
+        "source_fingerprint": sa.Text,
+        "accepted_at": _AT,
     },
     "sync_bases": {
         "sync_type": sa.Text,

@@ -68,6 +68,10 @@ class DeltaSource:
         self._store = DeltaStore(settings, name, sync=spec.sync, table=spec.name, retry=RetryPolicy())
         self._conforming, self._spool = conforming, spool
 
+    def is_there(self) -> bool:
+        """Whether somebody has made the table."""
+        return self._store.open() is not None
+
     def inspect(self) -> DeltaShape:
         """The columns of now.
 
@@ -175,7 +179,7 @@ class DeltaSource:
 
     def pending(self, since: Watermark | None, *, limit: int = 10_000) -> Pending:
         """What the next run would read; a table that is not there yet waits for nothing."""
-        if self._store.open() is None:
+        if not self.is_there():
             return Pending()
         moment = self._now()
         try:
@@ -211,7 +215,7 @@ class DeltaSource:
 
     def capture_warnings(self) -> list[str]:
         """What an operator should know; `status` shows it."""
-        return [] if self._store.open() is not None else [f"there is no Delta table {self.name!r} yet"]
+        return [] if self.is_there() else [f"there is no Delta table {self.name!r} yet"]
 
     def confirmed(self, watermark: Watermark) -> bool:
         """A Delta table keeps its versions whoever reads them."""
@@ -225,7 +229,7 @@ class DeltaSource:
         """A handle of its own, at the version of now."""
         from deltalake import DeltaTable
 
-        if self._store.open() is None:
+        if not self.is_there():
             raise self._error(
                 f"there is no Delta table {self.name!r} below {self._store.settings.uri!r} yet.",
                 "Run what writes it, or correct source.table.",

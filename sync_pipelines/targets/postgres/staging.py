@@ -35,7 +35,7 @@ class Statements:
         return f'CREATE TEMPORARY TABLE sync_stage ("_n" int4, "{KEY}" text{columns}) ON COMMIT DELETE ROWS'
 
     def _staged(self, column: Column) -> str:
-        return "text" if self._is_text(column) else _exact(column)
+        return "text" if self._is_text(column) else exact_type(column)
 
     def _is_text(self, column: Column) -> bool:
         """Whether the stage holds PostgreSQL's own text: compared as one, and read again just where it differs."""
@@ -65,7 +65,7 @@ class Statements:
     def _value(self, column: Column) -> str:
         """A column of the stage as it is written."""
         name = f"s.{identifier(column.name)}"
-        return f"{name}::{_exact(column)}" if self._is_text(column) else name
+        return f"{name}::{exact_type(column)}" if self._is_text(column) else name
 
     def insert(self) -> str:
         """Rows of a range of `_n` that differ; what is there as it should be is not touched."""
@@ -100,21 +100,24 @@ class Statements:
         )
 
     def orphans(self, key: ForeignKey) -> str:
-        """Staged rows whose parent is not there: `key`, and whether the target holds the row (with another parent)."""
+        """Staged rows whose parent is not there: `key`, whether the target holds the row (with another parent), and
+        what the foreign key's columns hold, as texts.
+        """
         given = " AND ".join(f"s.{identifier(name)} IS NOT NULL" for name in key.columns)
         same = " AND ".join(
             f"p.{identifier(there)} {operator} s.{identifier(here)}"
             for here, there, operator in zip(key.columns, key.parent_columns, key.operators, strict=True)
         )
+        values = "".join(f", s.{identifier(name)}::pg_catalog.text" for name in key.columns)
         mates = f" AND NOT EXISTS (SELECT FROM {STAGE} AS p WHERE {same})" if key.own else ""
         return (
             f'SELECT s."{KEY}" AS key, EXISTS (SELECT FROM {self._layout.info.sql} AS t '
-            f"WHERE {self._layout.matches('t', 's')}) AS held FROM {STAGE} AS s "
+            f"WHERE {self._layout.matches('t', 's')}) AS held{values} FROM {STAGE} AS s "
             f"WHERE {given} AND NOT EXISTS (SELECT FROM {key.parent} AS p WHERE {same}){mates}"
         )
 
 
-def _exact(column: Column) -> str:
+def exact_type(column: Column) -> str:
     return column.exact_type or column.base_type
 
 

@@ -23,14 +23,17 @@ from sync_pipelines.engine.model import (
     Counts,
     Digest,
     Doubt,
+    Parent,
     PlannedWrites,
     bucket_of,
 )
+from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.sources.postgres.changes import existing
 from sync_pipelines.sources.postgres.connection import bulk_transaction, settings_sql, writing_transaction
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
 from sync_pipelines.sources.postgres.sql import keys_query
 from sync_pipelines.targets.postgres.layout import Layout, PostgresTable
+from sync_pipelines.targets.postgres.parents import questions
 from sync_pipelines.targets.postgres.writing import Verdict, Writer, batches_of
 
 _log = logging.getLogger(__name__)
@@ -196,7 +199,8 @@ class PostgresTarget:
         if (books := self._books) is not None:
             books.forget([key for key in keys if key not in held])
         if held:
-            key, why = next(iter(held.items()))
+            named, why = next(iter(held.items()))
+            key = mask_of(self.table.spec).key(named)
             raise RunError(
                 f"{len(held)} records cannot be deleted, such as {key!r}: {why}",
                 sync=self._place[0],
@@ -284,6 +288,22 @@ class PostgresTarget:
             for row in held
             if edited(row[FINGERPRINT], bases.get(row[KEY]))
         }
+
+    def bases(self, keys: Sequence[str]) -> Mapping[str, Base]:
+        """What the sync has last written of these records, where that matters."""
+        return {} if self._books is None else self._books.bases(list(keys))
+
+    def give_way(self, keys: Sequence[str]) -> None:
+        """Note the rows of now as written: they are edited no more, unless somebody edits them again."""
+        if (books := self._books) is not None:
+            held = [row for found in self.values(keys) for row in _prints(found)]
+            books.note({row[KEY]: row[FINGERPRINT] for row in held if row[FINGERPRINT] is not None})
+
+    def any_there(self, parents: Sequence[Parent]) -> bool:
+        """Whether one of these rows of other tables is there, or its foreign key is gone."""
+        catalog = self.table.catalog()
+        with self.table.session() as session:
+            return any(query is None or session.all(query)[0]["there"] for query in questions(catalog, parents))
 
     # A rebuild
 

@@ -13,7 +13,7 @@ from sync_pipelines.engine import pg_errors
 from sync_pipelines.engine.conflicts import Base, Policy, may_win, winner
 from sync_pipelines.engine.database import connect
 from sync_pipelines.engine.errors import RecordError, SyncError
-from sync_pipelines.engine.model import FINGERPRINT, KEY, WAITING, BatchResult, Counts, Rejection
+from sync_pipelines.engine.model import FINGERPRINT, KEY, WAITING, BatchResult, Counts, Parent, Rejection
 from sync_pipelines.engine.urls import NormalisedUrl
 from sync_pipelines.sources.postgres.connection import APPLICATION_NAME, SETTINGS, streaming
 from sync_pipelines.targets.postgres.layout import ForeignKey, Layout
@@ -31,10 +31,11 @@ class Books(Protocol):
 
 @dataclass
 class Verdict:
-    """What of a batch is not written: key → why, kept for good or waiting for another record."""
+    """What of a batch is not written: key → why, kept for good or waiting for another record (of `parents`)."""
 
     kept: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
+    parents: dict[str, Parent] = field(default_factory=dict)
 
 
 class Writer:
@@ -106,7 +107,10 @@ class Writer:
         verdict = self._verdict(rows, lock=True)
         out = {**verdict.kept, **verdict.waiting}
         self._unstage(verdict.kept)
-        waiting = [Rejection(key=key, reason=why, stage=WAITING) for key, why in verdict.waiting.items()]
+        waiting = [
+            Rejection(key=key, reason=why, stage=WAITING, parent=verdict.parents[key])
+            for key, why in verdict.waiting.items()
+        ]
         if rows.num_rows > len(out):
             self._before_write()
         written, refused = self._insert(rows, set(out))
@@ -157,14 +161,15 @@ class Writer:
     def _orphans_of(self, foreign: ForeignKey, verdict: Verdict) -> bool:
         """Take the orphans of one foreign key out of the stage; whether there were any."""
         lost = self._rows(self._statements.orphans(foreign))
-        known = self._bases([key for key, held in lost if not held])
+        known = self._bases([key for key, held, *_ in lost if not held])
         columns = ", ".join(foreign.columns)
-        for key, _ in lost:
+        for key, _, *values in lost:
             if key in known:
                 verdict.kept[key] = f"it went with its row of {foreign.parent} ({columns}), which was deleted"
             else:
                 verdict.waiting[key] = f"it waits for its row of {foreign.parent} ({columns}; {foreign.name})"
-        self._unstage(key for key, _ in lost)
+                verdict.parents[key] = Parent(constraint=foreign.name, columns=foreign.columns, values=tuple(values))
+        self._unstage(key for key, *_ in lost)
         return bool(lost)
 
     def _unstage(self, keys: Iterable[str]) -> None:
