@@ -112,10 +112,12 @@ def test_a_large_answer_comes_in_order_by_links_in_arrow(databricks_schema: Sche
 
 def test_statements_of_several_clients_run_beside_each_other(databricks_schema: Schema) -> None:
     endless = databricks_schema.send(_ENDLESS, wait_timeout="0s")
-    with ThreadPoolExecutor(4) as clients:
-        answers = clients.map(lambda number: databricks_schema.sql(f"SELECT {number}"), range(4))
-    assert list(answers) == [[["0"]], [["1"]], [["2"]], [["3"]]]
-    databricks_schema.client.statement_execution.cancel_execution(endless.statement_id)
+    try:
+        with ThreadPoolExecutor(4) as clients:
+            answers = list(clients.map(lambda number: databricks_schema.sql(f"SELECT {number}"), range(4)))
+    finally:
+        databricks_schema.client.statement_execution.cancel_execution(endless.statement_id)
+    assert answers == [[["0"]], [["1"]], [["2"]], [["3"]]]
     _await(databricks_schema, endless, StatementState.CANCELED)
 
 
