@@ -29,7 +29,8 @@ def main() -> None:
         signal.signal(number, lambda *_: ended.set())
     stand_in = build(given.folder, given.port, [Path(part) for part in given.class_path.split(os.pathsep)])
     threading.Thread(target=stand_in.front.serve_forever, daemon=True).start()
-    while not ended.wait(0.2):
+    # Without its Java, statements would hang: whoever waits for one must see the server gone.
+    while not ended.wait(0.2) and stand_in.engine.alive:
         if given.lives_with and guard.started(int(given.lives_with[0])) != given.lives_with[1]:
             break
     stand_in.close()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
-from pyspark.serializers import Serializer, read_int
-from pyspark.util import _load_from_socket
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -96,10 +95,11 @@ class Rows:
         yield _END_OF_STREAM
 
 
-def spool(frame: DataFrame, file: Path, *, text: bool, limit: int | None) -> Rows | None:
+def spool(java: Any, frame: DataFrame, file: Path, *, text: bool, limit: int | None) -> Rows | None:
     """Run a query and write its rows to a file as they come.
 
     Args:
+        java: Java's classes, by their names.
         frame: the planned query, or the answer of a command.
         file: where to put the rows.
         text: whether each value becomes text (JSON_ARRAY); otherwise the values keep their types.
@@ -112,10 +112,11 @@ def spool(frame: DataFrame, file: Path, *, text: bool, limit: int | None) -> Row
         return None
     names = frame.columns
     wanted = _projected(frame, text=text)
-    with file.open("wb") as out:
-        schema, batches, rest = _receive(wanted if limit is None else wanted.limit(limit + 1), out, limit)
-    named = pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
-    return Rows(file, named, _chunks(batches), truncated=rest)
+    schema = _schema(wanted, names)
+    with tempfile.TemporaryDirectory(dir=file.parent) as parts, file.open("wb") as out:
+        java.sync.sandbox.Answers.write(cast(Any, wanted if limit is None else wanted.limit(limit + 1))._jdf, parts)
+        batches, truncated = _gather(Path(parts), out, schema, limit)
+    return Rows(file, schema, _chunks(batches), truncated=truncated)
 
 
 def _projected(frame: DataFrame, *, text: bool) -> DataFrame:
@@ -140,38 +141,32 @@ def _expression(column: str, kind: DataType, text: bool) -> str:
     return f"""date_format({column}, "yyyy-MM-dd'T'HH:mm:ss.SSS{zone}") AS {column}"""
 
 
-class _Stream(Serializer):
-    """Reads what Spark's collectAsArrowToPython sends: schema, batches as they are ready, then their order."""
+def _schema(frame: DataFrame, names: Sequence[str]) -> pa.Schema:
+    from pyspark.sql.pandas.types import to_arrow_schema
 
-    def load_stream(self, stream: Any) -> Iterator[Any]:
-        reader = pa.ipc.open_stream(stream)
-        yield reader.schema
-        yield from reader
-        count = read_int(stream)
-        # On -1 the error itself is asked of Spark: it knows more than the text that follows here.
-        yield [read_int(stream) for _ in range(count)]
+    schema = to_arrow_schema(frame.schema, timezone="UTC")
+    return pa.schema([field.with_name(name) for field, name in zip(schema, names, strict=True)])
 
 
-def _receive(frame: DataFrame, out: Any, limit: int | None) -> tuple[pa.Schema, list[_Batch], bool]:
-    port, secret, server = cast(Any, frame)._jdf.collectAsArrowToPython()
+def _gather(parts: Path, out: Any, schema: pa.Schema, limit: int | None) -> tuple[list[_Batch], bool]:
+    """Put the partitions' batches into one file; whether the limit cut any."""
     batches: list[_Batch] = []
-    order: list[int] = []
-    left = limit
     truncated = False
-    try:
-        with _load_from_socket(cast(Any, (port, secret)), _Stream()) as arrived:
-            schema = next(arrived)
-            for item in arrived:
-                if isinstance(item, list):
-                    order = item
-                    continue
-                kept = item if left is None else item.slice(0, left)
-                truncated = truncated or kept.num_rows < item.num_rows
-                left = None if left is None else left - kept.num_rows
-                batches.append(_write(kept, out))
-    finally:
-        server.getResult()  # raises what the query raised
-    return schema, [batches[place] for place in order] if limit is None else batches, truncated
+    for part in sorted(parts.iterdir()):
+        for batch in _batches(part, schema):
+            left = batch.num_rows if limit is None else limit - sum(one.rows for one in batches)
+            truncated = truncated or batch.num_rows > left
+            if left:
+                batches.append(_write(batch.slice(0, left), out))
+        part.unlink()
+    return batches, truncated
+
+
+def _batches(part: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    size = part.stat().st_size
+    with pa.OSFile(str(part)) as file:
+        while file.tell() < size:
+            yield pa.ipc.read_record_batch(pa.ipc.read_message(file), schema)
 
 
 def _write(batch: pa.RecordBatch, out: Any) -> _Batch:

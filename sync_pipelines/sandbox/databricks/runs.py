@@ -86,7 +86,9 @@ class Runs:
 
     def start(self, run: Run) -> None:
         """Run the tasks in a thread of their own."""
-        threading.Thread(target=self._work, args=(run,), daemon=True).start()
+        from pyspark.util import InheritableThread
+
+        InheritableThread(target=self._work, args=(run,), daemon=True).start()
 
     def log(self, task: Task) -> str:
         """Return what a task has printed."""

@@ -30,7 +30,9 @@ def configuration(folder: Path, class_path: Sequence[Path], connect_port: int) -
         connect_port: where jobs attach over Spark Connect.
     """
     return {
-        "spark.master": "local[2]",
+        # Twice the tasks that a query begins with: one that runs for long leaves room for another.
+        "spark.master": "local[4]",
+        "spark.default.parallelism": "2",
         "spark.driver.memory": "1g",
         "spark.driver.extraClassPath": os.pathsep.join(map(str, class_path)),
         "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Duser.timezone=UTC",
@@ -58,6 +60,7 @@ def _sql(folder: Path) -> dict[str, str]:
         "spark.sql.sources.default": "delta",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": "2",
+        "spark.sql.leafNodeDefaultParallelism": "2",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
         # Otherwise named parameters fail in Delta's own statements.
         "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",
@@ -143,11 +146,19 @@ class Engine:
         service = getattr(getattr(self.jvm, f"{package}.SparkConnectService$"), "MODULE$")
         service.sessionManager().closeSession(key, False)
 
+    @property
+    def alive(self) -> bool:
+        """Whether Spark's process runs."""
+        return self._process.poll() is None
+
     def end(self) -> None:
         """End Spark's process; what it still does is lost, as with a crash."""
-        process = cast(Any, self.spark.sparkContext._gateway).proc
-        process.terminate()
-        process.wait(10)
+        self._process.terminate()
+        self._process.wait(10)
+
+    @property
+    def _process(self) -> Any:
+        return cast(Any, self.spark.sparkContext._gateway).proc
 
 
 def quoted(name: str) -> str:

@@ -103,6 +103,7 @@ class Statements:
         from pyspark.util import InheritableThread
 
         self._forget_the_old()
+        statement.warehouse.start()
         self._known[statement.id] = statement
         InheritableThread(target=self._run, args=(statement, failure), daemon=True).start()
 
@@ -139,7 +140,8 @@ class Statements:
         frame = self._engine.run(session, statement.text, statement.parameters)
         statement.described = results.described(frame)
         file = self._scratch / secrets.token_hex(8)
-        statement.rows = results.spool(frame, file, text=statement.form == "JSON_ARRAY", limit=statement.limit)
+        text = statement.form == "JSON_ARRAY"
+        statement.rows = results.spool(self._engine.jvm, frame, file, text=text, limit=statement.limit)
         if statement.inline and statement.rows and statement.rows.byte_count > INLINE_BYTES:
             raise ValueError(
                 f"Inline byte limit exceeded. Statements executed with disposition=INLINE can have a result size of "

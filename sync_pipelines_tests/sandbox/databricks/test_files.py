@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from databricks.sdk.errors import AlreadyExists, DatabricksError, NotFound, PermissionDenied, Unauthenticated
 
+from sync_pipelines.sandbox.databricks.files_api import Volumes
+from sync_pipelines.sandbox.databricks.web import Refusal
 from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 pytestmark = pytest.mark.slow
@@ -66,7 +69,15 @@ def test_what_is_not_there_is_not_found_and_that_is_an_error_of_the_system_too(d
     with pytest.raises(NotFound, match="Volume"):
         files.upload(f"/Volumes/main/{databricks_schema.name}/nowhere/x", io.BytesIO(b"x"))
     with pytest.raises(DatabricksError, match="Invalid path"):
-        files.upload(f"{databricks_schema.volume}/../../x", io.BytesIO(b"x"))
+        files.upload(f"/Volumes/main/{databricks_schema.name}", io.BytesIO(b"x"))
+
+
+def test_no_path_leads_out_of_its_volume(tmp_path: Path) -> None:
+    volumes = Volumes(tmp_path)
+    place = volumes.make("main", "shop", "staging")
+    assert volumes.local("/Volumes/main/shop/staging/x") == place / "x"
+    with pytest.raises(Refusal, match="Invalid path"):
+        volumes.local("/Volumes/main/shop/staging/../../other/staging/x")
 
 
 def test_a_wrong_token_and_no_token_are_refused(databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch) -> None:

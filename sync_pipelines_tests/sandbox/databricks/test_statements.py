@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -107,6 +108,24 @@ def test_a_large_answer_comes_in_order_by_links_in_arrow(databricks_schema: Sche
     whole = pa.concat_tables(tables)
     assert whole.column_names == ["id", "name", "id"]
     assert whole.column(0).to_pylist() == list(range(199_999, -1, -1))
+
+
+def test_statements_of_several_clients_run_beside_each_other(databricks_schema: Schema) -> None:
+    endless = databricks_schema.send(_ENDLESS, wait_timeout="0s")
+    try:
+        with ThreadPoolExecutor(4) as clients:
+            answers = list(clients.map(lambda number: databricks_schema.sql(f"SELECT {number}"), range(4)))
+    finally:
+        databricks_schema.client.statement_execution.cancel_execution(endless.statement_id)
+    assert answers == [[["0"]], [["1"]], [["2"]], [["3"]]]
+    _await(databricks_schema, endless, StatementState.CANCELED)
+
+
+def test_text_behind_links_is_compact_json(databricks_schema: Schema) -> None:
+    query = "SELECT id, IF(id = 0, NULL, 'ü') AS name FROM range(2) ORDER BY id"
+    sent = databricks_schema.send(query, disposition=Disposition.EXTERNAL_LINKS)
+    with urllib.request.urlopen(sent.result.external_links[0].external_link) as answer:
+        assert answer.read().decode() == '[["0",null],["1","ü"]]'
 
 
 def test_a_row_limit_cuts_the_answer_and_says_so(databricks_schema: Schema) -> None:
