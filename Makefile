@@ -30,11 +30,11 @@ demo: $(INSTALLED)  ## run every sync on embedded engines, prove equality, leave
 dev: $(INSTALLED)  ## open the Dagster UI on 127.0.0.1 over the sandbox
 	$(BIN)/python -m sync_pipelines.sandbox.dev
 
-test: $(INSTALLED)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal sync_pipelines_tests
+test: $(INSTALLED)  ## all tests (those of Databricks need Java 17 and Maven)
+	$(BIN)/python -m pytest -n 3 --dist worksteal sync_pipelines_tests
 
 test-fast: $(INSTALLED)  ## the tests without the slow ones
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" sync_pipelines_tests
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow" sync_pipelines_tests
 
 lint: $(INSTALLED)  ## ruff, ty, and the layout of defs/
 	$(BIN)/ruff check .
