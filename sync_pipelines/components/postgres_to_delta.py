@@ -70,10 +70,11 @@ class PostgresToDelta(SyncComponent):
     )
     types: dict[str, str] = Field(default={}, description="Column → Delta type, where another than its own is wanted.")
     layout: LayoutBlock = LayoutBlock()
-    schema_change: Literal["stop", "evolve"] = Field(
+    schema_change: Literal["stop", "evolve", "rebuild"] = Field(
         default="evolve",
         description="evolve: new columns are added; whatever else changes stops the sync until it is rebuilt. "
-        "stop: new columns stop it, too.",
+        "stop: new columns stop it, too. rebuild: new columns are added, and for whatever else the next run builds the "
+        "table anew by itself.",
     )
 
     default_batch_size: ClassVar[int] = 1000

@@ -21,6 +21,7 @@ __all__ = [
     "MassRefusalError",
     "MigrationDueError",
     "NotConfiguredError",
+    "RebuildDueError",
     "RecordError",
     "RunError",
     "SyncError",
@@ -137,6 +138,10 @@ class TargetBusyError(RunError):
 
 class TargetChangedError(RunError):
     """The target was built with another embedding, chunking or key: `mode: rebuild` is due."""
+
+
+class RebuildDueError(TargetChangedError):
+    """The target does not fit the source any more, and its document allows to build it anew without being asked."""
 
 
 class LockLostError(TransientError):

@@ -16,7 +16,7 @@ from sync_pipelines.engine.batches import ahead, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
-from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.errors import RebuildDueError, TransientError
 from sync_pipelines.engine.ground import EMPTIED, due_scope, is_marked_by_ours, under_way
 from sync_pipelines.engine.guarded import Guarded
 from sync_pipelines.engine.keys import texts
@@ -61,18 +61,29 @@ class Run(Guarded):
 
     def open_changes(self) -> ChangeSet:
         """What this run brings, spooled; from here on the source is not needed."""
-        scope = self.request.scope
-        if self.request.mode == "rebuild":
-            self.since = self.binding.ledger.watermark(*self.place)
-        else:
-            held = self.measure()
-            due = due_scope(scope, self.since, self.binding.target, held=held, begun=self._begun)
-            scope = self._with_waiting(due)
+        scope = self._scope()
         changes = self.changes = self.binding.source.changes(scope, since=self.since)
         self.reason = changes.reason or scope.reason
         changes.run = self
         changes.on_close.insert(0, self.close)
         return changes
+
+    def _scope(self) -> Scope:
+        """What this run reads; a target that must and may be built anew makes it a rebuild."""
+        scope = self.request.scope
+        if self.request.mode != "rebuild":
+            try:
+                held = self.measure()
+            except RebuildDueError as due:
+                if scope.keys is not None:
+                    raise
+                scope = Scope(full=True, reason=due.message)
+                self.request = replace(self.request, mode="rebuild", scope=scope)
+            else:
+                due = due_scope(scope, self.since, self.binding.target, held=held, begun=self._begun)
+                return self._with_waiting(due)
+        self.since = self.binding.ledger.watermark(*self.place)
+        return scope
 
     def _with_waiting(self, scope: Scope) -> Scope:
         """And the records that wait for another one: it may be there by now."""

@@ -54,9 +54,11 @@ class House:
     def bind(self, table: SyncComponent, **more: Any) -> Binding:
         return table.bind(self.resources, **more)
 
-    def sync(self, table: SyncComponent, *, mode: str = "incremental", **more: Any) -> Counts:
+    def sync(
+        self, table: SyncComponent, *, mode: str = "incremental", keys: tuple[str, ...] | None = None, **more: Any
+    ) -> Counts:
         """One run, as the asset and the IO manager make it."""
-        scope = Scope(full=mode != "incremental")
+        scope = Scope(full=mode != "incremental", keys=keys)
         request = engine.Request(mode=mode, scope=scope, trigger="manual", run_id=str(uuid.uuid4()))
         return engine.write(engine.open_run(self.bind(table, **more), request))
 

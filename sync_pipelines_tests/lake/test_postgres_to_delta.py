@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, Schema
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
-from sync_pipelines.engine.errors import ConfigurationError, TargetChangedError
+from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError, TargetChangedError
 from sync_pipelines_tests.lake.house import House, document
 
 DDL = """CREATE TABLE item (id text PRIMARY KEY, amount numeric(8,2), tags text[], seen timestamptz,
@@ -105,6 +107,46 @@ def test_other_changes_of_columns_stop_before_anything_is_written(house: House, 
     house.sync(table, mode="rebuild")
     assert house.prove(table, "deep").equal
     assert [row["id"] for row in house.rows(table)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("change", ["DROP COLUMN body", "RENAME COLUMN body TO text", "ALTER COLUMN amount TYPE text"])
+def test_a_document_may_have_its_table_rebuilt_by_the_next_run(house: House, table: PostgresToDelta, change: str):
+    willing = document(schema_change="rebuild")
+    house.execute("INSERT INTO item (id) VALUES ('a')")
+    house.sync(willing)
+    identity = house.opened(willing).identity()
+    house.execute(f"ALTER TABLE item {change}; INSERT INTO item (id) VALUES ('b')")
+    with pytest.raises(TargetChangedError, match="--rebuild"):
+        house.sync(willing, keys=("b",))
+    house.sync(willing)
+    assert [row["id"] for row in house.rows(willing)] == ["a", "b"]
+    assert house.opened(willing).identity() == identity
+    assert DeltaTable(house.resources.delta.settings().table("shop/item")).protocol().reader_features == [
+        "timestampNtz"
+    ]
+    assert house.prove(willing, "deep").equal
+    house.execute("INSERT INTO item (id) VALUES ('c')")
+    assert house.sync(willing).upserted == 1, "and from there on it is incremental again"
+
+
+def test_an_empty_table_that_somebody_has_prepared_is_taken_over(house: House, table: PostgresToDelta):
+    place = house.resources.delta.settings().table("shop/item")
+    DeltaTable.create(place, Schema.from_arrow(pa.schema([("id", pa.string())])))
+    house.execute("INSERT INTO item (id) VALUES ('a')")
+    house.sync(table)
+    house.execute("INSERT INTO item (id) VALUES ('b')")
+    assert house.sync(table).upserted == 1
+    assert house.prove(table, "deep").equal
+
+
+def test_a_rebuild_that_nobody_asked_for_is_guarded_too(house: House, table: PostgresToDelta):
+    willing = document(schema_change="rebuild")
+    house.execute("INSERT INTO item SELECT 'n' || i FROM generate_series(1, 300) AS i")
+    house.sync(willing)
+    house.execute("ALTER TABLE item DROP COLUMN body; DELETE FROM item WHERE id <> 'n1'")
+    with pytest.raises(MassDeleteError):
+        house.sync(willing)
+    assert len(house.rows(willing)) == 300
 
 
 def test_a_rebuild_is_one_commit_of_the_same_table(house: House, table: PostgresToDelta):

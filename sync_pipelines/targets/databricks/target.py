@@ -142,6 +142,10 @@ class DatabricksTarget(LakeTarget):
         )
         self._commit(statement, "create table")
 
+    def note_configuration(self) -> None:
+        """Say among the table's properties whose it is, and what its key is."""
+        self._commit(statements.set_properties(self.table, self.own_configuration()), "note the sync in table")
+
     def add_columns(self, columns: pa.Schema) -> None:
         """Add columns to the table, by one commit."""
         self._commit(statements.add_columns(self.table, columns), "add columns to table")
@@ -365,7 +369,7 @@ class DatabricksTarget(LakeTarget):
         columns = statements.names(self.shape.schema.names)
         statement = f"INSERT OVERWRITE {self.table.sql} ({columns}) SELECT {columns} FROM {beside.table.sql}"
         self._commit(statement, "overwrite table")
-        self._commit(statements.set_properties(self.table, self.configuration()), "set the properties of table")
+        self.note_configuration()
 
     def _replace(self, beside: DatabricksTarget) -> None:
         statement = statements.replace_table(

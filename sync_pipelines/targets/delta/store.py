@@ -213,7 +213,7 @@ class DeltaStore:
 
         self.attempt("remove table", empty)
 
-    def overwrite(self, other: DeltaStore, *, configuration: dict[str, str], file_bytes: int) -> None:
+    def overwrite(self, other: DeltaStore, *, file_bytes: int) -> None:
         """Replace every row and the columns by another table's, by one commit."""
         from deltalake import write_deltalake
 
@@ -234,10 +234,25 @@ class DeltaStore:
                 )
 
         self.contend("overwrite table", write)
-        self.contend(
-            "set the properties of table",
-            lambda table: table.alter.set_table_properties(configuration, raise_if_not_exists=False),
-        )
+
+    def note(self, texts: dict[str, str]) -> None:
+        """Leave texts with the column `_key`, beside its comment, in the place of those before.
+
+        Not among the table's properties: deltalake 1.6.6 adds `variantType` to the features of a table that has any
+        (a timestamp without zone is one) when it sets a property, and other readers then refuse the table.
+        """
+        self.contend("note in table", lambda table: table.alter.set_column_metadata(KEY, {**_noted(table), **texts}))
+
+    def properties(self, table: DeltaTable) -> dict[str, str]:
+        """A table's properties, and what was noted."""
+        return {**table.metadata().configuration, **_noted(table)}
+
+
+def _noted(table: DeltaTable) -> dict[str, str]:
+    """What stands with the column `_key`; nothing in a table that has none."""
+    return {
+        name: str(text) for item in table.schema().fields if item.name == KEY for name, text in item.metadata.items()
+    }
 
 
 def _plain(item: pa.Field) -> pa.Field:

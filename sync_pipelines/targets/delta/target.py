@@ -62,7 +62,7 @@ class DeltaTarget(LakeTarget):
             return None
         return Held(
             columns=self.store.schema_of(table),
-            properties=table.metadata().configuration,
+            properties=self.store.properties(table),
             foreign=foreign_features(table),
         )
 
@@ -107,6 +107,10 @@ class DeltaTarget(LakeTarget):
     def stamp_of(self, text: str) -> str:
         """The number that stands for a text."""
         return str(stamp_number(text))
+
+    def note_configuration(self) -> None:
+        """Say in a table that was made otherwise whose it is, and what its key is."""
+        self.store.note(self.own_configuration())
 
     def add_columns(self, columns: pa.Schema) -> None:
         """Add columns to the table, by one commit."""
@@ -228,6 +232,7 @@ class DeltaTarget(LakeTarget):
         """
         beside = self._beside
         assert beside is not None, "swap follows begin_rebuild"
-        self.store.overwrite(beside.store, configuration=self.configuration(), file_bytes=self._layout.file_bytes)
+        self.store.overwrite(beside.store, file_bytes=self._layout.file_bytes)
+        self.note_configuration()
         beside.store.remove()
         self._beside = None

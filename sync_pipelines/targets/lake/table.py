@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from sync_pipelines.engine.errors import RunError, TargetChangedError
+from sync_pipelines.engine.errors import RebuildDueError, RunError, TargetChangedError
 from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, bucket_of
 from sync_pipelines.targets.lake.groups import Layout
 from sync_pipelines.targets.lake.shape import Changes, Shape, changes
 
-SchemaChange = Literal["stop", "evolve"]
+SchemaChange = Literal["stop", "evolve", "rebuild"]
 OWNER, MAPPING, KEY_COLUMNS = "sync_pipelines.owner", "sync_pipelines.mapping", "sync_pipelines.key"
 """Table properties that say which sync a table belongs to, how its rows were mapped and what their key is."""
 
@@ -110,6 +110,10 @@ class LakeTarget(ABC):
         """Make the table in its shape, with `configuration`."""
 
     @abstractmethod
+    def note_configuration(self) -> None:
+        """Say in a table that was made otherwise (or rebuilt) whose it is: `own_configuration`."""
+
+    @abstractmethod
     def add_columns(self, columns: pa.Schema) -> None:
         """Add columns to the table, by one commit."""
 
@@ -156,6 +160,8 @@ class LakeTarget(ABC):
         self._check_engine(held)
         self._check_owner(held)
         self._follow(held)
+        if OWNER not in held.properties and self.owner:
+            self.note_configuration()
 
     def _check_engine(self, held: Held) -> None:
         if held.foreign:
@@ -166,9 +172,13 @@ class LakeTarget(ABC):
             )
 
     def configuration(self) -> dict[str, str]:
-        """The table's properties: the document's, and what says whose it is."""
+        """The table's properties when it is made: the document's, and what says whose it is."""
+        return {**self._properties, **self.own_configuration()}
+
+    def own_configuration(self) -> dict[str, str]:
+        """What says whose a table is, how its rows were mapped and what their key is."""
         own = {OWNER: self.owner, MAPPING: self._mapping, KEY_COLUMNS: json.dumps(list(self.shape.key))}
-        return {**self._properties, **{name: value for name, value in own.items() if value}}
+        return {name: value for name, value in own.items() if value}
 
     def _check_owner(self, held: Held) -> None:
         owner = held.properties.get(OWNER)
@@ -199,7 +209,8 @@ class LakeTarget(ABC):
         return changes(held.columns, self.shape.schema)
 
     def _stop(self, why: str) -> TargetChangedError:
-        return TargetChangedError(
+        kind = RebuildDueError if self._schema_change == "rebuild" else TargetChangedError
+        return kind(
             f"the source's columns are not those of the Delta table {self.name!r} any more: {why}.",
             remedy=f"Run `sync-pipelines sync {self.owner} --rebuild` to build it anew with the new columns"
             + (", or set schema_change: evolve for new ones." if self._schema_change == "stop" else "."),
