@@ -19,6 +19,7 @@ NONE: frozenset[str] = frozenset()
 
 LOG_PURGED = "log purged: changes that this sync had not confirmed were deleted from the change log"
 TRUNCATED = "the table was truncated"
+UNISSUED = "the capture's transaction ids are those of another server (restored from a dump)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +134,9 @@ def _log_reasons(facts: Facts, since: Watermark) -> Iterator[str]:
 
 
 def _capture_reasons(state: CaptureState, previous: Snapshot) -> Iterator[str]:
+    if state.unissued:
+        # They hide what this server notes there, so nothing can be concluded until they are gone.
+        yield UNISSUED
     if not previous.sees(state.installed_tx):
         yield "capture was installed after the last run"
     # The newest purged transaction alone is known. Below xmin all was confirmed; above, one may be missing.

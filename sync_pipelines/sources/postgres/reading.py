@@ -281,6 +281,8 @@ class Reading:
             found.append(f"read by cursor: {self.not_captured.message} {self.not_captured.remedy}")
         if self.kind == "trigger":
             assert self.state is not None
+            if self.state.unissued:
+                found.append(self._unissued)
             names = ", ".join(relation.sql for relation in self.state.lacking)
             if names:
                 found.append(f"{names} lacks capture triggers, so every run reads the whole table. {self.remedy}")
@@ -292,6 +294,14 @@ class Reading:
             if not self._bound.stats and not self._bound.caveats:
                 found.append("this role does not see other roles' transactions: GRANT pg_read_all_stats TO it")
         return found
+
+    @property
+    def _unissued(self) -> str:
+        captured = qualified(self.sync_schema, "captured_tables")
+        return (
+            f"{captured} holds transaction ids of another server (restored from a dump), and every run reads the whole "
+            f"table until a run whose role may UPDATE {captured} has ended. {self.remedy}"
+        )
 
     def _held_back(self, reader: Reader) -> str:
         days = round((reader.age_seconds or 0) / 86_400)
