@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ from typing import Any
 import psycopg2
 import pytest
 
+from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.urls import normalise_url
+from sync_pipelines.migrations import upgrade
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sources.postgres.capture import install
-from sync_pipelines.sources.postgres.continuity import UNISSUED
+from sync_pipelines.sources.postgres.continuity import UNISSUED, UNKNOWN_RUN
 from sync_pipelines.sources.postgres.readers import purge
 from sync_pipelines.sources.postgres.source import PostgresSource
+from sync_pipelines_tests.engine.ledger_helpers import emptied, row, rows
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, Reader, make_item, reader, spec_of
 
 FAR = 1_000_000
@@ -169,3 +172,174 @@ def test_a_dump_restored_on_a_server_that_has_issued_fewer_ids_is_read_whole_onc
     found = moved.sync()
     assert (found.full, found.upserts) == (False, ["20"])
     assert moved.source.capture_warnings() == []
+
+
+_FILES = ("item", "sync.change_log", "sync.capture_readers", "sync.capture_marks")
+
+
+@contextmanager
+def restored_afterwards(db: Connection) -> Iterator[None]:
+    """Rows and capture as a copy of the data folder puts them back: same server, same oids; ids go on from there."""
+    for number, table in enumerate(_FILES):
+        db.run(f"CREATE TABLE backup_{number} AS TABLE {table}")
+    yield
+    for number, table in enumerate(_FILES):
+        db.run(f"DELETE FROM {table}", f"INSERT INTO {table} TABLE backup_{number}")
+    db.run("UPDATE sync.captured_tables SET purged_tx = NULL")
+
+
+def amounts(target: Reader) -> dict[str, int]:
+    return {key: row["amount"] for key, row in target.rows.items()}
+
+
+def test_a_copy_of_the_files_from_before_the_last_run_is_read_whole_once(target: Reader, db: Connection) -> None:
+    db.run("UPDATE item SET amount = 1 WHERE id = 1")
+    target.sync()
+    with restored_afterwards(db):
+        db.run("UPDATE item SET amount = 2 WHERE id = 2")
+        target.sync()
+    db.run("UPDATE item SET amount = 3 WHERE id = 3")
+    assert target.rows["2"]["amount"] == 2
+    waiting = target.source.pending(target.watermark)
+    assert (waiting.full_reason, waiting.lasting) == (UNKNOWN_RUN, False)
+    found = target.sync()
+    assert (found.full, found.reason) == (True, UNKNOWN_RUN)
+    assert amounts(target) == {"1": 1, "2": 0, "3": 3}
+    db.run("UPDATE item SET amount = 4 WHERE id = 1")
+    found = target.sync()
+    assert (found.full, found.upserts) == (False, ["1"])
+
+
+def test_a_copy_of_the_files_from_before_marks_were_left_is_read_whole(target: Reader, db: Connection) -> None:
+    target.sync()
+    db.run("DELETE FROM sync.capture_marks")
+    assert target.sync().reason == UNKNOWN_RUN
+    assert not target.sync().full
+    db.run("DROP TABLE sync.capture_marks")
+    assert target.sync().reason == UNKNOWN_RUN
+    assert not target.sync().full
+
+
+def test_a_run_that_dies_between_its_mark_and_the_ledger_costs_no_full_read(target: Reader, db: Connection) -> None:
+    known = target.watermark
+    for amount in (1, 2):
+        db.run(f"UPDATE item SET amount = {amount} WHERE id = 1")
+        target.sync()
+        target.watermark = known
+        assert not target.source.pending(target.watermark).full_reason
+    assert target.sync().upserts == ["1"]
+    assert target.watermark != known
+
+
+def test_a_recovery_that_dies_before_the_ledger_knows_it_is_made_again(target: Reader, db: Connection) -> None:
+    with restored_afterwards(db):
+        db.run("UPDATE item SET amount = 2 WHERE id = 2")
+        target.sync()
+    known = target.watermark
+    assert target.sync().reason == UNKNOWN_RUN
+    target.watermark = known
+    assert target.sync().reason == UNKNOWN_RUN
+
+
+@pytest.mark.parametrize("scope", [Scope(), Scope(full=True)])
+def test_a_source_that_is_restored_while_a_run_reads_it_confirms_nothing(
+    target: Reader, db: Connection, scope: Scope
+) -> None:
+    with restored_afterwards(db):
+        db.run("UPDATE item SET amount = 2 WHERE id = 2")
+        target.sync()
+        with target.source.changes(scope, since=target.watermark) as changes:
+            watermark = changes.watermark
+    assert watermark is not None
+    with pytest.raises(TransientError, match="shop/item: the source was restored, or its capture removed, while"):
+        target.source.mark(watermark)
+    assert target.sync().reason == UNKNOWN_RUN
+
+
+def test_two_ledgers_that_read_one_source_do_not_disturb_each_other(target: Reader, db: Connection) -> None:
+    other = Reader(target.source)
+    other.sync()
+    for amount in (1, 2):
+        db.run(f"UPDATE item SET amount = {amount} WHERE id = 1")
+        assert (target.sync().upserts, other.sync().upserts) == (["1"], ["1"])
+    assert target.fulls == other.fulls == ["first run"]
+
+
+def test_where_no_mark_can_be_left_runs_go_on_without_and_the_last_one_still_counts(
+    target: Reader, url: str, db: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_only = Reader(PostgresSource(url + "?options=-cdefault_transaction_read_only%3Don", ITEM))
+    read_only.sync()
+    assert caplog.records == []
+    assert read_only.watermark is not None
+    assert "mark" not in read_only.watermark.position
+    before = target.watermark
+    assert before is not None
+    read_only.watermark = before
+    with restored_afterwards(db):
+        db.run("UPDATE item SET amount = 1 WHERE id = 1")
+        assert not read_only.sync().full
+        assert "is not marked in the source" in caplog.text
+        assert read_only.watermark.position["mark"] == before.position["mark"]
+        target.sync()
+        assert not read_only.source.pending(read_only.watermark).full_reason
+        target.watermark = read_only.watermark
+        db.run("UPDATE item SET amount = 2 WHERE id = 1")
+        target.sync()
+    assert target.sync().reason == UNKNOWN_RUN
+
+
+def test_the_marks_of_ledgers_that_are_gone_are_forgotten(target: Reader, url: str, db: Connection) -> None:
+    Reader(target.source).sync()
+    assert db.one("SELECT count(*) FROM sync.capture_marks") == 2
+    db.run("UPDATE sync.capture_marks SET marked_at = now() - interval '366 days'")
+    db.run("UPDATE item SET amount = 1")
+    target.sync()
+    purge(url)
+    assert db.one("SELECT count(*) FROM sync.capture_marks") == 1
+    assert not target.sync().full
+
+
+def test_a_role_that_may_note_how_far_it_reads_may_leave_marks_after_the_upgrade(
+    postgres_server: PostgresServer,
+) -> None:
+    url = emptied(postgres_server, "rights")
+    upgrade(url, branch="capture", revision="capture_0002")
+    rows(url, "DROP ROLE IF EXISTS noting_reader; CREATE ROLE noting_reader")
+    rows(url, "GRANT SELECT, INSERT, UPDATE ON sync.capture_readers TO noting_reader")
+    upgrade(url, branch="capture")
+    may = "SELECT has_table_privilege('noting_reader', 'sync.capture_marks', 'SELECT, INSERT, UPDATE')"
+    assert row(url, may) == (True,)
+    rows(url, "DROP OWNED BY noting_reader; DROP ROLE noting_reader")
+
+
+@pytest.mark.slow
+def test_a_copied_data_folder_is_recognised_after_new_writes(fresh: PostgresServer) -> None:
+    url = fresh.url("capture")
+    upgrade(url, branch="capture")
+
+    def run(*statements: str) -> None:
+        with closing(psycopg2.connect(normalise_url(url).libpq)) as raw:
+            raw.autocommit = True
+            Connection(raw).run(*statements)
+
+    with closing(psycopg2.connect(normalise_url(url).libpq)) as raw:
+        raw.autocommit = True
+        make_item(Connection(raw))
+    target = reader(url)
+    target.sync()
+    fresh.stop()
+    copy = fresh.data.with_name("copy")
+    subprocess.run(["cp", "-a", str(fresh.data), str(copy)], check=True)
+    fresh.start()
+    for id in (1, 2):
+        run(f"UPDATE item SET amount = 5 WHERE id = {id}")
+        target.sync()
+    fresh.stop()
+    subprocess.run(["rm", "-r", str(fresh.data)], check=True)
+    copy.rename(fresh.data)
+    fresh.start()
+    run(*["UPDATE item SET amount = 6 WHERE id = 3"] * 100)
+    assert target.sync().reason == UNKNOWN_RUN
+    assert amounts(target) == {"1": 0, "2": 0, "3": 6}
+    assert not target.sync().full

@@ -19,6 +19,7 @@ from sync_pipelines.sources.postgres.connection import (
     writing_transaction,
 )
 from sync_pipelines.sources.postgres.errors import reading
+from sync_pipelines.sources.postgres.marks import forget
 from sync_pipelines.sources.postgres.state import settle
 
 BATCH = 10_000
@@ -193,6 +194,7 @@ def purge(
     with reading(address, sync_schema=schema):
         delete_orphans(url, schema=schema, batch=batch)
         with writing_transaction(address) as session:
+            forget(session, schema)
             tables = session.all(
                 "SELECT c.id, c.schema_name || '.' || c.table_name AS name "
                 f"FROM {qualified(schema, 'captured_tables')} AS c ORDER BY 1"

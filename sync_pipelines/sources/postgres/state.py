@@ -19,6 +19,8 @@ from sync_pipelines.engine.capture import (
 from sync_pipelines.engine.sql import literal, qualified
 from sync_pipelines.sources.postgres.catalog import Relation, TableInfo
 from sync_pipelines.sources.postgres.connection import Session
+from sync_pipelines.sources.postgres.marks import TABLE as MARKS
+from sync_pipelines.sources.postgres.marks import marks
 
 Access = Literal["absent", "forbidden", "ready"]
 
@@ -77,6 +79,7 @@ class CaptureState:
         foreign: oids of relations outside of the table's tree that still have its triggers.
         replaced: the trigger function is not what `capture install` makes.
         mark: twelve hex digits that change when a trigger or the function was touched, if only for a time.
+        runs: line and mark of the confirmed runs that the source knows (see `marks`).
     """
 
     number: int
@@ -90,6 +93,7 @@ class CaptureState:
     foreign: tuple[int, ...] = ()
     replaced: bool = False
     mark: str = ""
+    runs: frozenset[tuple[str, str]] = frozenset()
 
     def lacks(self, oid: int) -> bool:
         """Whether this relation lacks a trigger."""
@@ -176,6 +180,7 @@ def capture_state(session: Session, info: TableInfo, schema: str) -> CaptureStat
         foreign=tuple(sorted({trigger.oid for trigger in ours} - in_tree)),
         replaced=made is None or not made.logs(captured),
         mark=_mark([trigger for trigger in ours if trigger.oid in in_tree], made),
+        runs=marks(session, schema, number) if row["marked"] else frozenset(),
     )
 
 
@@ -200,7 +205,9 @@ def _row(session: Session, info: TableInfo, schema: str, numbers: set[int]) -> d
     rows = session.all(
         "SELECT c.id, c.installed_tx::text AS installed_tx, c.purged_tx::text AS purged_tx, "
         "c.truncated_tx::text AS truncated_tx, "
-        f"greatest(c.installed_tx, c.purged_tx, c.truncated_tx) >= {NEXT_TX} AS unissued "
+        f"greatest(c.installed_tx, c.purged_tx, c.truncated_tx) >= {NEXT_TX} AS unissued, "
+        f"pg_catalog.has_table_privilege(pg_catalog.to_regclass({literal(qualified(schema, MARKS))}), 'SELECT') "
+        "AS marked "
         f"FROM {qualified(schema, 'captured_tables')} AS c "
         f"WHERE c.key_columns = ARRAY[{key}]::text[] AND ({ids} OR c.relation = {info.oid}) "
         f"ORDER BY {ids} DESC, c.id DESC LIMIT 1"
