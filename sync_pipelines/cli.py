@@ -118,8 +118,9 @@ def root(
 
 def main() -> None:
     """The entry of the console script: `.env`, logging, then the command."""
-    from sync_pipelines import env_file, log
+    from sync_pipelines import env_file, log, silence
 
+    silence.open_the_closed()
     try:
         env_file.load()
         log.configure()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Generator
@@ -16,6 +17,7 @@ def silenced() -> Generator[TextIO]:
     By descriptor, since Dagster's capture of a step's output and native libraries work there. What a step
     prints is kept by Dagster, in the run's compute logs.
     """
+    open_the_closed()
     sys.stdout.flush()
     sys.stderr.flush()
     saved = {number: os.dup(number) for number in (1, 2)}
@@ -31,3 +33,28 @@ def silenced() -> Generator[TextIO]:
             os.close(original)
         os.close(nowhere)
         stream.close()
+
+
+def open_the_closed() -> None:
+    """Give standard streams that this process was started without (`>&-`) a way that leads nowhere.
+
+    To be called before anything else is opened: a file or a connection would get the number of the closed one, and
+    take what is printed there.
+    """
+    for number in range(3):
+        if not _is_open(number):
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest free number
+    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            stream = open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return False
+    return True

@@ -169,13 +169,23 @@ class CapturedTable:
         return f"DROP TRIGGER IF EXISTS {identifier(trigger_name(self.schema, self.number, event))} ON {relation}"
 
 
+NEXT_TX = "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"
+"""The first transaction id that no visible row of this server can bear. A dump brings ids of the server that it was
+made on, which may be higher: they say nothing here."""
+
+
+def issued(alias: str = "l") -> str:
+    """Condition on the change log: lines that were written on this server."""
+    return f"{alias}.tx < {NEXT_TX}"
+
+
 def unread(snapshot: str, alias: str = "l") -> str:
     """Condition on the change log: what a reader whose last confirmed snapshot is `snapshot` has not read.
 
-    The first half is what the index serves, the second is exact: each change is read once.
+    The bounds are what the index serves, the last part is exact: each change is read once.
     """
     prev = f"{literal(snapshot)}::pg_catalog.pg_snapshot"
     return (
-        f"{alias}.tx >= pg_catalog.pg_snapshot_xmin({prev}) "
+        f"{alias}.tx >= pg_catalog.pg_snapshot_xmin({prev}) AND {issued(alias)} "
         f"AND NOT pg_catalog.pg_visible_in_snapshot({alias}.tx, {prev})"
     )

@@ -281,7 +281,7 @@ class Run(Guarded):
         self.lock.check()
         watermark = None if self._nothing_happened(changes) else changes.watermark
         if watermark is not None:
-            watermark = self._stamped(watermark)
+            watermark = self._stamped(self.binding.source.mark(watermark))
         as_of = changes.watermark.taken_at if changes.watermark else None
         self.binding.ledger.finish(
             self.record,

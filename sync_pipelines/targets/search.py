@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -256,10 +257,40 @@ def _part(name: str, condition: Any) -> dict[str, Any]:
     if condition == {}:
         raise ConfigurationError(f"where: {name} names no operator.", remedy=_FORM)
     if isinstance(condition, Mapping):
-        if len(condition) > 1:
-            return {"$and": [_part(name, {operator: value}) for operator, value in condition.items()]}
-        return {name: {operator: _operand(name, operator, value) for operator, value in condition.items()}}
-    return {name: _operand(name, "$eq", condition)}
+        parts = [_compared(name, operator, value) for operator, value in condition.items()]
+        return {"$and": parts} if len(parts) > 1 else parts[0]
+    return _compared(name, "$eq", condition)
+
+
+def _compared(name: str, operator: str, value: Any) -> dict[str, Any]:
+    """One comparison as Chroma takes it; with a fraction, several, since Chroma cuts it off for whole numbers."""
+    value = _operand(name, operator, value)
+    if operator in ("$in", "$nin") and isinstance(value, list) and any(map(_is_fraction, value)):
+        logic, each = ("$or", "$eq") if operator == "$in" else ("$and", "$ne")
+        parts = [_compared(name, each, one) for one in value]
+        return {logic: parts} if len(parts) > 1 else parts[0]
+    if _is_fraction(value) and operator in _OF_A_FRACTION:
+        return _OF_A_FRACTION[operator](name, value)
+    return {name: value} if operator == "$eq" else {name: {operator: value}}
+
+
+def _is_fraction(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value) and not value.is_integer()
+
+
+def _both(logic: str, name: str, first: tuple[str, float], second: tuple[str, float]) -> dict[str, Any]:
+    return {logic: [{name: {operator: value}} for operator, value in (first, second)]}
+
+
+# What whole numbers are compared with is the fraction without its digits: 7.5 finds 7, and -7.5 finds -7.
+_OF_A_FRACTION: dict[str, Callable[[str, float], dict[str, Any]]] = {
+    "$eq": lambda name, value: _both("$and", name, ("$eq", value), ("$ne", math.trunc(value))),
+    "$ne": lambda name, value: _both("$or", name, ("$ne", value), ("$eq", math.trunc(value))),
+    "$gt": lambda name, value: _both("$or", name, ("$gt", value), ("$gte", math.ceil(value))),
+    "$gte": lambda name, value: _both("$and", name, ("$gte", value), ("$ne", math.floor(value))),
+    "$lt": lambda name, value: _both("$or", name, ("$lt", value), ("$lte", math.floor(value))),
+    "$lte": lambda name, value: _both("$and", name, ("$lte", value), ("$ne", math.ceil(value))),
+}
 
 
 def _joined(name: str, condition: Any) -> dict[str, Any]:

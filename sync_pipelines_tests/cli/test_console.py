@@ -18,7 +18,7 @@ from sync_pipelines import __version__, env_file
 from sync_pipelines.cli import app
 from sync_pipelines.commands.output import ExitCode, code_of
 from sync_pipelines.engine import errors
-from sync_pipelines_tests.cli.shop import Shop, environment, run
+from sync_pipelines_tests.cli.shop import Shop, command, environment, run
 
 SCRIPT = Path(sys.executable).with_name("sync-pipelines")
 
@@ -295,3 +295,13 @@ def test_without_a_terminal_progress_is_timestamped_lines_on_standard_error(shop
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING) ", line), line
     assert "shop/article: starting" in result.stderr
     assert result.stdout.startswith("shop/article: completed: 1 read, 1 upserted")
+
+
+@pytest.mark.parametrize(("closed", "options"), [(">&-", ["--json"]), ("2>&-", [])])
+def test_a_standard_stream_that_is_closed_leads_nowhere(shop: Shop, closed: str, options: list[str]):
+    shop.put("a")
+    words = ["sh", "-c", f'exec "$@" {closed}', "sh", *command("sync", "shop/article", *options)]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=180, env=environment(), check=False)
+    assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
+    assert ("shop/article: completed" in result.stdout) == (closed == "2>&-")
+    assert shop.stored() == {"a"}

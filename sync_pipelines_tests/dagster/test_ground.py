@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,23 +10,25 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.ground import RESTORED
+from sync_pipelines.sources.postgres.continuity import UNKNOWN_RUN
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
 
-_SAVED = ('public."Article"', "sync.change_log", "sync.sync_watermarks", "sync.sync_metadata", "sync.sync_logs")
+_SOURCE = ('public."Article"', "sync.change_log", "sync.capture_marks")
+_SAVED = (*_SOURCE, "sync.sync_watermarks", "sync.sync_metadata", "sync.sync_logs")
 
 
 @contextmanager
-def restored_afterwards(world: World) -> Iterator[None]:
+def restored_afterwards(world: World, tables: Sequence[str] = _SAVED) -> Iterator[None]:
     """Rows, change log and ledger as a backup of the data folder puts them back; counters of the server go on."""
-    for number, table in enumerate(_SAVED):
+    for number, table in enumerate(tables):
         world.execute(f"CREATE TABLE backup_{number} AS TABLE {table}")
     yield
     world.execute(
         "SET session_replication_role = replica;"  # no trigger sees it
         + "".join(
             f"DELETE FROM {table}; INSERT INTO {table} OVERRIDING SYSTEM VALUE TABLE backup_{number};"
-            for number, table in enumerate(_SAVED)
+            for number, table in enumerate(tables)
         )
         + "UPDATE sync.captured_tables SET purged_tx = NULL, truncated_tx = NULL"
     )
@@ -55,6 +57,26 @@ def test_a_database_that_was_restored_with_its_ledger_is_recognised(world: World
     assert world.prove().equal
     assert world.sync().read == 0
     assert world.last_run().reason == ""
+
+
+def test_a_source_that_was_restored_alone_is_compared_whole_although_it_was_written_to_since(world: World):
+    world.put("a", body="before")
+    world.put("b")
+    world.sync()
+    with restored_afterwards(world, _SOURCE):
+        world.put("a", body="after the backup")
+        world.execute("""DELETE FROM "Article" WHERE id = 'b'""")
+        world.sync()
+    world.put("c")
+    asked = world.sensor_tick()
+    assert len(asked.run_requests) == 1
+    world.sync()
+    assert world.last_run().reason == UNKNOWN_RUN
+    assert set(world.stored()) == {"a", "b", "c"}
+    assert "before" in world.stored()["a"]
+    assert world.prove().equal
+    world.put("c", body="another")
+    assert (world.sync().read, world.last_run().reason) == (1, "")
 
 
 def test_the_sensor_asks_until_a_run_has_brought_forward_a_ledger_that_went_back(world: World):

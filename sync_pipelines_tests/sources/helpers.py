@@ -65,8 +65,9 @@ class Reader:
         with self.source.changes(scope or Scope(), since=self.watermark) as changes:
             read = self._apply(changes)
         if changes.watermark is not None:
-            self.watermark = changes.watermark
-            self.source.confirmed(changes.watermark)
+            moves = changes.full or changes.rows or changes.touched
+            self.watermark = self.source.mark(changes.watermark) if moves else changes.watermark
+            self.source.confirmed(self.watermark)
         return read
 
     def _apply(self, changes: ChangeSet) -> Read:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -133,6 +134,43 @@ def test_a_search_can_be_filtered_by_every_kind_of_field(target: ChromaTarget):
     assert keys({"at": {"$gte": "2024-05-01"}}) == {"a"}
     assert keys({"at": NOON + timedelta(seconds=1)}) == set()
     assert keys({"category": "nothing"}) == set()
+
+
+NUMBERS = {"i6": 6, "i7": 7, "i8": 8, "i-7": -7, "i-8": -8, "f7": 7.0, "f7.5": 7.5, "f8.25": 8.25, "f-7.5": -7.5}
+
+
+@pytest.fixture(scope="module")
+def numbers(chroma_server: Any) -> ChromaTarget:
+    """Whole numbers and others in one field, and a record without it."""
+    from sync_pipelines.targets.chroma.client import ChromaAddress
+
+    chroma_server.start()
+    target = ChromaTarget(settings=ChromaAddress(url=chroma_server.url), collection="numbers")
+    put(target, *[Doc(key, "cat", {"n": number}) for key, number in NUMBERS.items()], Doc("none", "cat", {"m": 1}))
+    return target
+
+
+_COMPARES = {"$eq": operator.eq, "$ne": operator.ne, "$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt,
+             "$lte": operator.le}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [7.5, -7.5, 0.5, -0.5, 8.25, 7.0, 7, -7])
+@pytest.mark.parametrize("name", _COMPARES)
+def test_whole_numbers_are_compared_with_fractions_exactly(numbers: ChromaTarget, name: str, value: float):
+    found = {hit.key for hit in best(numbers, "cat", limit=100, where={"n": {name: value}})}
+    wanted = {key for key, number in NUMBERS.items() if _COMPARES[name](number, value)}
+    assert found == wanted | ({"none"} if name == "$ne" else set())
+
+
+def test_a_fraction_in_a_list_is_compared_exactly(numbers: ChromaTarget):
+    def keys(where: dict[str, Any]) -> set[str]:
+        return {hit.key for hit in best(numbers, "cat", limit=100, where=where)}
+
+    assert keys({"n": 7.5}) == {"f7.5"}
+    assert keys({"n": {"$in": [7.5]}}) == {"f7.5"}
+    assert keys({"n": {"$in": [6, 7.5, -8.5]}}) == {"i6", "f7.5"}
+    assert keys({"n": {"$nin": [7.5, 8.25]}}) == {*NUMBERS, "none"} - {"f7.5", "f8.25"}
+    assert keys({"n": {"$gt": 7.5, "$lte": 8.25}}) == {"i8", "f8.25"}
 
 
 def test_a_filter_is_translated_to_what_chroma_takes():

@@ -217,6 +217,10 @@ class DeltaSource:
         """What an operator should know; `status` shows it."""
         return [] if self.is_there() else [f"there is no Delta table {self.name!r} yet"]
 
+    def mark(self, watermark: Watermark) -> Watermark:
+        """Nothing is left in a Delta table that others write."""
+        return watermark
+
     def confirmed(self, watermark: Watermark) -> bool:
         """A Delta table keeps its versions whoever reads them."""
         return True

@@ -15,6 +15,7 @@ from sync_pipelines.sources.postgres.state import (
     access,
     capture_state,
     function,
+    settle,
     triggers,
 )
 
@@ -86,6 +87,8 @@ def install_steps(work: Work) -> None:
     _refuse_foreign(work.spec, info)
     state = capture_state(work.session, info, work.schema) or _register_table(work, info)
     captured = CapturedTable(schema=work.schema, number=state.number, key=work.spec.key)
+    if state.unissued:
+        work.run(*settle(work.schema, state.number, installed="pg_current_xact_id()"))
     before = len(work.done)
     _make_function(work, captured)
     _make_triggers(work, captured, state)

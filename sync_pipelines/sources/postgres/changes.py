@@ -85,7 +85,7 @@ def read_changes(
         changes = ChangeSet(
             upserts=rows.records(),
             deletes=keys.keys(),
-            watermark=reading.watermark() if scope.keys is None else None,
+            watermark=reading.watermark(since) if scope.keys is None else None,
             full=plan.full,
             reason=plan.reason,
             source_empty=reading.session.all(reading.sql.is_empty())[0]["empty"],

@@ -12,6 +12,7 @@ from sync_pipelines.engine.snapshots import Snapshot, parse_snapshot
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.postgres.catalog import Relation
 from sync_pipelines.sources.postgres.definition import Definition
+from sync_pipelines.sources.postgres.marks import is_known
 from sync_pipelines.sources.postgres.state import CaptureState
 
 ANY = frozenset({"missing", "stale", "extra"})
@@ -19,6 +20,8 @@ NONE: frozenset[str] = frozenset()
 
 LOG_PURGED = "log purged: changes that this sync had not confirmed were deleted from the change log"
 TRUNCATED = "the table was truncated"
+UNKNOWN_RUN = "the ledger and the source do not speak of the same run (a restored database?)"
+UNISSUED = "the capture's transaction ids are those of another server (restored from a dump)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +125,8 @@ def _log_reasons(facts: Facts, since: Watermark) -> Iterator[str]:
         yield "the watermark is ahead of the database (a restored copy, or a standby that lags)"
     assert facts.state is not None
     yield from _capture_reasons(facts.state, previous)
+    if not is_known(since.position, facts.state.runs):
+        yield UNKNOWN_RUN
     # Before the tree: it lasts until somebody installs them, and the sensor compares it with the last run's.
     if facts.state.missing:
         names = ", ".join(relation.sql for relation in facts.state.lacking)
@@ -133,6 +138,9 @@ def _log_reasons(facts: Facts, since: Watermark) -> Iterator[str]:
 
 
 def _capture_reasons(state: CaptureState, previous: Snapshot) -> Iterator[str]:
+    if state.unissued:
+        # They hide what this server notes there, so nothing can be concluded until they are gone.
+        yield UNISSUED
     if not previous.sees(state.installed_tx):
         yield "capture was installed after the last run"
     # The newest purged transaction alone is known. Below xmin all was confirmed; above, one may be missing.

@@ -27,6 +27,7 @@ from sync_pipelines.sources.postgres.continuity import (
     full_reason,
 )
 from sync_pipelines.sources.postgres.definition import definition
+from sync_pipelines.sources.postgres.marks import carried
 from sync_pipelines.sources.postgres.readers import Reader, lagging
 from sync_pipelines.sources.postgres.sql import TableSql
 from sync_pipelines.sources.postgres.state import (
@@ -202,11 +203,11 @@ class Reading:
         assert self.bound is not None, "the bound of a cursor is looked up before the snapshot"
         return self.bound
 
-    def watermark(self) -> Watermark:
-        """The watermark that this snapshot leads to."""
+    def watermark(self, since: Watermark | None = None) -> Watermark:
+        """The watermark that this snapshot leads to, with what it takes over from the last one."""
         return Watermark(
             capture=self.kind,
-            position={**self._position(), **self.facts.definition.as_mapping()},
+            position={**self._position(), **self._carried(since), **self.facts.definition.as_mapping()},
             source=self.facts.identity,
             key=self.spec.key,
             mapping=self.spec.mapping_hash,
@@ -223,6 +224,9 @@ class Reading:
             "number": self.state.number,
             "triggers": self.state.mark,
         }
+
+    def _carried(self, since: Watermark | None) -> dict[str, str]:
+        return carried(since.position, self.state.runs) if since and self.kind == "trigger" and self.state else {}
 
     def log(self, since: Watermark) -> str:
         """FROM and WHERE of the log's lines, alias `l`, that are not read yet."""
@@ -281,6 +285,8 @@ class Reading:
             found.append(f"read by cursor: {self.not_captured.message} {self.not_captured.remedy}")
         if self.kind == "trigger":
             assert self.state is not None
+            if self.state.unissued:
+                found.append(self._unissued)
             names = ", ".join(relation.sql for relation in self.state.lacking)
             if names:
                 found.append(f"{names} lacks capture triggers, so every run reads the whole table. {self.remedy}")
@@ -292,6 +298,14 @@ class Reading:
             if not self._bound.stats and not self._bound.caveats:
                 found.append("this role does not see other roles' transactions: GRANT pg_read_all_stats TO it")
         return found
+
+    @property
+    def _unissued(self) -> str:
+        captured = qualified(self.sync_schema, "captured_tables")
+        return (
+            f"{captured} holds transaction ids of another server (restored from a dump), and every run reads the whole "
+            f"table until a run whose role may UPDATE {captured} has ended. {self.remedy}"
+        )
 
     def _held_back(self, reader: Reader) -> str:
         days = round((reader.age_seconds or 0) / 86_400)

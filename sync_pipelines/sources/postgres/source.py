@@ -27,6 +27,7 @@ from sync_pipelines.sources.postgres.connection import (
     small_transaction,
 )
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
+from sync_pipelines.sources.postgres.marks import Marker, RestoredMeanwhileError
 from sync_pipelines.sources.postgres.named import spelled
 from sync_pipelines.sources.postgres.readers import confirm_reader
 from sync_pipelines.sources.postgres.reading import Reading
@@ -208,6 +209,27 @@ class PostgresSource:
     def remove_capture(self, *, dry_run: bool = False) -> list[str]:
         """Take this sync off the table's readers; see `capture.remove`."""
         return remove(self._url, self.spec, schema=self.sync_schema, dry_run=dry_run)
+
+    def mark(self, watermark: Watermark) -> Watermark:
+        """Leave a mark of the run in the capture schema, and give the watermark with it, for the ledger.
+
+        By it a copy of the database's files from before this run is recognised. Best effort, as `confirmed`.
+
+        Raises:
+            TransientError: the source was restored while this run read it.
+        """
+        try:
+            with self._guard():
+                return self._marker.leave(watermark)
+        except RestoredMeanwhileError:
+            raise
+        except SyncError as error:
+            _log.warning("This run is not marked in the source, so that a restore would not be noticed: %s", error)
+            return watermark
+
+    @property
+    def _marker(self) -> Marker:
+        return Marker(url=self._url, schema=self.sync_schema, spec=self.spec, pool_max=self._pool_max)
 
     def confirmed(self, watermark: Watermark) -> bool:
         """Note in the capture schema how far this sync has read, so that the log can be purged below.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sync_pipelines.engine.capture import (
     EVENTS,
+    NEXT_TX,
     TRIGGER_TYPES,
     CapturedTable,
     function_name,
@@ -18,6 +19,8 @@ from sync_pipelines.engine.capture import (
 from sync_pipelines.engine.sql import literal, qualified
 from sync_pipelines.sources.postgres.catalog import Relation, TableInfo
 from sync_pipelines.sources.postgres.connection import Session
+from sync_pipelines.sources.postgres.marks import TABLE as MARKS
+from sync_pipelines.sources.postgres.marks import marks
 
 Access = Literal["absent", "forbidden", "ready"]
 
@@ -69,24 +72,28 @@ class CaptureState:
     Args:
         number: captured_tables.id.
         installed_tx, purged_tx, truncated_tx: see the comments in the database.
+        unissued: one of them has not been issued by this server; a dump brought it from another one.
         missing: the relations that lack a trigger that always fires, and the events that they lack.
         disabled: oid and event of triggers that are there, but do not always fire.
         malformed: oid and event of triggers that bear the name, but fire on something else.
         foreign: oids of relations outside of the table's tree that still have its triggers.
         replaced: the trigger function is not what `capture install` makes.
         mark: twelve hex digits that change when a trigger or the function was touched, if only for a time.
+        runs: line and mark of the confirmed runs that the source knows (see `marks`).
     """
 
     number: int
     installed_tx: int
     purged_tx: int | None = None
     truncated_tx: int | None = None
+    unissued: bool = False
     missing: tuple[tuple[Relation, tuple[str, ...]], ...] = ()
     disabled: frozenset[tuple[int, str]] = frozenset()
     malformed: frozenset[tuple[int, str]] = frozenset()
     foreign: tuple[int, ...] = ()
     replaced: bool = False
     mark: str = ""
+    runs: frozenset[tuple[str, str]] = frozenset()
 
     def lacks(self, oid: int) -> bool:
         """Whether this relation lacks a trigger."""
@@ -161,6 +168,7 @@ def capture_state(session: Session, info: TableInfo, schema: str) -> CaptureStat
         installed_tx=int(row["installed_tx"]),
         purged_tx=_int(row["purged_tx"]),
         truncated_tx=_int(row["truncated_tx"]),
+        unissued=row["unissued"],
         missing=_missing(info, schema, number, ours),
         disabled=frozenset(_events(schema, [trigger for trigger in ours if not trigger.always])),
         malformed=frozenset(
@@ -172,6 +180,7 @@ def capture_state(session: Session, info: TableInfo, schema: str) -> CaptureStat
         foreign=tuple(sorted({trigger.oid for trigger in ours} - in_tree)),
         replaced=made is None or not made.logs(captured),
         mark=_mark([trigger for trigger in ours if trigger.oid in in_tree], made),
+        runs=marks(session, schema, number) if row["marked"] else frozenset(),
     )
 
 
@@ -195,11 +204,33 @@ def _row(session: Session, info: TableInfo, schema: str, numbers: set[int]) -> d
     ids = f"c.id = ANY (ARRAY[{', '.join(map(str, sorted(numbers)))}]::int4[])"
     rows = session.all(
         "SELECT c.id, c.installed_tx::text AS installed_tx, c.purged_tx::text AS purged_tx, "
-        f"c.truncated_tx::text AS truncated_tx FROM {qualified(schema, 'captured_tables')} AS c "
+        "c.truncated_tx::text AS truncated_tx, "
+        f"greatest(c.installed_tx, c.purged_tx, c.truncated_tx) >= {NEXT_TX} AS unissued, "
+        f"pg_catalog.has_table_privilege(pg_catalog.to_regclass({literal(qualified(schema, MARKS))}), 'SELECT') "
+        "AS marked "
+        f"FROM {qualified(schema, 'captured_tables')} AS c "
         f"WHERE c.key_columns = ARRAY[{key}]::text[] AND ({ids} OR c.relation = {info.oid}) "
         f"ORDER BY {ids} DESC, c.id DESC LIMIT 1"
     )
     return rows[0] if rows else None
+
+
+def settle(schema: str, number: int, *, installed: str) -> list[str]:
+    """Statements that take transaction ids of another server out of a captured table's row.
+
+    Locked first: what stands in the row then is older than the next statement's snapshot, so that what this server
+    has issued meanwhile (an installation, a purge) is never taken for foreign.
+
+    Args:
+        installed: SQL of the `installed_tx` that stands in for a foreign one.
+    """
+    row = qualified(schema, "captured_tables")
+    gone = ", ".join(f"{name} = CASE WHEN {name} < {NEXT_TX} THEN {name} END" for name in ("purged_tx", "truncated_tx"))
+    return [
+        f"SELECT FROM {row} WHERE id = {number} FOR UPDATE",
+        f"UPDATE {row} SET {gone}, installed_tx = CASE WHEN installed_tx < {NEXT_TX} THEN installed_tx "
+        f"ELSE {installed} END WHERE id = {number}",
+    ]
 
 
 def _int(text: str | None) -> int | None:
