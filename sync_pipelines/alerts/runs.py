@@ -31,6 +31,9 @@ A run of checks mends those that it has made: the backlog, looked at each quarte
 content that the daily proof could not read.
 """
 
+OF_EACH_TABLE = ("incremental", "full", "check", "check_deep")
+"""Jobs that have a step of its own for each table of their sync; the other jobs work through all of them in one."""
+
 DEEP = "deep"
 _CHECKS_OF_JOBS: Mapping[str, frozenset[str]] = {"check": frozenset(AFTER_A_RUN), "check_deep": frozenset({DEEP})}
 """What a run of a whole job of checks makes."""
@@ -206,7 +209,7 @@ def _kind_of_check(name: str) -> str:
 
 
 def subjects(run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:
-    """The tables that a run works on; its sync where it names none of its tables, else its job."""
+    """The tables that a run works on; its sync where it has several and one step for all; its job if it has no sync."""
     if path := run.tags.get("sync/table"):
         return [path]
     keys = [*(run.asset_selection or ()), *(check.asset_key for check in run.asset_check_selection or ())]
@@ -219,7 +222,7 @@ def subjects(run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:
     own = [place.path for place in places if place.sync == sync]
     if named := sorted({f"{sync}/{name}" for name in _tables_named(run.run_config)} & known):
         return named
-    return own if kind_of(run) in ("incremental", "full", "check") and own else [sync]
+    return own if len(own) == 1 or (own and kind_of(run) in OF_EACH_TABLE) else [sync]
 
 
 def _tables_named(config: Mapping[str, Any]) -> Iterable[str]:
