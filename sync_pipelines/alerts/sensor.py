@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sync_pipelines.alerts import checks, lag, outbox, runs, state
+from sync_pipelines.alerts import checks, lag, outbox, proven, runs, state
 from sync_pipelines.alerts.incidents import RANK, Advanced, Notice, Policy, Seen, advance, newest_only
 from sync_pipelines.alerts.state import State
 from sync_pipelines.failures import no_secrets
@@ -122,7 +122,9 @@ def look(
     ended, position = runs.new_ends(instance, known.position, project.places(), project.ours, now=now)
     asked = lag.ask([t for t in tables if t.path not in absent], resources, now=now, within=LAG_SECONDS)
     late, unanswered = lag.observed(asked, known.unanswered, now=now)
-    seen = [item for item in (*evaluated, *ended, *late, *_vanished(known, taken, now=now)) if item.table not in absent]
+    mended = _proven(known, instance, project, absent)
+    found = (*evaluated, *ended, *late, *_vanished(known, taken, now=now), *mended)
+    seen = [item for item in found if item.table not in absent]
     decided = advance(
         known.open,
         known.numbers,
@@ -141,6 +143,20 @@ def _queued(known: State, decided: Advanced, *, now: datetime) -> tuple[State, l
         open=decided.open, numbers=decided.numbers, outbox=tuple(kept), given_up=known.given_up + len(lost)
     )
     return made, [f"A message on {notice.table} ({notice.alert_id}) was given up: nobody took it." for notice in lost]
+
+
+def _proven(known: State, instance: dg.DagsterInstance, project: Project, absent: Collection[str]) -> list[Seen]:
+    """What is over because a proof says so; the tables of a sync that are not configured need none."""
+    places = project.places()
+
+    def tables_of(subject: str) -> list[str]:
+        return [place.path for place in places if subject in (place.path, place.sync) and place.path not in absent]
+
+    def passed(table: str, check: str) -> datetime | None:
+        key = dg.AssetCheckKey(dg.AssetKey.from_user_string(table), check)
+        return checks.last_passed(instance, key, lambda run_id: runs.spares(instance, run_id, table, places))
+
+    return list(proven.observed(known.open, tables_of, passed))
 
 
 def _vanished(known: State, taken: dict[str, tuple[int, ...]], *, now: datetime) -> list[Seen]:

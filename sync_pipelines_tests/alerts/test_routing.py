@@ -15,6 +15,7 @@ from sync_pipelines.alerts.runs import Place
 from sync_pipelines.alerts.sensor import Project, _unwatched, policies_of
 from sync_pipelines.alerts.state import State
 from sync_pipelines.own_runs import Ours
+from sync_pipelines_tests.alerts import project
 from sync_pipelines_tests.alerts.receiver import Receiver
 from sync_pipelines_tests.dagster.project import article, definitions
 from sync_pipelines_tests.lake.house import document
@@ -51,27 +52,13 @@ def test_a_whole_deep_check_that_failed_is_told_of_the_table_whose_step_failed()
     with dg.DagsterInstance.ephemeral() as instance:
         failed = run("shop_check_deep")
         instance.add_run(failed)
-        why = dg.DagsterEvent(
-            "STEP_FAILURE",
-            job_name=failed.job_name,
-            step_key="shop__author_deep",
-            event_specific_data=_failure("The table is gone."),
-        )
+        project.report_step_failure(instance, failed.run_id, "shop__author_deep")
         end = dg.DagsterEvent("PIPELINE_FAILURE", job_name=failed.job_name, message="The end.")
-        for event in (why, end):
-            instance.report_dagster_event(event, run_id=failed.run_id)
+        instance.report_dagster_event(end, run_id=failed.run_id)
         ours = Ours(assets=frozenset(), checks=frozenset(), jobs=frozenset({failed.job_name}))
         later = datetime.now(UTC) + timedelta(minutes=1)
         seen, _ = runs.new_ends(instance, 0, BOTH, ours, now=later)
     assert [(item.table, item.name) for item in seen] == [("shop/author", "run:check_deep")]
-
-
-def _failure(said: str) -> Any:
-    from dagster._core.execution.plan.objects import StepFailureData
-    from dagster._utils.error import SerializableErrorInfo
-
-    error = SerializableErrorInfo(message=said, stack=[], cls_name="RunError")
-    return StepFailureData(error=error, user_failure_data=None)
 
 
 def test_the_upkeep_of_a_sync_is_a_run_of_that_sync():
@@ -119,11 +106,11 @@ def test_a_table_whose_alerts_are_off_adds_no_channel_to_its_sync():
 
 def test_the_incident_of_a_sync_is_closed_when_nobody_watches_any_of_its_tables():
     tables = [of("article"), of("author", enabled=False)]
-    project = Project(assets=tuple(table.asset_key for table in tables), checks=(), jobs=frozenset())
+    ours = Project(assets=tuple(table.asset_key for table in tables), checks=(), jobs=frozenset())
     cause = Cause(name="run:repair", severity="error", since=NOW, summary="The run failed.")
     incident = Incident(id="1", table="shop", started=NOW, causes={cause.name: cause})
     known = State(open={"shop": incident})
-    assert _unwatched(known, tables, project, {}) == {}
-    assert _unwatched(known, tables, project, {"shop/article": "CHROMA_URL is not set"}) == {
+    assert _unwatched(known, tables, ours, {}) == {}
+    assert _unwatched(known, tables, ours, {"shop/article": "CHROMA_URL is not set"}) == {
         "shop": "CHROMA_URL is not set."
     }
