@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -122,7 +122,8 @@ def look(
     ended, position = runs.new_ends(instance, known.position, project.places(), project.ours, now=now)
     asked = lag.ask([t for t in tables if t.path not in absent], resources, now=now, within=LAG_SECONDS)
     late, unanswered = lag.observed(asked, known.unanswered, now=now)
-    mended = _proven(known, instance, project, absent)
+    whole = {one.path: one.whole_at for one in asked if one.whole_at is not None}
+    mended = _proven(known, instance, project, whole, absent)
     found = (*evaluated, *ended, *late, *_vanished(known, taken, now=now), *mended)
     seen = [item for item in found if item.table not in absent]
     decided = advance(
@@ -145,7 +146,13 @@ def _queued(known: State, decided: Advanced, *, now: datetime) -> tuple[State, l
     return made, [f"A message on {notice.table} ({notice.alert_id}) was given up: nobody took it." for notice in lost]
 
 
-def _proven(known: State, instance: dg.DagsterInstance, project: Project, absent: Collection[str]) -> list[Seen]:
+def _proven(
+    known: State,
+    instance: dg.DagsterInstance,
+    project: Project,
+    whole: Mapping[str, datetime],
+    absent: Collection[str],
+) -> list[Seen]:
     """What is over because a proof says so; the tables of a sync that are not configured need none."""
     places = project.places()
 
@@ -156,7 +163,7 @@ def _proven(known: State, instance: dg.DagsterInstance, project: Project, absent
         key = dg.AssetCheckKey(dg.AssetKey.from_user_string(table), check)
         return checks.last_passed(instance, key, lambda run_id: runs.spares(instance, run_id, table, places))
 
-    return list(proven.observed(known.open, tables_of, passed))
+    return list(proven.observed(known.open, tables_of, passed, whole))
 
 
 def _vanished(known: State, taken: dict[str, tuple[int, ...]], *, now: datetime) -> list[Seen]:

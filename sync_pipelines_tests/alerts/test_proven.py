@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from sync_pipelines.alerts import checks, proven, runs
 from sync_pipelines.alerts.incidents import Cause, Incident
 from sync_pipelines.alerts.runs import Place
+from sync_pipelines.engine.ledger.proofs import ProofRecord
+from sync_pipelines.engine.model import Pending
+from sync_pipelines.status import Facts
 from sync_pipelines_tests.alerts import project
 from sync_pipelines_tests.alerts.project import KEY, order
 
@@ -34,14 +38,16 @@ def tables_of(subject: str) -> list[str]:
     return [place.path for place in PLACES if subject in (place.path, place.sync)]
 
 
-def over(incidents: dict[str, Incident], passed: Mapping[str, float]) -> list[str]:
-    """The causes that are over, where these checks (of any table, or `table:check`) passed so many minutes later."""
+def over(incidents: dict[str, Incident], passed: Mapping[str, float], whole: Mapping[str, float] = {}) -> list[str]:
+    """The causes that are over, where these checks (of any table, or `table:check`) passed so many minutes later, and
+    the proofs of these tables began so many minutes later."""
 
     def asked(table: str, check: str) -> datetime | None:
         at = passed.get(f"{table}:{check}", passed.get(check))
         return None if at is None else minutes(at)
 
-    return [item.name for item in proven.observed(incidents, tables_of, asked) if item.cause is None]
+    began = {f"shop/{name}": minutes(at) for name, at in whole.items()}
+    return [item.name for item in proven.observed(incidents, tables_of, asked, began) if item.cause is None]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +83,69 @@ def test_a_sync_is_good_again_when_each_of_its_tables_is():
 
 def test_a_failure_whose_last_time_is_not_known_ends_by_a_run_alone():
     assert over(incident("run:check_deep", latest=None), {"deep": 1}) == []
+
+
+@pytest.mark.parametrize("kind", ["incremental", "full", "assets", "records", "plan", "repair"])
+def test_a_failed_sync_is_over_when_a_proof_of_the_whole_table_began_since(kind: str):
+    cause = f"run:{kind}"
+    assert over(incident(cause), {}, {"thing": 1}) == [cause]
+    assert over(incident(cause), {}, {"thing": -1}) == []
+    assert over(incident(cause), {}, {"other": 1}) == []
+
+
+def test_of_a_whole_sync_every_table_must_be_proven():
+    failed = incident("run:repair", "shop")
+    assert over(failed, {}, {"thing": 1}) == []
+    assert over(failed, {}, {"thing": 1, "other": -1}) == []
+    assert over(failed, {}, {"thing": 1, "other": 1}) == ["run:repair"]
+
+
+@pytest.mark.parametrize("cause", ["run:upkeep", "run:check", "run:check_deep", "run:check of schema", "lag"])
+def test_that_the_content_is_equal_ends_nothing_else(cause: str):
+    assert over(incident(cause), {}, {"thing": 1}) == []
+
+
+def proof(**changed: Any) -> ProofRecord:
+    given = {"id": 1, "sync": "shop", "table": "thing", "kind": "quick", "started_at": minutes(1)}
+    return ProofRecord(**{**given, "finished_at": minutes(2), **changed})
+
+
+def facts(**changed: Any) -> Facts:
+    return Facts(path="shop/thing", **{"pending": Pending(), "proof": proof(), **changed})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({}, id="quick"),
+        pytest.param({"proof": proof(kind="deep")}, id="deep"),
+        pytest.param({"proof": proof(kind="count"), "content": proof()}, id="a count came after it"),
+        pytest.param({"proof": proof(quarantined=1, excluded=1)}, id="what stays out is no difference"),
+        pytest.param({"failures": 3, "last_error": "It failed."}, id="whatever failed before"),
+    ],
+)
+def test_a_proof_of_the_whole_content_counts_while_nothing_waits(changed: dict[str, Any]):
+    assert proven.whole_at(facts(**changed)) == minutes(1)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"proof": None}, id="never proven"),
+        pytest.param({"proof": proof(kind="count")}, id="a count alone"),
+        pytest.param({"proof": proof(missing=1)}, id="a difference"),
+        pytest.param({"proof": proof(pending=1)}, id="what was pending then was not compared"),
+        pytest.param({"proof": proof(scope="touched")}, id="of some keys"),
+        pytest.param({"proof": proof(kind="count"), "content": proof(stale=1)}, id="counts hide no difference"),
+        pytest.param({"pending": Pending(changes=1)}, id="a change waits"),
+        pytest.param({"pending": Pending(full_reason="the log was purged")}, id="a full sync is due"),
+        pytest.param({"pending": None}, id="the source cannot be asked"),
+        pytest.param({"running": True}, id="a run is under way"),
+        pytest.param({"problem": "The ledger does not answer."}, id="not all could be asked"),
+    ],
+)
+def test_no_other_proof_does(changed: dict[str, Any]):
+    assert proven.whole_at(facts(**changed)) is None
 
 
 @pytest.fixture

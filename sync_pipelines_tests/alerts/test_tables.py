@@ -98,6 +98,26 @@ def test_a_deep_check_that_could_not_run_is_good_again_when_somebody_has_made_it
         arrived(receiver, "opened", "recovered")
 
 
+def test_a_sync_that_failed_is_good_again_when_its_table_is_proven_and_nothing_waits(
+    world: World, receiver: Receiver, tmp_path: Path
+):
+    """The sensor asks for no run where nothing is pending, so that it stayed open until a schedule's."""
+    world.put("a")
+    world.sync(mode="full")
+    changed = {**QUIET, "alerts": {"channels": ["ops"]}, "checks": {"backlog": None, "lag_warn": "1h"}}
+    with deployed(tmp_path, CODE.format(changed=changed)) as deployment:
+        wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
+        world.execute('ALTER TABLE "Article" RENAME TO "Elsewhere"')
+        world.instance = deployment.instance
+        assert not world.materialize(raises=False).success
+        found = arrived(receiver, "opened")[0]
+        assert (found["table"], found["causes"][0]["name"]) == ("shop/article", "run:incremental")
+        world.execute('ALTER TABLE "Elsewhere" RENAME TO "Article"')
+        arrived(receiver, "opened")
+        prove(world, deployment, "quick", "count", "content")
+        arrived(receiver, "opened", "recovered")
+
+
 def test_growing_lag_is_an_alert_and_a_sync_its_end(world: World, receiver: Receiver, tmp_path: Path):
     world.put("a")
     world.sync(mode="full")
