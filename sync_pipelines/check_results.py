@@ -38,14 +38,21 @@ class Proven(Protocol):
 _NUMBERS = ("source_count", "target_count", "missing", "stale", "extra", "quarantined", "excluded", "pending")
 
 
-def result_of(proof: Proven, *, error_above: int = 0, note: str = "") -> dg.AssetCheckResult:
+SCOPE = "scope"
+"""Metadata of a result that speaks of a part of the table: which (`touched`)."""
+
+
+def result_of(proof: Proven, *, error_above: int = 0, note: str = "", scope: str = "") -> dg.AssetCheckResult:
     """A proof as a check's result: numbers, and up to 20 sample keys of each kind as a table.
 
     Args:
         error_above: up to so many differing records are a warning only.
         note: what the proof speaks of, where that is not the whole table of now.
+        scope: which part of the table it compared; empty is all of it.
     """
     metadata: dict[str, Any] = {name: getattr(proof, name) for name in _NUMBERS}
+    if scope:
+        metadata[SCOPE] = scope
     if proof.full_sync_due:
         metadata["full_sync_due"] = proof.full_sync_due
     if proof.samples:

@@ -137,7 +137,7 @@ def _touched(asked: Asked, since: Watermark | None) -> dg.AssetCheckResult:
     standing = binding.ledger.last_proof(*binding.place, "quick")
     if proof.equal and standing is not None and not standing.equal:
         return _result(asked, standing, note="The last proof of the whole table stands")
-    return _result(asked, proof, note="Of the keys that this run touched")
+    return _result(asked, proof, note="Of the keys that this run touched", scope=TOUCHED)
 
 
 def _deep(asked: Asked) -> dg.AssetCheckResult | None:
@@ -146,9 +146,9 @@ def _deep(asked: Asked) -> dg.AssetCheckResult | None:
     return _result(asked, prove_and_record(asked.binding, "deep", run_id=asked.run_id))
 
 
-def _result(asked: Asked, proof: Proof | Any, *, note: str = "") -> dg.AssetCheckResult:
+def _result(asked: Asked, proof: Proof | Any, *, note: str = "", scope: str = "") -> dg.AssetCheckResult:
     shown = mask_of(asked.component.spec).proof(proof)  # one that is older than `sensitive:` in the document
-    return result_of(shown, error_above=asked.component.checks.error_above, note=note)
+    return result_of(shown, error_above=asked.component.checks.error_above, note=note, scope=scope)
 
 
 def _schema(asked: Asked) -> dg.AssetCheckResult:

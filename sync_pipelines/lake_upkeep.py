@@ -48,7 +48,9 @@ def _definitions(sync: str, tables: "list[PostgresToDelta]", timezone: str) -> d
             if done is not None:
                 context.log_event(dg.AssetObservation(table.asset_key, metadata=done))
 
-    @dg.job(name=f"{sync}_upkeep", description=f"OPTIMIZE and VACUUM of the Delta tables of {sync}.")
+    description = f"OPTIMIZE and VACUUM of the Delta tables of {sync}."
+
+    @dg.job(name=f"{sync}_upkeep", description=description, tags={"sync": sync})
     def job():
         tidy()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.alerts.incidents import Cause, Seen, Severity
 from sync_pipelines.alerts.texts import sentence
+from sync_pipelines.check_results import SCOPE
 from sync_pipelines.engine.errors import redact
 
 if TYPE_CHECKING:
@@ -92,6 +93,26 @@ def _page(instance: dg.DagsterInstance, key: dg.AssetCheckKey, cursor: int | Non
     ended = {Status.SUCCEEDED, Status.FAILED}
     storage = instance.event_log_storage
     return list(storage.get_asset_check_execution_history(key, limit=PAGE, cursor=cursor, status=ended))
+
+
+def last_passed(instance: dg.DagsterInstance, key: dg.AssetCheckKey, stands: Callable[[str], bool]) -> datetime | None:
+    """When the newest evaluation of a check was made, whoever asked for it; None where it did not pass.
+
+    One that passed over a part of the table says nothing of what the check of all of it could not do.
+
+    Args:
+        stands: whether what the run of this id has found stands; one that was made outside of a run does.
+    """
+    whole = [record for record in _page(instance, key, None) if not _passed(record, of_a_part=True)]
+    newest = max(whole, key=_moment, default=None)
+    if newest is None or not _passed(newest) or not (newest.run_id == "" or stands(newest.run_id)):
+        return None
+    return datetime.fromtimestamp(_moment(newest), UTC)
+
+
+def _passed(record: AssetCheckExecutionRecord, *, of_a_part: bool = False) -> bool:
+    evaluation = _evaluation(record)
+    return evaluation is not None and evaluation.passed and (SCOPE in evaluation.metadata or not of_a_part)
 
 
 def _moment(record: AssetCheckExecutionRecord) -> float:

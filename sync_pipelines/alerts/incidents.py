@@ -32,6 +32,7 @@ class Cause(Frozen):
 
     Args:
         name: `check:count`, `run:incremental` or `lag`.
+        since: the first time that it was seen; latest: the last, None in what an older version stored.
         summary: one sentence, without a secret.
         samples: difference and key, at most 20.
     """
@@ -39,6 +40,7 @@ class Cause(Frozen):
     name: str
     severity: Severity
     since: datetime
+    latest: datetime | None = None
     summary: str
     run_id: str | None = None
     numbers: dict[str, int | float] = {}
@@ -169,13 +171,13 @@ class _Book:
         if cause is None or not policy.enabled or RANK[cause.severity] < RANK[policy.min_severity]:
             self._over(item.table, item.name)
         else:
-            self._add(item.table, cause)
+            self._add(item.table, cause, item.at)
 
-    def _add(self, table: str, cause: Cause) -> None:
+    def _add(self, table: str, cause: Cause, at: datetime) -> None:
         incident = self.open.get(table) or self._begin(table, cause)
         before = incident.causes.get(cause.name)
         # since when stays that of the first failure: a check that fails every hour is one failure of days
-        kept = cause.model_copy(update={"since": before.since}) if before else cause
+        kept = cause.model_copy(update={"since": before.since if before else cause.since, "latest": at})
         self.open[table] = incident.model_copy(update={"causes": {**incident.causes, cause.name: kept}})
 
     def _begin(self, table: str, cause: Cause) -> Incident:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.alerts.incidents import Cause, Seen, Severity
+from sync_pipelines.alerts.proven import whole_at
 from sync_pipelines.alerts.texts import sentence
 from sync_pipelines.status import Thresholds, age
 
@@ -30,12 +31,14 @@ class Lateness:
     Args:
         seconds: age of the oldest pending change; None where it is not known.
         problem: why it could not be asked.
+        whole_at: see `proven.whole_at`, which has the same answers.
     """
 
     path: str
     thresholds: Thresholds
     seconds: float | None = None
     problem: str | None = None
+    whole_at: datetime | None = None
 
 
 def ask(components: Iterable[SyncComponent], resources: Any, *, now: datetime, within: float) -> list[Lateness]:
@@ -83,7 +86,11 @@ def _ask_all(tables: list[SyncComponent], resources: Any, now: datetime, answers
             _log.exception("the lag of %s could not be asked", table.path)
             continue
         answers[table.path] = Lateness(
-            path=table.path, thresholds=facts.thresholds, seconds=lag_of(facts, now=now), problem=facts.problem
+            path=table.path,
+            thresholds=facts.thresholds,
+            seconds=lag_of(facts, now=now),
+            problem=facts.problem,
+            whole_at=whole_at(facts),
         )
 
 

@@ -31,9 +31,13 @@ A run of checks mends those that it has made: the backlog, looked at each quarte
 content that the daily proof could not read.
 """
 
+OF_EACH_TABLE = ("incremental", "full", "check", "check_deep")
+"""Jobs that have a step of its own for each table of their sync; the other jobs work through all of them in one."""
+
 DEEP = "deep"
 _CHECKS_OF_JOBS: Mapping[str, frozenset[str]] = {"check": frozenset(AFTER_A_RUN), "check_deep": frozenset({DEEP})}
 """What a run of a whole job of checks makes."""
+_OF_ONE_CHECK = "check of "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +156,17 @@ def _bad(instance: dg.DagsterInstance, run: dg.DagsterRun, places: Sequence[Plac
             yield Seen(table=table, name=cause.name, at=at, cause=cause)
 
 
+def spares(instance: dg.DagsterInstance, run_id: str, table: str, places: Sequence[Place]) -> bool:
+    """Whether a run has ended and is no failure of this table: what it found there stands."""
+    from dagster import DagsterRunStatus
+
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.status != DagsterRunStatus.FAILURE:
+        return run is not None and run.is_success
+    whose = {table_of(step, places) for step in _failed_steps(instance, run_id)}
+    return bool(whose) and not whose & {table, None}
+
+
 def table_of(step: str, places: Sequence[Place]) -> str | None:
     """The table whose asset or check a step is: `shop__article_count` is of `shop/article`, not of `shop/art`."""
     own = [place for place in places if step == place.steps or step.startswith(f"{place.steps}_")]
@@ -202,11 +217,18 @@ def _checks_of(run: dg.DagsterRun, table: str | None) -> frozenset[str]:
 
 
 def _kind_of_check(name: str) -> str:
-    return "check_deep" if name == DEEP else f"check of {name}"
+    return "check_deep" if name == DEEP else f"{_OF_ONE_CHECK}{name}"
+
+
+def checks_of_kind(kind: str) -> frozenset[str]:
+    """The checks that a failed run of this kind did not make; none where it is not one of checks."""
+    if kind.startswith(_OF_ONE_CHECK):
+        return frozenset({kind.removeprefix(_OF_ONE_CHECK)})
+    return _CHECKS_OF_JOBS.get(kind, frozenset())
 
 
 def subjects(run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:
-    """The tables that a run works on; its sync where it names none of its tables, else its job."""
+    """The tables that a run works on; its sync where it has several and one step for all; its job if it has no sync."""
     if path := run.tags.get("sync/table"):
         return [path]
     keys = [*(run.asset_selection or ()), *(check.asset_key for check in run.asset_check_selection or ())]
@@ -219,7 +241,7 @@ def subjects(run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:
     own = [place.path for place in places if place.sync == sync]
     if named := sorted({f"{sync}/{name}" for name in _tables_named(run.run_config)} & known):
         return named
-    return own if kind_of(run) in ("incremental", "full", "check") and own else [sync]
+    return own if len(own) == 1 or (own and kind_of(run) in OF_EACH_TABLE) else [sync]
 
 
 def _tables_named(config: Mapping[str, Any]) -> Iterable[str]:

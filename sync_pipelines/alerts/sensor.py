@@ -2,21 +2,22 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from sync_pipelines.alerts import checks, lag, outbox, runs, state
-from sync_pipelines.alerts.incidents import Advanced, Notice, Policy, Seen, advance, newest_only
+from sync_pipelines.alerts import checks, lag, outbox, proven, runs, state
+from sync_pipelines.alerts.incidents import RANK, Advanced, Notice, Policy, Seen, advance, newest_only
 from sync_pipelines.alerts.state import State
 from sync_pipelines.failures import no_secrets
 from sync_pipelines.own_runs import Ours, job_names
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
+    from sync_pipelines.components.blocks import AlertsBlock
 
 NAME, EVERY_SECONDS = "sync_alerts", 30
 # Together below Dagster's own limit for a sensor's evaluation, which is 60 s.
@@ -121,7 +122,10 @@ def look(
     ended, position = runs.new_ends(instance, known.position, project.places(), project.ours, now=now)
     asked = lag.ask([t for t in tables if t.path not in absent], resources, now=now, within=LAG_SECONDS)
     late, unanswered = lag.observed(asked, known.unanswered, now=now)
-    seen = [item for item in (*evaluated, *ended, *late, *_vanished(known, taken, now=now)) if item.table not in absent]
+    whole = {one.path: one.whole_at for one in asked if one.whole_at is not None}
+    mended = _proven(known, instance, project, whole, absent)
+    found = (*evaluated, *ended, *late, *_vanished(known, taken, now=now), *mended)
+    seen = [item for item in found if item.table not in absent]
     decided = advance(
         known.open,
         known.numbers,
@@ -142,6 +146,26 @@ def _queued(known: State, decided: Advanced, *, now: datetime) -> tuple[State, l
     return made, [f"A message on {notice.table} ({notice.alert_id}) was given up: nobody took it." for notice in lost]
 
 
+def _proven(
+    known: State,
+    instance: dg.DagsterInstance,
+    project: Project,
+    whole: Mapping[str, datetime],
+    absent: Collection[str],
+) -> list[Seen]:
+    """What is over because a proof says so; the tables of a sync that are not configured need none."""
+    places = project.places()
+
+    def tables_of(subject: str) -> list[str]:
+        return [place.path for place in places if subject in (place.path, place.sync) and place.path not in absent]
+
+    def passed(table: str, check: str) -> datetime | None:
+        key = dg.AssetCheckKey(dg.AssetKey.from_user_string(table), check)
+        return checks.last_passed(instance, key, lambda run_id: runs.spares(instance, run_id, table, places))
+
+    return list(proven.observed(known.open, tables_of, passed, whole))
+
+
 def _vanished(known: State, taken: dict[str, tuple[int, ...]], *, now: datetime) -> list[Seen]:
     """A check that was renamed or removed will never be good again: its cause is over."""
     names = [(table, name) for table, incident in known.open.items() for name in incident.causes]
@@ -153,29 +177,48 @@ def _unwatched(known: State, tables: "list[SyncComponent]", project: Project, ab
     """Open incidents of what is no longer here: a removed or disabled table, a sync that is not configured now."""
     here = project.subjects()
     gone = {subject: "it is not part of this project any more." for subject in known.open if subject not in here}
-    silenced = {t.path: "its alerts are off." for t in tables if t.path in known.open and not t.alerts.enabled}
-    return {**gone, **silenced, **{path: f"{why}." for path, why in absent.items() if path in known.open}}
+    silent = {subject: why for subject in known.open if (why := _silence(_tables_of(subject, tables), absent))}
+    return {**gone, **silent}
 
 
-def policies_of(tables: "Iterable[SyncComponent]") -> Callable[[str], Policy]:
-    """The policy of a subject: its document's, or what every block has by default."""
-    from sync_pipelines.alerts.delivery import receivers
+def _silence(own: "list[SyncComponent]", absent: dict[str, str]) -> str | None:
+    """Why nobody watches these tables (a table, or all of a sync), if that is so of each of them."""
+    if any(table.alerts.enabled and table.path not in absent for table in own):
+        return None
+    return next((f"{absent[table.path]}." if table.path in absent else "its alerts are off." for table in own), None)
+
+
+def _tables_of(subject: str, tables: "Iterable[SyncComponent]") -> "list[SyncComponent]":
+    """The table of that path, or the tables of a sync; none for a job that is of no sync."""
+    return [table for table in tables if subject in (table.path, table.sync)]
+
+
+def policies_of(tables: "Collection[SyncComponent]") -> Callable[[str], Policy]:
+    """The policy of a subject: that of its document; of a sync (or of a job of no sync) that of all its tables (of all
+    tables) together."""
     from sync_pipelines.components.blocks import AlertsBlock
 
-    blocks = {table.path: table.alerts for table in tables}
-
     def policy(subject: str) -> Policy:
-        block = blocks.get(subject) or AlertsBlock()
-        chosen = tuple(block.channels)
-        return Policy(
-            enabled=block.enabled,
-            min_severity=block.min_severity,
-            channels=chosen,
-            remind_after=block.reminder(),
-            reachable=bool(receivers(chosen, os.environ)),
-        )
+        own = _tables_of(subject, tables) or tables
+        return _policy([table.alerts for table in own] or [AlertsBlock()])
 
     return policy
+
+
+def _policy(blocks: "Sequence[AlertsBlock]") -> Policy:
+    """One block as it stands; of several that are on everybody is told whom one of them names, as soon as one says."""
+    from sync_pipelines.alerts.delivery import receivers
+
+    asked = [block for block in blocks if block.enabled] or blocks
+    chosen = tuple(dict.fromkeys(channel for block in asked for channel in block.channels))
+    pauses = [pause for block in asked if (pause := block.reminder()) is not None]
+    return Policy(
+        enabled=any(block.enabled for block in blocks),
+        min_severity=min((block.min_severity for block in asked), key=lambda it: RANK[it]),
+        channels=chosen,
+        remind_after=min(pauses, default=None),
+        reachable=bool(receivers(chosen, os.environ)),
+    )
 
 
 def _send(known: State, instance: dg.DagsterInstance, *, now: datetime) -> tuple[State, list[str]]:

@@ -95,3 +95,14 @@ def run(instance: dg.DagsterInstance, job: str) -> dg.ExecuteInProcessResult:
     """Execute a job of this location here; its events are what the daemon's sensor reads."""
     found = definitions(every_seconds=30).resolve_job_def(f"shop_{job}")
     return found.execute_in_process(instance=instance, raise_on_error=False)
+
+
+def report_step_failure(instance: dg.DagsterInstance, run_id: str, step: str) -> None:
+    """Write down that a step of a run failed, which was not executed."""
+    from dagster._core.execution.plan.objects import StepFailureData
+    from dagster._utils.error import SerializableErrorInfo
+
+    error = SerializableErrorInfo(message="The table is gone.", stack=[], cls_name="RunError")
+    data = StepFailureData(error=error, user_failure_data=None)
+    event = dg.DagsterEvent("STEP_FAILURE", job_name="shop", step_key=step, event_specific_data=data)
+    instance.report_dagster_event(event, run_id=run_id)

@@ -134,9 +134,10 @@ def test_each_reminder_has_an_id_of_its_own_and_names_every_cause_the_worst_firs
     assert [cause.name for cause in reminders[0].causes] == ["check:count", "lag"]
 
 
-def test_a_failure_keeps_the_time_of_its_first_occurrence():
+def test_a_failure_keeps_the_time_of_its_first_occurrence_and_knows_its_last():
     _, last = play([[bad(0)], [bad(9)]])
-    assert last.open[TABLE].causes["check:count"].since == minutes(0)
+    cause = last.open[TABLE].causes["check:count"]
+    assert (cause.since, cause.latest) == (minutes(0), minutes(9))
 
 
 def test_a_table_that_is_no_longer_watched_ends_its_incident_with_the_reason():

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from sync_pipelines import checks
+from sync_pipelines.registry import BoundTable
 from sync_pipelines_tests.alerts import project
 from sync_pipelines_tests.alerts.receiver import Receiver
 from sync_pipelines_tests.alerts.test_daemon import DIFFERS, _skips, arrived
@@ -37,10 +40,17 @@ def told(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_POSTGRES_URL", raising=False)
 
 
-def run(world: World, deployment: Deployment, job: str) -> None:
+def run(world: World, deployment: Deployment, job: str, *, good: bool = True) -> None:
     """Execute a job of the project here, over the deployment's instance."""
     found = definitions(world.component).resolve_job_def(f"shop_{job}")
-    assert found.execute_in_process(instance=deployment.instance, raise_on_error=False).success
+    assert found.execute_in_process(instance=deployment.instance, raise_on_error=False).success == good
+
+
+def prove(world: World, deployment: Deployment, kind: Literal["quick", "deep"], *names: str) -> None:
+    """What `sync-pipelines check` does; these are the checks whose result it is."""
+    proof = BoundTable(world.component, world.resources).prove(kind)
+    assert proof.equal
+    checks.report(deployment.instance, world.component, proof, *names)
 
 
 def test_three_differences_behind_the_syncs_back_are_one_alert_and_their_repair_another(
@@ -65,6 +75,46 @@ def test_three_differences_behind_the_syncs_back_are_one_alert_and_their_repair_
         config = {"ops": {"shop_repair_tables": {"config": {"deep": True}}}}
         assert repair.execute_in_process(instance=deployment.instance, run_config=config).success
         run(world, deployment, "check_deep")
+        arrived(receiver, "opened", "recovered")
+
+
+def test_a_deep_check_that_could_not_run_is_good_again_when_somebody_has_made_it(
+    world: World, receiver: Receiver, tmp_path: Path
+):
+    """It stayed open until the next deep run, which may be a week away."""
+    world.put("a")
+    world.sync(mode="full")
+    changed = {**QUIET, "alerts": {"channels": ["ops"]}}
+    with deployed(tmp_path, CODE.format(changed=changed)) as deployment:
+        wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
+        world.execute('ALTER TABLE "Article" RENAME TO "Elsewhere"')
+        run(world, deployment, "check_deep", good=False)
+        found = arrived(receiver, "opened")[0]
+        assert (found["table"], found["causes"][0]["name"]) == ("shop/article", "run:check_deep")
+        world.execute('ALTER TABLE "Elsewhere" RENAME TO "Article"')
+        prove(world, deployment, "quick", "count", "content")
+        arrived(receiver, "opened")
+        prove(world, deployment, "deep", "count", "content", "deep")
+        arrived(receiver, "opened", "recovered")
+
+
+def test_a_sync_that_failed_is_good_again_when_its_table_is_proven_and_nothing_waits(
+    world: World, receiver: Receiver, tmp_path: Path
+):
+    """The sensor asks for no run where nothing is pending, so that it stayed open until a schedule's."""
+    world.put("a")
+    world.sync(mode="full")
+    changed = {**QUIET, "alerts": {"channels": ["ops"]}, "checks": {"backlog": None, "lag_warn": "1h"}}
+    with deployed(tmp_path, CODE.format(changed=changed)) as deployment:
+        wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
+        world.execute('ALTER TABLE "Article" RENAME TO "Elsewhere"')
+        world.instance = deployment.instance
+        assert not world.materialize(raises=False).success
+        found = arrived(receiver, "opened")[0]
+        assert (found["table"], found["causes"][0]["name"]) == ("shop/article", "run:incremental")
+        world.execute('ALTER TABLE "Elsewhere" RENAME TO "Article"')
+        arrived(receiver, "opened")
+        prove(world, deployment, "quick", "count", "content")
         arrived(receiver, "opened", "recovered")
 
 

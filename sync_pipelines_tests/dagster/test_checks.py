@@ -117,7 +117,9 @@ def test_a_large_table_is_proven_by_the_keys_that_a_run_touched(world: World):
     found = {it.check_name: it for it in result.get_asset_check_evaluations()}
     assert found["content"].passed
     assert "touched" in found["content"].description
+    assert found["content"].metadata["scope"].value == "touched"
     assert not found["count"].passed
+    assert "scope" not in check(world)["content"].metadata
 
 
 def test_differences_of_the_last_whole_proof_stand_until_another_clears_them(world: World):
