@@ -28,6 +28,9 @@ SYSTEM_FIELDS = (
 DOUBLED = "two rows have this key (a child table repeats it)"
 """Why a source's rows of one key are refused, all of them: no order says which of them the target should hold."""
 
+HELD_TWICE = "the target holds it more than once"
+"""Why a record differs whatever its copies say: a lakehouse table has no unique index, and anybody can append to it."""
+
 FINGERPRINTS_SCHEMA = pa.schema([pa.field(KEY, pa.string(), nullable=False), pa.field(FINGERPRINT, pa.string())])
 """What listings for a proof hold; a null fingerprint is a record that the sync did not write."""
 

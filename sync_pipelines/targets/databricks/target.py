@@ -301,8 +301,7 @@ class DatabricksTarget(LakeTarget):
         """What `upsert` of these batches would do; writes nothing."""
         counts = Counts()
         for group in groups(iter(batches)):
-            held = () if rebuild else self._rows_of(group.keys, [KEY, FINGERPRINT])
-            same = sum(group.prints[row[KEY]] == row[FINGERPRINT] for batch in held for row in batch.to_pylist())
+            same = group.unchanged(() if rebuild else self._rows_of(group.keys, [KEY, FINGERPRINT]))
             counts += Counts(unchanged=same, upserted=group.rows.num_rows - same)
         return PlannedWrites(counts=counts)
 

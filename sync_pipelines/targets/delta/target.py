@@ -196,10 +196,7 @@ class DeltaTarget(LakeTarget):
         table = None if rebuild else self.store.open()
         counts = Counts()
         for group in groups(iter(batches)):
-            same = 0
-            if table is not None:
-                for batch in self.store.rows_of(table, group.keys, [FINGERPRINT]):
-                    same += sum(group.prints[row[KEY]] == row[FINGERPRINT] for row in batch.to_pylist())
+            same = 0 if table is None else group.unchanged(self.store.rows_of(table, group.keys, [FINGERPRINT]))
             counts += Counts(unchanged=same, upserted=group.rows.num_rows - same)
         return PlannedWrites(counts=counts)
 
