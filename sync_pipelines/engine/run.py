@@ -16,6 +16,7 @@ from sync_pipelines.engine.batches import ahead, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
+from sync_pipelines.engine.deleting import veiled
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ground import EMPTIED, due_scope, is_marked_by_ours, under_way
 from sync_pipelines.engine.guarded import Guarded
@@ -238,7 +239,8 @@ class Run(Guarded):
         self._mark()
         kept = kept_by(target, keys)
         self._keep(kept)
-        self.counts.deleted += target.delete(without(keys, kept))
+        with veiled(target, keys, self.binding.spec):
+            self.counts.deleted += target.delete(without(keys, kept))
         self._settle(keys)
 
     def _rebuild(self, changes: ChangeSet) -> None:

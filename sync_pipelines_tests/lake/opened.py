@@ -134,7 +134,9 @@ class InWarehouse:
 
     def copy(self, key: str, *, amount: int | None = None) -> None:
         """Append the row once more, with another amount if given, under the same key and fingerprint."""
-        changed = "" if amount is None else f" REPLACE (CAST({amount} AS DECIMAL(8,2)) AS amount)"
+        columns = list(self._ask(f"SELECT * FROM {self.table.sql} LIMIT 1")[0])
+        given = {} if amount is None else {"amount": f"CAST({amount} AS DECIMAL(8,2))"}
+        chosen = ", ".join(given.get(name, name) for name in columns)
         self.warehouse.run(
-            f"INSERT INTO {self.table.sql} SELECT *{changed} FROM {self.table.sql} WHERE id = '{key}'", doing="write"
+            f"INSERT INTO {self.table.sql} SELECT {chosen} FROM {self.table.sql} WHERE id = '{key}'", doing="write"
         )

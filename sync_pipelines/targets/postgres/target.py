@@ -26,6 +26,7 @@ from sync_pipelines.engine.model import (
     PlannedWrites,
     bucket_of,
 )
+from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.sources.postgres.changes import existing
 from sync_pipelines.sources.postgres.connection import bulk_transaction, settings_sql, writing_transaction
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
@@ -198,7 +199,7 @@ class PostgresTarget:
         if held:
             key, why = next(iter(held.items()))
             raise RunError(
-                f"{len(held)} records cannot be deleted, such as {key!r}: {why}",
+                f"{len(held)} records cannot be deleted, such as {mask_of(self.table.spec).key(key)!r}: {why}",
                 sync=self._place[0],
                 table=self._place[1],
                 remedy="Delete the rows that refer to them, or let the foreign key do it (ON DELETE CASCADE).",
