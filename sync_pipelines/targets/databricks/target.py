@@ -196,8 +196,9 @@ class DatabricksTarget(LakeTarget):
         for batch in self._stream(statements.digests(self.table), "add up table"):
             for row in batch.to_pylist():
                 found[row["bucket"]] = Digest(row["records"], int(row["total"]))
-        for key in self._strangers():
-            found[bucket_of(key)] = found.get(bucket_of(key), Digest()).add(key, None)
+        for batch in map(named, self._keyless()):
+            for key in batch.column(0).to_pylist():
+                found[bucket_of(key)] = found.get(bucket_of(key), Digest()).add(key, None)
         return found
 
     def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
