@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, RunRecord, at_place
 from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable, utc, utc_or_none
-from sync_pipelines.engine.model import WAITING, Rejection
+from sync_pipelines.engine.model import RETRIED, UNDELETED, Rejection
 from sync_pipelines.engine.sql import qualified
 
 _CHANGED = """CASE WHEN old.fingerprint IS NOT NULL AND excluded.fingerprint IS NOT NULL
@@ -45,8 +45,8 @@ WITH given AS (
                         ELSE old.attempts + 1 END,
         dropped_at = NULL
     WHERE (old.dropped_at IS NULL OR {changed})
-        -- a record that waits for another one is tried by each run: that is no other attempt
-        AND NOT (old.dropped_at IS NULL AND old.stage = '{waiting}' AND excluded.stage = old.stage AND NOT ({changed}))
+        -- a record that waits for others is tried by each run: that is no other attempt
+        AND NOT (old.dropped_at IS NULL AND old.stage IN ({retried}) AND excluded.stage = old.stage AND NOT ({changed}))
     RETURNING record_key
 )
 INSERT INTO {events} (sync_type, table_name, record_key, event, stage, reason, run_id)
@@ -219,12 +219,17 @@ class QuarantineBook(Store):
         """Those of `keys` that an operator has dropped."""
         return {key for key, dropped in self._dropped_at(sync, table, keys).items() if dropped}
 
-    def waiting(self, sync: str, table: str) -> list[str]:
-        """Keys of the records that wait for another one; nobody has dropped them."""
+    def retried(self, sync: str, table: str) -> list[str]:
+        """Keys of the records that each run tries again, since they wait for others; nobody has dropped them."""
+        return self._of_stages(sync, table, RETRIED, self._tables.quarantine.c.dropped_at.is_(None))
+
+    def undeleted(self, sync: str, table: str) -> list[str]:
+        """Keys of the records that the target did not let go, dropped or not."""
+        return self._of_stages(sync, table, [UNDELETED])
+
+    def _of_stages(self, sync: str, table: str, stages: Sequence[str], *more: sa.ColumnElement[bool]) -> list[str]:
         book = self._tables.quarantine
-        chosen = sa.select(book.c.record_key).where(
-            *at_place(book, sync, table), book.c.stage == WAITING, book.c.dropped_at.is_(None)
-        )
+        chosen = sa.select(book.c.record_key).where(*at_place(book, sync, table), book.c.stage.in_(stages), *more)
         return self._transaction(lambda connection: list(connection.execute(chosen).scalars()))
 
     def list_quarantine(
@@ -303,7 +308,8 @@ class QuarantineBook(Store):
         tables = {"quarantine": self._tables.quarantine, "events": self._tables.events}
         # A schema's name may hold a colon, which would begin a parameter.
         quoted = {name: qualified(self.schema, table.name).replace(":", "\\:") for name, table in tables.items()}
-        text = sa.text(statement.format(**quoted, changed=_CHANGED, waiting=WAITING))
+        retried = ", ".join(f"'{stage}'" for stage in RETRIED)
+        text = sa.text(statement.format(**quoted, changed=_CHANGED, retried=retried))
         return text.bindparams(*(sa.bindparam(name, type_=ARRAY(sa.Text)) for name in arrays))
 
 

@@ -17,6 +17,7 @@ from sync_pipelines.engine.model import (
     KEY,
     BatchResult,
     Counts,
+    Deletion,
     Digest,
     Doubt,
     PlannedWrites,
@@ -277,8 +278,8 @@ class DatabricksTarget(LakeTarget):
             self.require_columns(group.rows.schema)
             yield writer.write(group)
 
-    def delete(self, keys: Sequence[str]) -> int:
-        """Delete these records; how many there were."""
+    def delete(self, keys: Sequence[str]) -> Deletion:
+        """Delete these records; a table refuses none."""
         there = self.existing(keys)
         if plain := [key for key in there if not is_stranger(key)]:
             contend(lambda: delete_keys(self.warehouse, self.table, plain))
@@ -286,7 +287,7 @@ class DatabricksTarget(LakeTarget):
             known = self._strangers()
             for key in filter(is_stranger, there):
                 self._delete_stranger(known.get(key))
-        return len(there)
+        return Deletion(deleted=len(there))
 
     def _delete_stranger(self, columns: list[tuple[str, Any, pa.DataType]] | None) -> None:
         if columns is None:  # somebody was quicker

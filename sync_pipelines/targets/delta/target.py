@@ -14,6 +14,7 @@ from sync_pipelines.engine.model import (
     KEY,
     BatchResult,
     Counts,
+    Deletion,
     Doubt,
     PlannedWrites,
 )
@@ -155,12 +156,12 @@ class DeltaTarget(LakeTarget):
                 found[stranger_key(values)] = " AND ".join([f"{KEY} IS NULL", *conditions])
         return found
 
-    def delete(self, keys: Sequence[str]) -> int:
-        """Delete these records by one commit; how many there were."""
+    def delete(self, keys: Sequence[str]) -> Deletion:
+        """Delete these records by one commit; a table refuses none."""
         there = self.existing(keys)
         table = self.store.open()
         if table is None or not there:
-            return 0
+            return Deletion()
         writer = Writer(self.store, self.shape, self._layout)
         strangers = [key for key in there if is_stranger(key)]
         if plain := [key for key in there if not is_stranger(key)]:
@@ -169,7 +170,7 @@ class DeltaTarget(LakeTarget):
         for key in strangers:
             if key in known:
                 self.store.contend("delete from table", lambda table, key=key: table.delete(known[key]))
-        return len(there)
+        return Deletion(deleted=len(there))
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored rows of these keys, in the table's own types."""
