@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from sync_pipelines.engine.binding import Binding
+from sync_pipelines.engine.dead import dead_runs
 from sync_pipelines.engine.locks import alive_runs
-from sync_pipelines.engine.run import Binding, dead_runs
 from sync_pipelines.launch import OWN_PROCESS
 
 UNDER_WAY = [

@@ -17,7 +17,7 @@ from typing import Literal
 import pyarrow as pa
 
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.engine.model import BUCKETS, DOUBLED, FINGERPRINT, KEY, Digest, Listing, bucket_of
+from sync_pipelines.engine.model import BUCKETS, DOUBLED, FINGERPRINT, HELD_TWICE, KEY, Digest, Listing, bucket_of
 
 Kind = Literal["missing", "stale", "extra"]
 
@@ -97,7 +97,9 @@ class Comparison:
 
     Args:
         buckets: those that differed.
-        source_count, target_count: keys that each side has listed or added up; None where nobody listed them.
+        source_count, target_count: what each side has listed or added up, the source's in keys and the target's in
+            records as it holds them, copies included; None where nobody listed them.
+        copies: records of the target that have the key of another one.
         full_sync_due: why the next run reads everything, where differences were explained by that.
     """
 
@@ -105,6 +107,7 @@ class Comparison:
     buckets: set[int] = field(default_factory=set)
     source_count: int | None = None
     target_count: int | None = None
+    copies: int = 0
     full_sync_due: str = ""
 
     def note(self, found: Iterable[Difference]) -> None:
@@ -128,13 +131,13 @@ class Comparison:
         self.connection.execute("COMMIT")
 
     def accounted(self) -> int:
-        """By how many keys the source's listing was longer than the target's, as the keys themselves say.
+        """By how many records the source's listing was longer than the target's, as the keys themselves say.
 
-        Every key that only one side has listed counts, whatever was found out about it since: that it is pending,
-        quarantined, excluded, or was synced between the two listings.
+        Every key that only one side has listed counts, and every copy in the target, whatever was found out about it
+        since: that it is pending, quarantined, excluded, or was synced between the two listings.
         """
         query = "SELECT count(*) FILTER (WHERE was = 'missing') - count(*) FILTER (WHERE was = 'extra') FROM difference"
-        return int(self.connection.execute(query).fetchone()[0])
+        return int(self.connection.execute(query).fetchone()[0]) - self.copies
 
     def count(self, kind: str) -> int:
         row = self.connection.execute("SELECT count(*) FROM difference WHERE kind = ?", (kind,)).fetchone()
@@ -198,13 +201,16 @@ ON CONFLICT (key) DO UPDATE SET broken = max(broken, excluded.broken),
     ELSE reason || '; ' || excluded.reason END
 """
 
-# A key that the source lists twice differs, whatever the target holds of it.
+# A key that a side lists twice differs, whatever the other one holds of it.
 _JOIN = f"""
 CREATE INDEX source_key ON source (key);
 CREATE INDEX target_key ON target (key);
 CREATE TABLE doubled AS SELECT key, count(*) - 1 AS surplus FROM source GROUP BY key HAVING count(*) > 1;
+CREATE TABLE copied AS SELECT key, count(*) - 1 AS surplus FROM target GROUP BY key HAVING count(*) > 1;
 INSERT INTO difference (key, kind, reason)
 SELECT key, iif(EXISTS (SELECT 1 FROM target t WHERE t.key = d.key), 'stale', 'missing'), '{DOUBLED}' FROM doubled d;
+INSERT OR IGNORE INTO difference (key, kind, reason)
+SELECT key, iif(EXISTS (SELECT 1 FROM source s WHERE s.key = c.key), 'stale', 'extra'), '{HELD_TWICE}' FROM copied c;
 INSERT OR IGNORE INTO difference (key, kind)
 SELECT s.key, CASE WHEN t.key IS NULL THEN 'missing' ELSE 'stale' END
 FROM source s LEFT JOIN target t ON t.key = s.key
@@ -239,9 +245,9 @@ def compare(source: Listing, target: Listing, *, folder: Path | None = None) -> 
                 _keep(connection, name, buckets)
         connection.execute(_TABLE)
         connection.executescript(_JOIN)
-        surplus = connection.execute("SELECT coalesce(sum(surplus), 0) FROM doubled").fetchone()[0]
         here, there = (sum(digest.count for digest in sums[name][0].values()) for name in sides)
-        yield Comparison(connection, buckets, source_count=here - surplus, target_count=there)
+        surplus, copies = _surplus(connection, "doubled"), _surplus(connection, "copied")
+        yield Comparison(connection, buckets, source_count=here - surplus, target_count=there, copies=copies)
 
 
 @contextmanager
@@ -250,6 +256,10 @@ def nothing_yet(folder: Path | None = None) -> Generator[Comparison]:
     with scratch(folder) as connection:
         connection.execute(_TABLE)
         yield Comparison(connection)
+
+
+def _surplus(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT coalesce(sum(surplus), 0) FROM {table}").fetchone()[0])
 
 
 def _sums(side: Listing, spool: Spool) -> tuple[Mapping[int, Digest], bool]:

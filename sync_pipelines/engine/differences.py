@@ -29,6 +29,7 @@ from sync_pipelines.engine.listing import StreamListing
 from sync_pipelines.engine.model import (
     DOUBLED,
     FINGERPRINT,
+    HELD_TWICE,
     KEY,
     PROBLEM,
     ChangeSet,
@@ -223,10 +224,11 @@ def _second_look(table: Provable, differences: Comparison, *, deep: bool) -> Non
 
 def _look(table: Provable, keys: Sequence[str], *, deep: bool) -> list[Difference]:
     """The differences among a few keys now: by their fingerprints, and if they agree, by their values."""
-    here = list(table.source.values(texts(keys)))
-    now, there = _prints(here), _prints(table.target.values(keys))
-    doubled = _doubled(here)
-    found = [difference for key in keys if (difference := _by_print(key, now, there, doubled))]
+    keys = list(dict.fromkeys(keys))
+    here, held = list(table.source.values(texts(keys))), list(table.target.values(keys))
+    now, there = _prints(here), _prints(held)
+    doubled, copied = _doubled(here), _doubled(held)
+    found = [difference for key in keys if (difference := _by_print(key, now, there, doubled, copied))]
     if deep:
         unlike = {item.key: item for batch in here for item in _unlike(table, batch)}
         found = [unlike.pop(item.key, item) for item in found]
@@ -240,16 +242,21 @@ def _doubled(batches: Iterable[pa.RecordBatch]) -> set[str]:
 
 
 def _by_print(
-    key: str, now: Mapping[str, str], there: Mapping[str, str | None], doubled: Collection[str]
+    key: str,
+    now: Mapping[str, str],
+    there: Mapping[str, str | None],
+    doubled: Collection[str],
+    copied: Collection[str],
 ) -> Difference | None:
     if key in doubled:
         return Difference(key, "stale" if key in there else "missing", DOUBLED)
     if key not in there:
         return Difference(key, "missing") if key in now else None
+    why = HELD_TWICE if key in copied else ""
     if key not in now:
-        return Difference(key, "extra")
+        return Difference(key, "extra", why)
     # a stranger's fingerprint is None, which is not the same as not being there
-    return None if there[key] == now[key] else Difference(key, "stale")
+    return None if there[key] == now[key] and not why else Difference(key, "stale", why)
 
 
 def _prints(batches: Iterable[pa.RecordBatch]) -> dict[str, Any]:
@@ -263,7 +270,7 @@ def _prints(batches: Iterable[pa.RecordBatch]) -> dict[str, Any]:
 def _unlike(table: Provable, batch: pa.RecordBatch) -> list[Difference]:
     """The rows of a source batch whose stored values are not what the mapping makes of them; absent ones are none."""
     mapped, _ = table.mapper(batch)
-    keys = mapped.column(KEY).to_pylist()
+    keys = list(dict.fromkeys(mapped.column(KEY).to_pylist()))
     stored = list(table.target.values(keys)) if keys else []
     faults = table.target.faults(keys)
     broken = [Difference(key, "stale", reason, broken=True) for key, reason in faults.items()]
@@ -273,9 +280,13 @@ def _unlike(table: Provable, batch: pa.RecordBatch) -> list[Difference]:
 def _unlike_values(mapped: pa.RecordBatch, stored: Sequence[pa.RecordBatch]) -> Iterator[Difference]:
     names = [name for name in mapped.schema.names if name not in (KEY, FINGERPRINT, PROBLEM)]
     there = {row[KEY]: row for batch in stored for row in batch.to_pylist()}
+    copied = _doubled(stored)
     for row in mapped.to_pylist():
         held = there.get(row[KEY])
         if held is None:
+            continue
+        if row[KEY] in copied:
+            yield Difference(row[KEY], "stale", HELD_TWICE)
             continue
         unlike = [name for name in names if name in held and not same_value(row[name], held[name])]
         if unlike:

@@ -28,6 +28,9 @@ SYSTEM_FIELDS = (
 DOUBLED = "two rows have this key (a child table repeats it)"
 """Why a source's rows of one key are refused, all of them: no order says which of them the target should hold."""
 
+HELD_TWICE = "the target holds it more than once"
+"""Why a record differs whatever its copies say: a lakehouse table has no unique index, and anybody can append to it."""
+
 FINGERPRINTS_SCHEMA = pa.schema([pa.field(KEY, pa.string(), nullable=False), pa.field(FINGERPRINT, pa.string())])
 """What listings for a proof hold; a null fingerprint is a record that the sync did not write."""
 
@@ -170,6 +173,12 @@ class ChangeSet:
 WAITING = "wait"
 """The stage of a record that waits for another one (a foreign key): each run tries it again."""
 
+UNDELETED = "delete"
+"""The stage of a record that the source has no more and the target does not let go: each run tries it again."""
+
+RETRIED = (WAITING, UNDELETED)
+"""The stages of records whose own rows are as they should be: it is others that must change."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parent:
@@ -182,9 +191,9 @@ class Parent:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejection:
-    """A record that did not reach the target, and why; `stage` is read, map, embed, write, or `WAITING`.
+    """A record that is not in the target what it is in the source, and why.
 
-    `parent` is what one waits for, where that is known.
+    `stage` is read, map, embed, write, `WAITING` or `UNDELETED`. `parent` is what one waits for, where that is known.
     """
 
     key: str
@@ -228,6 +237,14 @@ class BatchResult:
     rejected: Sequence[Rejection] = ()
     keys: Sequence[str] | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deletion:
+    """What became of records that were to be deleted: how many there were and went, and those that the store keeps."""
+
+    deleted: int = 0
+    refused: Sequence[Rejection] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,8 +345,9 @@ class Target(Listing, Protocol):
         """Those of `keys` that the store holds."""
         ...
 
-    def delete(self, keys: Sequence[str]) -> int:
-        """Delete these records; how many there were. Keys that are not there are no error."""
+    def delete(self, keys: Sequence[str]) -> Deletion:
+        """Delete these records. Keys that are not there are no error, and of those that are the store may refuse some
+        (`UNDELETED`), which says nothing of the others."""
         ...
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from sync_pipelines.engine.binding import Binding
 from sync_pipelines.engine.conflicts import kept_by
+from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.ground import due_scope
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.measure import held_before
@@ -58,7 +59,8 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
         lost = _Lost(binding.target if mode == "rebuild" else None)
         result = binding.target.plan(_mapped(binding, changes, counts, refusals, lost), rebuild=mode == "rebuild")
         counts += result.counts
-        deletes = _deletes(binding.target, changes) + lost.records
+        refused = Deletes(binding.spec, binding.ledger)
+        deletes = _deletes(binding.target, changes, refused) + lost.records
         stopped = binding.guard.refuses(
             deletes=deletes, held=held_before(binding, held, since), source_empty=changes.source_empty
         )
@@ -71,7 +73,7 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
             metadata_only=counts.metadata_only,
             unchanged=counts.unchanged,
             deletes=deletes,
-            quarantined=counts.quarantined,
+            quarantined=counts.quarantined + refused.known,
             embed_texts=counts.embedded_texts,
             embed_characters=counts.embedded_characters,
             embed_tokens=counts.embedded_tokens,
@@ -113,9 +115,11 @@ def _mapped(
             yield mapped
 
 
-def _deletes(target: Target, changes: ChangeSet) -> int:
+def _deletes(target: Target, changes: ChangeSet, refused: Deletes) -> int:
+    """Records that would go; those that the target did not let go before are expected to stay."""
     if not changes.full:
-        return sum(len(target.existing(keys)) - len(kept_by(target, keys)) for keys in changes.deletes)
+        pages = map(refused.fresh, map(target.existing, changes.deletes))
+        return sum(len(keys) - len(kept_by(target, keys)) for keys in pages)
     with changed_since(StreamListing(changes.upserts), target) as differences:
-        kept = sum(len(kept_by(target, keys)) for keys in differences.keys("extra"))
-        return differences.count("extra") - kept
+        pages = map(refused.fresh, differences.keys("extra"))
+        return sum(len(keys) - len(kept_by(target, keys)) for keys in pages)

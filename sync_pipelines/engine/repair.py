@@ -164,13 +164,14 @@ def _delete(run: Run, differences: Comparison, *, source_empty: bool) -> None:
         with run.binding.source.changes(Scope(keys=tuple(known)), since=None) as changes:
             for gone in changes.deletes:
                 run.delete(run.binding.target, gone)
+    run.end_deletes(run.binding.target)
 
 
 def _still_different(run: Run, differences: Comparison) -> dict[int, int]:
     """Ask both sides again for what was mended: by bucket, how many records still differ; the rest is forgotten.
 
-    A record that was refused (it is in quarantine now), or has changed in the source meanwhile (it is pending),
-    is no longer a difference, and was not mended either.
+    A record that was refused, to be written or to go (it is in quarantine now), or has changed in the source meanwhile
+    (it is pending), is no longer a difference, and was not mended either.
     """
     left: dict[int, int] = {}
     with find.of_keys(run.binding, differences.keys(*KINDS), values=True) as again:

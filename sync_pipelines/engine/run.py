@@ -16,12 +16,12 @@ from sync_pipelines.engine.batches import ahead, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
+from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.errors import RebuildDueError, TransientError
 from sync_pipelines.engine.ground import EMPTIED, due_scope, is_marked_by_ours, under_way
 from sync_pipelines.engine.guarded import Guarded
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import StreamListing, changed_since
-from sync_pipelines.engine.locks import run_is_alive
 from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import (
     FINGERPRINT,
@@ -59,6 +59,11 @@ class Run(Guarded):
         """What is said of this run's rows passes it."""
         return Veil(self.binding.spec)
 
+    @cached_property
+    def deletes(self) -> Deletes:
+        """What this run deletes, and what it is refused."""
+        return Deletes(self.binding.spec, self.binding.ledger)
+
     def open_changes(self) -> ChangeSet:
         """What this run brings, spooled; from here on the source is not needed."""
         scope = self._scope()
@@ -86,10 +91,10 @@ class Run(Guarded):
         return scope
 
     def _with_waiting(self, scope: Scope) -> Scope:
-        """And the records that wait for another one: it may be there by now."""
+        """And the records that wait for others: those may be there, or gone, by now."""
         if scope.full or scope.keys is not None or self.since is None:
             return scope
-        return replace(scope, also=tuple(self.binding.ledger.waiting(*self.place)))
+        return replace(scope, also=tuple(self.binding.ledger.retried(*self.place)))
 
     def measure(self) -> int:
         """Make the target ready and count it before anything is written; what it holds now."""
@@ -191,15 +196,17 @@ class Run(Guarded):
         self.guard(deletes=self._deletes(changes), source_empty=changes.source_empty)
         for keys in changes.deletes:
             self.delete(self.binding.target, keys)
+        self.end_deletes(self.binding.target)
 
     def _deletes(self, changes: ChangeSet) -> int:
-        """How many records of the target would go now."""
+        """How many records of the target would go now that no guard has let go before."""
         target = self.binding.target
         if not changes.full:
-            return sum(len(target.existing(without(keys, kept_by(target, keys)))) for keys in changes.deletes)
+            pages = map(self.deletes.fresh, changes.deletes)
+            return sum(len(target.existing(without(keys, kept_by(target, keys)))) for keys in pages)
         with changed_since(StreamListing(changes.upserts), target) as differences:
             self._leave_out_kept(target, differences, note=False)
-            return differences.count("extra")
+            return self.deletes.fresh_among(differences)
 
     def _delete_by_absence(self, target: Target, changes: ChangeSet, *, guarded: bool = True) -> None:
         """Remove what the whole source lacks; and look whether the store holds what was written."""
@@ -208,14 +215,16 @@ class Run(Guarded):
             self._leave_out_kept(target, differences, note=True)
             self._must_hold(differences.count("missing"), differences.count("stale"), differences)
             if guarded:
-                self.guard(deletes=differences.count("extra"), source_empty=changes.source_empty)
+                self.guard(deletes=self.deletes.fresh_among(differences), source_empty=changes.source_empty)
             for keys in differences.keys("extra"):
                 self.delete(target, keys)
+            self.end_deletes(target)
         self._settle_gone(changes.upserts)
 
     def _settle_gone(self, upserts: RecordStream) -> None:
         """Close what is noted of records that the whole source lacks: they were never stored, so never deleted."""
         gone = {record.key for record in self.binding.ledger.list_quarantine(*self.place, limit=None)}
+        gone.difference_update(self.deletes.refused)
         for batch in upserts if gone else ():
             gone.difference_update(batch.column(KEY).to_pylist())
         self._settle(sorted(gone))
@@ -248,13 +257,22 @@ class Run(Guarded):
             )
 
     def delete(self, target: Target, keys: Sequence[str]) -> None:
-        """Delete these records, and take them out of quarantine; the guard was asked before."""
+        """Delete these records, and take them out of quarantine; the guard was asked before, `end_deletes` follows."""
         self.lock.check()
         self._mark()
         kept = kept_by(target, keys)
         self._keep(kept, {})
-        self.counts.deleted += target.delete(without(keys, kept))
-        self._settle(keys)
+        self.counts.deleted += self.deletes.delete(target, without(keys, kept))
+        self._settle([key for key in keys if key not in self.deletes.refused])
+
+    def end_deletes(self, target: Target) -> None:
+        """Put into quarantine what the target did not let go; it says nothing of the mapping, so no limit counts it."""
+        again = list(self.deletes.refused)
+        self.counts.deleted += self.deletes.again(target)
+        self._settle([key for key in again if key not in self.deletes.refused])
+        refused = list(self.deletes.refused.values())
+        self.counts.quarantined += len(refused)
+        self.binding.ledger.quarantine(self.record, refused)
 
     def _rebuild(self, changes: ChangeSet) -> None:
         """Build beside, prove equality, swap; until the swap the old state serves, whole.
@@ -377,15 +395,3 @@ def write(changes: ChangeSet) -> Counts:
     """Write an opened change set, closing the books on failure; the change set is closed in any case."""
     with changes.run as run:
         return run.write(changes)
-
-
-def dead_runs(binding: Binding) -> list[str]:
-    """Run ids of this table whose process died: their step has started and their lock is free.
-
-    Their books are closed; the caller closes them in Dagster.
-    """
-    died = "the process of this run died before it ended"
-    opened = binding.ledger.open_runs(*binding.place)
-    free = [record for record in opened if not run_is_alive(binding.lock_url, record.run_id)]
-    # close_dead says False where a run ended between the two looks
-    return [record.run_id for record in free if binding.ledger.close_dead(record, error=died)]

@@ -34,6 +34,10 @@ class Veil:
         if self.spec.sensitive:
             self._rows.append(batch)
 
+    def cover_all(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Remember these rows, however many, in the place of those before."""
+        self._rows = deque(batches)
+
     def mapping(self, mapper: Mapper) -> Mapper:
         """A mapper whose refusals quote nothing; the batches that it is given are remembered."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import pyarrow as pa
 import pytest
@@ -130,3 +130,37 @@ def _fill_up() -> None:
         connection.execute("PRAGMA max_page_count=2")
         connection.execute("CREATE TABLE one (text TEXT)")
         connection.execute("INSERT INTO one VALUES (?)", ("x" * 100_000,))
+
+
+class Copied(Side):
+    """A store without a unique index: it lists these keys once more."""
+
+    def __init__(self, rows: dict[str, str | None], *, again: dict[str, str | None]) -> None:
+        super().__init__(rows)
+        self.again = again
+
+    def count(self) -> int:
+        return len(self.rows) + len(self.again)
+
+    def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
+        yield from super().fingerprints(buckets=buckets)
+        yield from Side(self.again).fingerprints(buckets=buckets)
+
+    def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        yield from super().values(keys)
+        yield from Side(self.again).values(keys)
+
+
+@pytest.mark.parametrize("again", [{"a": "1:a"}, {"a": "1:b"}, {"a": None}])
+@pytest.mark.parametrize("adds_up", [True, False])
+def test_a_key_that_the_target_lists_twice_is_stale_whatever_its_copy_says(again: dict[str, str | None], adds_up: bool):
+    source = Side({"a": "1:a", "b": "1:a"}, adds_up=adds_up)
+    assert found(source, Copied({"a": "1:a", "b": "1:a"}, again=again))["stale"] == {"a"}
+
+
+def test_a_copy_of_a_key_is_a_record_of_its_own_in_the_counts():
+    rows = {"a": "1:a", "b": "1:a"}
+    with compare(Side(rows), Copied({**rows, "x": "1:a"}, again={"a": "1:a", "x": "1:a"})) as differences:
+        assert (differences.source_count, differences.target_count) == (2, 5)
+        assert (differences.count("stale"), differences.count("extra")) == (1, 1)
+        assert differences.accounted() == -3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ class Opened(Protocol):
     def rows(self) -> list[dict[str, Any]]: ...
     def add_stranger(self, key: str) -> None: ...
     def edit(self, key: str, amount: int) -> None: ...
+    def copy(self, key: str, *, amount: int | None = None) -> None: ...
 
 
 class InFolder:
@@ -70,6 +72,15 @@ class InFolder:
 
     def edit(self, key: str, amount: int) -> None:
         self.table.update({"amount": str(amount)}, predicate=f"id = '{key}'")
+
+    def copy(self, key: str, *, amount: int | None = None) -> None:
+        """Append the row once more, with another amount if given, under the same key and fingerprint."""
+        found = pa.RecordBatchReader.from_stream(self.table.scan(predicate=f"id = '{key}'")).read_all()
+        if amount is not None:
+            place = found.schema.get_field_index("amount")
+            column = found.schema.field(place)
+            found = found.set_column(place, column, pa.array([Decimal(amount)] * found.num_rows, column.type))
+        write_deltalake(self.table, found, mode="append")
 
 
 class InWarehouse:
@@ -120,3 +131,12 @@ class InWarehouse:
 
     def edit(self, key: str, amount: int) -> None:
         self.warehouse.run(f"UPDATE {self.table.sql} SET amount = {amount} WHERE id = '{key}'", doing="write")
+
+    def copy(self, key: str, *, amount: int | None = None) -> None:
+        """Append the row once more, with another amount if given, under the same key and fingerprint."""
+        columns = list(self._ask(f"SELECT * FROM {self.table.sql} LIMIT 1")[0])
+        given = {} if amount is None else {"amount": f"CAST({amount} AS DECIMAL(8,2))"}
+        chosen = ", ".join(given.get(name, name) for name in columns)
+        self.warehouse.run(
+            f"INSERT INTO {self.table.sql} SELECT {chosen} FROM {self.table.sql} WHERE id = '{key}'", doing="write"
+        )

@@ -218,3 +218,22 @@ def test_a_downstream_asset_gets_the_synced_rows(world: World):
     job = project.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(instance=world.instance, asset_selection=[downstream.key])
     assert result.output_for_node("downstream") == [{"id": "a", "stars": 3}, {"id": "b", "stars": 3}]
+
+
+def test_a_record_that_postgresql_does_not_let_go_is_quarantined_and_replayed(world: World, house: House, lake: Lake):
+    world.materialize()
+    house.execute("CREATE TABLE reply (review text REFERENCES review); INSERT INTO reply VALUES ('b')")
+    lake.table.delete("id = 'b'")
+    result = world.materialize()
+    assert result.success
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    assert checks["content"].passed
+    assert world.last_run().counts.quarantined == 1
+    assert not world.sensor_tick().run_requests
+    ledger = house.bind(back()).ledger
+    world.records("b")
+    assert [record.key for record in ledger.list_quarantine("shop", "review")] == ["b"]
+    house.execute("DELETE FROM reply")
+    world.records("b")
+    assert held(house).keys() == {"a"}
+    assert ledger.quarantine_counts("shop", "review") == (0, 0)

@@ -31,7 +31,7 @@ def add_strangers(target: ChromaTarget, *names: str, **metadata: object) -> None
 
 def test_a_collection_that_does_not_exist_holds_nothing(target: ChromaTarget):
     assert (target.identity(), target.count(), marks(target)) == (None, 0, {})
-    assert (target.existing(["a"]), target.delete(["a"]), stored(target, "a")) == ([], 0, {})
+    assert (target.existing(["a"]), target.delete(["a"]).deleted, stored(target, "a")) == ([], 0, {})
 
 
 def test_a_dropped_and_remade_collection_has_another_identity(target: ChromaTarget):
@@ -57,7 +57,7 @@ def test_a_stranger_that_copies_a_records_metadata_is_still_a_stranger(target: C
     put(target, doc)
     add_strangers(target, "copy", **items(target)["a"]["metadata"])
     assert marks(target) == {**wanted(doc), "copy": None}
-    assert target.delete(["copy"]) == 1
+    assert target.delete(["copy"]).deleted == 1
     assert marks(target) == wanted(doc)
 
 
@@ -66,14 +66,14 @@ def test_a_stranger_is_deleted_by_its_id_and_nothing_else_goes(target: ChromaTar
     put(target, *docs)
     add_strangers(target, "s")
     assert target.existing(["s", "a##1", "nope"]) == ["s"]
-    assert target.delete(["s", "a##1", "nope"]) == 1  # `a##1` is the id of the record `a#1`, not its key
+    assert target.delete(["s", "a##1", "nope"]).deleted == 1  # `a##1` is the id of the record `a#1`, not its key
     assert marks(target) == wanted(*docs)
 
 
 def test_a_stranger_at_the_id_that_a_record_would_have_is_not_deleted_for_it(target: ChromaTarget):
     target.prepare()
     add_strangers(target, "x##1")
-    assert (target.existing(["x#1"]), target.delete(["x#1"])) == ([], 0)
+    assert (target.existing(["x#1"]), target.delete(["x#1"]).deleted) == ([], 0)
     assert marks(target) == {"x##1": None}
     doc = Doc("x#1", "mine")
     put(target, doc)
@@ -111,14 +111,14 @@ def test_a_headless_rest_is_deleted_whole(target: ChromaTarget):
     store = target.store()
     assert store is not None
     store.handle.delete(ids=["b"])
-    assert target.delete(["b"]) == 1
+    assert target.delete(["b"]).deleted == 1
     assert items(target) == {}
 
 
 def test_a_chunked_record_is_deleted_with_every_chunk(target: ChromaTarget):
     keep = Doc("b2", LONG)
     put(target, Doc("b", LONG), keep, Doc("c"))
-    assert target.delete(["b", "c", "b", "never there"]) == 2
+    assert target.delete(["b", "c", "b", "never there"]).deleted == 2
     assert marks(target) == wanted(keep)
     assert all(name.startswith("b2") for name in items(target))
 
@@ -141,7 +141,7 @@ def test_a_deletion_that_is_cut_is_finished_by_the_next_one(target: ChromaTarget
     assert marks(target) == {"b": None, **wanted(keep)}
     assert "b" in items(target)  # the head goes last
     assert target.existing(["b"]) == ["b"]
-    assert target.delete(["b"]) == 1
+    assert target.delete(["b"]).deleted == 1
     assert (marks(target), len(items(target))) == (wanted(keep), stored(target, "c")["c"]["chunks"])
 
 

@@ -175,7 +175,7 @@ def test_keys_from_hell_are_kept_apart(target: ChromaTarget):
     assert {key: row["document"] for key, row in stored(target, *HELL).items()} == {d.key: d.text for d in docs}
     assert sorted(target.existing(HELL)) == sorted(HELL)
     for number, key in enumerate(HELL):
-        assert target.delete([key]) == 1
+        assert target.delete([key]).deleted == 1
         assert marks(target) == wanted(*docs[number + 1 :])
     assert items(target) == {}
 
@@ -185,7 +185,7 @@ def test_an_empty_key_and_an_empty_text_have_their_place(target: ChromaTarget):
     _, rejected = put(target, *docs)
     assert (rejected, marks(target)) == ([], wanted(*docs))
     assert {key: row["document"] for key, row in stored(target, "", "e", "s").items()} == {d.key: d.text for d in docs}
-    assert target.delete(["", "e"]) == 2
+    assert target.delete(["", "e"]).deleted == 2
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, RunRecord, at_place
 from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable, utc, utc_or_none
-from sync_pipelines.engine.model import WAITING, Parent, Rejection
+from sync_pipelines.engine.model import RETRIED, UNDELETED, WAITING, Parent, Rejection
 from sync_pipelines.engine.sql import qualified
 
 _PAGE = 1000
@@ -28,7 +28,8 @@ _CHANGED = """CASE WHEN old.fingerprint IS NOT NULL AND excluded.fingerprint IS 
     THEN old.fingerprint <> excluded.fingerprint
     ELSE (old.reason, old.stage) IS DISTINCT FROM (excluded.reason, excluded.stage) END"""
 
-_STILL_WAITS = f"(old.stage = '{WAITING}' AND excluded.stage = old.stage AND NOT ({_CHANGED}))"
+_RETRIED = ", ".join(f"'{stage}'" for stage in RETRIED)
+_STILL_WAITS = f"(old.stage IN ({_RETRIED}) AND excluded.stage = old.stage AND NOT ({_CHANGED}))"
 
 # An attempt and its event count once a run: a transaction whose answer got lost is sent again.
 _QUARANTINE = """
@@ -227,12 +228,17 @@ class QuarantineBook(Store):
         """Those of `keys` that an operator has dropped."""
         return {key for key, dropped in self._dropped_at(sync, table, keys).items() if dropped}
 
-    def waiting(self, sync: str, table: str) -> list[str]:
-        """Keys of the records that wait for another one; nobody has dropped them."""
+    def retried(self, sync: str, table: str) -> list[str]:
+        """Keys of the records that each run tries again, since they wait for others; nobody has dropped them."""
+        return self._of_stages(sync, table, RETRIED, self._tables.quarantine.c.dropped_at.is_(None))
+
+    def undeleted(self, sync: str, table: str) -> list[str]:
+        """Keys of the records that the target did not let go, dropped or not."""
+        return self._of_stages(sync, table, [UNDELETED])
+
+    def _of_stages(self, sync: str, table: str, stages: Sequence[str], *more: sa.ColumnElement[bool]) -> list[str]:
         book = self._tables.quarantine
-        chosen = sa.select(book.c.record_key).where(
-            *at_place(book, sync, table), book.c.stage == WAITING, book.c.dropped_at.is_(None)
-        )
+        chosen = sa.select(book.c.record_key).where(*at_place(book, sync, table), book.c.stage.in_(stages), *more)
         return self._transaction(lambda connection: list(connection.execute(chosen).scalars()))
 
     def awaited(self, sync: str, table: str) -> Iterator[list[Parent]]:

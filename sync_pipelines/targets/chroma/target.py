@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.model import BatchResult, Counts, Digest, Doubt
+from sync_pipelines.engine.model import BatchResult, Counts, Deletion, Digest, Doubt
 from sync_pipelines.targets.chroma import reading as reading
 from sync_pipelines.targets.chroma.client import Settings, connect
 from sync_pipelines.targets.chroma.errors import CollectionGoneError
@@ -182,8 +182,8 @@ class ChromaTarget:
         found = reading.lookup(store, keys) if store and keys else {}
         return [key for key in dict.fromkeys(keys) if key in found]
 
-    def delete(self, keys: Sequence[str]) -> int:
-        """Delete these records, every chunk of them, chunk 0 last; how many there were.
+    def delete(self, keys: Sequence[str]) -> Deletion:
+        """Delete these records, every chunk of them, chunk 0 last; a collection refuses none.
 
         A stranger is deleted by its id; an item of another record that happens to have that id is not.
         """
@@ -194,7 +194,7 @@ class ChromaTarget:
         if store is not None and ids:
             store.delete([name for name in ids if name not in heads])
             store.delete([name for name in ids if name in heads])
-        return len(found)
+        return Deletion(deleted=len(found))
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored values (`reading.VALUES_SCHEMA`): whole text, metadata as canonical JSON."""

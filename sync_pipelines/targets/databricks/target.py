@@ -18,6 +18,7 @@ from sync_pipelines.engine.model import (
     KEY,
     BatchResult,
     Counts,
+    Deletion,
     Digest,
     Doubt,
     PlannedWrites,
@@ -220,8 +221,9 @@ class DatabricksTarget(LakeTarget):
                     strangers = True
                 else:
                     found[row["bucket"]] = Digest(row["records"], int(row["total"]))
-        for key in self._strangers() if strangers else ():
-            found[bucket_of(key)] = found.get(bucket_of(key), Digest()).add(key, None)
+        for batch in map(named, self._keyless() if strangers else ()):
+            for key in batch.column(0).to_pylist():
+                found[bucket_of(key)] = found.get(bucket_of(key), Digest()).add(key, None)
         return found
 
     def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
@@ -305,8 +307,8 @@ class DatabricksTarget(LakeTarget):
             self._seen = None
             yield done
 
-    def delete(self, keys: Sequence[str]) -> int:
-        """Delete these records; how many there were."""
+    def delete(self, keys: Sequence[str]) -> Deletion:
+        """Delete these records; a table refuses none."""
         there = self.existing(keys)
         if plain := [key for key in there if not is_stranger(key)]:
             self._commit(statements.delete_keys(self.table), "delete from table", keys=listed(plain))
@@ -314,7 +316,7 @@ class DatabricksTarget(LakeTarget):
             known = self._strangers()
             for key in filter(is_stranger, there):
                 self._delete_stranger(known.get(key))
-        return len(there)
+        return Deletion(deleted=len(there))
 
     def _delete_stranger(self, columns: list[tuple[str, Any, pa.DataType]] | None) -> None:
         if columns is None:  # somebody was quicker
@@ -330,8 +332,7 @@ class DatabricksTarget(LakeTarget):
         """What `upsert` of these batches would do; writes nothing."""
         counts = Counts()
         for group in groups(iter(batches)):
-            held = () if rebuild else self._rows_of(group.keys, [KEY, FINGERPRINT])
-            same = sum(group.prints[row[KEY]] == row[FINGERPRINT] for batch in held for row in batch.to_pylist())
+            same = group.unchanged(() if rebuild else self._rows_of(group.keys, [KEY, FINGERPRINT]))
             counts += Counts(unchanged=same, upserted=group.rows.num_rows - same)
         return PlannedWrites(counts=counts)
 

@@ -14,6 +14,7 @@ from sync_pipelines.engine.model import (
     KEY,
     BatchResult,
     Counts,
+    Deletion,
     Doubt,
     PlannedWrites,
 )
@@ -159,12 +160,12 @@ class DeltaTarget(LakeTarget):
                 found[stranger_key(values)] = " AND ".join([f"{KEY} IS NULL", *conditions])
         return found
 
-    def delete(self, keys: Sequence[str]) -> int:
-        """Delete these records by one commit; how many there were."""
+    def delete(self, keys: Sequence[str]) -> Deletion:
+        """Delete these records by one commit; a table refuses none."""
         there = self.existing(keys)
         table = self.store.open()
         if table is None or not there:
-            return 0
+            return Deletion()
         writer = Writer(self.store, self.shape, self._layout)
         strangers = [key for key in there if is_stranger(key)]
         if plain := [key for key in there if not is_stranger(key)]:
@@ -173,7 +174,7 @@ class DeltaTarget(LakeTarget):
         for key in strangers:
             if key in known:
                 self.store.contend("delete from table", lambda table, key=key: table.delete(known[key]))
-        return len(there)
+        return Deletion(deleted=len(there))
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored rows of these keys, in the table's own types."""
@@ -200,10 +201,7 @@ class DeltaTarget(LakeTarget):
         table = None if rebuild else self.store.open()
         counts = Counts()
         for group in groups(iter(batches)):
-            same = 0
-            if table is not None:
-                for batch in self.store.rows_of(table, group.keys, [FINGERPRINT]):
-                    same += sum(group.prints[row[KEY]] == row[FINGERPRINT] for row in batch.to_pylist())
+            same = 0 if table is None else group.unchanged(self.store.rows_of(table, group.keys, [FINGERPRINT]))
             counts += Counts(unchanged=same, upserted=group.rows.num_rows - same)
         return PlannedWrites(counts=counts)
 

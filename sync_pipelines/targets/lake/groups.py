@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,6 +41,14 @@ class Group:
     def prints(self) -> dict[str, str]:
         """Key → fingerprint."""
         return dict(zip(self.keys, self.rows.column(FINGERPRINT).to_pylist(), strict=True))
+
+    def unchanged(self, stored: Iterable[pa.RecordBatch]) -> int:
+        """How many of them a table holds as they are, by its keys and fingerprints; one that it holds twice is not."""
+        held: dict[str, list[str | None]] = {}
+        for batch in stored:
+            for row in batch.to_pylist():
+                held.setdefault(row[KEY], []).append(row[FINGERPRINT])
+        return sum(held.get(key) == [mark] for key, mark in self.prints.items())
 
 
 def groups(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:

@@ -113,6 +113,11 @@ class Layout:
         """Changes when the columns that are synced, or their types, do."""
         return self.info.shape(self.spec)
 
+    @property
+    def is_tree(self) -> bool:
+        """Whether its rows refer to each other."""
+        return any(foreign.own for foreign in self.catalog.foreign_keys)
+
     def canonical(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[str]]:
         """Rows as they were read in `sql.schema` → rows with their fingerprints; and keys that cannot be compared.
 

@@ -19,15 +19,17 @@ from sync_pipelines.engine.model import (
     FINGERPRINT,
     FINGERPRINTS_SCHEMA,
     KEY,
+    UNDELETED,
     BatchResult,
     Counts,
+    Deletion,
     Digest,
     Doubt,
     Parent,
     PlannedWrites,
+    Rejection,
     bucket_of,
 )
-from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.sources.postgres.changes import existing
 from sync_pipelines.sources.postgres.connection import bulk_transaction, settings_sql, writing_transaction
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
@@ -39,6 +41,7 @@ from sync_pipelines.targets.postgres.writing import Verdict, Writer, batches_of
 _log = logging.getLogger(__name__)
 
 _KEYS_A_STATEMENT = 2000
+_REFERRED = " Delete the rows that refer to it, or let the foreign key do it (ON DELETE CASCADE)."
 
 
 class _Books:
@@ -188,26 +191,21 @@ class PostgresTarget:
         held = {key for batch in self._by_keys(keys) for key in batch.column(KEY).to_pylist()}
         return [key for key in dict.fromkeys(keys) if key in held]
 
-    def delete(self, keys: Sequence[str]) -> int:
-        """Delete these records; those that rows of other tables refer to are found by halves.
-
-        Raises:
-            RunError: some of them are held by other tables; the others are deleted.
-        """
-        there, held = self.existing(keys), dict[str, str]()
-        deleted = self._delete(there, held)
+    def delete(self, keys: Sequence[str]) -> Deletion:
+        """Delete these records; those that other rows refer to, or a trigger keeps, are found by halves."""
+        left, held, deleted = self.existing(keys), dict[str, str](), 0
+        while left:
+            held.clear()
+            gone = self._delete(left, held)
+            deleted += gone
+            # in a tree, a half may have been refused for children that went with the other one
+            left = list(held) if gone and self.layout.is_tree else []
         if (books := self._books) is not None:
             books.forget([key for key in keys if key not in held])
-        if held:
-            named, why = next(iter(held.items()))
-            key = mask_of(self.table.spec).key(named)
-            raise RunError(
-                f"{len(held)} records cannot be deleted, such as {key!r}: {why}",
-                sync=self._place[0],
-                table=self._place[1],
-                remedy="Delete the rows that refer to them, or let the foreign key do it (ON DELETE CASCADE).",
-            )
-        return deleted
+        refused = [
+            Rejection(key=key, reason=f"It stays in the table: {why}", stage=UNDELETED) for key, why in held.items()
+        ]
+        return Deletion(deleted=deleted, refused=refused)
 
     def _delete(self, keys: Sequence[str], held: dict[str, str]) -> int:
         if not keys:
@@ -218,7 +216,7 @@ class PostgresTarget:
                 return len(session.all(self._delete_sql(keys)))
         except RecordError as error:
             if len(keys) == 1:
-                held[keys[0]] = error.message
+                held[keys[0]] = f"{error.message}{_REFERRED if '[23503]' in error.message else ''}"
                 return 0
         half = len(keys) // 2
         return self._delete(keys[:half], held) + self._delete(keys[half:], held)
