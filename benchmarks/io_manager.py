@@ -122,10 +122,11 @@ class Rounds:
     def _read(self, table: Any, mode: str) -> Any:
         """What the asset does before the IO manager has its changes."""
         from sync_pipelines.engine import run as engine
+        from sync_pipelines.engine.dead import dead_runs
         from sync_pipelines.engine.model import Scope
 
         binding = self.stage.bind(table, function=self.vectors, batch_size=self.batch_size)
-        engine.dead_runs(binding)
+        dead_runs(binding)
         scope, run_id = Scope(full=mode == "full"), str(uuid.uuid4())
         return engine.open_run(binding, engine.Request(mode=mode, scope=scope, trigger="manual", run_id=run_id))
 

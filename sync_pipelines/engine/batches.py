@@ -102,5 +102,25 @@ def resized(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordB
         yield _one(held)
 
 
+def pages(batches: Iterable[pa.RecordBatch], *, rows: int, most_bytes: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in the same order in batches of up to so many rows and bytes; a larger row is one by itself.
+
+    Memory: one such batch.
+    """
+    held: list[pa.RecordBatch] = []
+    count = size = 0
+    for batch in batches:
+        step = max(1, min(rows, batch.num_rows * most_bytes // max(batch.nbytes, 1)))
+        for start in range(0, batch.num_rows, step):
+            piece = batch.slice(start, step)
+            if held and (count + piece.num_rows > rows or size + piece.nbytes > most_bytes):
+                yield _one(held)
+                held, count, size = [], 0, 0
+            held.append(piece)
+            count, size = count + piece.num_rows, size + piece.nbytes
+    if held:
+        yield _one(held)
+
+
 def _one(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
     return parts[0] if len(parts) == 1 else pa.concat_batches(parts)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from sync_pipelines.engine.batches import resized
+from sync_pipelines.engine.batches import pages
 from sync_pipelines.engine.compare import Comparison, Difference, compare, nothing_yet
 from sync_pipelines.engine.conflicts import KEPT, Judging
 from sync_pipelines.engine.ground import due_scope
@@ -48,7 +48,10 @@ PROBED = 20
 """Records of a deep proof that are searched for with their own text; each costs an embedding."""
 
 _KEYS_A_LOOK = 200
-"""Whole values of both sides are held for so many keys at a time."""
+"""Whole values of both sides are held for so many keys at a time, where the target says nothing else (`at_once`)."""
+
+_BYTES_A_LOOK = 8 * 1024 * 1024
+"""And for no more than so much of the source's values, of whatever target."""
 
 _MOST_JUDGED = 10_000
 """So many differing records are judged one by one; a table that differs in more was not synced, but not edited."""
@@ -113,7 +116,7 @@ def deep(table: Provable) -> Generator[Found]:
         compare(StreamListing(snapshot.upserts), table.target) as differences,
     ):
         sample = _Sample(PROBED)
-        for batch in resized(snapshot.upserts, _KEYS_A_LOOK):
+        for batch in pages(snapshot.upserts, rows=_at_once(table), most_bytes=_BYTES_A_LOOK):
             differences.note(_unlike(table, batch))
             sample.add(batch.column(KEY).to_pylist())
         _settle(table, differences, deep=True)
@@ -265,6 +268,11 @@ def _prints(batches: Iterable[pa.RecordBatch]) -> dict[str, Any]:
         for batch in batches
         for key, mark in zip(batch.column(KEY).to_pylist(), batch.column(FINGERPRINT).to_pylist(), strict=True)
     }
+
+
+def _at_once(table: Provable) -> int:
+    """Records whose values the target is asked for at a time: a table of files is scanned for each question."""
+    return getattr(table.target, "at_once", _KEYS_A_LOOK)
 
 
 def _unlike(table: Provable, batch: pa.RecordBatch) -> list[Difference]:

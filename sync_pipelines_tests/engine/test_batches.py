@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync_pipelines.engine.batches import ahead, resized
+from sync_pipelines.engine.batches import ahead, pages, resized
 
 
 @settings(deadline=None)
@@ -56,3 +56,13 @@ def test_whoever_stops_early_leaves_no_thread():
     next(found)
     found.close()
     assert threading.active_count() == before
+
+
+@given(st.lists(st.integers(0, 40), max_size=8), st.integers(1, 50), st.integers(1, 400))
+def test_pages_hold_every_row_in_order_and_no_more_than_they_may(sizes: list[int], rows: int, most_bytes: int):
+    numbers = iter(range(1000))
+    given = [pa.record_batch({"n": pa.array([next(numbers) for _ in range(size)], pa.int64())}) for size in sizes]
+    found = list(pages(given, rows=rows, most_bytes=most_bytes))
+    assert [n for page in found for n in page.column("n").to_pylist()] == list(range(sum(sizes)))
+    assert all(0 < page.num_rows <= rows for page in found)
+    assert all(page.nbytes <= most_bytes or page.num_rows == 1 for page in found)

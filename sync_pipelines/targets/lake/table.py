@@ -70,6 +70,9 @@ class LakeTarget(ABC):
     engine: str
     """What `target.engine` calls it, for sentences."""
 
+    at_once = 10_000
+    """Records of whose values a deep proof asks at a time: each question reads the table's files."""
+
     def __init__(
         self,
         *,
