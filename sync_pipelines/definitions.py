@@ -18,6 +18,7 @@ from sync_pipelines.io_managers.postgres import PostgresIOManager
 from sync_pipelines.resources.chroma import ChromaResource
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
+from sync_pipelines.resources.lakehouse import LakehouseResource
 from sync_pipelines.resources.postgres import LedgerResource, PostgresResource
 from sync_pipelines.resources.search import SearchResource
 from sync_pipelines.upkeep import build_upkeep
@@ -35,6 +36,7 @@ def default_resources() -> dict[str, Any]:
         "chroma_io_manager": ChromaIOManager(chroma=chroma),
         "delta": delta,
         "databricks": databricks,
+        "lakehouse": LakehouseResource(delta=delta, databricks=databricks),
         "delta_io_manager": DeltaIOManager(delta=delta, databricks=databricks),
     }
 

@@ -50,6 +50,11 @@ def receivers(chosen: Sequence[str], environment: Mapping[str, str]) -> list[Rec
     return list({one.mark: one for one in found or of_channel(DEFAULT, environment)}.values())
 
 
+def has_receivers(chosen: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether any of these channels has a receiver of its own."""
+    return any(of_channel(channel, environment) for channel in chosen)
+
+
 def split_urls(text: str) -> list[str]:
     """URLs parted by commas or spaces; a comma within one (several addresses of a mailto) stays."""
     return [part for part in re.split(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)", text.strip(" \t\r\n,")) if part]

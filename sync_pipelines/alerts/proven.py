@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sync_pipelines.alerts.incidents import Cause, Open, Seen
-from sync_pipelines.alerts.runs import MENDS, checks_of_kind
+from sync_pipelines.alerts.runs import DEEP, MENDS, checks_of_kind
 
 if TYPE_CHECKING:
     from sync_pipelines.status import Facts
@@ -55,6 +55,9 @@ def _proofs(
 ) -> list[datetime | None]:
     """All that must be newer than the failure."""
     what, _, kind = cause.name.partition(":")
+    if what == "run" and kind == "repair":
+        # it may have been to mend values that a proof of fingerprints does not see
+        return [passed(table, DEEP) for table in tables]
     if what == "run" and kind in MENDS["full"]:
         return [whole.get(table) for table in tables]
     checks = checks_of_kind(kind) if what == "run" else ()

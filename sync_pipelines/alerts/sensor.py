@@ -207,10 +207,14 @@ def policies_of(tables: "Collection[SyncComponent]") -> Callable[[str], Policy]:
 
 def _policy(blocks: "Sequence[AlertsBlock]") -> Policy:
     """One block as it stands; of several that are on everybody is told whom one of them names, as soon as one says."""
-    from sync_pipelines.alerts.delivery import receivers
+    from sync_pipelines.alerts.delivery import DEFAULT, has_receivers, receivers
 
     asked = [block for block in blocks if block.enabled] or blocks
     chosen = tuple(dict.fromkeys(channel for block in asked for channel in block.channels))
+    lost = [block for block in asked if not has_receivers(block.channels, os.environ)]
+    if 0 < len(lost) < len(asked):
+        # by itself each of these is told of in the default channel, as long as its own have no receiver
+        chosen = tuple(dict.fromkeys((*chosen, DEFAULT)))
     pauses = [pause for block in asked if (pause := block.reminder()) is not None]
     return Policy(
         enabled=any(block.enabled for block in blocks),

@@ -34,7 +34,11 @@ _RECORD_CLASSES = ("22", "23")
 _RECORD = frozenset({"54000"})
 """An index row that is too large."""
 
+_RAISED = "P0001"
+"""What RAISE EXCEPTION gives where the function names no other code."""
+
 _REMEDIES = {
+    _RAISED: "A trigger or function of the application refuses this: it says what it wants.",
     "28": "Check user and password of this connection, and the server's pg_hba.conf.",
     "3D000": "Check the database's name in the URL, or create it.",
     "42501": "Grant the role of this connection what the message names.",
@@ -90,6 +94,8 @@ def classify(
     database: str = "",
     sync_schema: str | None = None,
     only_ours: bool = False,
+    of_records: bool = False,
+    quiet: bool = False,
     sync: str | None = None,
     table: str | None = None,
 ) -> SyncError:
@@ -100,12 +106,18 @@ def classify(
         database: host:port/name for the sentence, without a password (`engine.database.place`).
         sync_schema: the package's own schema: what is missing in it means that a migration is due.
         only_ours: every object of the statement is ours, so whatever is missing means that.
+        of_records: the statement writes records, so what an application's trigger raises (P0001) speaks of one.
+        quiet: what an application's function says is left out: it may quote any value of the row.
         sync, table: where, for the sentence.
     """
     if isinstance(error, SyncError):
         return error
     code, text = sqlstate(error), _words(error)
+    if quiet and _is_of_a_function(error):
+        text = "a trigger or function of the application refuses it, in words that are left out for sensitive columns"
     kind, remedy = _kind(code, text)
+    if of_records and code == _RAISED:
+        kind = RecordError
     if code in MISSING_OBJECT:
         if only_ours or _names(text, sync_schema):
             kind, remedy = MigrationDueError, _MIGRATE
@@ -122,6 +134,8 @@ def classified(
     database: str = "",
     sync_schema: str | None = None,
     only_ours: bool = False,
+    of_records: bool = False,
+    quiet: bool = False,
     sync: str | None = None,
     table: str | None = None,
 ) -> Generator[None]:
@@ -134,8 +148,20 @@ def classified(
         # Not `from error`: its DETAIL and LINE quote the values of records, and every link of the chain is
         # written out, into logs and into Dagster's storage.
         raise classify(
-            error, database=database, sync_schema=sync_schema, only_ours=only_ours, sync=sync, table=table
+            error,
+            database=database,
+            sync_schema=sync_schema,
+            only_ours=only_ours,
+            of_records=of_records,
+            quiet=quiet,
+            sync=sync,
+            table=table,
         ) from None
+
+
+def _is_of_a_function(error: BaseException) -> bool:
+    """Whether the error was raised within a function: PostgreSQL's own words name columns, a function's name values."""
+    return any(getattr(getattr(layer, "diag", None), "context", None) for layer in _layers(error))
 
 
 def _kind(code: str | None, text: str) -> tuple[type[SyncError], str | None]:

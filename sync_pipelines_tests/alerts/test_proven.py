@@ -85,7 +85,7 @@ def test_a_failure_whose_last_time_is_not_known_ends_by_a_run_alone():
     assert over(incident("run:check_deep", latest=None), {"deep": 1}) == []
 
 
-@pytest.mark.parametrize("kind", ["incremental", "full", "assets", "records", "plan", "repair"])
+@pytest.mark.parametrize("kind", ["incremental", "full", "assets", "records", "plan"])
 def test_a_failed_sync_is_over_when_a_proof_of_the_whole_table_began_since(kind: str):
     cause = f"run:{kind}"
     assert over(incident(cause), {}, {"thing": 1}) == [cause]
@@ -94,10 +94,17 @@ def test_a_failed_sync_is_over_when_a_proof_of_the_whole_table_began_since(kind:
 
 
 def test_of_a_whole_sync_every_table_must_be_proven():
-    failed = incident("run:repair", "shop")
+    failed = incident("run:plan", "shop")
     assert over(failed, {}, {"thing": 1}) == []
     assert over(failed, {}, {"thing": 1, "other": -1}) == []
-    assert over(failed, {}, {"thing": 1, "other": 1}) == ["run:repair"]
+    assert over(failed, {}, {"thing": 1, "other": 1}) == ["run:plan"]
+
+
+def test_a_failed_repair_is_over_when_the_values_were_proven():
+    failed = incident("run:repair")
+    assert over(failed, dict.fromkeys(DAILY, 1), {"thing": 1}) == [], "it may have been a deep one"
+    assert over(failed, {"deep": -1}) == []
+    assert over(failed, {"deep": 1}) == ["run:repair"]
 
 
 @pytest.mark.parametrize("cause", ["run:upkeep", "run:check", "run:check_deep", "run:check of schema", "lag"])

@@ -78,6 +78,14 @@ def test_what_fails_for_a_whole_sync_is_told_in_every_channel_of_its_tables(
     assert policy("x").channels == ("default",)
 
 
+def test_a_table_whose_channel_has_no_receiver_is_told_of_in_the_default_one_also_with_others(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SYNC_ALERT_URLS_BOOKS", receiver.url)
+    policy = policies_of([of("article", channels=["ops"]), of("author", channels=["books"])])
+    assert policy("shop").channels == ("ops", "books", "default")
+
+
 def test_what_fails_for_no_sync_is_told_in_every_channel():
     policy = policies_of([of("article", channels=["ops"]), of("x/y", channels=["books"])])
     assert policy("sync_clean_up").channels == ("ops", "books")

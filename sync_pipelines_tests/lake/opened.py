@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from sync_pipelines.targets.databricks.settings import TableName
+from sync_pipelines.targets.databricks.settings import TableName, quoted
 from sync_pipelines.targets.databricks.warehouse import Warehouse
 
 
@@ -136,7 +136,7 @@ class InWarehouse:
         """Append the row once more, with another amount if given, under the same key and fingerprint."""
         columns = list(self._ask(f"SELECT * FROM {self.table.sql} LIMIT 1")[0])
         given = {} if amount is None else {"amount": f"CAST({amount} AS DECIMAL(8,2))"}
-        chosen = ", ".join(given.get(name, name) for name in columns)
+        chosen = ", ".join(given.get(name, quoted(name)) for name in columns)
         self.warehouse.run(
             f"INSERT INTO {self.table.sql} SELECT {chosen} FROM {self.table.sql} WHERE id = '{key}'", doing="write"
         )

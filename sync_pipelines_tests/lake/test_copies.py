@@ -14,7 +14,6 @@ from sync_pipelines.engine.repair import Repair, Wanted, plan_repair, repair
 from sync_pipelines.engine.run import Request, Scope
 from sync_pipelines_tests.lake.house import House, document
 
-pytestmark = pytest.mark.usefixtures("engine")
 DDL = "CREATE TABLE item (id text PRIMARY KEY, amount numeric(8,2))"
 
 

@@ -59,11 +59,12 @@ def test_what_somebody_did_behind_the_syncs_back_is_named_and_mended(sold: House
     table, far = document(), sold.opened(document())
     far.edit("a#1", 77)
     far.add_stranger("zzz")
-    assert sold.prove(table).stale == 0
+    far.copy("%s", amount=5)
+    assert sold.prove(table).samples["stale"] == ["%s"]
     proof = sold.prove(table, "deep")
-    assert (proof.missing, proof.samples["stale"], proof.extra) == (0, ["a#1"], 1)
+    assert (proof.missing, sorted(proof.samples["stale"]), proof.extra) == (0, ["%s", "a#1"], 1)
     assert "zzz" in proof.samples["extra"][0]
-    assert mend(sold) == 2
+    assert mend(sold) == 3
     assert sold.prove(table, "deep").equal
 
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,7 +37,7 @@ class Staging:
         return f"{self.warehouse.settings.volume}/sync_pipelines/{safe}-{mark}"
 
     @contextmanager
-    def staged(self, rows: pa.Table) -> Generator[str]:
+    def staged(self, rows: pa.Table | pa.RecordBatchReader) -> Generator[str]:
         """Rows as a relation for a statement (``parquet.`/Volumes/…` ``), as long as the block lasts."""
         path = f"{self.folder}/{uuid.uuid4().hex}.parquet"
         try:
@@ -52,10 +53,10 @@ class Staging:
             self._remove(path)
         return len(found)
 
-    def _upload(self, path: str, rows: pa.Table) -> None:
+    def _upload(self, path: str, rows: pa.Table | pa.RecordBatchReader) -> None:
         # a file, not a buffer: the SDK sends a stream that can seek anew where the front answers 429
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
-            pq.write_table(rows, file, compression="zstd", row_group_size=_ROW_GROUP)
+            _write(rows if isinstance(rows, pa.RecordBatchReader) else rows.to_reader(_ROW_GROUP), file)
             file.seek(0)
             with databricks_errors("stage rows", self.warehouse.place):
                 self.warehouse.client.files.upload(path, file, overwrite=True)
@@ -75,3 +76,10 @@ class Staging:
                 yield from [str(item.path) for item in self.warehouse.client.files.list_directory_contents(self.folder)]
             except NotFound:
                 return
+
+
+def _write(rows: pa.RecordBatchReader, file: IO[bytes]) -> None:
+    """Rows as Parquet, a row group for each batch: nothing else is held."""
+    with pq.ParquetWriter(file, rows.schema, compression="zstd") as writer:
+        for batch in rows:
+            writer.write_batch(batch, row_group_size=_ROW_GROUP)

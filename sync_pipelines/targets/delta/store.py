@@ -17,6 +17,7 @@ from sync_pipelines.engine.model import KEY
 from sync_pipelines.targets.delta.errors import delta_errors
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.lake.contention import contend
+from sync_pipelines.targets.lake.frames import plain_schema
 from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines.targets.retries import RetryPolicy
 
@@ -160,7 +161,7 @@ class DeltaStore:
     @staticmethod
     def schema_of(table: DeltaTable) -> pa.Schema:
         """A table's columns in Arrow's plain types."""
-        return pa.schema([_plain(item) for item in pa.schema(table.schema().to_arrow())])
+        return plain_schema(pa.schema(table.schema().to_arrow()))
 
     def rows_of(self, table: DeltaTable, keys: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """These columns of the rows of these keys."""
@@ -253,21 +254,6 @@ def _noted(table: DeltaTable) -> dict[str, str]:
     return {
         name: str(text) for item in table.schema().fields if item.name == KEY for name, text in item.metadata.items()
     }
-
-
-def _plain(item: pa.Field) -> pa.Field:
-    return pa.field(item.name, _plain_type(item.type), item.nullable, metadata=item.metadata)
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """delta-rs answers in string views and their like; two of one meaning must compare equal."""
-    if pa.types.is_string_view(kind) or pa.types.is_large_string(kind):
-        return pa.string()
-    if pa.types.is_binary_view(kind) or pa.types.is_large_binary(kind):
-        return pa.binary()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(_plain_type(kind.value_type))
-    return kind
 
 
 def stamp_number(text: str) -> int:

@@ -258,7 +258,9 @@ class Writer:
     @contextmanager
     def _errors(self) -> Generator[None]:
         spec = self._layout.spec
-        with pg_errors.classified(database=self._url.safe, sync=spec.sync, table=spec.name):
+        with pg_errors.classified(
+            database=self._url.safe, of_records=True, quiet=bool(spec.sensitive), sync=spec.sync, table=spec.name
+        ):
             yield
 
     def _execute(self, statement: str, *values: Any) -> int:

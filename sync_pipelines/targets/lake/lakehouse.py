@@ -1,0 +1,137 @@
+"""A lakehouse for a user's own assets and scripts: the tables of the engine that the syncs use."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.targets.lake.frames import stream_of
+from sync_pipelines.targets.lake.input import Wanted
+from sync_pipelines.targets.lake.table import OWNER
+
+Mode = Literal["append", "overwrite", "merge"]
+
+
+class Lakehouse(ABC):
+    """What both engines give. A table that a sync keeps is read, never written: the sync would undo it."""
+
+    def read(
+        self, table: str, *, where: str | None = None, columns: Sequence[str] | None = None, kind: str = "arrow"
+    ) -> Any:
+        """Rows of a table.
+
+        Args:
+            where: a condition in the engine's SQL. columns: all but the sync's own if left out.
+            kind: arrow, pandas, polars (lazy), duckdb, or stream (a RecordBatchReader: however many rows).
+        """
+        return self.read_table(table, Wanted(kind=kind, columns=columns, where=where))
+
+    def write(self, frame: Any, table: str, *, mode: Mode = "append", merge_keys: Sequence[str] = ()) -> int:
+        """Write rows by one commit; a table that is not there is made.
+
+        Args:
+            frame: a DataFrame of pandas or polars, an Arrow table or stream, a DuckDB relation.
+            mode: append; overwrite (all rows go, columns may change); merge (rows with the same `merge_keys` are
+                replaced, the others added).
+
+        Returns:
+            Rows that were given.
+
+        Raises:
+            ConfigurationError: a sync keeps this table; `merge_keys` do not fit the mode or the frame.
+        """
+        rows = _Counted(stream_of(frame))
+        _check_keys(mode, merge_keys, rows.schema)
+        if (owner := self.properties(table).get(OWNER)) is not None:
+            raise ConfigurationError(
+                f"the table {table!r} is kept equal to its source by the sync {owner}.", remedy="Write another table."
+            )
+        self.write_rows(rows.reader(), table, mode, tuple(merge_keys))
+        return rows.count
+
+    @abstractmethod
+    def execute_query(self, query: str, *, kind: str = "arrow") -> Any:
+        """The rows of a query in the engine's SQL; `kind` as in `read`."""
+
+    @abstractmethod
+    def read_table(self, table: str, wanted: Wanted) -> Any:
+        """Rows of a table, in the kind that is wanted."""
+
+    @abstractmethod
+    def properties(self, table: str) -> Mapping[str, str]:
+        """A table's properties; none where it is not there."""
+
+    @abstractmethod
+    def write_rows(self, rows: pa.RecordBatchReader, table: str, mode: Mode, merge_keys: tuple[str, ...]) -> None:
+        """Write rows by one commit."""
+
+    @abstractmethod
+    def create_table(self, table: str, schema: pa.Schema, *, comment: str | None = None) -> None:
+        """Make an empty table; a column's `comment` stands in its field's metadata."""
+
+    @abstractmethod
+    def list_catalogs(self) -> list[str]:
+        """The catalogs; a folder or object store has none."""
+
+    @abstractmethod
+    def list_schemas(self, catalog: str | None = None) -> list[str]:
+        """The schemas of a catalog; of a folder the folders in which tables stand."""
+
+    @abstractmethod
+    def list_tables(self, schema: str | None = None) -> list[str]:
+        """The tables of a schema, or of all folders."""
+
+    @abstractmethod
+    def optimize(self, table: str, *, z_order: Sequence[str] = ()) -> dict[str, Any]:
+        """Put small files together, or order all rows by these columns; files and bytes before and after."""
+
+    @abstractmethod
+    def vacuum(self, table: str, *, hours: int = 168) -> int | None:
+        """Remove files that no version of the last `hours` needs; how many, where the engine says so."""
+
+    def upload(self, local: str, path: str) -> None:
+        """Copy a file into a Volume."""
+        raise _no_volumes()
+
+    def download(self, path: str, local: str) -> None:
+        """Copy a file out of a Volume."""
+        raise _no_volumes()
+
+    def list_files(self, path: str) -> list[str]:
+        """The paths in a folder of a Volume."""
+        raise _no_volumes()
+
+
+class _Counted:
+    """A stream whose rows are counted as they pass."""
+
+    def __init__(self, rows: pa.RecordBatchReader) -> None:
+        self.schema, self.count = rows.schema, 0
+        self._rows = rows
+
+    def reader(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self.schema, self._each())
+
+    def _each(self) -> Any:
+        for batch in self._rows:
+            self.count += batch.num_rows
+            yield batch
+
+
+def _check_keys(mode: Mode, keys: Sequence[str], schema: pa.Schema) -> None:
+    if mode not in ("append", "overwrite", "merge"):
+        raise ConfigurationError(f"mode: {mode!r} is none of append, overwrite and merge.")
+    if (mode == "merge") != bool(keys):
+        raise ConfigurationError("merge_keys: a merge has some, and nothing else has.")
+    if missing := [name for name in keys if name not in schema.names]:
+        raise ConfigurationError(f"merge_keys: the rows have no column {', '.join(missing)}.")
+
+
+def _no_volumes() -> ConfigurationError:
+    return ConfigurationError(
+        "Volumes are Databricks': a folder or an object store has its own tools.", remedy="Set DATABRICKS_HOST."
+    )

@@ -1,0 +1,108 @@
+"""The lakehouse in a user's own hands: the same words on a folder and on a warehouse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, RunError
+from sync_pipelines.resources.databricks import DatabricksResource
+from sync_pipelines.resources.delta import DeltaResource
+from sync_pipelines.resources.lakehouse import LakehouseResource
+from sync_pipelines_tests.lake.house import House, document
+
+
+@pytest.fixture
+def lakehouse() -> LakehouseResource:
+    return LakehouseResource(delta=DeltaResource(), databricks=DatabricksResource())
+
+
+def listed(lakehouse: LakehouseResource) -> list[tuple[int, str]]:
+    found = lakehouse.read("shop/score", columns=["id", "word"])
+    return sorted(zip(found.column("id").to_pylist(), found.column("word").to_pylist(), strict=True))
+
+
+def test_tables_are_made_written_read_and_tidied(house: House, engine: str, lakehouse: LakehouseResource):
+    schema = pa.schema([pa.field("id", pa.int64()), pa.field("word", pa.string(), metadata={"comment": "said"})])
+    lakehouse.create_table("shop/score", schema, comment="points")
+    assert lakehouse.write(pd.DataFrame({"id": [1, 2], "word": ["a", "b"]}), "shop/score") == 2
+    changed = pl.DataFrame({"id": [2, 3], "word": ["B", "it's"]})
+    lakehouse.write(changed, "shop/score", mode="merge", merge_keys=["id"])
+    assert listed(lakehouse) == [(1, "a"), (2, "B"), (3, "it's")]
+    frame = lakehouse.read("shop/score", where="id > 1", kind="pandas")
+    assert sorted(frame["id"]) == [2, 3]
+    name = '"shop/score"' if engine == "delta-rs" else "main." + lakehouse.databricks.settings().schema + ".score"
+    assert lakehouse.execute_query(f"SELECT count(*) AS n FROM {name}").column("n").to_pylist() == [3]
+    assert any(name.endswith("score") for name in lakehouse.list_tables())
+    assert lakehouse.optimize("shop/score")["files_after"] == 1
+    with pytest.raises(ConfigurationError, match="168"):
+        lakehouse.vacuum("shop/score", hours=1)
+    lakehouse.write(pa.table({"id": [9], "points": [1.5]}), "shop/score", mode="overwrite")
+    assert lakehouse.read("shop/score").to_pylist() == [{"id": 9, "points": 1.5}]
+    lakehouse.write(pl.LazyFrame({"id": [1]}), "shop/fresh", mode="merge", merge_keys=["id"])
+    assert lakehouse.read("shop/fresh").to_pylist() == [{"id": 1}]
+
+
+def test_a_table_that_a_sync_keeps_is_read_but_not_written(house: House, lakehouse: LakehouseResource):
+    house.execute("CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item VALUES (1)")
+    house.capture(document())
+    house.sync(document())
+    assert lakehouse.read("shop/item", columns=["id"]).to_pylist() == [{"id": 1}]
+    for mode, keys in (("append", ()), ("overwrite", ()), ("merge", ("id",))):
+        with pytest.raises(ConfigurationError, match="shop/item"):
+            lakehouse.write(pa.table({"id": [2]}), "shop/item", mode=mode, merge_keys=keys)
+    assert house.prove(document(), "deep").equal
+
+
+def test_what_makes_no_sense_is_one_sentence(house: House, lakehouse: LakehouseResource):
+    with pytest.raises(ConfigurationError, match="merge_keys"):
+        lakehouse.write(pa.table({"id": [1]}), "shop/score", mode="merge")
+    with pytest.raises(ConfigurationError, match="absent"):
+        lakehouse.write(pa.table({"id": [1]}), "shop/score", mode="merge", merge_keys=["absent"])
+    with pytest.raises(ConfigurationError, match="upsert"):
+        lakehouse.write(pa.table({"id": [1]}), "shop/score", mode="upsert")  # type: ignore[arg-type]  # ty: ignore[invalid-argument-type]
+    with pytest.raises(ConfigurationError, match="holds no rows"):
+        lakehouse.write([1, 2], "shop/score")
+    with pytest.raises(RunError, match="no Delta table 'shop/score'"):
+        lakehouse.read("shop/score")
+    with pytest.raises(RunError, match="nowhere"):
+        lakehouse.execute_query("SELECT * FROM nowhere")
+    with pytest.raises(ConfigurationError, match="Volumes"):
+        lakehouse.list_files("/Volumes/main/voyce/staging")
+    assert lakehouse.list_tables() == []
+
+
+@pytest.mark.slow
+def test_volumes_are_reached(house: House, lakehouse: LakehouseResource, tmp_path: Path, request, monkeypatch):
+    from sync_pipelines_tests.lake.engines import name_warehouse
+
+    schema = request.getfixturevalue("databricks_schema")
+    name_warehouse(schema, monkeypatch)
+    (tmp_path / "words.txt").write_text("words")
+    lakehouse.upload(str(tmp_path / "words.txt"), f"{schema.volume}/words.txt")
+    assert lakehouse.list_files(schema.volume) == [f"{schema.volume}/words.txt"]
+    lakehouse.download(f"{schema.volume}/words.txt", str(tmp_path / "back.txt"))
+    assert (tmp_path / "back.txt").read_text() == "words"
+    assert "main" in lakehouse.list_catalogs()
+    assert schema.name in lakehouse.list_schemas()
+
+
+def test_an_asset_of_the_users_own_asks_for_it(house: House, lakehouse: LakehouseResource):
+    @dg.asset
+    def scores(lakehouse: LakehouseResource) -> None:
+        lakehouse.write(pa.table({"id": [1]}), "shop/score")
+
+    assert dg.materialize([scores], resources={"lakehouse": lakehouse}).success
+    assert lakehouse.list_schemas() == ["shop"]
+
+
+def test_without_a_place_it_is_not_configured(lakehouse: LakehouseResource, monkeypatch: pytest.MonkeyPatch):
+    for name in ("DELTA_URI", "DATABRICKS_HOST", "DATABRICKS_SERVER_HOSTNAME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(NotConfiguredError, match="DELTA_URI"):
+        lakehouse.read("shop/score")
