@@ -92,7 +92,8 @@ def test_ids_of_another_server_that_this_role_cannot_replace_are_told_with_the_r
     poor.sync()
     waiting = poor.source.pending(poor.watermark)
     assert (waiting.full_reason, waiting.lasting) == (UNISSUED, True)
-    (warning,) = poor.source.capture_warnings()
+    warning, unmarked = poor.source.capture_warnings()
+    assert "leaves no mark" in unmarked
     assert "transaction ids of another server" in warning
     assert "Run `sync-pipelines capture install shop/item`" in warning
     assert any("FOR UPDATE" in statement for statement in install(url, ITEM, dry_run=True))
@@ -100,7 +101,7 @@ def test_ids_of_another_server_that_this_role_cannot_replace_are_told_with_the_r
     assert install(url, ITEM) == []
     assert poor.sync().reason == "capture was installed after the last run"
     assert not poor.source.pending(poor.watermark)
-    assert poor.source.capture_warnings() == []
+    assert poor.source.capture_warnings() == [unmarked]
     db.run("DROP OWNED BY mere_reader", "DROP ROLE mere_reader")
 
 
@@ -265,6 +266,37 @@ def test_two_ledgers_that_read_one_source_do_not_disturb_each_other(target: Read
     assert target.fulls == other.fulls == ["first run"]
 
 
+def test_a_ledger_and_its_copy_cost_one_full_read_and_then_have_lines_of_their_own(
+    target: Reader, db: Connection
+) -> None:
+    copy = Reader(target.source)
+    copy.watermark = target.watermark
+    for amount in (1, 2, 3):
+        db.run(f"UPDATE item SET amount = {amount} WHERE id = 1")
+        target.sync()
+        copy.sync()
+    assert [*target.fulls, *copy.fulls] == ["first run", UNKNOWN_RUN]
+
+
+def test_a_source_that_does_not_answer_when_a_run_ends_leaves_the_run_unconfirmed(target: Reader, url: str) -> None:
+    place, _, database = url.rpartition("/")
+    away = PostgresSource(f"{place.rpartition(':')[0]}:1/{database}", ITEM)
+    assert target.watermark is not None
+    with pytest.raises(TransientError):
+        away.mark(target.watermark)
+
+
+def test_a_role_that_leaves_no_marks_is_told_so(target: Reader, url: str, db: Connection) -> None:
+    assert not target.source.capture_warnings()
+    read_only = PostgresSource(url + "?options=-cdefault_transaction_read_only%3Don", ITEM)
+    (told,) = read_only.capture_warnings()
+    assert "leaves no mark" in told
+    db.run("ALTER TABLE sync.capture_marks RENAME TO gone")
+    (told,) = target.source.capture_warnings()
+    assert "db upgrade" in told
+    assert "capture_marks" in told
+
+
 def test_where_no_mark_can_be_left_runs_go_on_without_and_the_last_one_still_counts(
     target: Reader, url: str, db: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -305,11 +337,14 @@ def test_a_role_that_may_note_how_far_it_reads_may_leave_marks_after_the_upgrade
 ) -> None:
     url = emptied(postgres_server, "rights")
     upgrade(url, branch="capture", revision="capture_0002")
-    rows(url, "DROP ROLE IF EXISTS noting_reader; CREATE ROLE noting_reader")
+    rows(url, "DROP ROLE IF EXISTS noting_reader, noting_owner; CREATE ROLE noting_reader")
+    rows(url, "CREATE ROLE noting_owner; ALTER TABLE sync.capture_readers OWNER TO noting_owner")
     rows(url, "GRANT SELECT, INSERT, UPDATE ON sync.capture_readers TO noting_reader")
     upgrade(url, branch="capture")
-    may = "SELECT has_table_privilege('noting_reader', 'sync.capture_marks', 'SELECT, INSERT, UPDATE')"
-    assert row(url, may) == (True,)
+    for role in ("noting_reader", "noting_owner"):
+        for privilege in ("SELECT", "INSERT", "UPDATE"):
+            assert row(url, f"SELECT has_table_privilege('{role}', 'sync.capture_marks', '{privilege}')") == (True,)
+    rows(url, "REASSIGN OWNED BY noting_owner TO CURRENT_USER; DROP OWNED BY noting_owner; DROP ROLE noting_owner")
     rows(url, "DROP OWNED BY noting_reader; DROP ROLE noting_reader")
 
 

@@ -41,8 +41,12 @@ def is_known(position: Mapping[str, Any], known: frozenset[tuple[str, str]]) -> 
 
 
 def carried(position: Mapping[str, Any], known: frozenset[tuple[str, str]]) -> dict[str, str]:
-    """What the next watermark takes over: the line of runs, and the mark if the source knows it."""
-    names = (LINE, MARK) if is_known(position, known) else (LINE,)
+    """What the next watermark takes over: the line of runs and the mark, if the source knows them.
+
+    Else nothing: the line may be that of another ledger, of which this one is a copy, and in a line of their own each
+    leaves the other's marks alone.
+    """
+    names = (LINE, MARK) if is_known(position, known) else ()
     return {name: position[name] for name in names if name in position}
 
 
@@ -126,14 +130,23 @@ def forget(session: Session, schema: str, *, days: int = KEPT_DAYS) -> int:
     return len(gone)
 
 
+def may_write(schema: str) -> str:
+    """SQL that says whether this role may leave marks; false where there is no table for them."""
+    return _held(schema, "SELECT", "INSERT", "UPDATE")
+
+
 def _may_write(session: Session, schema: str) -> bool:
     return _may(session, schema, "SELECT", "INSERT", "UPDATE")
 
 
 def _may(session: Session, schema: str, *privileges: str) -> bool:
+    may = f"NOT pg_catalog.current_setting('transaction_read_only')::bool AND {_held(schema, *privileges)}"
+    return bool(session.all(f"SELECT {may} AS may")[0]["may"])  # a standby's is, too
+
+
+def _held(schema: str, *privileges: str) -> str:
     table = literal(qualified(schema, TABLE))
     held = " AND ".join(
         f"pg_catalog.has_table_privilege(pg_catalog.to_regclass({table}), '{name}')" for name in privileges
     )
-    may = f"NOT pg_catalog.current_setting('transaction_read_only')::bool AND {held}"  # a standby's is, too
-    return bool(session.all(f"SELECT {may} AS may")[0]["may"])
+    return f"coalesce({held}, false)"

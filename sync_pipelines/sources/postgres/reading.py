@@ -27,6 +27,7 @@ from sync_pipelines.sources.postgres.continuity import (
     full_reason,
 )
 from sync_pipelines.sources.postgres.definition import definition
+from sync_pipelines.sources.postgres.marks import TABLE as MARKS
 from sync_pipelines.sources.postgres.marks import carried
 from sync_pipelines.sources.postgres.readers import Reader, lagging
 from sync_pipelines.sources.postgres.sql import TableSql
@@ -287,6 +288,8 @@ class Reading:
             assert self.state is not None
             if self.state.unissued:
                 found.append(self._unissued)
+            if self.state.may_mark is False:
+                found.append(self._unmarked)
             names = ", ".join(relation.sql for relation in self.state.lacking)
             if names:
                 found.append(f"{names} lacks capture triggers, so every run reads the whole table. {self.remedy}")
@@ -305,6 +308,14 @@ class Reading:
         return (
             f"{captured} holds transaction ids of another server (restored from a dump), and every run reads the whole "
             f"table until a run whose role may UPDATE {captured} has ended. {self.remedy}"
+        )
+
+    @property
+    def _unmarked(self) -> str:
+        marks = qualified(self.sync_schema, MARKS)
+        return (
+            "this role leaves no mark in the source, so a restored copy of its data files may pass unnoticed: run "
+            f"`sync-pipelines db upgrade` (`--sql` prints it for a DBA), and GRANT SELECT, INSERT, UPDATE ON {marks}"
         )
 
     def _held_back(self, reader: Reader) -> str:

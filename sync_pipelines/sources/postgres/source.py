@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sync_pipelines.engine.errors import SyncError
+from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.model import ChangeSet, Digest, FullRead, Pending, Scope, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
@@ -27,7 +27,7 @@ from sync_pipelines.sources.postgres.connection import (
     small_transaction,
 )
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
-from sync_pipelines.sources.postgres.marks import Marker, RestoredMeanwhileError
+from sync_pipelines.sources.postgres.marks import Marker
 from sync_pipelines.sources.postgres.named import spelled
 from sync_pipelines.sources.postgres.readers import confirm_reader
 from sync_pipelines.sources.postgres.reading import Reading
@@ -213,15 +213,17 @@ class PostgresSource:
     def mark(self, watermark: Watermark) -> Watermark:
         """Leave a mark of the run in the capture schema, and give the watermark with it, for the ledger.
 
-        By it a copy of the database's files from before this run is recognised. Best effort, as `confirmed`.
+        By it a copy of the database's files from before this run is recognised. Where the role may not leave one, the
+        run goes on without.
 
         Raises:
-            TransientError: the source was restored while this run read it.
+            TransientError: the source was restored while this run read it, or does not answer: a watermark with an
+                older mark would pass for that of a copy of the files.
         """
         try:
             with self._guard():
                 return self._marker.leave(watermark)
-        except RestoredMeanwhileError:
+        except TransientError:
             raise
         except SyncError as error:
             _log.warning("This run is not marked in the source, so that a restore would not be noticed: %s", error)

@@ -20,7 +20,7 @@ from sync_pipelines.engine.sql import literal, qualified
 from sync_pipelines.sources.postgres.catalog import Relation, TableInfo
 from sync_pipelines.sources.postgres.connection import Session
 from sync_pipelines.sources.postgres.marks import TABLE as MARKS
-from sync_pipelines.sources.postgres.marks import marks
+from sync_pipelines.sources.postgres.marks import marks, may_write
 
 Access = Literal["absent", "forbidden", "ready"]
 
@@ -80,6 +80,7 @@ class CaptureState:
         replaced: the trigger function is not what `capture install` makes.
         mark: twelve hex digits that change when a trigger or the function was touched, if only for a time.
         runs: line and mark of the confirmed runs that the source knows (see `marks`).
+        may_mark: whether this role may leave marks; None on a standby, where nobody may.
     """
 
     number: int
@@ -94,6 +95,7 @@ class CaptureState:
     replaced: bool = False
     mark: str = ""
     runs: frozenset[tuple[str, str]] = frozenset()
+    may_mark: bool | None = True
 
     def lacks(self, oid: int) -> bool:
         """Whether this relation lacks a trigger."""
@@ -181,6 +183,7 @@ def capture_state(session: Session, info: TableInfo, schema: str) -> CaptureStat
         replaced=made is None or not made.logs(captured),
         mark=_mark([trigger for trigger in ours if trigger.oid in in_tree], made),
         runs=marks(session, schema, number) if row["marked"] else frozenset(),
+        may_mark=row["may_mark"],
     )
 
 
@@ -207,7 +210,9 @@ def _row(session: Session, info: TableInfo, schema: str, numbers: set[int]) -> d
         "c.truncated_tx::text AS truncated_tx, "
         f"greatest(c.installed_tx, c.purged_tx, c.truncated_tx) >= {NEXT_TX} AS unissued, "
         f"pg_catalog.has_table_privilege(pg_catalog.to_regclass({literal(qualified(schema, MARKS))}), 'SELECT') "
-        "AS marked "
+        "AS marked, "
+        f"CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN {may_write(schema)} "
+        "AND NOT pg_catalog.current_setting('default_transaction_read_only')::bool END AS may_mark "
         f"FROM {qualified(schema, 'captured_tables')} AS c "
         f"WHERE c.key_columns = ARRAY[{key}]::text[] AND ({ids} OR c.relation = {info.oid}) "
         f"ORDER BY {ids} DESC, c.id DESC LIMIT 1"

@@ -33,11 +33,16 @@ COMMENT ON COLUMN {s}.capture_marks.mark IS 'Of the newest run, which may have d
 COMMENT ON COLUMN {s}.capture_marks.previous IS 'Of the run before, which the ledger knows then.'
 """
 
-# Whoever may note how far it has read may leave its mark.
+# Whoever may note how far it has read may leave its mark: the owner of that table too, where another one upgrades.
 _RIGHTS = """
 DO $rights$
-DECLARE held record;
+DECLARE held record; owner name;
 BEGIN
+    SELECT pg_get_userbyid(c.relowner) INTO owner FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = {name} AND c.relname = 'capture_readers';
+    IF owner <> current_user THEN
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I.capture_marks TO %I', {name}, owner);
+    END IF;
     FOR held IN
         SELECT a.privilege_type AS privilege,
             CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role
