@@ -16,9 +16,9 @@ MEMORY = """
 import json, sys
 from sync_pipelines.engine.usage import peak_memory
 from sync_pipelines.sandbox import application
-application.generate(sys.argv[1], records=2000, text_bytes=4000)
+application.generate(sys.argv[1], records=8000, text_bytes=4000)
 small = peak_memory() / 2**20
-application.generate(sys.argv[1], records=12000, text_bytes=4000)
+application.generate(sys.argv[1], records=20000, text_bytes=4000)
 print(json.dumps({"small": small, "large": peak_memory() / 2**20}))
 """
 
@@ -223,7 +223,7 @@ def test_generating_needs_no_more_memory_for_more_records(empty_database_url: st
     program = run_python(MEMORY, empty_database_url)
     peak = first_line(program)
     assert program.wait(30) == 0
-    # The larger load is 48 MB of text; a thousand rows at a time are 4 MB.
+    # The larger load is 48 MB of text more; a thousand rows at a time are 4 MB.
     assert peak["large"] - peak["small"] < 15
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -80,6 +81,10 @@ class Schema:
     def sql(self, text: str, **options: Any) -> list[list[str | None]]:
         """Return the rows of a statement, each value as text; a failed one raises."""
         response = self.send(text, **options)
+        deadline = time.monotonic() + 300  # on a loaded machine a statement may wait for its turn
+        while _state(response) in ("PENDING", "RUNNING") and time.monotonic() < deadline:
+            time.sleep(0.5)
+            response = self.client.statement_execution.get_statement(str(response.statement_id))
         assert response.status is not None
         assert response.status.state is not None
         assert response.status.state.value == "SUCCEEDED", response.status.error
@@ -97,3 +102,8 @@ class Schema:
         """Drop it with all its tables; nobody waits for that."""
         self.server.clear_faults(self.name)
         self.send(f"DROP SCHEMA main.{self.name} CASCADE", schema=None, wait_timeout="0s")
+
+
+def _state(response: StatementResponse) -> str:
+    state = response.status.state if response.status else None
+    return state.value if state else ""
