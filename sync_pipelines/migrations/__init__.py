@@ -20,7 +20,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from sync_pipelines.engine.database import make_engine, place
-from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, MigrationDueError
+from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, MigrationDueError, RunError
 from sync_pipelines.engine.locks import lock_key
 from sync_pipelines.engine.pg_errors import classified
 
@@ -75,9 +75,10 @@ def upgrade(
     Raises:
         LockBusyError: another upgrade did not end in time.
         MigrationDueError: the database is at a revision that this version of the package does not know.
+        RunError: the role may not; the remedy is the script for a DBA.
     """
     config = _config(branch, schema)
-    with _connection(url) as connection, _alone(connection, schema, wait_seconds, sleep):
+    with _rights(), _connection(url) as connection, _alone(connection, schema, wait_seconds, sleep):
         _refuse_unknown(url, branch, schema, revision_of(connection, branch, schema))
         connection.rollback()
         config.attributes["connection"] = connection
@@ -159,6 +160,20 @@ def _escaped(path: Path) -> str:
 
 def _scripts(branch: Branch) -> ScriptDirectory:
     return ScriptDirectory.from_config(_config(branch, DEFAULT_SCHEMA))
+
+
+@contextmanager
+def _rights() -> Generator[None]:
+    """A role that does not own the schema is pointed to who does: a GRANT does not mend it."""
+    try:
+        yield
+    except RunError as error:
+        if "[42501]" not in error.message:
+            raise
+        raise RunError(
+            error.message,
+            remedy="Let the owner of the schema run it, or a DBA: `sync-pipelines db upgrade --sql` prints the script.",
+        ) from error
 
 
 @contextmanager

@@ -211,8 +211,16 @@ def test_a_role_that_was_given_the_schema_upgrades(empty_database_url, plain_rol
 
 
 def test_a_role_without_rights_is_told_so(plain_role):
-    with pytest.raises(RunError, match="permission denied for database"):
+    with pytest.raises(RunError, match=r"permission denied for database.*db upgrade --sql"):
         migrations.upgrade(plain_role, branch="ledger")
+
+
+def test_a_role_that_does_not_own_the_schema_is_pointed_to_the_script_for_a_dba(empty_database_url, plain_role):
+    migrations.upgrade(empty_database_url, branch="capture", revision="capture_0001")
+    rows(empty_database_url, "GRANT ALL ON SCHEMA sync TO plain_migrator")
+    rows(empty_database_url, "GRANT ALL ON ALL TABLES IN SCHEMA sync TO plain_migrator")
+    with pytest.raises(RunError, match=r"must be owner.*db upgrade --sql"):
+        migrations.upgrade(plain_role, branch="capture")
 
 
 def test_an_upgrade_that_breaks_leaves_nothing_behind(empty_database_url):
