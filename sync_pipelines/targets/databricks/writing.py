@@ -26,13 +26,12 @@ class Unlike:
     """What of a group must be written.
 
     Args:
-        keys: new ones, those that are stored otherwise or twice. doubled: the latter. held: how many are stored.
+        keys: new ones, those that are stored otherwise or twice. doubled: the latter.
         places: values of the layout's column where the stored ones lie; None where one of them has none.
     """
 
     keys: frozenset[str]
     doubled: tuple[str, ...] = ()
-    held: int = 0
     places: tuple[Any, ...] | None = ()
 
 
@@ -129,6 +128,5 @@ def _unlike(found: pa.Table) -> Unlike:
     return Unlike(
         keys=frozenset(row[KEY] for row in rows),
         doubled=tuple(row[KEY] for row in stored if row["held"] > 1),
-        held=len(stored),
         places=None if placeless else tuple({row["place"] for row in stored}),
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sync_pipelines.engine.errors import TargetChangedError
-
 MAY_WRITE = frozenset(
     {
         "appendOnly",
@@ -39,18 +37,3 @@ def foreign_features(table: Any) -> list[str]:
     used = {"columnMapping"} if configuration.get("delta.columnMapping.mode", "none") != "none" else set()
     # a version brings features that a table need not use; column mapping alone is told by a property
     return sorted((legacy & {"columnMapping"} & used) - MAY_WRITE)
-
-
-def check_features(table: Any, *, sync: str | None, name: str | None) -> None:
-    """Stop before the first write to a table of another engine.
-
-    Raises:
-        TargetChangedError: it has a feature that delta-rs cannot write.
-    """
-    if found := foreign_features(table):
-        raise TargetChangedError(
-            f"the Delta table uses {', '.join(found)}, which delta-rs cannot write.",
-            sync=sync,
-            table=name,
-            remedy="Set target.engine to databricks or spark, or name another table.",
-        )

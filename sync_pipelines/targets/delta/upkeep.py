@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sync_pipelines.targets.delta.features import check_features
+from sync_pipelines.targets.delta.features import foreign_features
 from sync_pipelines.targets.delta.store import DeltaStore
 from sync_pipelines.targets.lake.retention import SHORTEST_HOURS, check_retention
-from sync_pipelines.targets.lake.table import before_and_after
+from sync_pipelines.targets.lake.table import before_and_after, refuse_foreign
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -32,7 +32,7 @@ def optimize(store: DeltaStore, *, file_bytes: int, z_order: Sequence[str] = ())
     Returns:
         Files and bytes of the newest version, before and after.
     """
-    check_features(store.there(), sync=None, name=store.name)
+    refuse_foreign(foreign_features(store.there()), engine="delta-rs", sync=None, table=store.name)
     before = sizes(store)
 
     def write(table: DeltaTable) -> None:
@@ -53,7 +53,7 @@ def vacuum(store: DeltaStore, *, hours: int, allow_short: bool = False, dry_run:
         ConfigurationError: fewer than 168 hours without the explicit word: somebody may be reading them.
     """
     check_retention(hours, allow_short=allow_short)
-    check_features(store.there(), sync=None, name=store.name)
+    refuse_foreign(foreign_features(store.there()), engine="delta-rs", sync=None, table=store.name)
     return store.contend(
         "vacuum table",
         # never full=True: it has deleted live deletion vectors (facts/jvm-engines.md)

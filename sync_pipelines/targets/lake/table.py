@@ -57,6 +57,21 @@ class Held:
         return [name for name in self.key if name in self.columns.names]
 
 
+def refuse_foreign(features: Sequence[str], *, engine: str, sync: str | None, table: str | None) -> None:
+    """Stop before the first write to a table of another engine.
+
+    Raises:
+        TargetChangedError: it has features that this engine cannot write.
+    """
+    if features:
+        raise TargetChangedError(
+            f"the Delta table uses {', '.join(features)}, which {engine} cannot write.",
+            sync=sync,
+            table=table,
+            remedy="Set target.engine: databricks, or name another table.",
+        )
+
+
 class LakeTarget(ABC):
     """One table; with its engine's methods it is an `engine.model.Target`. Making one connects to nothing.
 
@@ -160,19 +175,11 @@ class LakeTarget(ABC):
         if held is None:
             self.create()
             return
-        self._check_engine(held)
+        refuse_foreign(held.foreign, engine=self.engine, **self._place)
         self._check_owner(held)
         self._follow(held)
         if OWNER not in held.properties and self.owner:
             self.note_configuration()
-
-    def _check_engine(self, held: Held) -> None:
-        if held.foreign:
-            raise TargetChangedError(
-                f"the Delta table uses {', '.join(held.foreign)}, which {self.engine} cannot write.",
-                remedy="Set target.engine to databricks or spark, or name another table.",
-                **self._place,
-            )
 
     def configuration(self) -> dict[str, str]:
         """The table's properties when it is made: the document's, and what says whose it is."""
