@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, Schema
+from deltalake import DeltaTable, Schema, TableFeatures
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError, TargetChangedError
@@ -137,6 +137,21 @@ def test_an_empty_table_that_somebody_has_prepared_is_taken_over(house: House, t
     house.execute("INSERT INTO item (id) VALUES ('b')")
     assert house.sync(table).upserted == 1
     assert house.prove(table, "deep").equal
+
+
+def test_a_table_with_features_of_another_engine_is_left_to_it(house: House, table: PostgresToDelta):
+    house.execute("INSERT INTO item (id) VALUES ('a')")
+    house.sync(table)
+    place = DeltaTable(house.resources.delta.settings().table("shop/item"))
+    place.alter.add_feature(TableFeatures.DeletionVectors, allow_protocol_versions_increase=True)
+    version = house.opened(table).version()
+    house.execute("INSERT INTO item (id) VALUES ('b')")
+    with pytest.raises(TargetChangedError, match=r"deletionVectors, which delta-rs cannot write.*databricks"):
+        house.sync(table)
+    with pytest.raises(TargetChangedError, match="deletionVectors"):
+        house.bind(table).target.vacuum(hours=168)
+    assert house.opened(table).version() == version
+    assert any("deletionVectors" in words for words in house.bind(table).target.drift())
 
 
 def test_a_rebuild_that_nobody_asked_for_is_guarded_too(house: House, table: PostgresToDelta):
