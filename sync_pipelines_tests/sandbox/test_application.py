@@ -223,8 +223,8 @@ def test_generating_needs_no_more_memory_for_more_records(empty_database_url: st
     program = run_python(MEMORY, empty_database_url)
     peak = first_line(program)
     assert program.wait(30) == 0
-    # The larger load is 48 MB of text more; a thousand rows at a time are 4 MB.
-    assert peak["large"] - peak["small"] < 15
+    # The larger load is 48 MB of text more; a thousand rows at a time are 4 MB, and the allocator keeps some of them.
+    assert peak["large"] - peak["small"] < 24
 
 
 def test_prismas_schema_in_a_url_is_honoured(empty_database_url: str) -> None:
