@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from sync_pipelines.engine.ground import Ground, Noting
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.ledger.ledger import Ledger
@@ -34,7 +35,7 @@ class TableShape(Protocol):
     def columns(self) -> Sequence[ColumnShape]: ...
 
 
-class Source(Protocol):
+class Source(Noting, Protocol):
     """What a run asks of a source."""
 
     def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet: ...
@@ -85,6 +86,13 @@ class Binding:
     def place(self) -> tuple[str, str]:
         """Sync and table, as the ledger names them."""
         return self.spec.sync, self.spec.name
+
+    def ground(self, since: Watermark | None) -> Ground | None:
+        """What a run after this watermark builds on; None before the first confirmed run."""
+        if since is None:
+            return None
+        begun = lambda: self.ledger.sync_ids(*self.place)  # noqa: E731
+        return Ground(since=since, target=self.target, source=self.source, begun=begun)
 
     def close(self) -> None:
         """Give the ledger's connections back; it connects again where it is used again."""

@@ -1,63 +1,120 @@
-"""What a run stands on: whether the target is still the one that its watermark speaks of."""
+"""What a run stands on: whether source and target are still the ones that its watermark speaks of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from sync_pipelines.engine.model import Scope, Target, Watermark
 
 RESTORED = "the ledger and the target do not speak of the same run (a restored database?)"
+UNNOTED = "the source does not know the last run that wrote to the target (a restored database?)"
 
 
-def due_scope(
-    scope: Scope, since: Watermark | None, target: Target, *, held: int, begun: Callable[[], Iterable[str]]
-) -> Scope:
-    """What a run must read: everything, where the target is not as the last confirmed run has left it.
+class Noting(Protocol):
+    """A source that remembers which run was about to write."""
 
-    A restored database takes its ledger back with it, by default, so that the watermark fits the source and the
-    target alone is ahead of both; and a restored target is behind both. The stamp tells.
+    def note(self, since: Watermark, run: str, *, before: str | None) -> bool:
+        """Leave the id of a run before it writes, beside that of the run that the target bears; whether it stands."""
+        ...
+
+    def knows(self, since: Watermark, run: str) -> bool:
+        """Whether a run that was noted is known; True where the watermark's source can note nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bearing:
+    """The run whose mark the target bears; `noted`: that run's id was left in the source before."""
+
+    run: str
+    noted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """What a run is about to build on.
 
     Args:
-        held: records in the target now. begun: ids of the table's runs in the ledger, the newest first.
+        since: the last confirmed watermark. begun: ids of the table's runs in the ledger, the newest first.
     """
-    if scope.full or scope.keys is not None or since is None:
+
+    since: Watermark
+    target: Target
+    source: Noting
+    begun: Callable[[], Iterable[str]] = field(repr=False)
+
+    def reason(self) -> str | None:
+        """Why the target's mark is not the one that it must be; None where it is."""
+        if self.target.stamp() == self.since.stamp:
+            return None
+        bearing = self.bearing()
+        if bearing is None:
+            return RESTORED
+        return UNNOTED if bearing.noted and not self.source.knows(self.since, bearing.run) else None
+
+    def bearing(self) -> Bearing | None:
+        """The run begun after the confirmed one whose mark the target bears.
+
+        A run marks the target before it writes: one that died, was stopped, or moves no watermark (single records, a
+        repair) is still in the ledger, unless that was restored. The confirmed run's own mark from before it was
+        confirmed speaks of a target that was restored from the middle of it.
+        """
+        mark, found = self.target.stamp(), None
+        for run in self.begun() if mark is not None else ():
+            unnoted = self.target.stamp_of(under_way(run))
+            marks = (self.target.stamp_of(run), self.target.stamp_of(under_way(run, noted=True)), unnoted)
+            if self.since.stamp in marks:
+                return found
+            if found is None and mark in marks:
+                found = Bearing(run, noted=mark != unnoted)
+        # the ledger does not know the run that it calls confirmed: only one of an older version has no mark
+        return found if self.since.stamp is None else None
+
+    def begin(self, run: str, *, emptied: bool) -> None:
+        """Leave a run's id in source and target, before it writes anything there.
+
+        A ledger that was restored does not know it, however the run ends, and whatever kind of run it is; nor does a
+        source whose files are older. A mark that is not ours stays until a run has compared everything and is
+        confirmed: it is the evidence.
+        """
+        if self.reason() is not None:
+            return
+        bearing = None if self.target.stamp() == self.since.stamp else self.bearing()
+        # the source first: a run that dies between the two has written nothing
+        noted = self.source.note(self.since, run, before=bearing.run if bearing else None)
+        self.target.set_stamp(EMPTIED if emptied else under_way(run, noted=noted))
+
+
+def due_scope(scope: Scope, ground: Ground | None, *, held: int) -> Scope:
+    """What a run must read: everything, where source and target are not as the last runs have left them.
+
+    A restored database takes its ledger back with it, by default, so that the watermark fits the source and the
+    target alone is ahead of both; a restored target is behind both; and a source that is restored alone lacks what
+    the target was given. The marks tell.
+
+    Args:
+        ground: None before the first confirmed run. held: records in the target now.
+    """
+    if scope.full or scope.keys is not None or ground is None:
         return scope
-    reason = next(_reasons(since, target, held, begun), None)
+    reason = next(_reasons(ground, held), None)
     return scope if reason is None else Scope(full=True, reason=reason)
 
 
-def _reasons(since: Watermark, target: Target, held: int, begun: Callable[[], Iterable[str]]) -> Iterator[str]:
-    if since.target is not None and since.target != target.identity():
+def _reasons(ground: Ground, held: int) -> Iterator[str]:
+    if ground.since.target is not None and ground.since.target != ground.target.identity():
         yield "the target was dropped and made anew"
     if not held:
         yield "the target is empty"
-    if not is_marked_by_ours(since, target, begun):
-        yield RESTORED
+    if (reason := ground.reason()) is not None:
+        yield reason
 
 
-def is_marked_by_ours(since: Watermark, target: Target, begun: Callable[[], Iterable[str]]) -> bool:
-    """Whether the target bears the mark of the last confirmed run, or of one that the ledger has begun after it.
-
-    A run marks the target before it writes: one that died, was stopped, or moves no watermark (single records, a
-    repair) is still in the ledger, unless that was restored. The confirmed run's own mark from before it was confirmed
-    speaks of a target that was restored from the middle of it.
-    """
-    mark = target.stamp()
-    if mark == since.stamp:
-        return True
-    begun_since = False
-    for run in begun() if mark is not None else ():
-        marks = (target.stamp_of(run), target.stamp_of(under_way(run)))
-        if since.stamp in marks:
-            return begun_since
-        begun_since = begun_since or mark in marks
-    # the ledger does not know the run that it calls confirmed: only one of an older version has no mark
-    return begun_since and since.stamp is None
-
-
-def under_way(run: str) -> str:
-    """The mark of a run that has not confirmed what it writes."""
-    return f"{run} under way"
+def under_way(run: str, *, noted: bool = False) -> str:
+    """The mark of a run that has not confirmed what it writes; `noted`: the source knows of it."""
+    return f"{run} under way, noted" if noted else f"{run} under way"
 
 
 EMPTIED = "emptied"

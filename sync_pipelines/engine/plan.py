@@ -51,9 +51,7 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
     wanted = scope or Scope(full=mode != "incremental", reason="" if mode == "incremental" else f"mode: {mode}")
     since, held = binding.ledger.watermark(*binding.place), binding.target.count()
     if mode != "rebuild":
-        wanted = due_scope(
-            wanted, since, binding.target, held=held, begun=lambda: binding.ledger.sync_ids(*binding.place)
-        )
+        wanted = due_scope(wanted, binding.ground(since), held=held)
     with binding.source.changes(wanted, since=since) as changes:
         counts, refusals = Counts(), Refusals(guard=binding.guard, due=changes.rows, whole=changes.full)
         lost = _Lost(binding.target if mode == "rebuild" else None)

@@ -5,7 +5,7 @@ Nothing here knows Dagster or a client: source, target and ledger are given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +18,7 @@ from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.errors import RebuildDueError, TransientError
-from sync_pipelines.engine.ground import EMPTIED, due_scope, is_marked_by_ours, under_way
+from sync_pipelines.engine.ground import Ground, due_scope, under_way
 from sync_pipelines.engine.guarded import Guarded
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import StreamListing, changed_since
@@ -85,8 +85,7 @@ class Run(Guarded):
                 scope = Scope(full=True, reason=due.message)
                 self.request = replace(self.request, mode="rebuild", scope=scope)
             else:
-                due = due_scope(scope, self.since, self.binding.target, held=held, begun=self._begun)
-                return self._with_waiting(due)
+                return self._with_waiting(due_scope(scope, self._ground, held=held))
         self.since = self.binding.ledger.watermark(*self.place)
         return scope
 
@@ -313,23 +312,20 @@ class Run(Guarded):
         if watermark is not None:
             self.binding.source.confirmed(watermark)
 
-    def _begun(self) -> Iterator[str]:
-        """The ids of this table's runs, the newest first."""
-        return self.binding.ledger.sync_ids(*self.place)
+    @property
+    def _ground(self) -> Ground | None:
+        return self.binding.ground(self.since)
 
     def _mark(self) -> None:
-        """Leave this run's id in the target, before it writes anything there.
-
-        A ledger that was restored does not know it, however the run ends, and whatever kind of run it is. A mark that
-        is not ours stays until a run has compared everything and is confirmed: it is the evidence.
-        """
+        """Leave this run's id in source and target, before it writes anything there."""
         if self._marked:
             return
-        self._marked, target = True, self.binding.target
+        self._marked, run = True, str(self.record.sync_id)
         self.note_before()
-        if self.since is None or is_marked_by_ours(self.since, target, self._begun):
-            emptied = self.since is not None and not self.before and self.since.records != 0
-            target.set_stamp(EMPTIED if emptied else under_way(str(self.record.sync_id)))
+        if self.since is None or (ground := self._ground) is None:
+            self.binding.target.set_stamp(under_way(run))
+        else:
+            ground.begin(run, emptied=not self.before and self.since.records != 0)
 
     def _stamped(self, watermark: Watermark) -> Watermark:
         """The watermark with what the target says of itself, this run's last mark among it."""

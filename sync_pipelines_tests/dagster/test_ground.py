@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipelines.engine.ground import RESTORED
+from sync_pipelines.engine.ground import RESTORED, UNNOTED
 from sync_pipelines.sources.postgres.continuity import UNKNOWN_RUN
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
@@ -158,6 +158,62 @@ def test_a_restore_after_a_run_of_single_records_is_recognised(world: World):
     world.sync()
     assert world.last_run().reason == RESTORED
     assert "before" in world.stored()["a"]
+
+
+def restored_alone(world: World, monkeypatch, kind: str) -> None:
+    """Put the source's files back from before a run that confirmed nothing; its ledger stands elsewhere."""
+    world.put("a", body="before")
+    world.put("b")
+    world.sync()
+    world.put("b", body="another")
+    with restored_afterwards(world, _SOURCE):
+        world.put("a", body="after the copy")
+        if kind == "interrupted":
+            interrupted(world, monkeypatch)
+        else:
+            world.records("a")
+        assert "after" in world.stored()["a"]
+
+
+@pytest.mark.parametrize("kind", ["interrupted", "records"])
+def test_a_source_put_back_from_before_a_run_that_confirmed_nothing_is_recognised(world: World, monkeypatch, kind: str):
+    restored_alone(world, monkeypatch, kind)
+    for _ in range(100):
+        world.execute("SELECT pg_current_xact_id()")
+    world.sync()
+    assert world.last_run().reason == UNNOTED
+    assert "before" in world.stored()["a"]
+    assert world.prove().equal
+    world.put("b", body="once more")
+    assert world.sync().read == 1
+    assert world.last_run().reason == ""
+
+
+def test_the_evidence_of_a_source_that_was_put_back_stays_until_a_recovery_is_confirmed(world: World, monkeypatch):
+    restored_alone(world, monkeypatch, "records")
+    world.records("b")
+    interrupted(world, monkeypatch)
+    world.sync()
+    assert world.last_run().reason == UNNOTED
+    assert world.prove().equal
+
+
+def test_a_run_that_dies_before_it_marks_the_target_costs_no_comparison(world: World, monkeypatch):
+    world.put("a")
+    world.sync()
+    world.put("a", body="of single records")
+    world.records("a")
+    with monkeypatch.context() as patched:
+        patched.setattr(type(world.component.build_target(world.resources.chroma)), "set_stamp", _dies)
+        world.put("a", body="another")
+        world.materialize(raises=False)
+    assert "another" not in world.stored()["a"]
+    assert world.sync().read == 1
+    assert world.last_run().reason == ""
+
+
+def _dies(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def held_back(world: World) -> None:

@@ -221,6 +221,14 @@ class DeltaSource:
         """Nothing is left in a Delta table that others write."""
         return watermark
 
+    def note(self, since: Watermark, run: str, *, before: str | None) -> bool:
+        """Nor is the id of a run."""
+        return False
+
+    def knows(self, since: Watermark, run: str) -> bool:
+        """None was left, so that none is missing."""
+        return True
+
     def confirmed(self, watermark: Watermark) -> bool:
         """A Delta table keeps its versions whoever reads them."""
         return True

@@ -2,7 +2,8 @@
 
 A copy keeps system identifier, timeline and oids, and once it has issued more transaction ids than the watermark knows
 nothing else tells it from the original. So each run that moves the watermark leaves a mark here before the ledger
-knows it, together with the one that the ledger knows: a run that dies between the two is no restore.
+knows it, together with the one that the ledger knows: a run that dies between the two is no restore. And each run
+leaves its id here before it writes: one that died, or moves no watermark, has left its rows in the target all the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.model import Watermark
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.sql import literal, qualified
-from sync_pipelines.sources.postgres.connection import NormalisedUrl, Session, writing_transaction
+from sync_pipelines.sources.postgres.connection import NormalisedUrl, Session, small_transaction, writing_transaction
 
 TABLE = "capture_marks"
 
@@ -74,19 +75,54 @@ class Marker:
         mark = secrets.token_hex(8)
         line = watermark.position.get(LINE) or secrets.token_hex(8)
         if MARK in watermark.position:
-            self._go_on(watermark, line, mark)
+            self._go_on(watermark, mark)
         elif not self._begin(watermark, line, mark):
             return watermark
         return replace(watermark, position={**watermark.position, LINE: line, MARK: mark})
 
-    def _go_on(self, watermark: Watermark, line: str, mark: str) -> None:
+    def note(self, since: Watermark, run: str, *, before: str | None) -> bool:
+        """Leave the id of a run that is about to write, beside that of the run before; whether it stands."""
+        if MARK not in since.position:
+            return False
+        with writing_transaction(self.url, pool_max=self.pool_max) as session:
+            if not (_may_write(session, self.schema) and _notes(session, self.schema)):
+                return False
+            earlier = "NULL" if before is None else literal(before)
+            return bool(
+                session.all(
+                    f"UPDATE {qualified(self.schema, TABLE)} AS m SET begun = {literal(run)}, "
+                    f"begun_before = {earlier}, marked_at = pg_catalog.clock_timestamp() "
+                    f"WHERE {self._of(since)} RETURNING 1 AS found"
+                )
+            )
+
+    def knows(self, since: Watermark, run: str) -> bool:
+        """Whether that stands here; True where the watermark bears no mark, so that nothing was noted."""
+        if MARK not in since.position:
+            return True
+        with small_transaction(self.url, pool_max=self.pool_max) as session:
+            return _notes(session, self.schema) and bool(
+                session.all(
+                    f"SELECT 1 AS found FROM {qualified(self.schema, TABLE)} AS m "
+                    f"WHERE {self._of(since)} AND {literal(run)} IN (m.begun, m.begun_before)"
+                )
+            )
+
+    def _of(self, watermark: Watermark) -> str:
+        """SQL that chooses the line of runs of a watermark, if the source knows its last one."""
+        position = watermark.position
+        return (
+            f"m.table_id = {int(position['number'])} AND m.reader = {literal(self.spec.path)} "
+            f"AND m.line = {literal(position[LINE])} AND {literal(position[MARK])} IN (m.mark, m.previous)"
+        )
+
+    def _go_on(self, watermark: Watermark, mark: str) -> None:
         old = literal(watermark.position[MARK])
         with writing_transaction(self.url, pool_max=self.pool_max) as session:
             there = session.all(
                 f"UPDATE {qualified(self.schema, TABLE)} AS m SET mark = {literal(mark)}, previous = {old}, "
                 "marked_at = pg_catalog.clock_timestamp() "
-                f"WHERE m.table_id = {int(watermark.position['number'])} AND m.reader = {literal(self.spec.path)} "
-                f"AND m.line = {literal(line)} AND {old} IN (m.mark, m.previous) RETURNING 1 AS found"
+                f"WHERE {self._of(watermark)} RETURNING 1 AS found"
             )
         if not there:
             raise RestoredMeanwhileError(
@@ -142,6 +178,16 @@ def _may_write(session: Session, schema: str) -> bool:
 def _may(session: Session, schema: str, *privileges: str) -> bool:
     may = f"NOT pg_catalog.current_setting('transaction_read_only')::bool AND {_held(schema, *privileges)}"
     return bool(session.all(f"SELECT {may} AS may")[0]["may"])  # a standby's is, too
+
+
+def _notes(session: Session, schema: str) -> bool:
+    """Whether the table has room for the ids of runs: an older one of this project has none until `db upgrade`."""
+    table = literal(qualified(schema, TABLE))
+    found = session.all(
+        f"SELECT 1 AS found FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass({table}) "
+        "AND attname = 'begun' AND NOT attisdropped"
+    )
+    return bool(found)
 
 
 def _held(schema: str, *privileges: str) -> str:

@@ -229,6 +229,32 @@ class PostgresSource:
             _log.warning("This run is not marked in the source, so that a restore would not be noticed: %s", error)
             return watermark
 
+    def note(self, since: Watermark, run: str, *, before: str | None) -> bool:
+        """Leave the id of a run before it writes to its target, so that a copy of the files from before is recognised.
+
+        Args:
+            since: the confirmed watermark. before: the run whose mark the target bears until this one's stands there.
+
+        Returns:
+            Whether it stands; no where the role may leave none, or the source does not know the watermark's run.
+
+        Raises:
+            TransientError: the source does not answer.
+        """
+        try:
+            with self._guard():
+                return self._marker.note(since, run, before=before)
+        except TransientError:
+            raise
+        except SyncError as error:
+            _log.warning("This run is not noted in the source, so that a restore would not be noticed: %s", error)
+            return False
+
+    def knows(self, since: Watermark, run: str) -> bool:
+        """Whether `note` has left this run's id in what is now the source; True where it could leave none."""
+        with self._guard():
+            return self._marker.knows(since, run)
+
     @property
     def _marker(self) -> Marker:
         return Marker(url=self._url, schema=self.sync_schema, spec=self.spec, pool_max=self._pool_max)
