@@ -291,6 +291,12 @@ def test_a_role_that_leaves_no_marks_is_told_so(target: Reader, url: str, db: Co
     read_only = PostgresSource(url + "?options=-cdefault_transaction_read_only%3Don", ITEM)
     (told,) = read_only.capture_warnings()
     assert "leaves no mark" in told
+    db.run("ALTER TABLE sync.capture_marks RENAME COLUMN begun TO later")
+    (told,) = target.source.capture_warnings()
+    assert "db upgrade" in told
+    assert target.watermark is not None
+    assert not target.source.note(target.watermark, "run", before=None)
+    target.sync()
     db.run("ALTER TABLE sync.capture_marks RENAME TO gone")
     (told,) = target.source.capture_warnings()
     assert "db upgrade" in told

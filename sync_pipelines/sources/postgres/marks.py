@@ -167,8 +167,8 @@ def forget(session: Session, schema: str, *, days: int = KEPT_DAYS) -> int:
 
 
 def may_write(schema: str) -> str:
-    """SQL that says whether this role may leave marks; false where there is no table for them."""
-    return _held(schema, "SELECT", "INSERT", "UPDATE")
+    """SQL that says whether this role may leave marks; false where there is no table for them, or an older one."""
+    return f"({_held(schema, 'SELECT', 'INSERT', 'UPDATE')} AND {_noting(schema)})"
 
 
 def _may_write(session: Session, schema: str) -> bool:
@@ -181,13 +181,16 @@ def _may(session: Session, schema: str, *privileges: str) -> bool:
 
 
 def _notes(session: Session, schema: str) -> bool:
-    """Whether the table has room for the ids of runs: an older one of this project has none until `db upgrade`."""
+    return bool(session.all(f"SELECT {_noting(schema)} AS notes")[0]["notes"])
+
+
+def _noting(schema: str) -> str:
+    """SQL that says whether the table has room for the ids of runs: an older one has none until `db upgrade`."""
     table = literal(qualified(schema, TABLE))
-    found = session.all(
-        f"SELECT 1 AS found FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass({table}) "
-        "AND attname = 'begun' AND NOT attisdropped"
+    return (
+        f"EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass({table}) "
+        "AND attname = 'begun' AND NOT attisdropped)"
     )
-    return bool(found)
 
 
 def _held(schema: str, *privileges: str) -> str:
