@@ -127,7 +127,8 @@ def main() -> None:
     except SyncError as error:
         say(str(error))
         sys.exit(code_of(error))
-    app()
+    with silence.told_when_full():
+        app()
 
 
 if __name__ == "__main__":

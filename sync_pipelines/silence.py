@@ -50,6 +50,28 @@ def open_the_closed() -> None:
             setattr(sys, name, stream)
 
 
+@contextmanager
+def told_when_full() -> Generator[None]:
+    """End the process with a sentence where a disk takes nothing more (`> /dev/full`), quietly for a closed pipe.
+
+    What is still in the buffer is written here: at the interpreter's end nobody could tell of it.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter's end tries the rest again
+        if error.errno == errno.ENOSPC:
+            print(
+                "There is no space left where this command writes: its output, or its temporary files.", file=sys.stderr
+            )
+        sys.exit(1)
+
+
 def _is_open(number: int) -> bool:
     try:
         os.fstat(number)

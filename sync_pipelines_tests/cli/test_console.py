@@ -305,3 +305,14 @@ def test_a_standard_stream_that_is_closed_leads_nowhere(shop: Shop, closed: str,
     assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
     assert ("shop/article: completed" in result.stdout) == (closed == "2>&-")
     assert shop.stored() == {"a"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device is Linux's")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_disk_without_space_for_the_answer_is_told_in_a_sentence(shop: Shop, options: list[str]):
+    shop.put("a")
+    words = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *command("sync", "shop/article", *options)]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=180, env=environment(), check=False)
+    assert (result.returncode, result.stderr.splitlines()[-1][:27]) == (1, "There is no space left wher"), result.stderr
+    assert "Traceback" not in result.stderr
+    assert shop.stored() == {"a"}
