@@ -66,9 +66,7 @@ def told_when_full() -> Generator[None]:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter's end tries the rest again
         if error.errno == errno.ENOSPC:
-            print(
-                "There is no space left where this command writes: its output, or its temporary files.", file=sys.stderr
-            )
+            sys.stderr.write("There is no space left where this command writes: its output, or its temporary files.\n")
         sys.exit(1)
 
 
