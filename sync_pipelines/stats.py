@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sync_pipelines.engine.ledger.history import Day
     from sync_pipelines.engine.ledger.ledger import Ledger, RunRecord
     from sync_pipelines.registry import BoundTable
 
@@ -35,12 +36,14 @@ class TableStats:
             dimensions, model, embedding, space).
         last_sync: when the newest completed run ended (UTC).
         totals: sums over the runs in the ledger; `seconds` of those whose duration is known.
+        days: the same by day (UTC), the newest first.
     """
 
     path: str
     holdings: dict[str, Any] = field(default_factory=dict)
     last_sync: datetime | None = None
     totals: dict[str, Any] = field(default_factory=dict)
+    days: tuple[Day, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -48,11 +51,15 @@ class TableStats:
             **self.holdings,
             "last_sync": self.last_sync.astimezone(UTC).isoformat() if self.last_sync else None,
             "totals": self.totals,
+            "days": [_plain(day) for day in self.days],
         }
 
 
-def stats_of(bound: BoundTable) -> TableStats:
+def stats_of(bound: BoundTable, *, days: int = 14) -> TableStats:
     """Ask one table's target and ledger.
+
+    Args:
+        days: so many days with runs are summed one by one.
 
     Raises:
         SyncError: one of them cannot be asked.
@@ -61,12 +68,14 @@ def stats_of(bound: BoundTable) -> TableStats:
     with binding.ledger as ledger:
         ledger.check()
         runs = list(_runs(ledger, binding.place))
+        by_day = tuple(ledger.days(*binding.place, limit=days))
     completed = [run.completed_at for run in runs if run.status == "completed" and run.completed_at]
     return TableStats(
         path=bound.path,
         holdings={"records": binding.target.count(), **binding.target.holdings()},
         last_sync=max(completed, default=None),
         totals=totals(runs),
+        days=by_day,
     )
 
 
@@ -80,9 +89,32 @@ def totals(runs: list[RunRecord]) -> dict[str, Any]:
         **by_status,
         "success_rate": round(by_status["completed"] / ended, 4) if ended else None,
         **{name: sum(getattr(run.counts, part) for run in runs) for name, part in SUMS.items()},
+        **_used(runs),
         "seconds": round(sum(lasted), 3),
         "average_seconds": round(sum(lasted) / len(lasted), 3) if lasted else None,
     }
+
+
+def _used(runs: list[RunRecord]) -> dict[str, Any]:
+    """Sums of those runs that know the figure; None where none does. The memory is the most of them all."""
+    names = ("cpu_seconds", "warehouse_seconds", "files_rewritten")
+    found = {name: [value for run in runs if (value := getattr(run.usage, name)) is not None] for name in names}
+    sums = {name: round(sum(values), 3) if values else None for name, values in found.items()}
+    costs = [run.cost for run in runs if run.cost is not None]
+    return {
+        "bytes_read": sum(run.counts.bytes_read for run in runs),
+        "bytes_written": sum(run.counts.bytes for run in runs),
+        **sums,
+        "peak_memory": max((run.usage.peak_memory for run in runs if run.usage.peak_memory), default=None),
+        "cost": float(sum(costs)) if costs else None,
+    }
+
+
+def _plain(day: Day) -> dict[str, Any]:
+    found = asdict(day)
+    counts = found.pop("counts")
+    cost = found.pop("cost")
+    return {**found, "day": day.day.isoformat(), **counts, "cost": None if cost is None else float(cost)}
 
 
 def _runs(ledger: Ledger, place: tuple[str, str]) -> Iterator[RunRecord]:

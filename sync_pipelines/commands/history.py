@@ -42,15 +42,23 @@ def logs(
         output.say("No failure of this record is remembered.")
 
 
-def stats(selector: Selector = None, as_json: AsJson = False) -> None:
-    """Show what each target holds and how it was made, and the sums of all runs that the ledger remembers."""
+def stats(
+    selector: Selector = None,
+    days: Annotated[int, typer.Option(min=1, help="Sum so many days with runs, the newest ones.")] = 14,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each target holds and how it was made, and what its runs did, used and cost, by day and in all.
+
+    Sums are of the runs that the ledger remembers. Cost is that of the prices that are set.
+    """
     from sync_pipelines.stats import stats_of
 
-    found = [stats_of(bound) for bound in _configured(selector)]
+    found = [stats_of(bound, days=days) for bound in _configured(selector)]
     if as_json:
         output.print_json({"tables": {one.path: one.as_dict() for one in found}})
     else:
         _show_stats(found)
+        _show_days(found)
 
 
 def _configured(selector: str | None) -> list[Any]:
@@ -151,6 +159,38 @@ def _events(found: list[RecordEvent], *, as_json: bool) -> None:
         place, reason = f"{event.sync}/{event.table}", Text(event.reason or "")
         at, stage = output.moment(event.at), event.stage or "-"
         shown.add_row(at, place, Text(event.key), event.event, stage, reason, event.run_id)
+    output.console().print(shown)
+
+
+def _show_days(found: list[TableStats]) -> None:
+    headings = (
+        "day (UTC)",
+        "table",
+        "runs",
+        "read",
+        "written",
+        "deleted",
+        "took",
+        "CPU",
+        "memory",
+        "warehouse",
+        "cost",
+    )
+    shown = output.table(*headings)
+    for path, day in ((one.path, day) for one in found for day in one.days):
+        shown.add_row(
+            day.day.isoformat(),
+            path,
+            output.number(day.runs),
+            output.number(day.counts.read),
+            output.number(day.counts.upserted + day.counts.metadata_only),
+            output.number(day.counts.deleted),
+            output.span(day.seconds),
+            output.span(day.cpu_seconds),
+            "-" if day.peak_memory is None else f"{day.peak_memory / 2**20:,.0f} MiB",
+            output.span(day.warehouse_seconds),
+            "-" if day.cost is None else f"{day.cost:,.4f}",
+        )
     output.console().print(shown)
 
 

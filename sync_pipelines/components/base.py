@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -15,15 +17,18 @@ from sync_pipelines.components.blocks import (
     AlertsBlock,
     ChecksBlock,
     PartitionsBlock,
+    PricesBlock,
     RunsBlock,
     SchedulesBlock,
     SensorBlock,
     SourceBlock,
 )
 from sync_pipelines.components.schema import Strict
+from sync_pipelines.engine.cost import Prices, price
 from sync_pipelines.engine.durations import seconds
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.run import Binding
+from sync_pipelines.engine.settings import resolve
 from sync_pipelines.engine.spec import TableSpec
 
 
@@ -51,6 +56,7 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
     checks: ChecksBlock = ChecksBlock()
     alerts: AlertsBlock = AlertsBlock()
     runs: RunsBlock = RunsBlock()
+    prices: PricesBlock = PricesBlock()
     sensitive: list[str] = Field(
         default=[],
         description="Columns whose values are masked in samples, quarantine, logs and alerts. Of a key column keys are "
@@ -203,8 +209,32 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
             lock_url=resources.ledger.database_url(),
             lock_timeout=seconds(self.runs.lock_timeout),
             batch_size=batch_size or self.runs.batch_size or self.default_batch_size,
+            prices=lambda: self.prices_now(resources),
             **parts,
         )
+
+    def prices_now(self, resources: Any) -> Prices:
+        """The prices that hold for a run that begins now.
+
+        Raises:
+            ConfigurationError: one is no amount of money.
+        """
+        with resources.ledger.ledger() as ledger:
+            stored = ledger.settings(f"{self.sync}.price_")
+
+        def found(name: str, yaml: Decimal | None) -> Decimal | None:
+            key = f"price_{name}"
+            return resolve(
+                key,
+                sync=self.sync,
+                parse=price,
+                default=None,
+                stored=stored.get(f"{self.sync}.{key}"),
+                environment=os.environ,
+                yaml=yaml,
+            )
+
+        return Prices(**{name: found(name, value) for name, value in self.prices.amounts().items()})
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """The asset and its checks; schedules, jobs and sensors are made for a whole sync in `automation`."""

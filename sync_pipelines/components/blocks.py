@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dagster as dg
@@ -284,6 +285,18 @@ class RunsBlock(Block):
     def _duration(cls, value: str) -> str:
         seconds(value)
         return value
+
+
+class PricesBlock(Block):
+    """What a run's time costs, in one currency; a price that is not set is not counted."""
+
+    hour: float | None = Field(default=None, ge=0, description="An hour of the machine that runs the sync.")
+    warehouse_hour: float | None = Field(default=None, ge=0, description="An hour of the SQL warehouse at work.")
+    million_tokens: float | None = Field(default=None, ge=0, description="A million tokens of the embedding.")
+
+    def amounts(self) -> dict[str, Decimal | None]:
+        """By their names, as they are written."""
+        return {name: None if value is None else Decimal(str(value)) for name, value in self.model_dump().items()}
 
 
 class EmbeddingBlock(Block):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from sync_pipelines.engine.cost import Prices
 from sync_pipelines.engine.ground import Ground, Noting
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.keys import NamedKey
@@ -69,6 +70,7 @@ class Binding:
         lock_url: the ledger's database, where locks are held; lock_name: the target's name in all the world.
         lock_timeout: seconds to wait for another writer.
         batch_size: records a batch: the unit of writing, of progress and of the look at the lock.
+        prices: asked when a run begins.
     """
 
     spec: TableSpec
@@ -81,6 +83,7 @@ class Binding:
     lock_name: str
     lock_timeout: float = 900.0
     batch_size: int = 100
+    prices: Callable[[], Prices] = Prices
 
     @property
     def place(self) -> tuple[str, str]:

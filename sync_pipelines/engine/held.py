@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from sync_pipelines.engine.cost import Prices
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.locks import RunLock, TargetLock
 from sync_pipelines.engine.model import ChangeSet, Counts
+from sync_pipelines.engine.usage import Meter, Usage
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.ledger.ledger import RunRecord
@@ -25,7 +28,7 @@ class Held:
 
     Args:
         record: the run's row in the ledger, there after `begin`.
-        counts, reason: what the row is closed with.
+        counts, reason, usage, cost: what the row is closed with.
         changes: what the run has read and spooled, if it came so far.
         _books: `open` from just before the row is written until it is closed.
     """
@@ -35,11 +38,15 @@ class Held:
     record: RunRecord = field(init=False)
     counts: Counts = field(default_factory=Counts)
     reason: str = ""
+    prices: Prices = field(default_factory=Prices)
+    usage: Usage | None = None
+    cost: Decimal | None = None
     changes: ChangeSet | None = field(init=False, default=None)
     _books: Literal["none", "open", "closed"] = field(init=False, default="none")
 
     def __post_init__(self) -> None:
         url, run_id = self.binding.lock_url, self.request.run_id
+        self.meter = Meter(self.binding.target)
         self.lock = TargetLock(url, self.binding.lock_name, run_id=run_id)
         self.sign_of_life = RunLock(url, run_id)
 
@@ -52,6 +59,8 @@ class Held:
         self.binding.ledger.check()
         self.sign_of_life.acquire()
         self.lock.acquire(timeout_s=self.binding.lock_timeout)
+        self.prices = self.binding.prices()  # before anything is done: a wrong one is an error
+        self.meter = Meter(self.binding.target)  # anew: who waits for a lock uses nothing
         self._books = "open"  # before they are: an interrupt can hide that the row was written
         self.record = self.binding.ledger.begin(
             *self.place, mode=self.request.mode, trigger=self.request.trigger, run_id=self.request.run_id
@@ -86,7 +95,13 @@ class Held:
     def _finish(self, status: Literal["cancelled", "failed"], words: str) -> None:
         record = self._own_record()
         if record is not None:
-            self.binding.ledger.finish(record, status=status, counts=self.counts, error=words, reason=self.reason)
+            self.end(record, status=status, error=words, reason=self.reason)
+
+    def end(self, record: RunRecord, **how: Any) -> None:
+        """Close the books with what the run did, used and cost; `how` is given to `Ledger.finish`."""
+        usage = self.usage = self.meter.read()
+        self.cost = self.prices.cost(usage, self.counts)
+        self.binding.ledger.finish(record, counts=self.counts, usage=usage, cost=self.cost, **how)
 
     def _own_record(self) -> RunRecord | None:
         if hasattr(self, "record"):

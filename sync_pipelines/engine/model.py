@@ -204,7 +204,10 @@ class Rejection:
 
 @dataclass(kw_only=True)
 class Counts:
-    """What a run did, in records; embedding figures in texts, characters and the provider's tokens."""
+    """What a run did, in records; embedding figures in texts, characters and the provider's tokens.
+
+    `bytes` were written to the target, `bytes_read` came from the source, both as this process holds them.
+    """
 
     read: int = 0
     upserted: int = 0
@@ -216,6 +219,7 @@ class Counts:
     embedded_characters: int = 0
     embedded_tokens: int = 0
     bytes: int = 0
+    bytes_read: int = 0
 
     def __iadd__(self, other: Counts) -> Self:
         for item in fields(self):

@@ -159,6 +159,7 @@ class Run(Guarded):
             for batch, (mapped, rejected) in made:
                 self.lock.check()
                 self.counts.read += batch.num_rows
+                self.counts.bytes_read += batch.nbytes
                 self.counts.quarantined += len(rejected)
                 self._quarantine(rejected, _prints(batch) if rejected else {})
                 written.update(_prints(mapped))
@@ -300,10 +301,9 @@ class Run(Guarded):
         if watermark is not None:
             watermark = self._stamped(self.binding.source.mark(watermark))
         as_of = changes.watermark.taken_at if changes.watermark else None
-        self.binding.ledger.finish(
+        self.end(
             self.record,
             status="completed",
-            counts=self.counts,
             watermark=watermark,
             as_of=None if watermark else as_of,
             reason=self.reason,
@@ -337,7 +337,7 @@ class Run(Guarded):
     def complete(self) -> None:
         """Close the books of a run that moves no watermark (a repair)."""
         self.lock.check()
-        self.binding.ledger.finish(self.record, status="completed", counts=self.counts)
+        self.end(self.record, status="completed")
         self._books = "closed"
 
     def _nothing_happened(self, changes: ChangeSet) -> bool:

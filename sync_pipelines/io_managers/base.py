@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,8 +13,12 @@ import pyarrow as pa
 from dagster._core.errors import DagsterInvariantViolationError
 
 from sync_pipelines.engine import run as engine
+from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.model import SYSTEM_FIELDS, ChangeSet, Counts
 from sync_pipelines.failures import working_on
+from sync_pipelines.plots import plot
+
+_log = logging.getLogger(__name__)
 
 
 def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:
@@ -30,7 +35,8 @@ def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:
     started = time.monotonic()
     with working_on(sync, table, run_id=run.request.run_id, attempt=_attempt(context)):
         counts = engine.write(changes)
-    context.add_output_metadata(metadata_of(run, counts, time.monotonic() - started) | columns)
+    found = metadata_of(run, counts, time.monotonic() - started) | used(run)
+    context.add_output_metadata(found | columns | history(context, run))
 
 
 def synced(context: dg.InputContext, *fields: str, kind: str) -> tuple[str, ...]:
@@ -107,6 +113,34 @@ def metadata_of(run: Any, counts: Counts, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "records_per_second": round(done / seconds, 1) if seconds > 0 else 0.0,
     }
+
+
+def used(run: Any) -> dict[str, Any]:
+    """What the run has used and cost, as numbers that Dagster plots; what is not known is left out."""
+    usage = run.usage
+    rounded = {name: round(getattr(usage, name) or 0.0, 3) for name in ("cpu_seconds", "warehouse_seconds")}
+    found = {
+        "cpu_seconds": rounded["cpu_seconds"],
+        "peak_memory_bytes": usage.peak_memory,
+        "bytes_read": run.counts.bytes_read,
+        "bytes_written": run.counts.bytes,
+        "files_rewritten": usage.files_rewritten,
+        "warehouse_seconds": None if usage.warehouse_seconds is None else rounded["warehouse_seconds"],
+        "cost": None if run.cost is None else float(run.cost),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def history(context: dg.OutputContext, run: Any) -> dict[str, Any]:
+    """The table's last days as a picture; not in a range of partitions, which repeats it in every event."""
+    if context.has_asset_partitions and len(context.asset_partition_keys) > 1:
+        return {}
+    try:
+        with run.binding.ledger as ledger:
+            return {"history": dg.MetadataValue.md(plot(ledger.days(*run.place)))}
+    except SyncError as error:  # what was written is confirmed: a picture is no reason to fail
+        _log.warning("There is no picture of the last days: %s", error)
+        return {}
 
 
 def change_window(context: dg.InputContext) -> tuple[datetime | None, datetime | None] | None:

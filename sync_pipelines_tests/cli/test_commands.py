@@ -247,7 +247,12 @@ def test_stats_tell_what_the_target_holds_and_what_runs_did(settled: Shop):
     assert table["totals"]["runs"] == 1
     assert table["totals"]["records_upserted"] == 2
     assert table["totals"]["success_rate"] == 1.0
-    assert ARTICLE in invoke("stats").stdout
+    (day,) = table["days"]
+    assert (day["runs"], day["upserted"], day["cost"]) == (1, 2, None)
+    assert day["cpu_seconds"] == pytest.approx(table["totals"]["cpu_seconds"], abs=0.001)
+    shown = invoke("stats").stdout
+    assert ARTICLE in shown
+    assert day["day"] in shown
 
 
 def test_stats_before_the_first_sync_are_empty_and_no_error(shop: Shop):

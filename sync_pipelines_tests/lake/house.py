@@ -19,6 +19,7 @@ from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import Counts, Scope
 from sync_pipelines.engine.proof import Proof, prove_and_record
 from sync_pipelines.engine.run import Binding
+from sync_pipelines.engine.usage import Usage
 from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines.targets.databricks.target import DatabricksTarget
 from sync_pipelines_tests.lake.opened import InFolder, InWarehouse, Opened
@@ -61,6 +62,10 @@ class House:
         scope = Scope(full=mode != "incremental", keys=keys)
         request = engine.Request(mode=mode, scope=scope, trigger="manual", run_id=str(uuid.uuid4()))
         return engine.write(engine.open_run(self.bind(table, **more), request))
+
+    def used(self, table: SyncComponent) -> Usage:
+        """What the last run used, as the ledger has it."""
+        return self.bind(table).ledger.logs(table.sync, table.table_name, limit=1)[0].usage
 
     def prove(self, table: SyncComponent, kind: Any = "quick") -> Proof:
         return prove_and_record(self.bind(table), kind)

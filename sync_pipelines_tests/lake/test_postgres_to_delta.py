@@ -184,6 +184,10 @@ def test_merges_read_the_files_that_hold_the_changed_rows(house: House):
     house.execute("UPDATE item SET n = 1 WHERE id = '3-7'")
     house.sync(table)
     assert house.opened(table).rewritten_by_the_merge() == 1
+    assert (house.used(table).files_rewritten, house.used(table).warehouse_seconds) == (1, None)
+    house.execute("DELETE FROM item WHERE id LIKE '4-%'")
+    house.sync(table)
+    assert house.used(table).files_rewritten == 1
     assert house.prove(table, "deep").equal
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,14 +14,16 @@ import sqlalchemy as sa
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.ledger import watermarks
 from sync_pipelines.engine.ledger.store import Store, utc, utc_or_none
-from sync_pipelines.engine.ledger.tables import TOTALS
+from sync_pipelines.engine.ledger.tables import TOTALS, USED
 from sync_pipelines.engine.model import Counts, Watermark
+from sync_pipelines.engine.usage import Usage
 
 PARTIAL_MODES = frozenset({"records", "plan", "check", "repair"})
 """Runs that are no sync of their table: they stand in `sync_logs`, say nothing of the table's state and
 neither begin nor end a streak of failures."""
 
 _PAGE = 500
+_SUMMED = ("duration_seconds", "cost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,24 @@ class RunRecord:
     duration_seconds: float | None = None
     failed: int = 0
     cost: Decimal | None = None
+    usage: Usage = field(default_factory=Usage)
     reason: str = ""
     error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Day:
+    """All runs of a table that began on one day (UTC); None where no run of it knows the figure."""
+
+    day: date
+    runs: int
+    counts: Counts
+    seconds: float | None
+    cpu_seconds: float | None
+    peak_memory: int | None
+    warehouse_seconds: float | None
+    files_rewritten: int | None
+    cost: Decimal | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +134,21 @@ class HistoryBook(Store):
             chosen = chosen.where(logs.c.run_id == run_id)
         page = chosen.limit(limit).offset(offset)
         return self._transaction(lambda connection: [_run_of(row) for row in connection.execute(page).mappings()])
+
+    def days(self, sync: str, table: str, *, limit: int = 30) -> list[Day]:
+        """What a table's runs did and used, summed by day, the newest first; the memory is the most of the day."""
+        logs = self._tables.logs
+        day = sa.cast(sa.func.timezone("UTC", logs.c.started_at), sa.Date).label("day")
+        sums = [sa.func.sum(logs.c[name]).label(name) for name in (*TOTALS.values(), *USED, *_SUMMED)]
+        most = sa.func.max(logs.c.peak_memory).label("most")
+        chosen = (
+            sa.select(day, sa.func.count().label("runs"), most, *sums)
+            .where(*at_place(logs, sync, table))
+            .group_by(day)
+            .order_by(day.desc())
+            .limit(limit)
+        )
+        return self._transaction(lambda connection: [_day_of(row) for row in connection.execute(chosen).mappings()])
 
     def sync_ids(self, sync: str, table: str) -> Iterator[str]:
         """The ids of a table's runs, the newest first; asked a page at a time."""
@@ -199,8 +232,23 @@ def _run_of(row: Mapping[Any, Any]) -> RunRecord:
         duration_seconds=row["duration_seconds"],
         failed=row["records_failed"],
         cost=row["cost"],
+        usage=Usage(seconds=row["duration_seconds"] or 0.0, **{name: row[name] for name in USED}),
         reason=row["reason"],
         error=row["error_message"],
+    )
+
+
+def _day_of(row: Mapping[Any, Any]) -> Day:
+    return Day(
+        day=row["day"],
+        runs=row["runs"],
+        counts=Counts(**{field: int(row[column]) for field, column in TOTALS.items()}),
+        seconds=row["duration_seconds"],
+        cpu_seconds=row["cpu_seconds"],
+        peak_memory=row["most"],
+        warehouse_seconds=row["warehouse_seconds"],
+        files_rewritten=None if row["files_rewritten"] is None else int(row["files_rewritten"]),
+        cost=row["cost"],
     )
 
 

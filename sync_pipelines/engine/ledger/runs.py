@@ -15,8 +15,9 @@ from sync_pipelines.engine.errors import LockLostError
 from sync_pipelines.engine.ledger import watermarks
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, HistoryBook, RunRecord, at_place
 from sync_pipelines.engine.ledger.store import ERROR_CHARACTERS, REASON_CHARACTERS, storable
-from sync_pipelines.engine.ledger.tables import TOTALS
+from sync_pipelines.engine.ledger.tables import TOTALS, USED
 from sync_pipelines.engine.model import Counts, Watermark
+from sync_pipelines.engine.usage import Usage
 
 Status = Literal["running", "completed", "failed", "cancelled"]
 FINAL: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
@@ -81,6 +82,7 @@ class RunBook(HistoryBook):
         reason: str = "",
         failed: int = 0,
         cost: Decimal | None = None,
+        usage: Usage | None = None,
     ) -> RunRecord:
         """Close a run's books and confirm its watermark, in one transaction: both or neither.
 
@@ -92,7 +94,7 @@ class RunBook(HistoryBook):
             watermark: what the target now holds, confirmed for `scope`; only with `completed`. None leaves it.
             as_of: the time of the source's state that the target holds now; by default the watermark's.
             reason: why it read everything although nobody asked.
-            failed: records that stay due; cost: money.
+            failed: records that stay due; cost: money; usage: what it has used.
 
         Returns:
             The closed run; where another process closed it before (as dead), what that one wrote.
@@ -108,6 +110,7 @@ class RunBook(HistoryBook):
             "reason": storable(reason, REASON_CHARACTERS),
             "records_failed": failed,
             "cost": cost,
+            **({name: getattr(usage, name) for name in USED} if usage else {}),
         }
 
         def work(connection: sa.Connection) -> RunRecord:

@@ -20,9 +20,17 @@ TOTALS = {
     "embedded_characters": "embedded_characters",
     "embedded_tokens": "tokens",
     "bytes": "bytes",
+    "bytes_read": "bytes_read",
 }
 """Field of `engine.model.Counts` → column of `sync_logs`."""
 
+USED: dict[str, Any] = {
+    "cpu_seconds": sa.Double,
+    "peak_memory": sa.BigInteger,
+    "warehouse_seconds": sa.Double,
+    "files_rewritten": sa.BigInteger,
+}
+"""Field of `engine.usage.Usage`, which is the column of `sync_logs`, too → its type."""
 
 _COLUMNS: dict[str, dict[str, Any]] = {
     "sync_metadata": {
@@ -53,6 +61,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "records_failed": sa.BigInteger,
         "duration_seconds": sa.Double,
         "cost": sa.Numeric,
+        **USED,
         "run_id": sa.Text,
         "reason": sa.Text,
         "error_message": sa.Text,

@@ -24,6 +24,7 @@ from sync_pipelines.engine.model import (
     PlannedWrites,
     bucket_of,
 )
+from sync_pipelines.engine.usage import Spent
 from sync_pipelines.targets.databricks import statements
 from sync_pipelines.targets.databricks.errors import MissingTableError
 from sync_pipelines.targets.databricks.settings import WarehouseSettings
@@ -77,6 +78,11 @@ class DatabricksTarget(LakeTarget):
         self._beside: DatabricksTarget | None = None
         self._clock = time.monotonic
         self._seen: tuple[float, dict[str, Any] | None] | None = None
+
+    @property
+    def spent(self) -> Spent:
+        """The warehouse's time; a MERGE does not say how many files it rewrote."""
+        return Spent(warehouse_seconds=self.warehouse.spent.seconds)
 
     def _commit(self, statement: str, doing: str, **parameters: Parameter) -> None:
         """Run a statement that changes the table, planned anew where another writer was quicker."""

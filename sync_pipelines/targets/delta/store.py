@@ -36,6 +36,7 @@ class DeltaStore:
 
     Args:
         settings: the root. name: the table's below it. sync, table: for errors. retry: of transient errors.
+        rewritten: files that were put out of use since this was made.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class DeltaStore:
         self.uri = settings.table(name)
         self._sync, self._table_name, self._retry = sync, table, retry
         self._opened: DeltaTable | None = None
+        self.rewritten = 0
 
     def errors(self, doing: str) -> AbstractContextManager[None]:
         """delta-rs's errors as the engine's, with the table's name."""
@@ -234,7 +236,9 @@ class DeltaStore:
                     writer_properties=writer_properties(),
                 )
 
+        replaced = len(self.there().file_uris())
         self.contend("overwrite table", write)
+        self.rewritten += replaced
 
     def note(self, texts: dict[str, str]) -> None:
         """Leave texts with the column `_key`, beside its comment, in the place of those before.

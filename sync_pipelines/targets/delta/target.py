@@ -18,6 +18,7 @@ from sync_pipelines.engine.model import (
     Doubt,
     PlannedWrites,
 )
+from sync_pipelines.engine.usage import Spent
 from sync_pipelines.targets.delta.features import foreign_features
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.store import DeltaStore, stamp_number
@@ -195,6 +196,11 @@ class DeltaTarget(LakeTarget):
             return {}
         sizes = pa.table(table.get_add_actions(flatten=True)).column("size_bytes").to_pylist()
         return {"table": self.name, "version": table.version(), "files": len(sizes), "bytes": sum(sizes)}
+
+    @property
+    def spent(self) -> Spent:
+        """The files that were rewritten."""
+        return Spent(files_rewritten=self.store.rewritten)
 
     def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
         """What `upsert` of these batches would do; writes nothing."""

@@ -136,7 +136,7 @@ class Writer:
     def _merge(self, table: DeltaTable, rows: pa.Table, stored: Stored) -> None:
         names = rows.schema.names
         assignments = {name_of(name): f"source.{name_of(name)}" for name in names}
-        (
+        done = (
             table.merge(
                 rows,
                 f"target.{KEY} = source.{KEY}{self._pruning(stored.places)}",
@@ -149,6 +149,7 @@ class Writer:
             .when_not_matched_insert(assignments)
             .execute()
         )
+        self._store.rewritten += done["num_target_files_removed"]
 
     def _pruning(self, places: Sequence[Any]) -> str:
         """Which files a merge must read: those that hold the changed records' current values of the sort column."""
@@ -167,7 +168,8 @@ class Writer:
         self._store.contend("delete from table", lambda table: self._delete(table, keys))
 
     def _delete(self, table: DeltaTable, keys: Sequence[str]) -> None:
-        table.delete(f"{KEY} IN ({', '.join(map(literal, keys))})", writer_properties=writer_properties())
+        done = table.delete(f"{KEY} IN ({', '.join(map(literal, keys))})", writer_properties=writer_properties())
+        self._store.rewritten += done["num_removed_files"]
 
 
 def same_row(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
