@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.blocks import Block
@@ -34,6 +34,11 @@ class DeltaTargetBlock(Block):
         default="auto",
         description="Who writes the table: delta-rs (DELTA_URI) or databricks, a SQL warehouse (DATABRICKS_HOST). "
         "auto: delta-rs where DELTA_URI is set.",
+    )
+    mode: Literal["merge", "append", "overwrite"] = Field(
+        default="merge",
+        description="merge: a row a record, as it is now. append: a history, a row for each state that a record was "
+        "seen in (columns _version and _deleted; delta-rs). overwrite: whatever changed, all is written anew.",
     )
     synced_at: bool = Field(default=True, description="A column that says when a row was written.")
     properties: dict[str, str] = Field(default={}, description="Table properties (delta.…), set when it is made.")
@@ -151,14 +156,32 @@ class PostgresToDelta(SyncComponent):
             "schema_change": self.schema_change,
         }
         if engine_of(self.target.engine, resources) == "databricks":
+            self._refuse_history()
             from sync_pipelines.targets.databricks.target import DatabricksTarget
 
             settings = resources.databricks.settings()
             return DatabricksTarget(settings=settings, cluster_by=self.layout.cluster_by, **table)
+        from sync_pipelines.targets.delta.history import DeltaHistory
         from sync_pipelines.targets.delta.target import DeltaTarget
 
         self._refuse_clustering()
-        return DeltaTarget(settings=resources.delta.settings(), **table)
+        kind = DeltaHistory if self.target.mode == "append" else DeltaTarget
+        return kind(settings=resources.delta.settings(), **table)
+
+    def _refuse_history(self) -> None:
+        if self.target.mode == "append":
+            raise ConfigurationError(
+                "target.mode: append: a history is written by delta-rs alone.",
+                sync=self.sync,
+                table=self.table_name,
+                remedy="Set target.engine: delta-rs (and DELTA_URI), or take target.mode: merge.",
+            )
+
+    @model_validator(mode="after")
+    def _a_history_is_not_built_anew(self) -> PostgresToDelta:
+        if self.target.mode == "append" and self.schema_change == "rebuild":
+            raise ValueError("schema_change: rebuild would forget the history that target.mode: append keeps")
+        return self
 
     def _refuse_clustering(self) -> None:
         if self.layout.cluster_by:
@@ -176,7 +199,13 @@ class PostgresToDelta(SyncComponent):
         batches, comment = self.build_source(resources).described()
         columns = self.mapper().schema(batches)
         self._check_layout(columns.names)
-        return Shape(columns=columns, key=self.spec.key, comment=comment, synced_at=self.target.synced_at)
+        return Shape(
+            columns=columns,
+            key=self.spec.key,
+            comment=comment,
+            synced_at=self.target.synced_at,
+            history=self.target.mode == "append",
+        )
 
     def _check_layout(self, names: list[str]) -> None:
         wanted = {"sort_by": [self.layout.sort_by] if self.layout.sort_by else [], "cluster_by": self.layout.cluster_by}
@@ -201,4 +230,5 @@ class PostgresToDelta(SyncComponent):
             "target": self.build_target(resources),
             "mapper": self.mapper().map,
             "lock_name": self.lock_name(resources),
+            "whole": self.target.mode == "overwrite",
         }

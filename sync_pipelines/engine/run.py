@@ -17,9 +17,8 @@ from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
 from sync_pipelines.engine.deleting import Deletes
-from sync_pipelines.engine.errors import RebuildDueError, TransientError
-from sync_pipelines.engine.ground import Ground, due_scope, under_way
-from sync_pipelines.engine.guarded import Guarded
+from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.ground import under_way
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.measure import held_before
@@ -33,16 +32,16 @@ from sync_pipelines.engine.model import (
     Doubt,
     RecordStream,
     Rejection,
-    Scope,
     Target,
     Watermark,
 )
+from sync_pipelines.engine.scoped import Scoped
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.veil import Veil
 
 
 @dataclass(kw_only=True)
-class Run(Guarded):
+class Run(Scoped):
     """A run under way: it holds the target's lock from the first look at the watermark to the last write.
 
     Args:
@@ -66,42 +65,12 @@ class Run(Guarded):
 
     def open_changes(self) -> ChangeSet:
         """What this run brings, spooled; from here on the source is not needed."""
-        scope = self._scope()
+        scope = self.scope()
         changes = self.changes = self.binding.source.changes(scope, since=self.since)
         self.reason = changes.reason or scope.reason
         changes.run = self
         changes.on_close.insert(0, self.close)
         return changes
-
-    def _scope(self) -> Scope:
-        """What this run reads; a target that must and may be built anew makes it a rebuild."""
-        scope = self.request.scope
-        if self.request.mode != "rebuild":
-            try:
-                held = self.measure()
-            except RebuildDueError as due:
-                if scope.keys is not None:
-                    raise
-                scope = Scope(full=True, reason=due.message)
-                self.request = replace(self.request, mode="rebuild", scope=scope)
-            else:
-                return self._with_waiting(due_scope(scope, self._ground, held=held))
-        self.since = self.binding.ledger.watermark(*self.place)
-        return scope
-
-    def _with_waiting(self, scope: Scope) -> Scope:
-        """And the records that wait for others: those may be there, or gone, by now."""
-        if scope.full or scope.keys is not None or self.since is None:
-            return scope
-        return replace(scope, also=tuple(self.binding.ledger.retried(*self.place)))
-
-    def measure(self) -> int:
-        """Make the target ready and count it before anything is written; what it holds now."""
-        target = self.binding.target
-        self.since = self.binding.ledger.watermark(*self.place)
-        target.prepare()
-        self.before = target.count()
-        return self.before
 
     def write(self, changes: ChangeSet) -> Counts:
         """Bring the target to what the changes say, then confirm. Order: upserts, guard, deletes, watermark."""
@@ -312,17 +281,13 @@ class Run(Guarded):
         if watermark is not None:
             self.binding.source.confirmed(watermark)
 
-    @property
-    def _ground(self) -> Ground | None:
-        return self.binding.ground(self.since)
-
     def _mark(self) -> None:
         """Leave this run's id in source and target, before it writes anything there."""
         if self._marked:
             return
         self._marked, run = True, str(self.record.sync_id)
         self.note_before()
-        if self.since is None or (ground := self._ground) is None:
+        if self.since is None or (ground := self.ground) is None:
             self.binding.target.set_stamp(under_way(run))
         else:
             ground.begin(run, emptied=not self.before and self.since.records != 0)

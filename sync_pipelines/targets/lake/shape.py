@@ -15,6 +15,9 @@ from sync_pipelines.engine.model import FINGERPRINT, KEY
 from sync_pipelines.targets.lake.types import spell
 
 SYNCED_AT = "synced_at"
+VERSION, DELETED = "_version", "_deleted"
+"""Columns of a history: which of its record's states a row is, from 1, and whether the record is gone since."""
+
 _UNNAMEABLE = re.compile(r"[ ,;{}()\n\t=]")
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 
@@ -33,13 +36,14 @@ class Shape:
     Args:
         columns: the source's columns as they are stored, with `comment` in their metadata.
         key: the source's key columns. comment: the table's.
-        synced_at: whether a column of that name says when a row was written.
+        synced_at: whether a column of that name says when a row was written. history: it holds `VERSION`, `DELETED`.
     """
 
     columns: pa.Schema
     key: tuple[str, ...] = ()
     comment: str | None = None
     synced_at: bool = True
+    history: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what other engines could not read: Delta's names have no blanks, and no two that differ by case.
@@ -47,7 +51,7 @@ class Shape:
         Raises:
             ConfigurationError: naming the columns.
         """
-        names = self.columns.names
+        names = [*self.columns.names, *((VERSION, DELETED) if self.history else ())]
         wrong = [name for name in names if _UNNAMEABLE.search(name)]
         folded = Counter(name.casefold() for name in names)
         wrong += [name for name in names if folded[name.casefold()] > 1]
@@ -71,8 +75,15 @@ class Shape:
                 pa.field(FINGERPRINT, pa.string(), True, metadata={"comment": "hash of the source's row"}),
                 *(pa.field(item.name, item.type, True, metadata=_comment(item)) for item in self.columns),
                 *([pa.field(SYNCED_AT, UTC_MICROSECONDS, True)] if self.stamped else []),
+                *(_HISTORY if self.history else []),
             ]
         )
+
+
+_HISTORY = (
+    pa.field(VERSION, pa.int64(), True, metadata={"comment": "which state of its record a row is, from 1"}),
+    pa.field(DELETED, pa.bool_(), True, metadata={"comment": "whether the record was gone then"}),
+)
 
 
 def _comment(item: pa.Field) -> dict[bytes, bytes]:

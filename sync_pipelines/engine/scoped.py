@@ -1,0 +1,66 @@
+"""What a run reads: what is pending, everything where it has to be, and whether it builds the target anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sync_pipelines.engine.errors import RebuildDueError
+from sync_pipelines.engine.ground import Ground, due_scope
+from sync_pipelines.engine.guarded import Guarded
+from sync_pipelines.engine.model import Scope
+
+OVERWRITE = "target.mode: overwrite"
+
+
+@dataclass(kw_only=True)
+class Scoped(Guarded):
+    """A run that decides what it reads, once it holds the target's lock."""
+
+    def measure(self) -> int:
+        """Make the target ready and count it before anything is written; what it holds now."""
+        target = self.binding.target
+        self.since = self.binding.ledger.watermark(*self.place)
+        target.prepare()
+        self.before = target.count()
+        return self.before
+
+    def scope(self) -> Scope:
+        """What this run reads; a target that must and may be built anew makes it a rebuild."""
+        asked = self.request.scope
+        if self.request.mode == "rebuild":
+            self.since = self.binding.ledger.watermark(*self.place)
+            return asked
+        try:
+            held = self.measure()
+        except RebuildDueError as error:
+            if asked.keys is not None:
+                raise
+            return self._built_anew(error.message)
+        due = due_scope(asked, self.ground, held=held)
+        if self._is_written_anew(due):
+            return self._built_anew(due.reason or OVERWRITE)
+        return self._with_waiting(due)
+
+    @property
+    def ground(self) -> Ground | None:
+        return self.binding.ground(self.since)
+
+    def _built_anew(self, reason: str) -> Scope:
+        scope = Scope(full=True, reason=reason)
+        self.request = replace(self.request, mode="rebuild", scope=scope)
+        return scope
+
+    def _is_written_anew(self, due: Scope) -> bool:
+        """Whether a target that is written as a whole has to be; single records are written into it."""
+        if not self.binding.whole or due.keys is not None:
+            return False
+        if due.full or due.window is not None or self.since is None:
+            return True
+        waiting = self.binding.source.pending(self.since)
+        return bool(waiting.changes or waiting.full_reason)
+
+    def _with_waiting(self, scope: Scope) -> Scope:
+        """And the records that wait for others: those may be there, or gone, by now."""
+        if scope.full or scope.keys is not None or self.since is None:
+            return scope
+        return replace(scope, also=tuple(self.binding.ledger.retried(*self.place)))

@@ -1,0 +1,256 @@
+"""A Delta table as a history: rows are appended, one for each state that a record was seen in, and none is changed.
+
+`_version` counts a record's states from 1; the newest one is what the record is now, and `_deleted` there says that it
+is gone. All questions of a sync (how many, which fingerprints, which values) are answered from the newest states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sync_pipelines.engine.compare import scratch
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.model import (
+    FINGERPRINT,
+    FINGERPRINTS_SCHEMA,
+    KEY,
+    BatchResult,
+    Counts,
+    Deletion,
+    Doubt,
+    PlannedWrites,
+)
+from sync_pipelines.targets.delta.target import DeltaTarget
+from sync_pipelines.targets.delta.writing import same_row, writer_properties
+from sync_pipelines.targets.lake.groups import Group, groups
+from sync_pipelines.targets.lake.shape import DELETED, SYNCED_AT, UTC_MICROSECONDS, VERSION
+from sync_pipelines.targets.lake.table import is_stranger, named, of_buckets
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from deltalake import DeltaTable
+
+_STATE = (KEY, FINGERPRINT, VERSION, DELETED)
+_PAGE = 10_000
+_NEWEST = """
+    SELECT key, fingerprint FROM state AS s
+    WHERE version = (SELECT max(version) FROM state AS o WHERE o.key = s.key) AND NOT deleted
+"""
+
+
+@dataclass
+class Newest:
+    """A record's newest state; `times`: how often the table holds it."""
+
+    version: int = 0
+    fingerprint: str | None = None
+    deleted: bool = True
+    times: int = 0
+
+    def see(self, row: Mapping[str, Any]) -> None:
+        version = row[VERSION] or 0
+        if version > self.version or not self.times:
+            self.version, self.times = version, 0
+            self.fingerprint, self.deleted = row[FINGERPRINT], bool(row[DELETED])
+        self.times += version == self.version
+
+    def is_like(self, fingerprint: str) -> bool:
+        return self.times == 1 and not self.deleted and self.fingerprint == fingerprint
+
+
+class DeltaHistory(DeltaTarget):
+    """See above; made as `DeltaTarget` is."""
+
+    _counted: tuple[int, int] | None = None
+
+    # What a listing is asked
+
+    def count(self) -> int:
+        """Records that are there now, those of strangers included."""
+        table = self.store.open()
+        if table is None:
+            return 0
+        if self._counted is None or self._counted[0] != table.version():
+            with self._states(table) as states:
+                (found,) = states.execute(f"SELECT count(*) FROM ({_NEWEST})").fetchone()
+            self._counted = (table.version(), found)
+        return self._counted[1]
+
+    def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
+        """Each record's key and newest fingerprint; a state that stands there twice comes twice."""
+        table = self.store.open()
+        if table is None:
+            return
+        wanted = None if buckets is None else set(buckets)
+        with self._states(table) as states:
+            found = states.execute(_NEWEST)
+            while page := found.fetchmany(_PAGE):
+                columns = [pa.array(column, pa.string()) for column in zip(*page, strict=True)]
+                yield from of_buckets(pa.RecordBatch.from_arrays(columns, schema=FINGERPRINTS_SCHEMA), wanted)
+
+    @contextmanager
+    def _states(self, table: DeltaTable) -> Generator[sqlite3.Connection]:
+        """All states of all records in a temporary file: the newest is known when all were seen."""
+        columns = [KEY, FINGERPRINT, *self._key_columns()]
+        with scratch() as states:
+            states.execute("CREATE TABLE state (key TEXT, version INTEGER, fingerprint TEXT, deleted INTEGER)")
+            for batch in self.store.scan(table, [*columns, VERSION, DELETED]):
+                names = named(batch.select(columns))
+                rows = zip(
+                    names.column(0).to_pylist(),
+                    (version or 0 for version in batch.column(VERSION).to_pylist()),
+                    names.column(1).to_pylist(),
+                    (bool(deleted) for deleted in batch.column(DELETED).to_pylist()),
+                    strict=True,
+                )
+                states.execute("BEGIN")
+                states.executemany("INSERT INTO state VALUES (?, ?, ?, ?)", rows)
+                states.execute("COMMIT")
+            states.execute("CREATE INDEX state_key ON state (key, version)")
+            yield states
+
+    # What a target is asked
+
+    def existing(self, keys: Sequence[str]) -> list[str]:
+        """Those of `keys` whose newest state is not that they are gone."""
+        table = self.store.open()
+        if table is None or not keys:
+            return []
+        strangers = [key for key in keys if is_stranger(key)]
+        newest = self._newest(table, [key for key in keys if not is_stranger(key)])
+        there = {key for key, state in newest.items() if not state.deleted} | set(super().existing(strangers))
+        return [key for key in dict.fromkeys(keys) if key in there]
+
+    def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The newest rows of these keys, without what says how new they are."""
+        table = self.store.open()
+        if table is None:
+            return
+        plain = [key for key in keys if not is_stranger(key)]
+        newest = self._newest(table, plain)
+        names = [name for name in self.store.schema_of(table).names if name not in (*_STATE, KEY)]
+        for batch in self._rows_of_newest(table, plain, newest, [FINGERPRINT, *names]):
+            mask = [not newest[key].deleted for key in batch.column(KEY).to_pylist()]
+            yield batch.filter(pa.array(mask, pa.bool_()))
+        yield from super().values([key for key in keys if is_stranger(key)])
+
+    def upsert(
+        self,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        doubt: Doubt | None = None,
+        before_write: Callable[[], object] = lambda: None,
+    ) -> Iterator[BatchResult]:
+        """Append the records whose newest state is another one; a result for each commit, which has many batches."""
+        for group in groups(iter(batches)):
+            self.require_columns(group.rows.schema)
+            yield self.store.contend(
+                "write table", lambda table, group=group: self._write(table, group, doubt, before_write)
+            )
+
+    def _write(
+        self, table: DeltaTable, group: Group, doubt: Doubt | None, before_write: Callable[[], object]
+    ) -> BatchResult:
+        newest = self._newest(table, group.keys)
+        unlike = self._unlike(table, group, newest, doubt)
+        rows = group.rows.filter(pa.array([key in unlike for key in group.keys], pa.bool_()))
+        counts = Counts(unchanged=group.rows.num_rows - rows.num_rows, upserted=rows.num_rows, bytes=rows.nbytes)
+        if rows.num_rows:
+            before_write()
+            table.update_incremental()
+            self._append(table, rows, newest, deleted=False)
+        return BatchResult(counts=counts, keys=group.keys)
+
+    def _unlike(self, table: DeltaTable, group: Group, newest: Mapping[str, Newest], doubt: Doubt | None) -> set[str]:
+        if doubt == "all":
+            return set(group.keys)
+        unlike = {key for key, mark in group.prints.items() if not newest.get(key, Newest()).is_like(mark)}
+        if doubt == "values":
+            wanted = {row[KEY]: row for row in group.rows.to_pylist()}
+            for batch in self._rows_of_newest(table, group.keys, newest, group.rows.schema.names):
+                unlike |= {row[KEY] for row in batch.to_pylist() if not same_row(wanted[row[KEY]], row)}
+        return unlike
+
+    def delete(self, keys: Sequence[str]) -> Deletion:
+        """Append to each of these records that it is gone, beside what it held last; a stranger's row is removed."""
+        there = self.existing(keys)
+        plain = [key for key in there if not is_stranger(key)]
+        if plain:
+            self.store.contend("delete from table", lambda table: self._bury(table, plain))
+        super().delete([key for key in there if is_stranger(key)])
+        return Deletion(deleted=len(there))
+
+    def _bury(self, table: DeltaTable, keys: Sequence[str]) -> None:
+        newest = self._newest(table, keys)
+        names = self.shape.schema.names
+        held = [name for name in names if name in self.store.schema_of(table).names and name not in (VERSION, DELETED)]
+        found = pa.Table.from_batches(list(self._rows_of_newest(table, keys, newest, held)))
+        once = pa.array(_first_of_each(found.column(KEY).to_pylist()), pa.int64())
+        rows = found.take(once).drop_columns([name for name in (SYNCED_AT,) if self.shape.stamped])
+        nothing = pa.nulls(rows.num_rows, pa.string())
+        place = rows.schema.get_field_index(FINGERPRINT)
+        self._append(table, rows.set_column(place, rows.schema.field(place), nothing), newest, deleted=True)
+
+    def _append(self, table: DeltaTable, rows: pa.Table, newest: Mapping[str, Newest], *, deleted: bool) -> None:
+        from deltalake import write_deltalake
+
+        versions = [newest.get(key, Newest()).version + 1 for key in rows.column(KEY).to_pylist()]
+        if self.shape.stamped:
+            now = pa.scalar(datetime.now(UTC), UTC_MICROSECONDS)
+            rows = rows.append_column(SYNCED_AT, pa.repeat(now, rows.num_rows))
+        rows = rows.append_column(VERSION, pa.array(versions, pa.int64()))
+        rows = rows.append_column(DELETED, pa.repeat(pa.scalar(deleted), rows.num_rows))
+        if self._layout.sort_by:
+            rows = rows.sort_by(self._layout.sort_by)
+        file_bytes = self._layout.file_bytes
+        write_deltalake(table, rows, mode="append", target_file_size=file_bytes, writer_properties=writer_properties())
+
+    def _newest(self, table: DeltaTable, keys: Sequence[str]) -> dict[str, Newest]:
+        found: dict[str, Newest] = {}
+        for batch in self.store.rows_of(table, keys, _STATE):
+            for row in batch.to_pylist():
+                found.setdefault(row[KEY], Newest()).see(row)
+        return found
+
+    def _rows_of_newest(
+        self, table: DeltaTable, keys: Sequence[str], newest: Mapping[str, Newest], columns: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        for batch in self.store.rows_of(table, keys, [*columns, VERSION]):
+            pairs = zip(batch.column(KEY).to_pylist(), batch.column(VERSION).to_pylist(), strict=True)
+            mask = pa.array([(version or 0) == newest[key].version for key, version in pairs], pa.bool_())
+            yield batch.filter(mask).select(list(dict.fromkeys([KEY, *columns])))
+
+    def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
+        """What `upsert` of these batches would do; writes nothing."""
+        table, counts = self.store.open(), Counts()
+        for group in groups(iter(batches)):
+            newest = {} if table is None else self._newest(table, group.keys)
+            same = sum(newest.get(key, Newest()).is_like(mark) for key, mark in group.prints.items())
+            counts += Counts(unchanged=same, upserted=group.rows.num_rows - same)
+        return PlannedWrites(counts=counts)
+
+    def begin_rebuild(self) -> DeltaTarget:
+        """A history is not built anew: what a record was before stands nowhere else.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            f"the Delta table {self.name!r} is a history (target.mode: append), which a rebuild would forget.",
+            remedy="Run a full sync (`--full`), or name another table.",
+            **self._place,
+        )
+
+
+def _first_of_each(keys: Sequence[str]) -> list[int]:
+    first: dict[str, int] = {}
+    for number, key in enumerate(keys):
+        first.setdefault(key, number)
+    return sorted(first.values())

@@ -1,0 +1,195 @@
+"""How a Delta table is written: merged (the rule), appended to as a history, or overwritten as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sync_pipelines.components.postgres_to_delta import PostgresToDelta
+from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError
+from sync_pipelines.engine.model import Scope
+from sync_pipelines.engine.repair import Wanted, repair
+from sync_pipelines.engine.run import Request
+from sync_pipelines.engine.scoped import OVERWRITE
+from sync_pipelines_tests.lake.house import House, document
+
+
+def of_mode(mode: str, **more: Any) -> PostgresToDelta:
+    return document(target={"table": "shop/item", "mode": mode}, **more)
+
+
+@pytest.fixture
+def history(house: House) -> PostgresToDelta:
+    """Three items in a history."""
+    return filled(house, of_mode("append"))
+
+
+def filled(house: House, table: PostgresToDelta) -> PostgresToDelta:
+    house.execute("CREATE TABLE item (id text PRIMARY KEY, amount int NOT NULL, tags text[])")
+    house.capture(table)
+    house.execute("INSERT INTO item SELECT i::text, 0, ARRAY['a'] FROM generate_series(1, 3) AS i")
+    assert house.sync(table).upserted == 3
+    return table
+
+
+def states(house: House, table: PostgresToDelta) -> list[tuple[str, int, int, bool]]:
+    rows = house.opened(table).rows()
+    return sorted((row["id"], row["_version"], row["amount"], row["_deleted"]) for row in rows)
+
+
+def mended(house: House, table: PostgresToDelta, *, deep: bool = False) -> int:
+    request = Request(mode="repair", scope=Scope(), trigger="manual", run_id="r")
+    return repair(house.bind(table), request, Wanted(deep=deep)).repaired
+
+
+def test_a_history_keeps_every_state_and_its_proof_takes_the_newest(house: House, history: PostgresToDelta):
+    for amount in (1, 0):
+        house.execute(f"UPDATE item SET amount = {amount} WHERE id = '2'")
+        house.sync(history)
+    house.execute("DELETE FROM item WHERE id = '3'")
+    assert house.sync(history).deleted == 1
+    house.execute("INSERT INTO item VALUES ('3', 7)")
+    house.sync(history)
+    assert states(house, history) == [
+        ("1", 1, 0, False),
+        ("2", 1, 0, False),
+        ("2", 2, 1, False),
+        ("2", 3, 0, False),
+        ("3", 1, 0, False),
+        ("3", 2, 0, True),
+        ("3", 3, 7, False),
+    ]
+    for kind in ("count", "quick", "deep"):
+        proof = house.prove(history, kind)
+        assert (proof.equal, proof.source_count, proof.target_count) == (True, 3, 3)
+
+
+def test_a_state_that_is_there_is_skipped_whatever_asks_for_it(house: House, history: PostgresToDelta):
+    before = states(house, history)
+    house.execute("UPDATE item SET amount = amount")
+    assert house.sync(history).unchanged == 3
+    assert house.sync(history, mode="full").unchanged == 3
+    assert house.sync(history, keys=("2",)).unchanged == 1
+    house.execute("DELETE FROM item WHERE id = '1'")
+    house.sync(history)
+    after = states(house, history)
+    assert house.sync(history, mode="full").deleted == 0
+    assert states(house, history) == after
+    assert len(after) == len(before) + 1
+
+
+def test_files_are_added_to_a_history_and_none_is_rewritten(house: House, history: PostgresToDelta):
+    files = house.opened(history).files()
+    house.execute("UPDATE item SET amount = 1; DELETE FROM item WHERE id = '1'")
+    house.sync(history)
+    assert files < house.opened(history).files()
+    assert house.used(history).files_rewritten == 0
+
+
+def test_a_deleted_record_keeps_what_it_held_last(house: House, history: PostgresToDelta):
+    house.execute("UPDATE item SET amount = 5, tags = ARRAY['b', NULL] WHERE id = '1'")
+    house.sync(history)
+    house.execute("DELETE FROM item WHERE id = '1'")
+    house.sync(history)
+    (gone,) = [row for row in house.opened(history).rows() if row["_deleted"]]
+    assert (gone["amount"], gone["tags"], gone["_fingerprint"], gone["_version"]) == (5, ["b", None], None, 3)
+    assert gone["synced_at"] is not None
+
+
+def test_what_somebody_did_to_a_history_is_named_and_mended_by_a_newer_state(house: House, history: PostgresToDelta):
+    house.opened(history).edit("2", 77)
+    assert house.prove(history, "quick").equal
+    assert house.prove(history, "deep").stale == 1
+    assert mended(house, history, deep=True) == 1
+    house.opened(history).copy("1")
+    assert house.prove(history, "quick").stale == 1
+    assert mended(house, history) == 1
+    house.opened(history).add_stranger("9")
+    assert house.prove(history, "quick").extra == 1
+    assert mended(house, history) == 1
+    assert house.prove(history, "deep").equal
+    assert [state for state in states(house, history) if state[0] == "2"] == [("2", 1, 77, False), ("2", 2, 0, False)]
+
+
+def test_a_history_of_many_records_is_counted_and_listed(house: House):
+    history = filled(house, of_mode("append", checks={"mass_delete": {"share": 1.0}}))
+    house.execute("INSERT INTO item SELECT 'n' || i, 0 FROM generate_series(1, 25000) AS i")
+    house.sync(history)
+    house.execute("UPDATE item SET amount = 1")
+    house.sync(history)
+    house.execute("DELETE FROM item WHERE id LIKE 'n1%'")
+    assert house.sync(history, mode="full").deleted == 11_111
+    assert house.prove(history, "deep").equal
+
+
+def test_the_guard_holds_for_a_history_too(house: House, history: PostgresToDelta):
+    house.execute("INSERT INTO item SELECT 'n' || i, 0 FROM generate_series(1, 300) AS i")
+    house.sync(history)
+    house.execute("DELETE FROM item WHERE id LIKE 'n%'")
+    with pytest.raises(MassDeleteError):
+        house.sync(history)
+    assert not [state for state in states(house, history) if state[3]]
+
+
+def test_a_column_that_is_added_stands_in_newer_states(house: House, history: PostgresToDelta):
+    house.execute("ALTER TABLE item ADD COLUMN colour text; UPDATE item SET colour = 'red' WHERE id = '1'")
+    house.sync(history)
+    house.execute("DELETE FROM item WHERE id IN ('1', '2')")
+    house.sync(history)
+    found = {(row["id"], row["_version"]): row["colour"] for row in house.opened(history).rows()}
+    assert (found["1", 1], found["1", 2], found["2", 1]) == (None, "red", None)
+    assert house.prove(history, "deep").equal
+
+
+def test_a_history_is_not_built_anew(house: House, history: PostgresToDelta):
+    with pytest.raises(ConfigurationError, match=r"'shop/item' is a history .* Run a full sync"):
+        house.sync(history, mode="rebuild")
+    assert len(states(house, history)) == 3
+    with pytest.raises(ValidationError, match="would forget the history"):
+        of_mode("append", schema_change="rebuild")
+
+
+def test_a_table_that_is_merged_does_not_become_a_history_unnoticed(house: House):
+    filled(house, of_mode("merge"))
+    house.sync(of_mode("append"))
+    house.execute("UPDATE item SET amount = 1 WHERE id = '1'")
+    assert house.sync(of_mode("append")).upserted == 1
+    assert house.prove(of_mode("append"), "deep").equal
+
+
+def test_an_overwritten_table_is_written_as_a_whole_by_one_commit(house: House):
+    table = filled(house, of_mode("overwrite"))
+    identity = house.opened(table).identity()
+    house.execute("UPDATE item SET amount = 1 WHERE id = '1'; DELETE FROM item WHERE id = '2'")
+    before = house.opened(table).files()
+    overwrites = house.opened(table).overwrites()
+    counts = house.sync(table)
+    assert (counts.upserted, counts.deleted) == (2, 1)
+    assert not before & house.opened(table).files()
+    assert house.opened(table).overwrites() == overwrites + 1
+    assert house.opened(table).identity() == identity
+    assert house.prove(table, "deep").equal
+    (run,) = house.bind(table).ledger.logs("shop", "item", limit=1)
+    assert run.reason == OVERWRITE
+
+
+def test_an_overwritten_table_is_left_alone_where_nothing_changed(house: House):
+    table = filled(house, of_mode("overwrite"))
+    before = house.opened(table).version()
+    assert house.sync(table).read == 0
+    assert house.opened(table).version() == before
+    house.execute("UPDATE item SET amount = 1 WHERE id = '1'")
+    assert house.sync(table, keys=("1",)).upserted == 1
+    assert house.prove(table, "deep").equal
+
+
+def test_the_guard_stops_an_overwrite_that_would_take_too_much(house: House):
+    table = filled(house, of_mode("overwrite"))
+    house.execute("INSERT INTO item SELECT 'n' || i, 0 FROM generate_series(1, 300) AS i")
+    house.sync(table)
+    house.execute("DELETE FROM item WHERE id LIKE 'n%'")
+    with pytest.raises(MassDeleteError):
+        house.sync(table)
+    assert len(house.rows(table)) == 303
