@@ -122,6 +122,8 @@ def test_a_history_of_many_records_is_counted_and_listed(house: House):
     house.execute("DELETE FROM item WHERE id LIKE 'n1%'")
     assert house.sync(history, mode="full").deleted == 11_111
     assert house.prove(history, "deep").equal
+    target = house.bind(history).target
+    assert target.count() == sum(batch.num_rows for batch in target.fingerprints()) == 25_003 - 11_111
 
 
 def test_the_guard_holds_for_a_history_too(house: House, history: PostgresToDelta):
