@@ -187,7 +187,7 @@ class QuarantineBook(Store):
         for page in self._waits(sync, table, UNDELETED):
             yield {key: Child(**told) for key, told in page}
 
-    def _waits(self, sync: str, table: str, stage: str) -> Iterator[Sequence[sa.Row[Any]]]:
+    def _waits(self, sync: str, table: str, stage: str) -> Iterator[list[tuple[str, Any]]]:
         """Key and what is noted of it, of the records of a stage that nobody has dropped."""
         book, last = self._tables.quarantine, None
         while True:
@@ -202,7 +202,7 @@ class QuarantineBook(Store):
             rows = self._transaction(lambda connection, page=page: connection.execute(page).all())
             if not rows:
                 return
-            yield rows
+            yield [(key, told) for key, told in rows]
             last = rows[-1][0]
 
     def list_quarantine(

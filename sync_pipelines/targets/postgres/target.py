@@ -320,11 +320,8 @@ class PostgresTarget:
     def any_free(self, held: Mapping[str, Child]) -> bool:
         """Whether one of these records, which were not let go, is gone, or no longer held by what it was."""
         sql = TargetSql(self.table.catalog().info, self.table.spec)
-        try:
-            with self.table.session() as session:
-                return any_free(session, sql, held)
-        except InvalidKeyError:
-            return True  # a key that is no value of its column any more: there is no such record
+        with self.table.session() as session:
+            return any_free(session, sql, held)
 
     # A rebuild
 
