@@ -214,13 +214,24 @@ def test_a_plan_of_a_run_says_of_the_records_that_it_tries_again_what_the_run_do
 def test_a_plan_of_a_run_knows_the_record_whose_parent_has_come(house: House, lake: Lake):
     house.execute("CREATE TABLE item (id text PRIMARY KEY)")
     house.execute("CREATE TABLE review (id text PRIMARY KEY, item text REFERENCES item)")
-    lake.write([{"id": "a", "item": "i"}])
+    house.execute("INSERT INTO item VALUES ('there')")
+    lake.write([{"id": "a", "item": "i"}, {"id": "b", "item": "there"}])
     house.sync(back())
     assert plan(house.bind(back())).quarantined == 1
     house.execute("INSERT INTO item VALUES ('i')")
     found = plan(house.bind(back()))
     assert (found.upserts, found.quarantined) == (1, 0)
     assert house.sync(back()).upserted == 1
+
+
+@pytest.mark.parametrize("wanted", [{}, {"deep": True}, {"keys": ("n3",)}], ids=["quick", "deep", "keys"])
+def test_a_repair_leaves_alone_what_was_not_let_go(review: House, twenty: Lake, wanted: dict[str, Any]):
+    twenty.table.delete("id = 'n3'")
+    review.sync(back())
+    review.execute("DELETE FROM reply")
+    done = mend(review, back(), **wanted)
+    assert (done.found.equal, done.found.extra, done.repaired, done.counts.deleted) == (True, 0, 0, 0)
+    assert quarantined(review) == [("n3", UNDELETED, 1)]
 
 
 def test_a_conflict_whose_record_is_then_refused_counts_as_quarantined_alone(review: House, twenty: Lake):
@@ -234,6 +245,7 @@ def test_a_conflict_whose_record_is_then_refused_counts_as_quarantined_alone(rev
     assert review.sync(wins).quarantined == 1
     proof = review.prove(wins, "deep")
     assert (proof.equal, proof.quarantined, proof.excluded) == (True, 1, 0)
+    assert review.bind(wins).ledger.list_conflicts("shop", "review") == []  # `status` counts them as excluded
     twenty.table.update({"note": "'yet another'"}, predicate="id = 'n4'")
     assert review.sync(wins).quarantined == 0
     assert len(review.bind(wins).ledger.list_conflicts("shop", "review")) == 1

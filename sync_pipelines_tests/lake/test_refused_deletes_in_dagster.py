@@ -7,6 +7,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from deltalake.schema import Field as DeltaField
+from deltalake.schema import PrimitiveType
 
 from sync_pipelines.engine.ledger.quarantine import QuarantinedRecord
 from sync_pipelines_tests.dagster.world import World
@@ -219,3 +221,26 @@ def test_what_can_be_asked_for_no_more_wakes_nobody(world: World, house: House, 
     assert world.sensor_tick().skip_message == NOTHING
     house.execute(OPEN)
     goes_by_itself(world, house, "n03")
+
+
+PARENT = """CREATE TABLE item (id text PRIMARY KEY); ALTER TABLE review ADD item text REFERENCES item;
+    INSERT INTO item VALUES ('there');"""
+UNSEEN = {
+    "no rights": "",
+    "a closed schema": "GRANT SELECT ON item TO syncer; CREATE SCHEMA closed; ALTER TABLE item SET SCHEMA closed",
+    "row security": "GRANT SELECT ON item TO syncer; ALTER TABLE item ENABLE ROW LEVEL SECURITY",
+}
+
+
+@pytest.mark.usefixtures("plain_role")
+@pytest.mark.parametrize("hide", UNSEEN.values(), ids=list(UNSEEN))
+def test_a_row_waits_also_for_a_parent_that_the_role_does_not_see(world: World, house: House, lake: Lake, hide: str):
+    house.execute(PARENT + hide)
+    lake.table.alter.add_columns([DeltaField("item", PrimitiveType("string"))])
+    lake.write([{**row("a"), "item": "there"}, {**row("b"), "item": "none"}])
+    world.materialize()
+    assert ([item.key for item in quarantined(world)], "a" in held(house)) == (["b"], True)
+    (schema,) = house.execute("SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'item'")[0]
+    house.execute(f"INSERT INTO {schema}.item VALUES ('none')")
+    world.materialize()
+    assert (quarantined(world), "b" in held(house)) == ([], True)
