@@ -19,7 +19,7 @@ def upgrade() -> None:
         sa.Column(
             "waits_for",
             JSONB(),
-            comment="Of stage wait: the foreign key and what its columns hold, as texts; of delete: whose rows hold it.",
+            comment="Of stage wait: the foreign key and what its columns hold, as texts; of delete: what holds it.",
         ),
         schema=schema,
     )
