@@ -35,7 +35,8 @@ class Facts:
     Args:
         not_configured: why the sync is not in use here, or None.
         pending: what waits in the source.
-        can_arrive: whether a record that waited for one of another table could be written now.
+        can_arrive: whether a record that waited for rows of another table to come, or to go, could be written, or
+            deleted, now.
         active_runs: ids of runs of this table that are queued or running.
         failures: how many of its runs failed in a row; last_failure: when the last of them ended (UTC).
         last_full: when its last completed run ended (UTC), if it read everything.
@@ -100,5 +101,5 @@ def decide(facts: Facts) -> Request | Skip:
     if not facts.pending and facts.went_back:
         return Request("the ledger is older than it was (a restored database?)")
     if not facts.pending:
-        return Request("what a record waited for is there now")
+        return Request("what a record waited for has come, or what held it is gone")
     return Request(facts.pending.full_reason or f"{facts.pending.changes} changes pending")

@@ -12,7 +12,14 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from sync_pipelines.engine.model import FINGERPRINT, KEY
+
 T = TypeVar("T")
+
+
+def prints_of(batch: pa.RecordBatch) -> dict[str, str]:
+    """The fingerprints of a source's rows, by key."""
+    return dict(zip(batch.column(KEY).to_pylist(), batch.column(FINGERPRINT).to_pylist(), strict=True))
 
 
 def ahead(

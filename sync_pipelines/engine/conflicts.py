@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import pyarrow as pa
 
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.engine.model import Parent
+from sync_pipelines.engine.model import Child, Parent
 
 KEPT = "kept"
 """The class of records in a comparison that stay in the target as they are, on purpose; a proof calls them excluded."""
@@ -118,6 +118,10 @@ class Judging(Protocol):
 
     def any_there(self, parents: Sequence[Parent]) -> bool:
         """Whether a record that waits for one of these rows of other tables could be written now."""
+        ...
+
+    def any_free(self, held: Mapping[str, Child]) -> bool:
+        """Whether one of these records is no longer held by what it was, so that it could be deleted now."""
         ...
 
 

@@ -28,7 +28,7 @@ class Deletes:
     Args:
         spec, ledger: the table, and where it is written down what earlier runs were refused.
         refused: records that the target has refused to let go in this run, by key.
-        known: records that would have gone, had an earlier run not been refused them.
+        known: records in quarantine that would have gone, had an earlier run not been refused them.
     """
 
     spec: TableSpec
@@ -41,6 +41,11 @@ class Deletes:
     def _before(self) -> frozenset[str]:
         return frozenset(self.ledger.undeleted(self.spec.sync, self.spec.name))
 
+    @cached_property
+    def _open(self) -> frozenset[str]:
+        """Those of them that nobody has dropped."""
+        return self._before.intersection(self.ledger.retried(self.spec.sync, self.spec.name))
+
     def fresh(self, keys: Iterable[str]) -> list[str]:
         """Those of these keys that no earlier run was refused.
 
@@ -48,9 +53,8 @@ class Deletes:
         stop a run for good that once was allowed to delete many of them.
         """
         given = list(keys)
-        found = [key for key in given if key not in self._before]
-        self.known += len(given) - len(found)
-        return found
+        self.known += len(self._open.intersection(given))
+        return [key for key in given if key not in self._before]
 
     def fresh_among(self, differences: Comparison) -> int:
         """How many of the extra records no earlier run was refused."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.held import Held
 from sync_pipelines.engine.measure import forget, held_before, note
-from sync_pipelines.engine.model import Watermark
+from sync_pipelines.engine.model import RETRIED, Rejection, Watermark
 from sync_pipelines.engine.refusals import Refusals
 
 _COMMANDS = {
@@ -43,6 +43,33 @@ class Guarded(Held):
     def refusals(self) -> Refusals:
         """What it has refused so far; whoever has it write says how many records are `due`."""
         return Refusals(guard=self.limits)
+
+    def quarantine(self, rejected: Sequence[Rejection], fingerprints: Mapping[str, str]) -> None:
+        """Put records into quarantine, count those that are not dropped, and stop where they are too many.
+
+        Args:
+            fingerprints: of the source's rows, among them those of the records, where it has them.
+        """
+        if not rejected:
+            return
+        ledger = self.binding.ledger
+        known = {item.key: fingerprints[item.key] for item in rejected if item.key in fingerprints}
+        ledger.quarantine(self.record, rejected, fingerprints=known)
+        keys = [item.key for item in rejected]
+        dropped = ledger.excluded_among(*self.place, keys)
+        self.counts.quarantined += sum(key not in dropped for key in keys)
+        self._stop_if_too_many(rejected)
+        # it was not kept on purpose this time, and counts once
+        ledger.settle_conflicts(*self.place, keys)
+
+    def _stop_if_too_many(self, rejected: Sequence[Rejection]) -> None:
+        ledger = self.binding.ledger
+        # a record that waits for another one, or is not let go for its sake, says nothing of the mapping
+        rejected = [item for item in rejected if item.stage not in RETRIED]
+        self.refusals.add(rejected, new=ledger.new_among(self.record, [item.key for item in rejected]))
+        if self.refusals.excessive:
+            self.counts.quarantined = max(self.counts.quarantined - ledger.withdraw(self.record), 0)
+            self.refusals.check(self.binding.spec)
 
     def measure_before(self, deletes: int) -> None:
         """Before anything is written: what a deletion of at most so many is measured by, at each attempt."""

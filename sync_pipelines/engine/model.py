@@ -190,16 +190,26 @@ class Parent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Child:
+    """Rows that refer to a record, so that it cannot go: their table, as SQL names it, and the foreign key."""
+
+    table: str
+    constraint: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rejection:
     """A record that is not in the target what it is in the source, and why.
 
-    `stage` is read, map, embed, write, `WAITING` or `UNDELETED`. `parent` is what one waits for, where that is known.
+    `stage` is read, map, embed, write, `WAITING` or `UNDELETED`. `parent` is what one waits for to be written, `child`
+    what another waits to be rid of before it can be deleted, where that is known.
     """
 
     key: str
     reason: str
     stage: str
     parent: Parent | None = None
+    child: Child | None = None
 
 
 @dataclass(kw_only=True)

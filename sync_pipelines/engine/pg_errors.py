@@ -103,7 +103,8 @@ def classify(
 
     Args:
         error: what a driver or SQLAlchemy raised; a SyncError comes back as it is.
-        database: host:port/name for the sentence, without a password (`engine.database.place`).
+        database: host:port/name for the sentence, without a password (`engine.database.place`); left out of what
+            is said of a record.
         sync_schema: the package's own schema: what is missing in it means that a migration is due.
         only_ours: every object of the statement is ours, so whatever is missing means that.
         of_records: the statement writes records, so what an application's trigger raises (P0001) speaks of one.
@@ -123,7 +124,8 @@ def classify(
             kind, remedy = MigrationDueError, _MIGRATE
         else:
             kind, remedy = RunError, "Check the names of schema, table and columns."
-    where = f"PostgreSQL {database}" if database else "PostgreSQL"
+    # what is said of a record is kept and compared with what is said later; an address has many spellings
+    where = f"PostgreSQL {database}" if database and kind is not RecordError else "PostgreSQL"
     state = f" [{code}]" if code else ""
     return kind(f"{where}: {text}{state}.", sync=sync, table=table, remedy=remedy)
 

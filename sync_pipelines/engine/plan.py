@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from sync_pipelines.engine.batches import prints_of
 from sync_pipelines.engine.binding import Binding
-from sync_pipelines.engine.conflicts import kept_by
+from sync_pipelines.engine.conflicts import kept_by, without
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.ground import due_scope
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Target
 from sync_pipelines.engine.refusals import Refusals
+from sync_pipelines.engine.waiting import with_waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
     since, held = binding.ledger.watermark(*binding.place), binding.target.count()
     if mode != "rebuild":
         wanted = due_scope(wanted, binding.ground(since), held=held)
+        wanted = with_waiting(binding, wanted, since)
     with binding.source.changes(wanted, since=since) as changes:
         counts, refusals = Counts(), Refusals(guard=binding.guard, due=changes.rows, whole=changes.full)
         lost = _Lost(binding.target if mode == "rebuild" else None)
@@ -106,18 +109,27 @@ def _mapped(
         mapped, rejected = binding.mapper(batch)
         keys = list(dict.fromkeys(rejection.key for rejection in rejected))
         counts.read += batch.num_rows
-        counts.quarantined += len(rejected)
+        counts.quarantined += len(rejected) - _dropped(binding, batch, keys)
         refusals.add(rejected, new=set(keys) - binding.ledger.quarantined_among(*binding.place, keys))
         lost.add(keys)
         if mapped.num_rows:
             yield mapped
 
 
+def _dropped(binding: Binding, batch: pa.RecordBatch, keys: Sequence[str]) -> int:
+    """How many of these refused records somebody has dropped, and are what they were then."""
+    found = binding.ledger.list_quarantine(*binding.place, keys=keys, limit=None) if keys else []
+    prints = prints_of(batch) if found else {}
+    return sum(record.dropped_at is not None and record.fingerprint == prints.get(record.key) for record in found)
+
+
 def _deletes(target: Target, changes: ChangeSet, refused: Deletes) -> int:
     """Records that would go; those that the target did not let go before are expected to stay."""
+
+    def going(pages: Iterable[Sequence[str]]) -> int:
+        return sum(len(refused.fresh(without(keys, kept_by(target, keys)))) for keys in pages)
+
     if not changes.full:
-        pages = map(refused.fresh, map(target.existing, changes.deletes))
-        return sum(len(keys) - len(kept_by(target, keys)) for keys in pages)
+        return going(map(target.existing, changes.deletes))
     with changed_since(StreamListing(changes.upserts), target) as differences:
-        pages = map(refused.fresh, differences.keys("extra"))
-        return sum(len(keys) - len(kept_by(target, keys)) for keys in pages)
+        return going(differences.keys("extra"))

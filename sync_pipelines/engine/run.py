@@ -12,7 +12,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from sync_pipelines.engine.batches import ahead, resized
+from sync_pipelines.engine.batches import ahead, prints_of, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
@@ -23,15 +23,12 @@ from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import (
-    FINGERPRINT,
     KEY,
-    WAITING,
     BatchResult,
     ChangeSet,
     Counts,
     Doubt,
     RecordStream,
-    Rejection,
     Target,
     Watermark,
 )
@@ -99,8 +96,8 @@ class Run(Scoped):
 
     def _note(self, result: BatchResult, written: dict[str, str]) -> None:
         """Count what the target has taken and refused."""
-        self.counts += result.counts
-        self._quarantine(result.rejected, written)
+        self.counts += replace(result.counts, quarantined=0)  # they are counted where they are put aside
+        self.quarantine(result.rejected, written)
         bad = {rejection.key for rejection in result.rejected}
         keys = list(written) if result.keys is None else result.keys
         self._keep(result.kept, written)
@@ -129,26 +126,10 @@ class Run(Scoped):
                 self.lock.check()
                 self.counts.read += batch.num_rows
                 self.counts.bytes_read += batch.nbytes
-                self.counts.quarantined += len(rejected)
-                self._quarantine(rejected, _prints(batch) if rejected else {})
-                written.update(_prints(mapped))
+                self.quarantine(rejected, prints_of(batch) if rejected else {})
+                written.update(prints_of(mapped))
                 if mapped.num_rows:
                     yield mapped
-
-    def _quarantine(self, rejected: Sequence[Rejection], fingerprints: Mapping[str, str]) -> None:
-        if rejected:
-            known = {item.key: fingerprints[item.key] for item in rejected if item.key in fingerprints}
-            self.binding.ledger.quarantine(self.record, rejected, fingerprints=known)
-            self._stop_if_too_many(rejected)
-
-    def _stop_if_too_many(self, rejected: Sequence[Rejection]) -> None:
-        ledger = self.binding.ledger
-        # a record that waits for another one says nothing of the mapping
-        rejected = [item for item in rejected if item.stage != WAITING]
-        self.refusals.add(rejected, new=ledger.new_among(self.record, [item.key for item in rejected]))
-        if self.refusals.excessive:
-            self.counts.quarantined = max(self.counts.quarantined - ledger.withdraw(self.record), 0)
-            self.refusals.check(self.binding.spec)
 
     def _settle(self, keys: Sequence[str]) -> None:
         if known := texts(keys):
@@ -239,9 +220,7 @@ class Run(Scoped):
         again = list(self.deletes.refused)
         self.counts.deleted += self.deletes.again(target)
         self._settle([key for key in again if key not in self.deletes.refused])
-        refused = list(self.deletes.refused.values())
-        self.counts.quarantined += len(refused)
-        self.binding.ledger.quarantine(self.record, refused)
+        self.quarantine(list(self.deletes.refused.values()), {})
 
     def _rebuild(self, changes: ChangeSet) -> None:
         """Build beside, prove equality, swap; until the swap the old state serves, whole.
@@ -311,10 +290,6 @@ class Run(Scoped):
             return False
         # a run of single records has left its mark, whose row in the ledger is kept for 90 days alone
         return self.since.stamp == self.binding.target.stamp()
-
-
-def _prints(batch: pa.RecordBatch) -> dict[str, str]:
-    return dict(zip(batch.column(KEY).to_pylist(), batch.column(FINGERPRINT).to_pylist(), strict=True))
 
 
 def begin(binding: Binding, request: Request, *, keep: Callable[[Run], object] | None = None) -> Run:

@@ -8,6 +8,7 @@ from sync_pipelines.engine.errors import RebuildDueError
 from sync_pipelines.engine.ground import Ground, due_scope
 from sync_pipelines.engine.guarded import Guarded
 from sync_pipelines.engine.model import Scope
+from sync_pipelines.engine.waiting import with_waiting
 
 OVERWRITE = "target.mode: overwrite"
 
@@ -39,7 +40,7 @@ class Scoped(Guarded):
         due = due_scope(asked, self.ground, held=held)
         if self._is_written_anew(due):
             return self._built_anew(due.reason or OVERWRITE)
-        return self._with_waiting(due)
+        return with_waiting(self.binding, due, self.since)
 
     @property
     def ground(self) -> Ground | None:
@@ -58,9 +59,3 @@ class Scoped(Guarded):
             return True
         waiting = self.binding.source.pending(self.since)
         return bool(waiting.changes or waiting.full_reason)
-
-    def _with_waiting(self, scope: Scope) -> Scope:
-        """And the records that wait for others: those may be there, or gone, by now."""
-        if scope.full or scope.keys is not None or self.since is None:
-            return scope
-        return replace(scope, also=tuple(self.binding.ledger.retried(*self.place)))

@@ -1,13 +1,16 @@
-"""Records that wait for one of another table: whether that one has come, asked without reading the source."""
+"""Records that wait for rows of other tables to come, or to go: whether they have, asked without reading the source."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sync_pipelines.engine.binding import Binding
 from sync_pipelines.engine.conflicts import Judging
+from sync_pipelines.engine.model import Scope, Watermark
 
 
 def can_arrive(binding: Binding) -> bool:
-    """Whether a record that waits could be written now.
+    """Whether a record that waits could be written, or deleted, now.
 
     What each waits for was noted when it was put aside: so the ledger and an index of the target are all that is asked,
     and nothing where nothing waits.
@@ -15,4 +18,16 @@ def can_arrive(binding: Binding) -> bool:
     target = binding.target
     if not isinstance(target, Judging):
         return False
-    return any(target.any_there(page) for page in binding.ledger.awaited(*binding.place))
+    ledger, place = binding.ledger, binding.place
+    return any(map(target.any_there, ledger.awaited(*place))) or any(map(target.any_free, ledger.held_by(*place)))
+
+
+def with_waiting(binding: Binding, scope: Scope, since: Watermark | None) -> Scope:
+    """What a run reads, and the records that wait for others, where those would not be read anyway.
+
+    Args:
+        since: the watermark that it begins with.
+    """
+    if scope.full or scope.keys is not None or since is None:
+        return scope
+    return replace(scope, also=tuple(binding.ledger.retried(*binding.place)))

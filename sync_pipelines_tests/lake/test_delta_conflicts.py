@@ -165,6 +165,29 @@ def test_structs_and_maps_become_json(house: House, lake: Lake):
     assert house.prove(back(), "deep").equal
 
 
+def test_a_map_is_an_object_also_where_it_is_empty_or_within_something(house: House, lake: Lake):
+    house.execute("CREATE TABLE review (id text PRIMARY KEY, marks jsonb, deep jsonb, many jsonb)")
+    marks = pa.map_(pa.string(), pa.int64())
+    deep = pa.struct([("marks", marks), ("list", pa.list_(pa.int64()))])
+    given = pa.table(
+        {
+            "id": ["empty", "full", "null"],
+            "marks": pa.array([[], [("a", 1), ("b", None)], None], marks),
+            "deep": pa.array([{"marks": [], "list": []}, {"marks": [("a", 1)], "list": [1]}, {}], deep),
+            "many": pa.array([[[], [("a", 1)]], [], [None]], pa.list_(marks)),
+        }
+    )
+    lake.write(given)
+    house.sync(back())
+    assert house.execute("SELECT * FROM review ORDER BY id") == [
+        ("empty", {}, {"marks": {}, "list": []}, [{}, {"a": 1}]),
+        ("full", {"a": 1, "b": None}, {"marks": {"a": 1}, "list": [1]}, []),
+        ("null", None, {"marks": None, "list": None}, [None]),
+    ]
+    assert house.prove(back(), "deep").equal
+    assert house.sync(back(), mode="full").unchanged == 3
+
+
 def test_a_new_column_on_both_sides_makes_no_row_look_edited(review: House, lake: Lake):
     table = back(conflicts={"strategy": "target_wins"})
     lake.write(rows(row("a"), row("b")))

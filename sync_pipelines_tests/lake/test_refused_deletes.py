@@ -126,6 +126,143 @@ def test_one_that_was_dropped_is_excluded_and_tried_by_full_runs_alone(review: H
     assert ledger.quarantine_counts("shop", "review") == (0, 0)
 
 
+@pytest.mark.parametrize("since", ["the address is spelled otherwise", "another row holds it", "the words are older"])
+def test_one_that_was_dropped_stays_dropped_however_its_refusal_is_put(
+    review: House, twenty: Lake, since: str, monkeypatch: pytest.MonkeyPatch
+):
+    twenty.table.delete("id = 'n3'")
+    review.sync(back())
+    ledger = review.bind(back()).ledger
+    ledger.drop_quarantined("shop", "review", ["n3"])
+    if since == "the address is spelled otherwise":
+        monkeypatch.setenv("DATABASE_URL", review.url.replace("127.0.0.1", "localhost"))
+    elif since == "another row holds it":
+        review.execute("DROP TABLE reply; CREATE TABLE vote (review text REFERENCES review)")
+        review.execute("INSERT INTO vote VALUES ('n3')")
+    else:
+        review.execute("UPDATE sync.sync_quarantine SET reason = 'It stays in the table: PostgreSQL db:5432/app: no.'")
+    assert again(review, twenty, "full").quarantined == 0
+    assert ledger.quarantine_counts("shop", "review") == (0, 1)
+    assert review.prove(back(), "deep").equal
+
+
+@pytest.mark.parametrize("stage", ["write", "delete"])
+def test_a_run_and_a_plan_count_what_is_in_quarantine_and_not_what_was_dropped(review: House, twenty: Lake, stage: str):
+    if stage == "write":
+        twenty.merge(rows(row("n3", note="\0"), row("n4", note="\0")))
+    else:
+        review.execute("INSERT INTO reply VALUES ('n4')")
+        twenty.table.delete("id IN ('n3', 'n4')")
+    for mode in ("incremental", "full"):
+        assert review.sync(back(), mode=mode).quarantined == 2
+        assert plan(review.bind(back()), mode="full").quarantined == 2
+    review.bind(back()).ledger.drop_quarantined("shop", "review", ["n3"])
+    assert plan(review.bind(back()), mode="full").quarantined == 1
+    assert review.sync(back(), mode="full").quarantined == 1
+    assert review.execute("SELECT records_quarantined FROM sync.sync_logs ORDER BY id DESC LIMIT 1") == [(1,)]
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+@pytest.mark.parametrize("drop", [False, True], ids=["open", "dropped"])
+def test_one_that_comes_back_as_it_was_is_in_quarantine_no_more(review: House, twenty: Lake, mode: str, drop: bool):
+    before = rows(row("n3"))
+    twenty.table.delete("id = 'n3'")
+    review.sync(back())
+    if drop:
+        review.bind(back()).ledger.drop_quarantined("shop", "review")
+    twenty.write(before)
+    counts = review.sync(back(), mode=mode)
+    assert (counts.upserted, counts.deleted, counts.quarantined) == (0, 0, 0)
+    assert review.bind(back()).ledger.quarantine_counts("shop", "review") == (0, 0)
+    twenty.table.delete("id = 'n3'")
+    assert review.sync(back(), mode=mode).quarantined == 1
+    assert quarantined(review) == [("n3", UNDELETED, 1)]
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+def test_one_that_is_edited_while_it_is_not_let_go_becomes_a_conflict_and_back(review: House, twenty: Lake, mode: str):
+    wins = back(conflicts={"strategy": "target_wins"})
+    review.sync(wins, mode="full")
+    twenty.table.delete("id = 'n3'")
+    review.sync(wins)
+    assert quarantined(review) == [("n3", UNDELETED, 1)]
+    review.execute("UPDATE review SET note = 'edited' WHERE id = 'n3'")
+    assert plan(review.bind(wins), mode=mode).quarantined == 0
+    assert review.sync(wins, mode=mode).quarantined == 0
+    ledger = review.bind(wins).ledger
+    assert quarantined(review) == []
+    assert [item.key for item in ledger.list_conflicts("shop", "review")] == ["n3"]
+    proof = review.prove(wins, "deep")
+    assert (proof.equal, proof.quarantined, proof.excluded, proof.extra) == (True, 0, 1, 0)
+    review.bind(wins).target.give_way(["n3"])  # as `conflicts resolve --take source` does before its run
+    assert again(review, twenty, "records").quarantined == 1
+    assert quarantined(review) == [("n3", UNDELETED, 1)]
+    assert ledger.list_conflicts("shop", "review") == []
+    proof = review.prove(wins, "deep")
+    assert (proof.equal, proof.quarantined, proof.excluded, proof.extra) == (True, 1, 0, 0)
+
+
+def test_a_plan_of_a_run_says_of_the_records_that_it_tries_again_what_the_run_does(review: House, twenty: Lake):
+    twenty.table.delete("id = 'n3'")
+    review.sync(back())
+    found = plan(review.bind(back()))
+    assert (found.read, found.deletes, found.quarantined) == (0, 0, 1)
+    counts = review.sync(back())
+    assert (counts.read, counts.deleted, counts.quarantined) == (0, 0, 1)
+
+
+def test_a_plan_of_a_run_knows_the_record_whose_parent_has_come(house: House, lake: Lake):
+    house.execute("CREATE TABLE item (id text PRIMARY KEY)")
+    house.execute("CREATE TABLE review (id text PRIMARY KEY, item text REFERENCES item)")
+    house.execute("INSERT INTO item VALUES ('there')")
+    lake.write([{"id": "a", "item": "i"}, {"id": "b", "item": "there"}])
+    house.sync(back())
+    assert plan(house.bind(back())).quarantined == 1
+    house.execute("INSERT INTO item VALUES ('i')")
+    found = plan(house.bind(back()))
+    assert (found.upserts, found.quarantined) == (1, 0)
+    assert house.sync(back()).upserted == 1
+
+
+@pytest.mark.parametrize("wanted", [{}, {"deep": True}, {"keys": ("n3",)}], ids=["quick", "deep", "keys"])
+def test_a_repair_leaves_alone_what_was_not_let_go(review: House, twenty: Lake, wanted: dict[str, Any]):
+    twenty.table.delete("id = 'n3'")
+    review.sync(back())
+    review.execute("DELETE FROM reply")
+    done = mend(review, back(), **wanted)
+    assert (done.found.equal, done.found.extra, done.repaired, done.counts.deleted) == (True, 0, 0, 0)
+    assert quarantined(review) == [("n3", UNDELETED, 1)]
+
+
+def test_a_conflict_whose_record_is_then_refused_counts_as_quarantined_alone(review: House, twenty: Lake):
+    wins = back(conflicts={"strategy": "target_wins"})
+    review.sync(wins, mode="full")
+    review.execute("UPDATE review SET note = 'edited' WHERE id = 'n4'")
+    twenty.table.update({"note": "'other'"}, predicate="id = 'n4'")
+    review.sync(wins)
+    assert len(review.bind(wins).ledger.list_conflicts("shop", "review")) == 1
+    twenty.merge(rows(row("n4", note="\0")))
+    assert review.sync(wins).quarantined == 1
+    proof = review.prove(wins, "deep")
+    assert (proof.equal, proof.quarantined, proof.excluded) == (True, 1, 0)
+    assert review.bind(wins).ledger.list_conflicts("shop", "review") == []  # `status` counts them as excluded
+    twenty.table.update({"note": "'yet another'"}, predicate="id = 'n4'")
+    assert review.sync(wins).quarantined == 0
+    assert len(review.bind(wins).ledger.list_conflicts("shop", "review")) == 1
+    assert held(review)["n4"][1] == "edited"
+
+
+def test_a_reason_names_no_address_and_is_the_newest_one(review: House, twenty: Lake):
+    twenty.table.delete("id = 'n3'")
+    review.sync(back())
+    review.execute("DROP TABLE reply; CREATE TABLE vote (review text REFERENCES review)")
+    review.execute("INSERT INTO vote VALUES ('n3')")
+    again(review, twenty, "incremental")
+    (record,) = review.bind(back()).ledger.list_quarantine("shop", "review")
+    assert ("vote_review_fkey" in record.reason, record.attempts) == (True, 1)
+    assert "127.0.0.1" not in record.reason
+
+
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_the_guard_counts_what_was_not_let_go_once_and_everything_else_always(review: House, lake: Lake, mode: str):
     lake.write(rows(*(row(f"n{number:03}") for number in range(400))))

@@ -18,76 +18,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, RunRecord, at_place
+from sync_pipelines.engine.ledger.quarantine_sql import DROP, QUARANTINE, SETTLE
 from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable, utc, utc_or_none
-from sync_pipelines.engine.model import RETRIED, UNDELETED, WAITING, Parent, Rejection
+from sync_pipelines.engine.model import RETRIED, UNDELETED, WAITING, Child, Parent, Rejection
 from sync_pipelines.engine.sql import qualified
 
 _PAGE = 1000
-
-_CHANGED = """CASE WHEN old.fingerprint IS NOT NULL AND excluded.fingerprint IS NOT NULL
-    THEN old.fingerprint <> excluded.fingerprint
-    ELSE (old.reason, old.stage) IS DISTINCT FROM (excluded.reason, excluded.stage) END"""
-
-_RETRIED = ", ".join(f"'{stage}'" for stage in RETRIED)
-_STILL_WAITS = f"(old.stage IN ({_RETRIED}) AND excluded.stage = old.stage AND NOT ({_CHANGED}))"
-
-# An attempt and its event count once a run: a transaction whose answer got lost is sent again.
-_QUARANTINE = """
-WITH given AS (
-    SELECT record_key, reason, stage, fingerprint, parent::jsonb AS waits_for
-    FROM unnest(:keys, :reasons, :stages, :fingerprints, :parents) AS g (record_key, reason, stage, fingerprint, parent)
-), written AS (
-    INSERT INTO {quarantine} AS old
-        (sync_type, table_name, record_key, reason, stage, fingerprint, waits_for, run_id)
-    SELECT :sync, :table, record_key, reason, stage, fingerprint, waits_for, :run_id FROM given
-    ON CONFLICT (sync_type, table_name, record_key) DO UPDATE SET
-        reason = excluded.reason,
-        stage = excluded.stage,
-        fingerprint = excluded.fingerprint,
-        waits_for = excluded.waits_for,
-        run_id = excluded.run_id,
-        first_seen = CASE WHEN old.dropped_at IS NULL THEN old.first_seen ELSE now() END,
-        last_seen = now(),
-        attempts = CASE WHEN old.dropped_at IS NOT NULL THEN 1
-                        WHEN old.run_id = excluded.run_id OR {still_waits} THEN old.attempts
-                        ELSE old.attempts + 1 END,
-        dropped_at = NULL
-    WHERE (old.dropped_at IS NULL OR {changed})
-        -- a record that waits for another one is tried by each run: that is no other attempt
-        AND NOT (old.dropped_at IS NULL AND {still_waits} AND old.waits_for IS NOT DISTINCT FROM excluded.waits_for)
-    RETURNING record_key
-)
-INSERT INTO {events} (sync_type, table_name, record_key, event, stage, reason, run_id)
-SELECT :sync, :table, record_key, 'failed', stage, reason, :run_id FROM given JOIN written USING (record_key)
-WHERE NOT EXISTS (
-    SELECT FROM {events} AS known
-    WHERE known.sync_type = :sync AND known.table_name = :table AND known.record_key = given.record_key
-        AND known.event = 'failed' AND known.run_id = :run_id
-)
-"""
-
-_SETTLE = """
-WITH gone AS (
-    DELETE FROM {quarantine}
-    WHERE sync_type = :sync AND table_name = :table AND record_key = ANY(:keys)
-    RETURNING record_key, stage
-)
-INSERT INTO {events} (sync_type, table_name, record_key, event, stage, run_id)
-SELECT :sync, :table, record_key, 'recovered', stage, :run_id FROM gone
-"""
-
-_DROP = """
-WITH dropped AS (
-    UPDATE {quarantine} SET dropped_at = now()
-    WHERE sync_type = :sync AND table_name = :table AND dropped_at IS NULL
-        AND (:every OR record_key = ANY(:keys))
-    RETURNING record_key, stage, reason
-), noted AS (
-    INSERT INTO {events} (sync_type, table_name, record_key, event, stage, reason, run_id)
-    SELECT :sync, :table, record_key, 'dropped', stage, reason, '' FROM dropped
-)
-SELECT record_key FROM dropped ORDER BY record_key
-"""
 
 
 class QuarantineCounts(NamedTuple):
@@ -144,7 +80,7 @@ class QuarantineBook(Store):
             run: in which they failed.
             rejections: key, reason and stage; of several for one key the last counts.
             fingerprints: of the source rows, by key; they tell whether a dropped record's row has changed
-                (without them, another reason does).
+                (without them, another reason does; not of `UNDELETED`, whose row the source has no more).
         """
         by_key = {rejection.key: rejection for rejection in rejections}
         if not by_key:
@@ -155,9 +91,9 @@ class QuarantineBook(Store):
             "reasons": [storable(item.reason, REASON_CHARACTERS) for item in by_key.values()],
             "stages": [item.stage for item in by_key.values()],
             "fingerprints": [found.get(key) for key in by_key],
-            "parents": [_parent_text(item.parent) for item in by_key.values()],
+            "parents": [_waits_for(item) for item in by_key.values()],
         }
-        statement = self._sql(_QUARANTINE, *given)
+        statement = self._sql(QUARANTINE, *given)
         values = {"sync": run.sync, "table": run.table, "run_id": run.run_id, **given}
         self._transaction(lambda connection: connection.execute(statement, values))
 
@@ -204,7 +140,7 @@ class QuarantineBook(Store):
         """
         if not keys or not self._transaction(lambda connection: self._any(connection, sync, table)):
             return 0
-        statement = self._sql(_SETTLE, "keys")
+        statement = self._sql(SETTLE, "keys")
         values = {"sync": sync, "table": table, "keys": list(keys), "run_id": run.run_id}
         return self._transaction(lambda connection: connection.execute(statement, values).rowcount)
 
@@ -243,11 +179,21 @@ class QuarantineBook(Store):
 
     def awaited(self, sync: str, table: str) -> Iterator[list[Parent]]:
         """The rows of other tables that records wait for, as far as that is known, in pages; each once in a page."""
+        for page in self._waits(sync, table, WAITING):
+            yield list({_parent_of(told): None for _, told in page})
+
+    def held_by(self, sync: str, table: str) -> Iterator[dict[str, Child]]:
+        """The rows that hold records which are to be deleted, as far as that is known, by key, in pages."""
+        for page in self._waits(sync, table, UNDELETED):
+            yield {key: Child(**told) for key, told in page}
+
+    def _waits(self, sync: str, table: str, stage: str) -> Iterator[list[tuple[str, Any]]]:
+        """Key and what is noted of it, of the records of a stage that nobody has dropped."""
         book, last = self._tables.quarantine, None
         while True:
             chosen = sa.select(book.c.record_key, book.c.waits_for).where(
                 *at_place(book, sync, table),
-                book.c.stage == WAITING,
+                book.c.stage == stage,
                 book.c.dropped_at.is_(None),
                 book.c.waits_for.is_not(None),
                 sa.true() if last is None else book.c.record_key > last,
@@ -256,7 +202,7 @@ class QuarantineBook(Store):
             rows = self._transaction(lambda connection, page=page: connection.execute(page).all())
             if not rows:
                 return
-            yield list({_parent_of(told): None for _, told in rows})
+            yield [(key, told) for key, told in rows]
             last = rows[-1][0]
 
     def list_quarantine(
@@ -291,7 +237,7 @@ class QuarantineBook(Store):
             keys: None is all that are in quarantine.
         """
         values = {"sync": sync, "table": table, "every": keys is None, "keys": list(keys or ())}
-        statement = self._sql(_DROP, "keys")
+        statement = self._sql(DROP, "keys")
         return self._transaction(lambda connection: list(connection.execute(statement, values).scalars()))
 
     def record_events(
@@ -335,13 +281,15 @@ class QuarantineBook(Store):
         tables = {"quarantine": self._tables.quarantine, "events": self._tables.events}
         # A schema's name may hold a colon, which would begin a parameter.
         quoted = {name: qualified(self.schema, table.name).replace(":", "\\:") for name, table in tables.items()}
-        text = sa.text(statement.format(**quoted, changed=_CHANGED, still_waits=_STILL_WAITS))
-        return text.bindparams(*(sa.bindparam(name, type_=ARRAY(sa.Text)) for name in arrays))
+        return sa.text(statement.format(**quoted)).bindparams(
+            *(sa.bindparam(name, type_=ARRAY(sa.Text)) for name in arrays)
+        )
 
 
-def _parent_text(parent: Parent | None) -> str | None:
+def _waits_for(item: Rejection) -> str | None:
     # only texts that PostgreSQL has given us, so none that its jsonb refuses
-    return None if parent is None else json.dumps(asdict(parent), ensure_ascii=False)
+    found = item.parent or item.child
+    return None if found is None else json.dumps(asdict(found), ensure_ascii=False)
 
 
 def _parent_of(told: Mapping[str, Any]) -> Parent:

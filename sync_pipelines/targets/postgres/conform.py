@@ -252,20 +252,26 @@ def _clean(values: pa.Array) -> pa.Array:
 
 def _json(values: pa.Array) -> pa.Array:
     rows = (
-        None if value is None else json.dumps(_plain_json(value), ensure_ascii=False) for value in values.to_pylist()
+        None if value is None else json.dumps(_plain_json(value, values.type), ensure_ascii=False)
+        for value in values.to_pylist()
     )
     return _clean(pa.array(list(rows), pa.string()))
 
 
-def _plain_json(value: Any) -> Any:
-    """Maps come as lists of pairs; what JSON has no type for is its text."""
-    if isinstance(value, dict):
-        return {str(name): _plain_json(item) for name, item in value.items()}
-    if isinstance(value, list):
-        if value and all(isinstance(item, tuple) for item in value):
-            return {str(name): _plain_json(item) for name, item in value}
-        return [_plain_json(item) for item in value]
-    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+def _plain_json(value: Any, kind: pa.DataType) -> Any:
+    """The type tells a map, which comes as a list of pairs, from a list: empty ones look alike.
+
+    What JSON has no type for is its text.
+    """
+    if value is None:
+        return None
+    if pa.types.is_map(kind):
+        return {str(name): _plain_json(item, kind.item_type) for name, item in value}
+    if pa.types.is_struct(kind):
+        return {field.name: _plain_json(value[field.name], field.type) for field in kind}
+    if pa.types.is_nested(kind):
+        return [_plain_json(item, kind.value_type) for item in value]
+    return value if isinstance(value, str | bool | int | float) else str(value)
 
 
 def _fitted(values: pa.Array, fit: Fit, stored: pa.DataType, name: str, problems: dict[int, str]) -> pa.Array:

@@ -253,7 +253,7 @@ def _triggers(session: Session, oid: int) -> tuple[str, ...]:
 
 
 def _foreign_keys(session: Session, oid: int) -> list[dict]:
-    """Of parents that this role may read; of the others PostgreSQL alone can tell."""
+    """Of parents all of whose rows this role may read; of the others PostgreSQL alone can tell."""
     rows = session.all(f"""
 SELECT c.conname::text AS name, n.nspname::text AS schema, p.relname::text AS parent, c.confrelid = c.conrelid AS own,
     pg_catalog.array_agg(a.attname::text ORDER BY k.n) AS columns,
@@ -268,7 +268,8 @@ JOIN pg_catalog.pg_operator AS o ON o.oid = c.conpfeqop[k.n]
 JOIN pg_catalog.pg_namespace AS m ON m.oid = o.oprnamespace
 JOIN pg_catalog.pg_class AS p ON p.oid = c.confrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.relnamespace
-WHERE c.conrelid = {oid} AND c.contype = 'f' AND pg_catalog.has_table_privilege(c.confrelid, 'SELECT')
+WHERE c.conrelid = {oid} AND c.contype = 'f' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+    AND pg_catalog.has_table_privilege(p.oid, 'SELECT') AND NOT pg_catalog.row_security_active(p.oid)
 GROUP BY c.oid, c.conname, n.nspname, p.relname, c.confrelid, c.conrelid
 ORDER BY c.conname""")
     return [

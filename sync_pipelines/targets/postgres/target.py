@@ -21,6 +21,7 @@ from sync_pipelines.engine.model import (
     KEY,
     UNDELETED,
     BatchResult,
+    Child,
     Counts,
     Deletion,
     Digest,
@@ -34,7 +35,8 @@ from sync_pipelines.sources.postgres.changes import existing
 from sync_pipelines.sources.postgres.connection import bulk_transaction, settings_sql, writing_transaction
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
 from sync_pipelines.sources.postgres.sql import keys_query
-from sync_pipelines.targets.postgres.layout import Layout, PostgresTable
+from sync_pipelines.targets.postgres.children import any_free, holders
+from sync_pipelines.targets.postgres.layout import Layout, PostgresTable, TargetSql
 from sync_pipelines.targets.postgres.parents import questions
 from sync_pipelines.targets.postgres.writing import Verdict, Writer, batches_of
 
@@ -203,10 +205,18 @@ class PostgresTarget:
             left = list(held) if gone and self.layout.is_tree else []
         if (books := self._books) is not None:
             books.forget([key for key in keys if key not in held])
-        refused = [
-            Rejection(key=key, reason=f"It stays in the table: {why}", stage=UNDELETED) for key, why in held.items()
+        return Deletion(deleted=deleted, refused=self._refused(held))
+
+    def _refused(self, held: Mapping[str, str]) -> list[Rejection]:
+        """Records that were not let go, each with the rows that hold it, where they can be asked for."""
+        children: dict[str, Child] = {}
+        for keys in _pages(list(held)):
+            with self.table.session() as session:
+                children |= holders(session, self.layout.sql, keys)
+        return [
+            Rejection(key=key, reason=f"It stays in the table: {why}", stage=UNDELETED, child=children.get(key))
+            for key, why in held.items()
         ]
-        return Deletion(deleted=deleted, refused=refused)
 
     def _delete(self, keys: Sequence[str], held: dict[str, str]) -> int:
         if not keys:
@@ -307,6 +317,12 @@ class PostgresTarget:
         with self.table.session() as session:
             return any(query is None or session.all(query)[0]["there"] for query in questions(catalog, parents))
 
+    def any_free(self, held: Mapping[str, Child]) -> bool:
+        """Whether one of these records, which were not let go, is gone, or no longer held by what it was."""
+        sql = TargetSql(self.table.catalog().info, self.table.spec)
+        with self.table.session() as session:
+            return any_free(session, sql, held)
+
     # A rebuild
 
     def begin_rebuild(self) -> NoReturn:
@@ -323,8 +339,8 @@ class PostgresTarget:
         """Follows `begin_rebuild`, which there is none of."""
 
     def _by_keys(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        for start in range(0, len(keys), _KEYS_A_STATEMENT):
-            yield from self._page(keys_query(keys[start : start + _KEYS_A_STATEMENT]))
+        for page in _pages(keys):
+            yield from self._page(keys_query(page))
 
     def _page(self, query: str) -> list[pa.RecordBatch]:
         sql = self.layout.sql
@@ -350,6 +366,11 @@ class PostgresTarget:
             ),
         ):
             yield
+
+
+def _pages(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _KEYS_A_STATEMENT):
+        yield keys[start : start + _KEYS_A_STATEMENT]
 
 
 def _keys(batch: pa.RecordBatch) -> list[str]:

@@ -16,7 +16,11 @@ def upgrade() -> None:
     schema = migrations.schema_name()
     op.add_column(
         "sync_quarantine",
-        sa.Column("waits_for", JSONB(), comment="Of stage wait: the foreign key, and what its columns hold as texts."),
+        sa.Column(
+            "waits_for",
+            JSONB(),
+            comment="Of stage wait: the foreign key and what its columns hold, as texts; of delete: what holds it.",
+        ),
         schema=schema,
     )
     op.add_column(
