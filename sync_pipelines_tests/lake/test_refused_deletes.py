@@ -10,10 +10,10 @@ import pytest
 from sync_pipelines.components.delta_to_postgres import DeltaToPostgres
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.errors import MassDeleteError, RunError
-from sync_pipelines.engine.model import UNDELETED, Counts
+from sync_pipelines.engine.model import UNDELETED, Counts, Scope
 from sync_pipelines.engine.plan import plan
 from sync_pipelines.engine.repair import Repair, Wanted, repair
-from sync_pipelines.engine.run import Request, Scope
+from sync_pipelines.engine.run import Request
 from sync_pipelines_tests.cli.hidden import TOLD
 from sync_pipelines_tests.lake.house import House, Lake, back
 from sync_pipelines_tests.lake.reviews import held, row, rows
