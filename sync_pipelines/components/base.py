@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import dagster as dg
+from dagster._core.definitions.utils import is_valid_owner
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sync_pipelines.components.assets import build_asset
@@ -79,7 +80,15 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
     @classmethod
     def _plain_name(cls, value: str | None) -> str | None:
         if value is not None and not NAME.match(value):
-            raise ValueError(f"{value!r}: use lower-case letters, digits and _, beginning with a letter")
+            raise ValueError(f"{value!r}: use up to 63 lower-case letters, digits and _, beginning with a letter")
+        return value
+
+    @field_validator("owners")
+    @classmethod
+    def _somebody(cls, value: list[str]) -> list[str]:
+        for owner in value:
+            if not is_valid_owner(owner):
+                raise ValueError(f"{owner!r}: write an e-mail address, or team:name")
         return value
 
     @model_validator(mode="after")

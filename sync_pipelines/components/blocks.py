@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sync_pipelines.targets.chunking import ChunkingSpec
     from sync_pipelines.targets.embedding import EmbeddingSpec
 
-NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+"""Of syncs, tables and channels; Dagster takes no more than 63 characters for a tag's value."""
 
 _DURATION = {"pattern": DURATION}
 _CRON = {"pattern": CRON}
@@ -226,6 +227,13 @@ class ChecksBlock(Block):
     @classmethod
     def _duration(cls, value: str) -> str:
         seconds(value)
+        return value
+
+    @field_validator("fresh_within")
+    @classmethod
+    def _a_minute_at_least(cls, value: str) -> str:
+        if seconds(value) < 60:
+            raise ValueError(f"{value!r} is less than the minute that Dagster takes at least")
         return value
 
     @field_validator("deep", "backlog")

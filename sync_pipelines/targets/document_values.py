@@ -80,7 +80,8 @@ def _number(name: str, value: float | Decimal) -> float:
     number = float(value)
     if isinstance(value, Decimal) and Decimal(repr(number)) != value:
         raise ValueRefused(
-            f"metadata {name!r}: {value} has more digits than a float holds exactly; cast the column to text in a view"
+            f"metadata {name!r}: {value} has more digits than a float holds exactly; leave the column out, or name "
+            "a text column in its place (GENERATED ALWAYS AS … STORED)"
         )
     return number + 0.0  # -0.0 becomes 0.0 here, by rule, and not in the store
 

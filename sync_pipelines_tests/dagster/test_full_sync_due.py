@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sync_pipelines.sources.postgres.continuity import TRUNCATED
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.test_checks import check, synced
 from sync_pipelines_tests.dagster.test_lasting_reason import LEAF
@@ -11,7 +12,6 @@ from sync_pipelines_tests.dagster.test_repair import plan
 from sync_pipelines_tests.dagster.world import World
 
 MAPPED = "the columns or their mapping changed"
-TRUNCATED = "the table was truncated"
 
 
 def differing(world: World) -> tuple[int, int, int, int]:

@@ -327,6 +327,26 @@ def test_where_no_mark_can_be_left_runs_go_on_without_and_the_last_one_still_cou
     assert target.sync().reason == UNKNOWN_RUN
 
 
+def test_a_role_that_may_not_look_for_marks_any_more_takes_no_run_for_known(
+    target: Reader, url: str, db: Connection
+) -> None:
+    assert target.watermark is not None
+    assert target.source.note(target.watermark, "a run", before=None)
+    assert target.source.knows(target.watermark, "a run")
+    db.run(
+        "DROP ROLE IF EXISTS blind",
+        "CREATE ROLE blind LOGIN",
+        "GRANT USAGE ON SCHEMA sync TO blind",
+        "GRANT SELECT ON item, sync.change_log, sync.captured_tables, sync.capture_readers TO blind",
+    )
+    blind = Reader(PostgresSource(url.replace("postgres@", "blind@"), ITEM))
+    blind.watermark = target.watermark
+    assert not blind.source.knows(target.watermark, "a run")
+    assert blind.sync().reason == UNKNOWN_RUN
+    assert not blind.sync().full
+    db.run("DROP OWNED BY blind", "DROP ROLE blind")
+
+
 def test_the_marks_of_ledgers_that_are_gone_are_forgotten(target: Reader, url: str, db: Connection) -> None:
     Reader(target.source).sync()
     assert db.one("SELECT count(*) FROM sync.capture_marks") == 2

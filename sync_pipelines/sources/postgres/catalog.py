@@ -149,7 +149,7 @@ def _missing_table(session: Session, spec: TableSpec, schema: str | None) -> Run
     where = f"schema {schema!r}" if schema else "the connection's search_path"
     elsewhere = sorted(row["schema"] for row in rows if row["table"] == spec.table)
     if elsewhere:
-        hint = f"There is one in schema {elsewhere[0]!r}: set source.schema."
+        hint = f"There is one in schema {elsewhere[0]!r}: set source.schema_name."
     else:
         hint = _nearest(spec.table, [row["table"] for row in rows]) or "Check source.table and the connection."
     return _error(spec, f"there is no table {spec.table!r} in {where}.", hint)

@@ -19,7 +19,7 @@ ANY = frozenset({"missing", "stale", "extra"})
 NONE: frozenset[str] = frozenset()
 
 LOG_PURGED = "log purged: changes that this sync had not confirmed were deleted from the change log"
-TRUNCATED = "the table was truncated"
+TRUNCATED = "the table was truncated, or a row was logged without its key (a key column that had another name)"
 UNKNOWN_RUN = "the ledger and the source do not speak of the same run (a restored database?)"
 UNISSUED = "the capture's transaction ids are those of another server (restored from a dump)"
 

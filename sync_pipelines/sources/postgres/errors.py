@@ -21,7 +21,8 @@ _ROW_SECURITY = re.compile(r"row-level security", re.I)
 
 _REMEDIES = {
     "42501": "GRANT the role of this connection SELECT on the table, and on schema {schema}: USAGE, and SELECT "
-    "on its change_log, captured_tables and capture_readers; where row-level security hides rows, BYPASSRLS.",
+    "on its change_log, captured_tables, capture_readers and capture_marks; where row-level security hides rows, "
+    "BYPASSRLS.",
     "row security": "Rows that this role may not see would be taken for deleted: ALTER ROLE … BYPASSRLS for the role "
     "of this connection, or DISABLE ROW LEVEL SECURITY on the table.",
     _TIMEOUT: "If it comes again, raise statement_timeout for this role, or read from a standby.",

@@ -97,11 +97,16 @@ class Marker:
             )
 
     def knows(self, since: Watermark, run: str) -> bool:
-        """Whether that stands here; True where the watermark bears no mark, so that nothing was noted."""
+        """Whether that stands here; True where the watermark bears no mark, so that nothing was noted.
+
+        False where the role may not look (any more): what cannot be told is compared.
+        """
         if MARK not in since.position:
             return True
         with small_transaction(self.url, pool_max=self.pool_max) as session:
-            return _notes(session, self.schema) and bool(
+            if not session.all(f"SELECT {_held(self.schema, 'SELECT')} AND {_noting(self.schema)} AS may")[0]["may"]:
+                return False
+            return bool(
                 session.all(
                     f"SELECT 1 AS found FROM {qualified(self.schema, TABLE)} AS m "
                     f"WHERE {self._of(since)} AND {literal(run)} IN (m.begun, m.begun_before)"

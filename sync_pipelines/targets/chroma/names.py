@@ -72,7 +72,7 @@ def check_field_name(name: str, *, place: str = "") -> None:
         raise ConfigurationError(
             f"{place + ': ' if place else ''}the metadata field {name!r} cannot be used: empty names, names that "
             "begin with $ or #, and names that begin with sync_ or chroma: are taken.",
-            remedy="Give the column another name in a view, or leave it out of `metadata`.",
+            remedy="Rename the column, or leave it out of `metadata`.",
         )
 
 
