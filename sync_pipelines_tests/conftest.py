@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Generator, Iterator
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from sync_pipelines.engine import secrets
 from sync_pipelines.sandbox.chroma import ChromaServer
@@ -24,6 +27,13 @@ if TYPE_CHECKING:
 _TEMPLATE = "template_app"
 _WORLD_TEMPLATE = "template_world"
 _numbers = count(1)
+
+
+@event.listens_for(Engine, "connect")
+def _not_durable(connection: Any, _record: object) -> None:
+    # Dagster's SQLite waits for the disk at every commit, which only a power cut could tell; as the servers below.
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(autouse=True)
