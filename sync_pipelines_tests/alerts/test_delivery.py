@@ -179,6 +179,7 @@ def test_the_log_of_apprise_which_repeats_urls_stays_out_of_ours(monkeypatch: py
     assert heard == []
 
 
+@pytest.mark.slow
 def test_a_receiver_that_hangs_is_given_up_in_time(receiver: Receiver):
     receiver.pause = 30
     started = time.monotonic()

@@ -49,6 +49,7 @@ plain = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     position=st.dictionaries(texts, plain),
     key=st.lists(texts, min_size=1).map(tuple),
