@@ -18,6 +18,7 @@ from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.folders import temporary_folder
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.prepare import prepare_database
+from sync_pipelines_tests.order import longest_first
 
 if TYPE_CHECKING:
     from sync_pipelines.sandbox.databricks.server import DatabricksServer
@@ -34,6 +35,13 @@ def _not_durable(connection: Any, _record: object) -> None:
     # Dagster's SQLite waits for the disk at every commit, which only a power cut could tell; as the servers below.
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    workers = getattr(config, "workerinput", {}).get("workercount", 0)
+    if workers and config.option.dist == "worksteal":
+        items[:] = longest_first(items, workers)
 
 
 @pytest.fixture(autouse=True)
@@ -95,16 +103,17 @@ def template_database(postgres_server: PostgresServer) -> str:
 @pytest.fixture
 def database_url(postgres_server: PostgresServer, template_database: str) -> Iterator[str]:
     """The URL of a fresh copy of the prepared database."""
-    yield from _database(postgres_server, template_database)
+    yield from fresh_database(postgres_server, template_database)
 
 
 @pytest.fixture
 def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of a fresh database with nothing in it."""
-    yield from _database(postgres_server, None)
+    yield from fresh_database(postgres_server, None)
 
 
-def _database(server: PostgresServer, template: str | None) -> Iterator[str]:
+def fresh_database(server: PostgresServer, template: str | None) -> Iterator[str]:
+    """The URL of a database of the test's own, a copy of the template if one is named."""
     # A fault test may have killed the server; the next test must not pay for it.
     server.start()
     name = f"test_{next(_numbers)}"
@@ -147,7 +156,7 @@ def world_template(postgres_server: PostgresServer) -> str:
 @pytest.fixture
 def world_url(postgres_server: PostgresServer, world_template: str) -> Iterator[str]:
     """The URL of a fresh copy of that database."""
-    yield from _database(postgres_server, world_template)
+    yield from fresh_database(postgres_server, world_template)
 
 
 @pytest.fixture

@@ -86,12 +86,13 @@ class Deployment:
 
 
 @contextmanager
-def deployed(folder: Path, code: str) -> Iterator[Deployment]:
+def deployed(folder: Path, code: str, *, webserver: bool = True) -> Iterator[Deployment]:
     """Webserver and daemon over a code location of this source, stopped at the end; the environment is ours.
 
     Args:
         folder: an empty folder.
         code: Python that defines `defs`.
+        webserver: whether it is asked anything: it takes two processes, and 10 s of a core to start.
     """
     home = folder / "home"
     home.mkdir()
@@ -103,7 +104,8 @@ def deployed(folder: Path, code: str) -> Iterator[Deployment]:
     os.environ["DAGSTER_HOME"] = str(home)
     dg.DagsterInstance.get().dispose()  # processes that make one SQLite schema at the same time disturb each other
     daemon = _start_daemon(folder)
-    webserver = _start(folder, "dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml")
+    options = ("-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml")
+    others = [_start(folder, "dagster-webserver", *options)] if webserver else []
     deployment: Deployment | None = None
     try:
         with dg.DagsterInstance.get() as instance:
@@ -112,7 +114,7 @@ def deployed(folder: Path, code: str) -> Iterator[Deployment]:
     except AssertionError as error:
         raise AssertionError(f"{error}\n{_tails(folder)}") from None
     finally:
-        for child in (deployment.daemon if deployment else daemon, webserver):
+        for child in (deployment.daemon if deployment else daemon, *others):
             _stop(child)
         os.environ.pop("DAGSTER_HOME")
         if before is not None:
