@@ -82,6 +82,7 @@ def test_keys_sync_just_these_records(shop: Shop):
     assert shop.last_run().counts.upserted == 1
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_told_with_its_sentence_and_not_raised(shop: Shop):
     shop.put("a")
     client.trigger(ARTICLE, wait=True)

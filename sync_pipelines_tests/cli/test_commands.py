@@ -62,6 +62,7 @@ def test_status_shows_people_a_table(settled: Shop):
         assert part in text
 
 
+@pytest.mark.slow
 def test_status_takes_the_last_proof_and_live_asks_now(synced: Shop):
     synced.execute("""DELETE FROM "Author" """)
     assert answer("status", ARTICLE)["healthy"]
@@ -85,6 +86,7 @@ def test_a_table_that_was_never_synced_is_unhealthy(shop: Shop):
     assert (asset["configured"], asset["healthy"], asset["last_success"]) == (True, False, None)
 
 
+@pytest.mark.slow
 def test_a_failed_sync_is_unhealthy_with_its_reason_until_one_is_good_again(synced: Shop):
     synced.execute("""TRUNCATE "Article" """)
     client.trigger(ARTICLE, wait=True)

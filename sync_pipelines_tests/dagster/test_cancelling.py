@@ -110,6 +110,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_cancellation_that_strikes_inside_a_step_leaves_nothing(
     world: World, spools: Path, monkeypatch: pytest.MonkeyPatch, place: str

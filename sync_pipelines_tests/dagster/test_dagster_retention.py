@@ -41,6 +41,7 @@ def test_the_newest_word_of_each_partition_and_check_stays_however_old(world: Wo
     assert "2024-02-01" in statuses
 
 
+@pytest.mark.slow
 def test_a_run_of_today_and_one_of_somebody_else_stay(world: World):
     @dg.job
     def strange(): ...
