@@ -48,6 +48,7 @@ def test_a_changed_mapping_explains_no_missing_and_no_extra_record(world: World)
     assert MAPPED in said
 
 
+@pytest.mark.slow
 def test_a_truncate_that_is_not_synced_makes_no_record_extra_and_no_repair_deletes_them(world: World):
     synced(world, "a", "b", "c")
     world.execute('TRUNCATE "Article"')

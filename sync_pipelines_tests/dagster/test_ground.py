@@ -59,6 +59,7 @@ def test_a_database_that_was_restored_with_its_ledger_is_recognised(world: World
     assert world.last_run().reason == ""
 
 
+@pytest.mark.slow
 def test_a_source_that_was_restored_alone_is_compared_whole_although_it_was_written_to_since(world: World):
     world.put("a", body="before")
     world.put("b")
@@ -321,6 +322,7 @@ def test_a_collection_of_another_table_is_not_written_to_and_both_are_named(worl
     assert world.sync(mode="full").unchanged == 1
 
 
+@pytest.mark.slow
 def test_a_renamed_sync_takes_its_collection_over_by_a_rebuild(world: World):
     world.put("a")
     world.sync()

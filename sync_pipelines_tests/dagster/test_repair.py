@@ -73,6 +73,7 @@ def test_a_repair_mends_exactly_what_differs_and_writes_that_down_by_bucket(tamp
     assert tampered.prove().equal
 
 
+@pytest.mark.slow
 def test_a_repair_turns_the_checks_green_in_dagster(tampered: World):
     assert not check(tampered)["content"].passed
     assert repair(tampered).success
@@ -119,6 +120,7 @@ def test_deep_mends_by_the_values_themselves(world: World):
     assert world.last_run().counts.embedded_texts == 1
 
 
+@pytest.mark.slow
 def test_only_the_keys_that_are_asked_for_are_mended(tampered: World):
     assert repair(tampered, keys=["k02", "stranger"]).success
     assert "k01" not in tampered.stored()

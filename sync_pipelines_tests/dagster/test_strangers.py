@@ -145,6 +145,7 @@ def test_a_record_whose_first_chunk_lost_its_name_is_one_record(chunked: World):
     assert prove(chunked, "deep").equal
 
 
+@pytest.mark.slow
 def test_chunks_without_a_head_beside_a_stranger_in_its_place_are_counted_as_they_are_listed(chunked: World):
     chunked.put("b#1", body=LONG)
     chunked.sync()
@@ -167,6 +168,7 @@ ODD_FIELDS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_field_of_the_syncs_own_that_it_did_not_write_is_stale_and_removed(chunked: World):
     for item, changed in ODD_FIELDS:
         before = chunked.metadata(item)
@@ -179,6 +181,7 @@ def test_a_field_of_the_syncs_own_that_it_did_not_write_is_stale_and_removed(chu
     assert prove(chunked, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sync_generation", "sync_text", "sync_chunks", "sync_fingerprint"])
 def test_a_list_in_a_field_of_the_syncs_own_crashes_neither_a_proof_nor_a_sync(chunked: World, name: str):
     before = [chunked.metadata(item) for item in ("a", "a#1")]

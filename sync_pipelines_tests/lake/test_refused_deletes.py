@@ -129,6 +129,7 @@ def test_one_that_was_dropped_is_excluded_and_tried_by_full_runs_alone(review: H
     assert ledger.quarantine_counts("shop", "review") == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_the_guard_counts_what_was_not_let_go_once_and_everything_else_always(review: House, lake: Lake, mode: str):
     lake.write(rows(*(row(f"n{number:03}") for number in range(400))))

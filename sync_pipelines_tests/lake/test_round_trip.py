@@ -58,6 +58,7 @@ def test_a_text_that_the_common_type_cannot_hold_is_refused(house: House, kind: 
     assert house.prove(again, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "target", "text"),
     [
