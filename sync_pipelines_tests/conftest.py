@@ -81,11 +81,12 @@ def databricks_server(tmp_path_factory: pytest.TempPathFactory) -> DatabricksSer
 
 
 @pytest.fixture
-def databricks_schema(databricks_server: DatabricksServer) -> Iterator[Schema]:
+def databricks_schema(request: pytest.FixtureRequest) -> Iterator[Schema]:
     """A schema of the test's own in the stand-in of Databricks, with a Volume."""
     from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
-    schema = Schema.new(databricks_server)
+    assert request.node.get_closest_marker("slow"), "it would start Java in `make test-fast`: mark it slow"
+    schema = Schema.new(request.getfixturevalue("databricks_server"))
     yield schema
     schema.drop()
 
