@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -115,7 +115,7 @@ def deployed(folder: Path, code: str, *, webserver: bool = True) -> Iterator[Dep
         raise AssertionError(f"{error}\n{_tails(folder)}") from None
     finally:
         for child in (deployment.daemon if deployment else daemon, *others):
-            _stop(child)
+            _stop_with_all_below(child)
         os.environ.pop("DAGSTER_HOME")
         if before is not None:
             os.environ["DAGSTER_HOME"] = before
@@ -147,6 +147,15 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def _stop_with_all_below(child: subprocess.Popen[bytes]) -> None:
+    """A code server outlives its daemon by the runs in it, which would take the cores of the tests that follow."""
+    below = psutil.Process(child.pid).children(recursive=True) if child.poll() is None else []
+    _stop(child)
+    for process in psutil.wait_procs(below, timeout=1)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _tails(folder: Path) -> str:
