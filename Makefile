@@ -5,6 +5,8 @@ INSTALLED := .venv/.installed
 # Embeddings run beside other work: idle OpenMP threads must not spin.
 export OMP_WAIT_POLICY := passive
 export DAGSTER_DISABLE_TELEMETRY := 1
+# Images of containers often set it: then each of the hundreds of processes of the tests compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test test-fast lint format bench lock clean

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Generator, Iterator
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from sync_pipelines.engine import secrets
 from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.folders import temporary_folder
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.prepare import prepare_database
+from sync_pipelines_tests.order import longest_first
 
 if TYPE_CHECKING:
     from sync_pipelines.sandbox.databricks.server import DatabricksServer
@@ -24,6 +28,20 @@ if TYPE_CHECKING:
 _TEMPLATE = "template_app"
 _WORLD_TEMPLATE = "template_world"
 _numbers = count(1)
+
+
+@event.listens_for(Engine, "connect")
+def _not_durable(connection: Any, _record: object) -> None:
+    # Dagster's SQLite waits for the disk at every commit, which only a power cut could tell; as the servers below.
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    workers = getattr(config, "workerinput", {}).get("workercount", 0)
+    if workers and config.option.dist == "worksteal":
+        items[:] = longest_first(items, workers)
 
 
 @pytest.fixture(autouse=True)
@@ -63,11 +81,12 @@ def databricks_server(tmp_path_factory: pytest.TempPathFactory) -> DatabricksSer
 
 
 @pytest.fixture
-def databricks_schema(databricks_server: DatabricksServer) -> Iterator[Schema]:
+def databricks_schema(request: pytest.FixtureRequest) -> Iterator[Schema]:
     """A schema of the test's own in the stand-in of Databricks, with a Volume."""
     from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
-    schema = Schema.new(databricks_server)
+    assert request.node.get_closest_marker("slow"), "it would start Java in `make test-fast`: mark it slow"
+    schema = Schema.new(request.getfixturevalue("databricks_server"))
     yield schema
     schema.drop()
 
@@ -85,16 +104,17 @@ def template_database(postgres_server: PostgresServer) -> str:
 @pytest.fixture
 def database_url(postgres_server: PostgresServer, template_database: str) -> Iterator[str]:
     """The URL of a fresh copy of the prepared database."""
-    yield from _database(postgres_server, template_database)
+    yield from fresh_database(postgres_server, template_database)
 
 
 @pytest.fixture
 def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of a fresh database with nothing in it."""
-    yield from _database(postgres_server, None)
+    yield from fresh_database(postgres_server, None)
 
 
-def _database(server: PostgresServer, template: str | None) -> Iterator[str]:
+def fresh_database(server: PostgresServer, template: str | None) -> Iterator[str]:
+    """The URL of a database of the test's own, a copy of the template if one is named."""
     # A fault test may have killed the server; the next test must not pay for it.
     server.start()
     name = f"test_{next(_numbers)}"
@@ -137,7 +157,7 @@ def world_template(postgres_server: PostgresServer) -> str:
 @pytest.fixture
 def world_url(postgres_server: PostgresServer, world_template: str) -> Iterator[str]:
     """The URL of a fresh copy of that database."""
-    yield from _database(postgres_server, world_template)
+    yield from fresh_database(postgres_server, world_template)
 
 
 @pytest.fixture

@@ -251,6 +251,7 @@ def test_a_wrong_envelope_is_one_sentence_of_every_command_with_exit_code_3(copy
     assert [line for line in answers if not line.startswith("3 1 True ")] == []
 
 
+@pytest.mark.slow
 def test_a_zone_that_there_is_not_is_blamed_on_its_variable_and_on_no_document(monkeypatch):
     from sync_pipelines import definitions
     from sync_pipelines.automation import timezone

@@ -113,6 +113,7 @@ def project() -> dg.Definitions:
     return definitions(article())
 
 
+@pytest.mark.slow
 def test_no_tick_of_a_schedule_or_sensor_tells_a_secret(project, monkeypatch):
     """Dagster stores why a tick failed, with the whole chain of errors."""
 

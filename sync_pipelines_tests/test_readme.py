@@ -37,12 +37,14 @@ def test_the_readme_answers_what_an_operator_asks():
         assert asked in said
 
 
+@pytest.mark.slow
 def test_pending_work_is_counted_by_reader(lived_in: World):
     query = next(text for title, text in QUERIES.items() if title.startswith("Pending work"))
     [(reader, pending, oldest, _)] = lived_in.execute(query)
     assert (reader, pending, oldest is not None) == ("shop/article", 1, True)
 
 
+@pytest.mark.slow
 def test_every_query_of_the_readme_runs_and_finds_what_is_there(lived_in: World):
     for title, query in QUERIES.items():
         assert lived_in.execute(query), title

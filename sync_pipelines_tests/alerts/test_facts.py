@@ -116,6 +116,7 @@ def test_numbers_and_at_most_twenty_keys_of_every_difference_are_read(instance: 
     assert "s3cret" not in cause.summary
 
 
+@pytest.mark.slow
 def test_a_failed_run_and_what_a_good_one_mends(instance: dg.DagsterInstance):
     _, position = ended(instance, None)
     order(run="fail")

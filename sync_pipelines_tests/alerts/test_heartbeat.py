@@ -56,7 +56,7 @@ def test_a_ping_that_fails_is_said_in_time_and_without_the_url(
     receiver.pause = 30 if how == "hangs" else 0
     started = time.monotonic()
     said = beat(instance)
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 15  # the receiver hangs for 30
     assert "SYNC_HEARTBEAT_URL" in said
     assert "Pinged" not in said
     assert "s3cret" not in said

@@ -60,14 +60,14 @@ def test_three_differences_behind_the_syncs_back_are_one_alert_and_their_repair_
         world.put(key)
     world.sync(mode="full")
     changed = {**QUIET, "alerts": {"channels": ["ops"]}}
-    with deployed(tmp_path, CODE.format(changed=changed)) as deployment:
+    with deployed(tmp_path, CODE.format(changed=changed), webserver=False) as deployment:
         wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
         held = world.collection.get(ids=["a"], include=["embeddings", "metadatas", "documents"])
         world.collection.delete(ids=["b"])
         world.collection.add(ids=["stranger"], embeddings=held["embeddings"], documents=["x"])
         world.collection.update(ids=["a"], documents=["edited"])
         run(world, deployment, "check_deep")
-        found = arrived(receiver, "opened")[0]
+        found = arrived(deployment, receiver, "opened")[0]
         assert found["path"] == "/ops"
         keys = {(one["difference"], one["key"]) for cause in found["causes"] for one in cause["samples"]}
         assert {("missing", "b"), ("extra", "stranger"), ("stale", "a")} <= keys, json.dumps(found, indent=1)
@@ -75,7 +75,7 @@ def test_three_differences_behind_the_syncs_back_are_one_alert_and_their_repair_
         config = {"ops": {"shop_repair_tables": {"config": {"deep": True}}}}
         assert repair.execute_in_process(instance=deployment.instance, run_config=config).success
         run(world, deployment, "check_deep")
-        arrived(receiver, "opened", "recovered")
+        arrived(deployment, receiver, "opened", "recovered")
 
 
 def test_a_deep_check_that_could_not_run_is_good_again_when_somebody_has_made_it(
@@ -85,17 +85,17 @@ def test_a_deep_check_that_could_not_run_is_good_again_when_somebody_has_made_it
     world.put("a")
     world.sync(mode="full")
     changed = {**QUIET, "alerts": {"channels": ["ops"]}}
-    with deployed(tmp_path, CODE.format(changed=changed)) as deployment:
+    with deployed(tmp_path, CODE.format(changed=changed), webserver=False) as deployment:
         wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
         world.execute('ALTER TABLE "Article" RENAME TO "Elsewhere"')
         run(world, deployment, "check_deep", good=False)
-        found = arrived(receiver, "opened")[0]
+        found = arrived(deployment, receiver, "opened")[0]
         assert (found["table"], found["causes"][0]["name"]) == ("shop/article", "run:check_deep")
         world.execute('ALTER TABLE "Elsewhere" RENAME TO "Article"')
         prove(world, deployment, "quick", "count", "content")
-        arrived(receiver, "opened")
+        arrived(deployment, receiver, "opened")
         prove(world, deployment, "deep", "count", "content", "deep")
-        arrived(receiver, "opened", "recovered")
+        arrived(deployment, receiver, "opened", "recovered")
 
 
 def test_a_sync_that_failed_is_good_again_when_its_table_is_proven_and_nothing_waits(
@@ -105,30 +105,30 @@ def test_a_sync_that_failed_is_good_again_when_its_table_is_proven_and_nothing_w
     world.put("a")
     world.sync(mode="full")
     changed = {**QUIET, "alerts": {"channels": ["ops"]}, "checks": {"backlog": None, "lag_warn": "1h"}}
-    with deployed(tmp_path, CODE.format(changed=changed)) as deployment:
+    with deployed(tmp_path, CODE.format(changed=changed), webserver=False) as deployment:
         wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
         world.execute('ALTER TABLE "Article" RENAME TO "Elsewhere"')
         world.instance = deployment.instance
         assert not world.materialize(raises=False).success
-        found = arrived(receiver, "opened")[0]
+        found = arrived(deployment, receiver, "opened")[0]
         assert (found["table"], found["causes"][0]["name"]) == ("shop/article", "run:incremental")
         world.execute('ALTER TABLE "Elsewhere" RENAME TO "Article"')
-        arrived(receiver, "opened")
+        arrived(deployment, receiver, "opened")
         prove(world, deployment, "quick", "count", "content")
-        arrived(receiver, "opened", "recovered")
+        arrived(deployment, receiver, "opened", "recovered")
 
 
 def test_growing_lag_is_an_alert_and_a_sync_its_end(world: World, receiver: Receiver, tmp_path: Path):
     world.put("a")
     world.sync(mode="full")
     changed = {**QUIET, "checks": {"lag_warn": "2s", "backlog": None, "deep": "never"}}
-    with deployed(tmp_path, CODE.format(changed=changed)) as deployment:
+    with deployed(tmp_path, CODE.format(changed=changed), webserver=False) as deployment:
         wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
         world.put("b")
-        found = arrived(receiver, "opened")[0]
+        found = arrived(deployment, receiver, "opened")[0]
         assert (found["severity"], found["causes"][0]["name"]) == ("warn", "lag")
         world.sync()
-        arrived(receiver, "opened", "recovered")
+        arrived(deployment, receiver, "opened", "recovered")
 
 
 def test_a_ledger_that_is_down_stops_no_alert(
@@ -137,9 +137,9 @@ def test_a_ledger_that_is_down_stops_no_alert(
     monkeypatch.setenv("DATABASE_URL", "postgresql://app:s3cret-word@127.0.0.1:9/app")
     monkeypatch.setenv("ORDERS", str(tmp_path / "orders.json"))
     project.order()
-    with deployed(tmp_path, UNREACHABLE) as deployment:
+    with deployed(tmp_path, UNREACHABLE, webserver=False) as deployment:
         wait_for("the first tick", lambda: _skips(deployment, "sync_alerts"))
         project.order(count=DIFFERS)
         project.run(deployment.instance, "check")
-        arrived(receiver, "opened")
+        arrived(deployment, receiver, "opened")
         assert _skips(deployment, "sync_alerts")

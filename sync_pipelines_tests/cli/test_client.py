@@ -38,6 +38,7 @@ def test_a_waiting_run_syncs_and_stands_in_dagster_with_its_job(shop: Shop):
     assert shop.last_run().run_id == run_id
 
 
+@pytest.mark.slow
 def test_the_run_turns_its_partition_green_and_its_check_is_recorded(shop: Shop):
     shop.put("a")
     run_id = client.trigger(ARTICLE, wait=True)
@@ -48,6 +49,7 @@ def test_the_run_turns_its_partition_green_and_its_check_is_recorded(shop: Shop)
         assert ledger.last_proof("shop", "article").run_id == run_id
 
 
+@pytest.mark.slow
 def test_a_whole_sync_is_one_run_a_table(shop: Shop):
     shop.put("a")
     shop.put("z", table="Author")
@@ -58,6 +60,7 @@ def test_a_whole_sync_is_one_run_a_table(shop: Shop):
     assert shop.stored("author") == {"z"}
 
 
+@pytest.mark.slow
 def test_full_reads_everything_and_rebuild_builds_anew(shop: Shop):
     shop.put("a")
     client.trigger(ARTICLE, wait=True)
@@ -69,6 +72,7 @@ def test_full_reads_everything_and_rebuild_builds_anew(shop: Shop):
     assert shop.last_run().counts.upserted == 1
 
 
+@pytest.mark.slow
 def test_keys_sync_just_these_records(shop: Shop):
     shop.put("a", "b")
     client.trigger(ARTICLE, wait=True)
@@ -78,6 +82,7 @@ def test_keys_sync_just_these_records(shop: Shop):
     assert shop.last_run().counts.upserted == 1
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_told_with_its_sentence_and_not_raised(shop: Shop):
     shop.put("a")
     client.trigger(ARTICLE, wait=True)
@@ -108,6 +113,7 @@ def test_the_error_of_a_run_is_our_own_sentence_in_a_chain_of_causes():
     assert _sentence(SimpleNamespace(user_failure_data=None, error=foreign)) == "server closed the connection"
 
 
+@pytest.mark.slow
 def test_a_failed_table_leaves_the_next_one_its_turn(shop: Shop):
     shop.put("a")
     client.trigger(ARTICLE, wait=True)
@@ -116,12 +122,14 @@ def test_a_failed_table_leaves_the_next_one_its_turn(shop: Shop):
     assert [run.state for run in client.status(client.trigger("shop", wait=True))] == ["failed", "completed"]
 
 
+@pytest.mark.slow
 def test_tags_of_the_caller_stand_on_the_run(shop: Shop):
     run_id = client.trigger(ARTICLE, wait=True, tags={"team": "search"})
     with shop.instance as instance:
         assert instance.get_run_by_id(run_id).tags["team"] == "search"
 
 
+@pytest.mark.slow
 def test_progress_is_told_while_a_run_goes_on(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     _slow_writes(monkeypatch, seconds=3.0)
     shop.put("a")
@@ -178,6 +186,7 @@ def test_a_run_that_does_not_exist_has_no_status(shop: Shop):
         client.status("nobody")
 
 
+@pytest.mark.slow
 def test_with_a_daemon_alive_a_run_is_queued_and_can_be_cancelled(shop: Shop):
     _heartbeat(shop)
     shop.put("a")
@@ -225,6 +234,7 @@ def test_ctrl_c_cancels_the_run_and_leaves_nothing(shop: Shop, monkeypatch: pyte
     assert [*temporary.rglob("*.arrow"), *temporary.rglob("changes-*")] == []
 
 
+@pytest.mark.slow
 def test_after_ctrl_c_no_further_table_begins(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     _slow_writes(monkeypatch, seconds=60.0)
     shop.put("a")
@@ -233,6 +243,7 @@ def test_after_ctrl_c_no_further_table_begins(shop: Shop, monkeypatch: pytest.Mo
     assert len(client.recent()) == 1
 
 
+@pytest.mark.slow
 def test_sigterm_cancels_like_ctrl_c(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     _slow_writes(monkeypatch, seconds=60.0)
     shop.put("a")
@@ -243,6 +254,7 @@ def test_sigterm_cancels_like_ctrl_c(shop: Shop, monkeypatch: pytest.MonkeyPatch
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.slow
 def test_a_waiting_run_that_is_cancelled_from_elsewhere_just_ends(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     _slow_writes(monkeypatch, seconds=60.0)
     shop.put("a")
@@ -251,6 +263,7 @@ def test_a_waiting_run_that_is_cancelled_from_elsewhere_just_ends(shop: Shop, mo
     _is_cancelled(shop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_another_run_is_waited_for_takes_the_run_out_of_the_queue(shop: Shop, number: signal.Signals):
     with shop.instance as instance:
@@ -273,6 +286,7 @@ def test_a_signal_while_another_run_is_waited_for_takes_the_run_out_of_the_queue
     assert shop.locks() == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_goes_on_when_the_other_one_ends(shop: Shop):
     shop.put("a")
     with shop.instance as instance:
@@ -286,6 +300,7 @@ def test_a_run_that_waits_goes_on_when_the_other_one_ends(shop: Shop):
     assert shop.slots() == []
 
 
+@pytest.mark.slow
 def test_a_process_that_died_before_its_first_step_is_closed_and_its_place_in_the_queue_is_free(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ):
@@ -300,6 +315,7 @@ def test_a_process_that_died_before_its_first_step_is_closed_and_its_place_in_th
     assert shop.slots() == []
 
 
+@pytest.mark.slow
 def test_a_run_that_died_while_it_wrote_does_not_hold_up_the_one_that_is_queued_next(shop: Shop):
     with shop.instance as instance, shop.ledger as ledger:
         dead = launch.create(instance, _order(shop), own_process=False)
@@ -315,6 +331,7 @@ def test_a_run_that_died_while_it_wrote_does_not_hold_up_the_one_that_is_queued_
     assert shop.slots() == []
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_lives_is_not_closed(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     from sync_pipelines.engine.locks import RunLock
 
@@ -326,6 +343,7 @@ def test_a_run_whose_process_lives_is_not_closed(shop: Shop, monkeypatch: pytest
     assert client.active() == []
 
 
+@pytest.mark.slow
 def test_cancelling_a_run_whose_process_is_gone_closes_its_books(shop: Shop):
     with shop.instance as instance, shop.ledger as ledger:
         run = launch.create(instance, _order(shop), own_process=True)
@@ -335,6 +353,7 @@ def test_cancelling_a_run_whose_process_is_gone_closes_its_books(shop: Shop):
     assert shop.last_run().status == "cancelled"
 
 
+@pytest.mark.slow
 def test_cancelling_what_has_ended_changes_nothing(shop: Shop):
     run_id = client.trigger(ARTICLE, wait=True)
     assert client.cancel(run_id).state == "completed"

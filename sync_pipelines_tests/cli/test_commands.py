@@ -62,6 +62,7 @@ def test_status_shows_people_a_table(settled: Shop):
         assert part in text
 
 
+@pytest.mark.slow
 def test_status_takes_the_last_proof_and_live_asks_now(synced: Shop):
     synced.execute("""DELETE FROM "Author" """)
     assert answer("status", ARTICLE)["healthy"]
@@ -72,6 +73,7 @@ def test_status_takes_the_last_proof_and_live_asks_now(synced: Shop):
     assert answer("status", ARTICLE, code=1)["assets"][ARTICLE]["missing"] == 1
 
 
+@pytest.mark.slow
 def test_status_tells_what_waits_and_since_when(synced: Shop):
     synced.put("c")
     asset = answer("status", ARTICLE)["assets"][ARTICLE]
@@ -84,6 +86,7 @@ def test_a_table_that_was_never_synced_is_unhealthy(shop: Shop):
     assert (asset["configured"], asset["healthy"], asset["last_success"]) == (True, False, None)
 
 
+@pytest.mark.slow
 def test_a_failed_sync_is_unhealthy_with_its_reason_until_one_is_good_again(synced: Shop):
     synced.execute("""TRUNCATE "Article" """)
     client.trigger(ARTICLE, wait=True)
@@ -102,6 +105,7 @@ def test_a_sync_that_is_not_configured_is_told_so_and_is_no_failure(shop: Shop, 
     assert "not configured" in invoke("status").stdout
 
 
+@pytest.mark.slow
 def test_a_source_out_of_reach_makes_its_table_unhealthy_and_the_others_are_told(synced: Shop):
     synced.execute("""DROP TABLE "Author" """)
     document = answer("status", code=1)
@@ -126,6 +130,7 @@ def test_a_ledger_out_of_reach_makes_every_table_unhealthy_after_one_wait(settle
         assert "s3cret" not in asset["last_error"]
 
 
+@pytest.mark.slow
 def test_quarantine_only_warns(synced: Shop):
     with synced.ledger as ledger:
         run = ledger.begin("shop", "article", mode="records", trigger="cli", run_id="x")
@@ -136,6 +141,7 @@ def test_quarantine_only_warns(synced: Shop):
     assert asset["warnings"] == ["1 in quarantine"]
 
 
+@pytest.mark.slow
 def test_check_proves_now_names_keys_and_ends_with_1_when_different(synced: Shop):
     assert answer("check", "shop")["equal"]
     _remove_from_target(synced, "a")
@@ -161,6 +167,7 @@ def test_sync_runs_and_tells_what_it_did(shop: Shop):
     assert "shop/article: completed: 2 read, 2 upserted, 2 texts embedded" in text
 
 
+@pytest.mark.slow
 def test_sync_of_keys_takes_them_joined_and_single(synced: Shop):
     synced.put("a", "b", "c", "d,e", body="changed")
     run = answer("sync", ARTICLE, "--keys", "a, b", "--key", "d,e")["runs"][0]
@@ -168,6 +175,7 @@ def test_sync_of_keys_takes_them_joined_and_single(synced: Shop):
     assert synced.stored() == {"a", "b", "d,e"}
 
 
+@pytest.mark.slow
 def test_sync_ends_with_1_and_the_reason_when_a_run_fails_and_still_runs_the_others(synced: Shop):
     synced.execute("""TRUNCATE "Article" """)
     synced.put("y", table="Author")
@@ -200,6 +208,7 @@ def test_a_dry_run_is_a_plan_and_leaves_everything_as_it_is(synced: Shop):
     assert one["read"] == 1
 
 
+@pytest.mark.slow
 def test_a_plan_says_when_the_guard_would_refuse(synced: Shop):
     synced.execute("""DELETE FROM "Article" """)
     plan = answer("plan", ARTICLE, "--full")["plans"][0]
@@ -208,6 +217,7 @@ def test_a_plan_says_when_the_guard_would_refuse(synced: Shop):
     assert "--allow-mass-delete" in invoke("plan", ARTICLE, "--full").stdout
 
 
+@pytest.mark.slow
 def test_a_plan_for_people_says_texts_characters_tokens_and_time(synced: Shop):
     synced.put("c")
     text = invoke("plan", ARTICLE).stdout
@@ -215,6 +225,7 @@ def test_a_plan_for_people_says_texts_characters_tokens_and_time(synced: Shop):
         assert part in text
 
 
+@pytest.mark.slow
 def test_logs_tell_the_runs_the_newest_first_and_page_by_page(synced: Shop):
     client.trigger(ARTICLE, full=True, wait=True)
     runs = answer("logs", ARTICLE)["runs"]
@@ -225,6 +236,7 @@ def test_logs_tell_the_runs_the_newest_first_and_page_by_page(synced: Shop):
     assert "2 read, 2 upserted" in invoke("logs", ARTICLE).stdout
 
 
+@pytest.mark.slow
 def test_logs_of_a_key_are_its_own_history(synced: Shop):
     with synced.ledger as ledger:
         run = ledger.begin("shop", "article", mode="records", trigger="cli", run_id="x")
@@ -279,6 +291,7 @@ def test_a_filter_on_a_field_that_no_record_has_is_told_with_the_nearest(settled
     assert "No record" not in invoke("search", ARTICLE, "body", "--where", '{"stock": 99}').stderr
 
 
+@pytest.mark.slow
 def test_a_search_over_a_sync_leaves_out_and_names_the_table_that_is_not_synced_yet(shop: Shop):
     shop.put("a")
     assert invoke("sync", ARTICLE).exit_code == 0
@@ -331,6 +344,7 @@ def test_options_that_contradict_each_other_are_wrong_usage_before_anything_star
     assert len(client.recent()) == before
 
 
+@pytest.mark.slow
 def test_jobs_are_listed_watched_and_cancelled(settled: Shop):
     runs = answer("jobs", "list")["runs"]
     assert [(run["table"], run["status"]) for run in runs] == [("author", "completed"), ("article", "completed")]
@@ -342,6 +356,7 @@ def test_jobs_are_listed_watched_and_cancelled(settled: Shop):
     assert invoke("jobs", "status", "nobody").exit_code == 3
 
 
+@pytest.mark.slow
 def test_the_status_of_a_failed_job_ends_with_1_and_its_sentence(synced: Shop):
     synced.execute("""TRUNCATE "Article" """)
     run_id = client.trigger(ARTICLE, wait=True)

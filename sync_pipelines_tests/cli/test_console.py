@@ -85,6 +85,7 @@ def test_wrong_usage_ends_with_2():
     assert script("logs", "--limit", "0").returncode == ExitCode.USAGE
 
 
+@pytest.mark.slow
 def test_an_unknown_name_ends_with_3_and_one_sentence_that_offers_the_nearest():
     result = script("plan", "knowlege")
     assert result.returncode == ExitCode.CONFIGURATION
@@ -92,6 +93,7 @@ def test_an_unknown_name_ends_with_3_and_one_sentence_that_offers_the_nearest():
     assert result.stderr.strip() == "There is no sync or table 'knowlege'. Did you mean knowledge?"
 
 
+@pytest.mark.slow
 def test_a_missing_database_ends_with_3_and_names_the_variable():
     result = script("logs", "--json")
     assert result.returncode == ExitCode.CONFIGURATION
@@ -123,6 +125,7 @@ def unreachable(request: pytest.FixtureRequest) -> Iterator[int]:
         yield port
 
 
+@pytest.mark.slow
 def test_a_database_out_of_reach_ends_soon_with_4_without_its_password(monkeypatch, unreachable: int, request):
     monkeypatch.setenv("DATABASE_URL", f"postgresql://app:s3cret-word@127.0.0.1:{unreachable}/app")
     result = run("logs", before=CLOCKED)
@@ -223,6 +226,7 @@ def test_every_expected_error_has_its_exit_code(error, code):
     assert code_of(error) == code
 
 
+@pytest.mark.slow
 def test_the_env_file_of_the_folder_is_read_and_the_environment_wins(tmp_path):
     (tmp_path / ".env").write_text(
         "DATABASE_URL=postgresql://app@127.0.0.1:9/of_the_file\nCHROMA_URL=http://127.0.0.1:9\n"
@@ -263,6 +267,7 @@ def test_an_env_file_is_read_as_dagster_reads_it(tmp_path):
     assert found == get_env_var_dict(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_json_has_standard_output_for_itself(shop: Shop):
     shop.put("a")
     before = "import logging; logging.getLogger('sync_pipelines').warning('a line of the log')"
@@ -285,6 +290,7 @@ ChromaTarget.prepare = loud
 """
 
 
+@pytest.mark.slow
 def test_without_a_terminal_progress_is_timestamped_lines_on_standard_error(shop: Shop):
     shop.put("a")
     result = run("sync", "shop/article")
@@ -297,6 +303,7 @@ def test_without_a_terminal_progress_is_timestamped_lines_on_standard_error(shop
     assert result.stdout.startswith("shop/article: completed: 1 read, 1 upserted")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("closed", "options"), [(">&-", ["--json"]), ("2>&-", [])])
 def test_a_standard_stream_that_is_closed_leads_nowhere(shop: Shop, closed: str, options: list[str]):
     shop.put("a")

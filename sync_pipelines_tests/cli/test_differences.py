@@ -40,6 +40,7 @@ def proof_after_sync(*, code: int) -> dict[str, Any]:
     return answer("sync", ARTICLE, code=code)["runs"][0]["proof"]
 
 
+@pytest.mark.slow
 def test_a_difference_that_the_counts_do_not_show_ends_a_sync_with_1(synced: Shop):
     make_stale("b")
     assert proof_after_sync(code=1) == {"equal": False, "missing": 0, "stale": 1, "extra": 0}
@@ -47,6 +48,7 @@ def test_a_difference_that_the_counts_do_not_show_ends_a_sync_with_1(synced: Sho
     assert proof_after_sync(code=0)["equal"]
 
 
+@pytest.mark.slow
 def test_a_touched_record_that_did_not_arrive_ends_a_sync_with_1(large: Shop, monkeypatch: pytest.MonkeyPatch):
     from sync_pipelines.engine import run as engine
 
@@ -62,6 +64,7 @@ def test_a_touched_record_that_did_not_arrive_ends_a_sync_with_1(large: Shop, mo
     assert proof_after_sync(code=1)["stale"] == 1
 
 
+@pytest.mark.slow
 def test_a_difference_that_stands_from_the_last_whole_proof_ends_a_sync_with_1(large: Shop):
     make_stale("b")
     assert not answer("check", ARTICLE, code=1)["equal"]

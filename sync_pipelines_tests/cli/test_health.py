@@ -92,6 +92,7 @@ def test_a_wrong_url_is_no_absent_one(bare_environment, monkeypatch):
     assert "DATABASE_URL is not a PostgreSQL URL" in health(code=1)["dependencies"]["database"]["error"]
 
 
+@pytest.mark.slow
 def test_the_latency_of_dagster_is_that_of_a_question_and_not_of_opening_it(settled: Shop, monkeypatch):
     import dagster as dg
 
@@ -105,6 +106,7 @@ def test_the_latency_of_dagster_is_that_of_a_question_and_not_of_opening_it(sett
     assert health()["dependencies"]["dagster"]["latency_ms"] < 1500
 
 
+@pytest.mark.slow
 def test_a_daemon_counts_from_the_day_it_was_started(shop: Shop):
     assert health()["dependencies"]["dagster_daemon"]["status"] == "never started"
     _heartbeat(shop, age=0.0)

@@ -113,6 +113,7 @@ def commands(table: str, key: str) -> list[tuple[str, ...]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "sentence"), WRONG)
 def test_what_is_no_key_of_the_table_ends_every_command_with_3_and_starts_nothing(items: Shop, key, sentence):
     before = len(client.recent())
@@ -126,6 +127,7 @@ def test_what_is_no_key_of_the_table_ends_every_command_with_3_and_starts_nothin
     assert len(client.recent()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("table", "key"), [(ITEM, '["3", "Bern"]'), (ARTICLE, "nobody")])
 def test_a_record_that_nobody_has_is_told_with_1_and_nothing_starts(items: Shop, table, key):
     before = len(client.recent())
@@ -145,6 +147,7 @@ def test_a_record_that_only_the_target_has_is_deleted(items: Shop):
     assert items.stored("item") == {'["2", "Bern"]'}
 
 
+@pytest.mark.slow
 def test_of_a_healthy_record_the_logs_say_that_it_never_failed(items: Shop):
     result = invoke("logs", ITEM, "--key", SPELLINGS[2])
     assert result.exit_code == 0

@@ -243,7 +243,7 @@ def test_with_a_daemon_no_wait_goes_through_its_queue(shop: Shop, tmp_path: Path
     shop.put("a")
     folder = tmp_path / "deployment"
     folder.mkdir()
-    with deployed(folder, CODE) as deployment:
+    with deployed(folder, CODE, webserver=False) as deployment:
         comes("the daemon", lambda: deployment.instance.all_instigator_state() or None)
         run_id = client.trigger(ARTICLE)
         comes("the end", lambda: client.status(run_id).over, seconds=180)
@@ -260,7 +260,7 @@ def test_a_run_of_the_daemon_is_cancelled(shop: Shop, tmp_path: Path):
     shop.put("a")
     folder = tmp_path / "deployment"
     folder.mkdir()
-    with deployed(folder, SLOW + CODE) as deployment, shop.ledger as ledger:
+    with deployed(folder, SLOW + CODE, webserver=False) as deployment, shop.ledger as ledger:
         comes("the daemon", lambda: deployment.instance.all_instigator_state() or None)
         client.trigger(ARTICLE)
         writing = comes(

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,12 +86,13 @@ class Deployment:
 
 
 @contextmanager
-def deployed(folder: Path, code: str) -> Iterator[Deployment]:
+def deployed(folder: Path, code: str, *, webserver: bool = True) -> Iterator[Deployment]:
     """Webserver and daemon over a code location of this source, stopped at the end; the environment is ours.
 
     Args:
         folder: an empty folder.
         code: Python that defines `defs`.
+        webserver: whether it is asked anything: it takes two processes, and 10 s of a core to start.
     """
     home = folder / "home"
     home.mkdir()
@@ -103,7 +104,8 @@ def deployed(folder: Path, code: str) -> Iterator[Deployment]:
     os.environ["DAGSTER_HOME"] = str(home)
     dg.DagsterInstance.get().dispose()  # processes that make one SQLite schema at the same time disturb each other
     daemon = _start_daemon(folder)
-    webserver = _start(folder, "dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml")
+    options = ("-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml")
+    others = [_start(folder, "dagster-webserver", *options)] if webserver else []
     deployment: Deployment | None = None
     try:
         with dg.DagsterInstance.get() as instance:
@@ -112,8 +114,8 @@ def deployed(folder: Path, code: str) -> Iterator[Deployment]:
     except AssertionError as error:
         raise AssertionError(f"{error}\n{_tails(folder)}") from None
     finally:
-        for child in (deployment.daemon if deployment else daemon, webserver):
-            _stop(child)
+        for child in (deployment.daemon if deployment else daemon, *others):
+            _stop_with_all_below(child)
         os.environ.pop("DAGSTER_HOME")
         if before is not None:
             os.environ["DAGSTER_HOME"] = before
@@ -145,6 +147,15 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def _stop_with_all_below(child: subprocess.Popen[bytes]) -> None:
+    """A code server outlives its daemon by the runs in it, which would take the cores of the tests that follow."""
+    below = psutil.Process(child.pid).children(recursive=True) if child.poll() is None else []
+    _stop(child)
+    for process in psutil.wait_procs(below, timeout=1)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _tails(folder: Path) -> str:

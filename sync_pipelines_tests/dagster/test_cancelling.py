@@ -76,6 +76,7 @@ def holds_nothing(world: World, spools: Path) -> bool:
     return world.execute(locks)[0][0] == 0 and not list(spools.glob("changes-*"))
 
 
+@pytest.mark.slow
 def test_a_cancellation_between_the_assets_return_and_the_io_manager_leaves_nothing(world: World, spools: Path):
     execution = Execution(world)
     types = execution.go(lambda event: execution.cancel() if event.event_type_value == "STEP_OUTPUT" else None)
@@ -109,6 +110,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_cancellation_that_strikes_inside_a_step_leaves_nothing(
     world: World, spools: Path, monkeypatch: pytest.MonkeyPatch, place: str
@@ -191,6 +193,7 @@ def test_a_transient_error_is_retried_three_times_from_the_asset_on(
     assert [run.status for run in world.logs()] == ["completed", "failed", "failed", "failed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["open_changes", "write"])
 def test_after_the_last_try_the_run_fails_with_the_sentence_of_the_error(
     world: World, spools: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float], name: str
@@ -232,6 +235,7 @@ def test_nobody_waits_longer_than_the_most_and_the_run_tells_what_was_asked_for(
     assert failures.pause(0, float("inf")) == 900
 
 
+@pytest.mark.slow
 def test_a_cancellation_in_the_pause_between_two_tries_does_not_wait_for_its_end(
     world: World, spools: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -67,6 +67,7 @@ def test_count_and_content_name_what_is_missing_stale_and_extra(world: World):
             assert samples(found) == {"a": "missing", "b": "stale", "x": "extra", "y": "extra"}
 
 
+@pytest.mark.slow
 def test_counts_that_agree_do_not_say_that_the_content_does(world: World):
     synced(world, "a", "b")
     world.collection.update(ids=["b"], metadatas=[{"sync_fingerprint": "another"}])
@@ -86,6 +87,7 @@ def test_only_the_deep_check_finds_what_was_edited_under_a_right_fingerprint(wor
     assert ("document" in why["a"], "metadata" in why["b"]) == (True, True)
 
 
+@pytest.mark.slow
 def test_the_deep_check_finds_a_vector_that_is_not_its_texts(world: World):
     synced(world, "a", "b")
     world.collection.update(ids=["a"], embeddings=[[9.0, -9.0] * 8])
@@ -93,6 +95,7 @@ def test_the_deep_check_finds_a_vector_that_is_not_its_texts(world: World):
     assert samples(deep) == {"a": "stale"}
 
 
+@pytest.mark.slow
 def test_one_connection_is_enough_for_every_check_of_a_large_table(world: World, monkeypatch: pytest.MonkeyPatch):
     """The keys that a run touched are streamed while the source is asked for their values."""
     from sync_pipelines.sources.postgres import connection
@@ -108,6 +111,7 @@ def test_one_connection_is_enough_for_every_check_of_a_large_table(world: World,
     assert world.prove().equal
 
 
+@pytest.mark.slow
 def test_a_large_table_is_proven_by_the_keys_that_a_run_touched(world: World):
     world.component = article(checks={"content_limit": 1})
     synced(world, "a", "b", "c")
@@ -122,6 +126,7 @@ def test_a_large_table_is_proven_by_the_keys_that_a_run_touched(world: World):
     assert "scope" not in check(world)["content"].metadata
 
 
+@pytest.mark.slow
 def test_differences_of_the_last_whole_proof_stand_until_another_clears_them(world: World):
     world.component = article(checks={"content_limit": 1})
     synced(world, "a", "b", "c")
@@ -153,6 +158,7 @@ def test_a_touched_key_that_did_not_arrive_is_named(world: World, monkeypatch: p
     assert samples(found["content"]) == {"b": "missing"}
 
 
+@pytest.mark.slow
 def test_few_differences_are_a_warning_where_the_document_says_so(world: World):
     world.component = article(checks={"error_above": 1})
     synced(world, "a", "b", "c")
@@ -172,6 +178,7 @@ def test_the_backlog_warns_then_alarms_by_the_age_of_the_oldest_change(world: Wo
         assert severity in (None, found.severity.value)
 
 
+@pytest.mark.slow
 def test_the_backlog_warns_of_quarantine_with_its_keys(world: World):
     world.put("good")
     world.put("bad")
@@ -185,6 +192,7 @@ def test_the_backlog_warns_of_quarantine_with_its_keys(world: World):
     assert samples(found) == {"bad": "quarantined"}
 
 
+@pytest.mark.slow
 def test_the_backlog_leaves_out_what_an_operator_has_dropped(world: World):
     world.execute("""ALTER TABLE "Article" ADD COLUMN weight float8""")
     world.component = article(metadata=["stock", "weight"])
@@ -199,6 +207,7 @@ def test_the_backlog_leaves_out_what_an_operator_has_dropped(world: World):
     assert (found.passed, samples(found), found.metadata["excluded"].value) == (True, {}, 21)
 
 
+@pytest.mark.slow
 def test_the_schema_check_sees_a_changed_type_a_lost_column_and_a_target_made_otherwise(world: World):
     synced(world, "a")
     assert check(world)["schema"].passed
@@ -263,6 +272,7 @@ def content(world: World, **options: Any) -> dg.AssetCheckEvaluation:
     return next(it for it in found if it.check_name == "content")
 
 
+@pytest.mark.slow
 def test_a_touched_key_that_was_found_wrong_stays_so_until_it_is_right(world: World, monkeypatch: pytest.MonkeyPatch):
     world.component = article(checks=LARGE)
     synced(world, "a", "b", "c")
@@ -277,6 +287,7 @@ def test_a_touched_key_that_was_found_wrong_stays_so_until_it_is_right(world: Wo
     assert check(world)["content"].passed
 
 
+@pytest.mark.slow
 def test_a_run_that_read_more_than_what_was_pending_is_proven_whole(world: World, monkeypatch: pytest.MonkeyPatch):
     world.component = article(checks=LARGE)
     for key in "abc":
@@ -288,6 +299,7 @@ def test_a_run_that_read_more_than_what_was_pending_is_proven_whole(world: World
     assert samples(content(world, partition="2024-02-01")) == {"b": "stale"}  # an old window
 
 
+@pytest.mark.slow
 def test_what_another_run_has_overtaken_is_proven_whole(world: World, monkeypatch: pytest.MonkeyPatch):
     from sync_pipelines.engine.ledger.history import HistoryBook
 
@@ -299,6 +311,7 @@ def test_what_another_run_has_overtaken_is_proven_whole(world: World, monkeypatc
     assert samples(content(world)) == {"b": "stale"}
 
 
+@pytest.mark.slow
 def test_what_changes_while_the_deep_check_searches_is_no_difference(world: World, monkeypatch: pytest.MonkeyPatch):
     from sync_pipelines.targets.chroma import probe
 
@@ -318,6 +331,7 @@ def test_what_changes_while_the_deep_check_searches_is_no_difference(world: Worl
     assert check(world)["content"].passed
 
 
+@pytest.mark.slow
 def test_a_vector_that_a_sync_has_made_anew_is_no_difference_any_more(world: World):
     synced(world, "a", "b")
     world.collection.update(ids=["a"], embeddings=[[9.0, -9.0] * 8])
@@ -328,6 +342,7 @@ def test_a_vector_that_a_sync_has_made_anew_is_no_difference_any_more(world: Wor
     assert check(world)["content"].passed
 
 
+@pytest.mark.slow
 def test_a_reason_never_spells_a_sensitive_key(world: World):
     world.component = article(sensitive=["id"])
     synced(world, "x#12")
@@ -337,6 +352,7 @@ def test_a_reason_never_spells_a_sensitive_key(world: World):
     assert "vector" in found["why"]
 
 
+@pytest.mark.slow
 def test_an_outage_during_a_check_is_tried_again_and_fails_no_run(world: World, monkeypatch: pytest.MonkeyPatch):
     from sync_pipelines import failures
     from sync_pipelines.engine.errors import TransientError

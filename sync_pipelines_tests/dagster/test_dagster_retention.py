@@ -23,6 +23,7 @@ def _runs(world: World) -> set[str]:
     return {run.run_id for run in world.instance.get_runs()}
 
 
+@pytest.mark.slow
 def test_the_newest_word_of_each_partition_and_check_stays_however_old(world: World):
     world.put("a")
     first = world.materialize().run_id
@@ -40,6 +41,7 @@ def test_the_newest_word_of_each_partition_and_check_stays_however_old(world: Wo
     assert "2024-02-01" in statuses
 
 
+@pytest.mark.slow
 def test_a_run_of_today_and_one_of_somebody_else_stay(world: World):
     @dg.job
     def strange(): ...

@@ -73,7 +73,7 @@ def _tables_of_dagster(url: str | None) -> bool:
 def test_a_run_killed_by_sigkill_has_a_successor_that_ends_equal(world: World, tmp_path: Path):
     world.execute("""INSERT INTO "Article" SELECT 'k' || n, '{"en": "t"}', repeat('x', 500) || n, 1
                      FROM generate_series(1, 6000) n""")
-    with deployed(tmp_path, CODE) as deployment:
+    with deployed(tmp_path, CODE, webserver=False) as deployment:
         killed = wait_for("a run under way", lambda: _writing(deployment, world))
         os.kill(wait_for("its process", lambda: deployment.pid_of(killed)), signal.SIGKILL)
         stored = len(world.stored())

@@ -35,6 +35,7 @@ def test_a_changed_mapping_makes_no_record_stale_and_says_that_a_full_sync_is_du
     assert (found.passed, "full_sync_due" in found.metadata) == (True, False)
 
 
+@pytest.mark.slow
 def test_a_changed_mapping_explains_no_missing_and_no_extra_record(world: World):
     synced(world, "a", "b", "c")
     world.component = article(metadata=[])
@@ -47,6 +48,7 @@ def test_a_changed_mapping_explains_no_missing_and_no_extra_record(world: World)
     assert MAPPED in said
 
 
+@pytest.mark.slow
 def test_a_truncate_that_is_not_synced_makes_no_record_extra_and_no_repair_deletes_them(world: World):
     synced(world, "a", "b", "c")
     world.execute('TRUNCATE "Article"')
@@ -59,6 +61,7 @@ def test_a_truncate_that_is_not_synced_makes_no_record_extra_and_no_repair_delet
     assert differing(world) == (0, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_truncate_before_the_mapping_changed_is_seen_too(world: World):
     synced(world, "a", "b", "c")
     world.execute("""TRUNCATE "Article" """)
@@ -67,6 +70,7 @@ def test_a_truncate_before_the_mapping_changed_is_seen_too(world: World):
     assert differing(world) == (0, 0, 0, 3)
 
 
+@pytest.mark.slow
 def test_a_truncate_explains_no_stale_record(world: World):
     synced(world, "a", "b", "c")
     world.execute("""TRUNCATE "Article" """)
@@ -77,6 +81,7 @@ def test_a_truncate_explains_no_stale_record(world: World):
     assert differing(world) == (0, 1, 0, 2)
 
 
+@pytest.mark.slow
 def test_changes_that_a_purged_log_may_have_named_wait_for_the_full_sync(world: World):
     synced(world, "a", "b", "c")
     world.put("new")
@@ -85,6 +90,7 @@ def test_changes_that_a_purged_log_may_have_named_wait_for_the_full_sync(world: 
     assert "log purged" in check(world)["content"].description
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["dropped", "emptied", "restored"])
 def test_a_target_that_is_not_as_the_last_run_left_it_differs_whatever_is_due(world: World, how: str):
     synced(world, "a", "b", "c")
@@ -110,6 +116,7 @@ def test_what_was_never_synced_is_missing(world: World):
     assert differing(world) == (1, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_reason_that_no_run_ends_hides_nothing_but_what_the_log_names(world: World):
     world.execute("""CREATE TABLE parted (id int PRIMARY KEY, title jsonb, body text, stock integer,
         "updatedAt" timestamp(3) NOT NULL DEFAULT now()) PARTITION BY RANGE (id)""")

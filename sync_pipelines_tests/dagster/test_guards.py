@@ -41,6 +41,7 @@ def by_function(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_a_source_that_was_exchanged_deletes_nothing_however_much_it_brings_and_however_often(world: World, mode: str):
     exchange(world)
@@ -63,6 +64,7 @@ def test_without_a_ledgers_word_nothing_is_written_before_the_guard_was_asked(wo
         assert len(world.stored()) == 150
 
 
+@pytest.mark.slow
 def test_a_repair_of_an_exchanged_source_deletes_nothing_however_often(world: World):
     exchange(world)
     world.execute(  # else all of it is pending, which a repair leaves alone
@@ -75,6 +77,7 @@ def test_a_repair_of_an_exchanged_source_deletes_nothing_however_often(world: Wo
     assert "150 of the target's 1550 records would be deleted (150 after the last" in world.last_run().error
 
 
+@pytest.mark.slow
 def test_a_full_run_that_writes_nothing_notes_nothing_in_the_settings(world: World):
     fill(world, 150, prefix="same")
     world.sync()
@@ -110,6 +113,7 @@ def dying(world: World, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
         assert not world.materialize(raises=False).success
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("confirmed", "gone"), [(3, 101), (600, 150)])
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_what_a_run_wrote_and_did_not_confirm_counts_among_the_targets_records(
@@ -124,6 +128,7 @@ def test_what_a_run_wrote_and_did_not_confirm_counts_among_the_targets_records(
     assert world.prove().equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_a_run_that_dies_before_the_guard_was_asked_thins_no_later_runs_share(
     world: World, monkeypatch: pytest.MonkeyPatch, mode: str
@@ -137,6 +142,7 @@ def test_a_run_that_dies_before_the_guard_was_asked_thins_no_later_runs_share(
     assert old_ones(world) == 150
 
 
+@pytest.mark.slow
 def test_the_guard_names_the_number_that_it_measured_by(world: World, monkeypatch: pytest.MonkeyPatch):
     fill(world, 3, prefix="old")
     world.sync()
@@ -156,6 +162,7 @@ def test_the_guard_names_the_number_that_it_measured_by(world: World, monkeypatc
     assert world.sync().deleted == 150  # the older number is forgotten
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["full", "rebuild"])
 def test_a_broken_function_stops_the_run_and_is_no_bad_record(by_function: World, monkeypatch, mode: str):
     world = by_function
@@ -187,6 +194,7 @@ def test_a_run_stops_over_the_guards_share_of_what_it_read(by_function: World, m
     assert len(world.stored()) == 199
 
 
+@pytest.mark.slow
 def test_records_that_are_in_quarantine_already_stop_no_later_run(by_function: World, monkeypatch):
     world = by_function
     fill(world, 300)
@@ -210,6 +218,7 @@ def test_a_few_bad_records_and_nothing_else_hold_up_no_delete(by_function: World
     assert world.prove().equal
 
 
+@pytest.mark.slow
 def test_half_of_a_small_table_is_no_few_bad_records(by_function: World, monkeypatch):
     world = by_function
     fill(world, 10)
@@ -218,6 +227,7 @@ def test_half_of_a_small_table_is_no_few_bad_records(by_function: World, monkeyp
     assert world.prove().quarantined == 0
 
 
+@pytest.mark.slow
 def test_what_the_first_try_of_a_step_refused_is_taken_back_by_the_next(by_function: World, monkeypatch):
     from sync_pipelines.engine.model import Rejection
 
@@ -230,6 +240,7 @@ def test_what_the_first_try_of_a_step_refused_is_taken_back_by_the_next(by_funct
         assert ledger.withdraw(again) == 1
 
 
+@pytest.mark.slow
 def test_what_a_rebuild_would_lose_to_quarantine_is_a_deletion(by_function: World, monkeypatch):
     world = by_function
     fill(world, 300)
@@ -249,6 +260,7 @@ def test_what_a_rebuild_would_lose_to_quarantine_is_a_deletion(by_function: Worl
     assert len(world.stored()) == 199
 
 
+@pytest.mark.slow
 def test_a_rebuild_never_puts_an_empty_collection_in_a_full_ones_place(by_function: World, monkeypatch):
     world = by_function
     fill(world, 2)
@@ -259,6 +271,7 @@ def test_a_rebuild_never_puts_an_empty_collection_in_a_full_ones_place(by_functi
     assert len(world.stored()) == 2
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_in_quarantine_excuses_no_later_one(by_function: World, monkeypatch):
     world = by_function
     fill(world, 300)
@@ -271,6 +284,7 @@ def test_what_a_killed_run_left_in_quarantine_excuses_no_later_one(by_function: 
     assert not world.materialize(mode="full", raises=False).success
 
 
+@pytest.mark.slow
 def test_a_repair_with_a_broken_function_stops_too(by_function: World, monkeypatch):
     world = by_function
     fill(world, 5)

@@ -70,6 +70,7 @@ def test_its_warning_is_the_same_however_long_ago_the_last_full_read_was_within_
     assert found.metadata["lag_seconds"].value == pytest.approx(0, abs=1)
 
 
+@pytest.mark.slow
 def test_a_reason_that_the_next_run_ends_is_a_lag_also_where_another_one_lasts(world: World):
     world.execute("""CREATE TABLE parted (id int PRIMARY KEY, title jsonb, body text, stock integer,
         "updatedAt" timestamp(3) NOT NULL DEFAULT now()) PARTITION BY RANGE (id)""")

@@ -73,6 +73,7 @@ def test_a_repair_mends_exactly_what_differs_and_writes_that_down_by_bucket(tamp
     assert tampered.prove().equal
 
 
+@pytest.mark.slow
 def test_a_repair_turns_the_checks_green_in_dagster(tampered: World):
     assert not check(tampered)["content"].passed
     assert repair(tampered).success
@@ -81,6 +82,7 @@ def test_a_repair_turns_the_checks_green_in_dagster(tampered: World):
     assert latest.event.dagster_event.asset_check_evaluation_data.passed
 
 
+@pytest.mark.slow
 def test_a_repair_over_an_equal_table_writes_nothing(world: World):
     world.put("a")
     world.sync()
@@ -89,6 +91,7 @@ def test_a_repair_over_an_equal_table_writes_nothing(world: World):
     assert (counts.read, counts.upserted, counts.metadata_only, counts.deleted, counts.embedded_texts) == (0,) * 5
 
 
+@pytest.mark.slow
 def test_without_deep_it_mends_what_the_last_deep_check_named(world: World):
     for key in "abcd":
         world.put(key, body=f"the body of {key}")
@@ -104,6 +107,7 @@ def test_without_deep_it_mends_what_the_last_deep_check_named(world: World):
     assert check(world, "check_deep")["deep"].passed
 
 
+@pytest.mark.slow
 def test_deep_mends_by_the_values_themselves(world: World):
     for key in "abc":
         world.put(key, body=f"the body of {key}")
@@ -116,6 +120,7 @@ def test_deep_mends_by_the_values_themselves(world: World):
     assert world.last_run().counts.embedded_texts == 1
 
 
+@pytest.mark.slow
 def test_only_the_keys_that_are_asked_for_are_mended(tampered: World):
     assert repair(tampered, keys=["k02", "stranger"]).success
     assert "k01" not in tampered.stored()
@@ -123,6 +128,7 @@ def test_only_the_keys_that_are_asked_for_are_mended(tampered: World):
     assert last_repair(tampered).scope == "2 keys"
 
 
+@pytest.mark.slow
 def test_a_pending_change_is_no_repairs_business(world: World):
     world.put("a")
     world.sync()
@@ -134,6 +140,7 @@ def test_a_pending_change_is_no_repairs_business(world: World):
     assert world.sync().read == 2
 
 
+@pytest.mark.slow
 def test_a_quarantined_and_a_dropped_record_stay_as_they_are(world: World):
     world.execute("""ALTER TABLE "Article" ADD COLUMN weight float8""")
     world.component = article(metadata=["stock", "weight"])
@@ -166,6 +173,7 @@ def test_the_guard_stops_a_repairs_deletion_and_the_upserts_still_arrive(world: 
     assert set(world.stored()) == set("abcdefgh")
 
 
+@pytest.mark.slow
 def test_an_interrupted_repair_that_is_run_again_ends_equal(tampered: World, monkeypatch: pytest.MonkeyPatch):
     from sync_pipelines.targets.chroma.target import ChromaTarget
 
@@ -181,6 +189,7 @@ def test_an_interrupted_repair_that_is_run_again_ends_equal(tampered: World, mon
     assert tampered.prove().equal
 
 
+@pytest.mark.slow
 def test_a_store_that_loses_what_it_acknowledged_is_told_and_not_called_mended(
     tampered: World, monkeypatch: pytest.MonkeyPatch
 ):
@@ -193,6 +202,7 @@ def test_a_store_that_loses_what_it_acknowledged_is_told_and_not_called_mended(
     assert "still differ" in tampered.last_run().error
 
 
+@pytest.mark.slow
 def test_auto_repair_follows_the_scheduled_check_where_it_is_wanted(world: World):
     sensors = {it.name for it in definitions(article()).get_repository_def().sensor_defs}
     assert "shop_auto_repair" not in sensors
@@ -226,6 +236,7 @@ def asked_after(world: World, proven: dg.ExecuteInProcessResult, sensor: str = "
     return [request.tags["sync/table"] for request in found] if isinstance(found, list) else []
 
 
+@pytest.mark.slow
 def test_what_the_scheduled_check_found_is_repaired_also_when_a_run_came_between(world: World):
     world.component = article(checks={"auto_repair": True, "content_limit": 1})
     for key in "abc":
@@ -240,6 +251,7 @@ def test_what_the_scheduled_check_found_is_repaired_also_when_a_run_came_between
     assert asked_after(world, proven, "shop_auto_repair_of_the_others") == ["shop/article"]
 
 
+@pytest.mark.slow
 def test_a_proof_that_nobody_scheduled_asks_for_no_repair(world: World):
     world.component = article(checks={"auto_repair": True})
     world.put("a")
@@ -249,6 +261,7 @@ def test_a_proof_that_nobody_scheduled_asks_for_no_repair(world: World):
     assert asked_after(world, job.execute_in_process(instance=world.instance)) == []
 
 
+@pytest.mark.slow
 def test_the_guards_remedy_is_the_command_that_does_it(world: World):
     world.component = article(checks={"mass_delete": {"share": 0.1, "records": 3}})
     for key in "abc":

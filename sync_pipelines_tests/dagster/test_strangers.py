@@ -46,6 +46,7 @@ def chunked(world: World) -> World:
     return world
 
 
+@pytest.mark.slow
 def test_a_stranger_whose_change_time_is_none_is_extra_and_repaired(world: World):
     synced(world, "a", "b", "c")
     names = [f"s{number}" for number in range(len(NO_TIMES))]
@@ -58,6 +59,7 @@ def test_a_stranger_whose_change_time_is_none_is_extra_and_repaired(world: World
     assert set(world.stored()) == {"a", "b", "c"}
 
 
+@pytest.mark.slow
 def test_a_record_whose_change_time_is_none_is_stale_and_mended(world: World):
     keys = [f"k{number}" for number in range(len(NO_TIMES))]
     synced(world, *keys, "a")
@@ -83,6 +85,7 @@ def test_a_change_time_that_is_none_hides_no_record_from_assets_downstream(world
             assert {row["key"]: row["changed_at"] is None for row in found} == {"a": True, "b": False}
 
 
+@pytest.mark.slow
 def test_an_id_that_postgresql_cannot_hold_is_extra_and_repaired(world: World):
     synced(world, "a", "b", "c")
     add(world, "a\0b", "a\0", "s")
@@ -96,6 +99,7 @@ def test_an_id_that_postgresql_cannot_hold_is_extra_and_repaired(world: World):
     assert prove(world).equal
 
 
+@pytest.mark.slow
 def test_a_full_sync_deletes_an_id_that_postgresql_cannot_hold(world: World):
     world.execute("""ALTER TABLE "Article" ADD COLUMN weight float8""")
     world.component = article(metadata=["stock", "weight"])
@@ -120,6 +124,7 @@ def test_a_long_id_is_named_and_repaired(world: World):
     assert set(world.stored()) == {"a", "b", "c"}
 
 
+@pytest.mark.slow
 def test_items_that_only_claim_to_be_chunks_are_extra_and_nothing_is_missing(world: World):
     synced(world, "a", "b", "c")
     add(world, "weird#3", "weird#4", "a#9", sync_chunk=5)
@@ -140,6 +145,7 @@ def test_a_record_whose_first_chunk_lost_its_name_is_one_record(chunked: World):
     assert prove(chunked, "deep").equal
 
 
+@pytest.mark.slow
 def test_chunks_without_a_head_beside_a_stranger_in_its_place_are_counted_as_they_are_listed(chunked: World):
     chunked.put("b#1", body=LONG)
     chunked.sync()
@@ -162,6 +168,7 @@ ODD_FIELDS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_field_of_the_syncs_own_that_it_did_not_write_is_stale_and_removed(chunked: World):
     for item, changed in ODD_FIELDS:
         before = chunked.metadata(item)
@@ -174,6 +181,7 @@ def test_a_field_of_the_syncs_own_that_it_did_not_write_is_stale_and_removed(chu
     assert prove(chunked, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sync_generation", "sync_text", "sync_chunks", "sync_fingerprint"])
 def test_a_list_in_a_field_of_the_syncs_own_crashes_neither_a_proof_nor_a_sync(chunked: World, name: str):
     before = [chunked.metadata(item) for item in ("a", "a#1")]

@@ -18,6 +18,7 @@ def test_a_first_run_is_a_full_sync_and_says_so(world: World):
     assert "first run" in world.last_run().reason
 
 
+@pytest.mark.slow
 def test_an_incremental_run_touches_only_what_changed(world: World):
     for key in "abcd":
         world.put(key, body=f"body of {key}")
@@ -33,6 +34,7 @@ def test_an_incremental_run_touches_only_what_changed(world: World):
     assert world.metadata("b")["stock"] == 9
 
 
+@pytest.mark.slow
 def test_a_run_with_nothing_to_do_writes_nothing(world: World):
     world.put("a")
     world.sync()
@@ -40,6 +42,7 @@ def test_a_run_with_nothing_to_do_writes_nothing(world: World):
     assert (counts.read, counts.upserted, counts.deleted, counts.embedded_texts) == (0, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_full_run_over_unchanged_records_embeds_and_writes_nothing(world: World):
     for key in "abc":
         world.put(key)
@@ -69,6 +72,7 @@ def test_an_old_partition_repairs_its_window(world: World):
     assert set(world.stored()) == {"old", "new"}
 
 
+@pytest.mark.slow
 def test_a_range_of_all_partitions_is_one_run_over_all_records(world: World):
     world.put("old")
     world.execute("""UPDATE "Article" SET "updatedAt" = '2019-02-10'""")
@@ -87,6 +91,7 @@ def test_a_range_of_all_partitions_is_one_run_over_all_records(world: World):
     assert set(world.stored()) == {"old", "new", "keep"}
 
 
+@pytest.mark.slow
 def test_a_dropped_collection_is_recognised_and_filled_again(world: World):
     world.put("a")
     world.sync()
@@ -95,6 +100,7 @@ def test_a_dropped_collection_is_recognised_and_filled_again(world: World):
     assert "made anew" in world.last_run().reason
 
 
+@pytest.mark.slow
 def test_an_emptied_collection_is_recognised_and_filled_again(world: World):
     world.put("a")
     world.sync()
@@ -119,6 +125,7 @@ def test_deleting_most_of_the_source_stops_before_anything_is_deleted(world: Wor
     assert set(world.stored()) == {"k0", "new"}
 
 
+@pytest.mark.slow
 def test_an_emptied_source_deletes_nothing_without_leave(world: World):
     world.put("a")
     world.sync()
@@ -143,6 +150,7 @@ def test_a_poison_record_is_quarantined_alone_and_leaves_by_itself_when_it_is_go
     assert set(world.stored()) == {"good", "bad"}
 
 
+@pytest.mark.slow
 def test_a_changed_embedding_stops_with_the_remedy_and_a_rebuild_mends_it(world: World):
     from sync_pipelines_tests.dagster.project import article
 
@@ -159,6 +167,7 @@ def test_a_changed_embedding_stops_with_the_remedy_and_a_rebuild_mends_it(world:
     assert world.prove().equal
 
 
+@pytest.mark.slow
 def test_the_count_check_runs_with_the_materialization_and_names_differences(world: World):
     world.put("a")
     result = world.materialize()
@@ -170,6 +179,7 @@ def test_the_count_check_runs_with_the_materialization_and_names_differences(wor
     assert proof.samples == {"missing": ["a"], "extra": ["stranger"]}
 
 
+@pytest.mark.slow
 def test_metadata_of_a_run_says_what_it_did(world: World):
     world.put("a")
     result = world.materialize()
@@ -179,6 +189,7 @@ def test_metadata_of_a_run_says_what_it_did(world: World):
     assert isinstance(metadata["dagster/column_schema"], dg.TableSchemaMetadataValue)
 
 
+@pytest.mark.slow
 def test_single_records_move_no_watermark_and_turn_no_partition_green(world: World):
     from sync_pipelines_tests.dagster.project import definitions
 
@@ -197,6 +208,7 @@ def test_single_records_move_no_watermark_and_turn_no_partition_green(world: Wor
     assert (counts.read, counts.upserted, counts.unchanged) == (2, 1, 1)
 
 
+@pytest.mark.slow
 def test_a_rebuild_may_be_the_first_run_of_all(world: World):
     world.put("a")
     assert world.sync(mode="rebuild").upserted == 1
@@ -204,6 +216,7 @@ def test_a_rebuild_may_be_the_first_run_of_all(world: World):
     assert world.sync().read == 0
 
 
+@pytest.mark.slow
 def test_a_rebuild_over_a_shrunken_source_stops_and_leaves_the_old_state_whole(world: World):
     for number in range(150):
         world.put(f"k{number}")
@@ -215,6 +228,7 @@ def test_a_rebuild_over_a_shrunken_source_stops_and_leaves_the_old_state_whole(w
     assert set(world.stored()) == {"k0"}
 
 
+@pytest.mark.slow
 def test_the_batch_size_is_the_unit_of_writing(world: World, monkeypatch):
     for number in range(7):
         world.put(f"k{number}")
@@ -233,6 +247,7 @@ def test_the_batch_size_is_the_unit_of_writing(world: World, monkeypatch):
     assert sizes == [3, 3, 1]
 
 
+@pytest.mark.slow
 def test_hits_and_errors_of_chroma_name_the_table(world: World):
     from sync_pipelines.engine.errors import RunError
     from sync_pipelines.targets.search import best
@@ -246,6 +261,7 @@ def test_hits_and_errors_of_chroma_name_the_table(world: World):
         best(target, "hello")
 
 
+@pytest.mark.slow
 def test_a_source_without_triggers_stops_and_names_the_command(world: World):
     from sync_pipelines.sources.postgres.capture import remove
 
@@ -256,12 +272,14 @@ def test_a_source_without_triggers_stops_and_names_the_command(world: World):
     assert "sync-pipelines capture install" in error
 
 
+@pytest.mark.slow
 def test_a_sync_that_is_not_configured_says_which_variable(world: World, monkeypatch):
     monkeypatch.delenv("CHROMA_URL")
     result = world.materialize(raises=False)
     assert "CHROMA_URL" in str(result.failure_data_for_node("shop__article").user_failure_data.description)
 
 
+@pytest.mark.slow
 def test_a_command_that_was_killed_before_it_wrote_does_not_stop_the_sensor_for_ever(world: World):
     from sync_pipelines.automation import read_facts
     from sync_pipelines.launch import OWN_PROCESS

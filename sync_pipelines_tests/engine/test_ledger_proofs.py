@@ -173,6 +173,7 @@ def test_a_clean_up_keeps_the_last_whole_proof_beside_those_of_touched_keys(ledg
     assert ledger.last_repair(*PLACE)
 
 
+@pytest.mark.slow
 def test_a_large_clean_up_goes_in_steps(ledger, ledger_url, monkeypatch):
     monkeypatch.setattr("sync_pipelines.engine.ledger.ledger._CHUNK", 10)
     for _ in range(26):

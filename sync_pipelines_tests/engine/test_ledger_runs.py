@@ -1,5 +1,6 @@
 """Runs, states and watermarks: always in step, whatever breaks."""
 
+import socket
 import threading
 import time
 from contextlib import closing
@@ -49,6 +50,7 @@ plain = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     position=st.dictionaries(texts, plain),
     key=st.lists(texts, min_size=1).map(tuple),
@@ -330,9 +332,13 @@ def test_a_fault_that_waiting_does_not_mend_is_not_tried_again(empty_database_ur
     assert pauses == []
 
 
-def test_making_a_ledger_connects_to_nothing(unused_port_url):
-    with Ledger(unused_port_url):
-        pass
+def test_making_a_ledger_connects_to_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Ledger(f"postgresql://ann@127.0.0.1:{listener.getsockname()[1]}/app"):
+            pass
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has knocked
+            listener.accept()
 
 
 def test_a_missing_ledger_is_named_with_its_remedy(empty_database_url):
@@ -361,8 +367,12 @@ def test_the_pool_opens_no_more_connections_than_it_may(ledger_url):
         threads = [threading.Thread(target=end, args=(ledger, run)) for _ in range(8)]
         for thread in threads:
             thread.start()
-        time.sleep(0.3)
-        held = row(ledger_url, f"{used} AND datname = current_database()")
+        used += " AND datname = current_database()"
+        deadline = time.monotonic() + 20
+        while row(ledger_url, used) < (2,) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)  # a third one would come by now
+        held = row(ledger_url, used)
         blocker.rollback()
         for thread in threads:
             thread.join()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -172,10 +173,14 @@ def test_a_roles_time_outs_do_not_end_the_session_of_a_lock(url):
 
 def test_looking_whether_a_lock_is_held_is_cheap(url):
     with TargetLock(url, NAME) as lock:
-        began = time.perf_counter()
-        for _ in range(100):
-            lock.check()
-        assert (time.perf_counter() - began) / 100 < 0.01
+        # the quickest of many, which a loaded machine does not slow down; a connection of its own takes 5 ms and more
+        assert min(_seconds(lock.check) for _ in range(100)) < 0.003
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def test_every_step_of_a_run_holds_its_lock_and_the_last_one_frees_it(url):

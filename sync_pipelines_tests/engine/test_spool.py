@@ -91,6 +91,7 @@ def _fill(writer: RecordWriter) -> None:
         writer.write(_batch(start, 100_000))
 
 
+@pytest.mark.slow
 def test_a_spool_that_an_interrupt_lost_goes_with_its_last_reader(tmp_path: Path) -> None:
     def lost() -> SpooledRecords:
         spool = Spool(tmp_path)

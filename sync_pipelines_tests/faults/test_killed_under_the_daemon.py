@@ -61,7 +61,7 @@ def test_a_run_that_is_killed_under_the_daemon_is_followed_by_one_that_ends_equa
         (orders / sync_of(boundary)).touch()
         filled(world, **settings(boundary))
         change(world)
-    with deployed(tmp_path, CODE) as deployment:
+    with deployed(tmp_path, CODE, webserver=False) as deployment:
         last = wait_for("seven deaths", lambda: _last_words(orders), seconds=SECONDS)
         for world in worlds.values():
             world.put("after")  # so that a run comes also where all was confirmed

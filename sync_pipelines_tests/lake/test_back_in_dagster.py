@@ -47,6 +47,7 @@ def test_the_asset_writes_and_its_checks_pass(world: World, house: House):
     assert all(checks.values()), checks
 
 
+@pytest.mark.slow
 def test_an_old_window_compares_the_rows_in_it(world: World, house: House):
     world.materialize()
     house.execute("UPDATE review SET stars = 1 WHERE id = 'a'")
@@ -54,6 +55,7 @@ def test_an_old_window_compares_the_rows_in_it(world: World, house: House):
     assert held(house)["a"][0] == 3
 
 
+@pytest.mark.slow
 def test_the_schema_check_knows_the_columns_of_the_last_run(world: World, house: House):
     world.materialize()
     job = definitions(world.component).resolve_job_def("shop_check")
@@ -62,6 +64,7 @@ def test_the_schema_check_knows_the_columns_of_the_last_run(world: World, house:
     assert found["schema"].passed, found["schema"].description
 
 
+@pytest.mark.slow
 def test_the_sensor_asks_for_a_run_when_there_is_a_new_version_with_changes(world: World, lake: Lake):
     assert world.sensor_tick().run_requests
     world.materialize()
@@ -108,6 +111,7 @@ def test_the_sensor_wakes_a_waiting_record_when_its_parent_has_come_and_not_befo
     assert orphan.sensor_tick().skip_message == "nothing pending"
 
 
+@pytest.mark.slow
 def test_a_record_that_waits_for_two_parents_is_woken_by_each_and_never_again_and_again(orphan: World, house: House):
     house.execute("INSERT INTO item VALUES (7)")
     assert orphan.sensor_tick().run_requests
@@ -123,6 +127,7 @@ def test_a_record_that_waits_for_two_parents_is_woken_by_each_and_never_again_an
     assert held(house).keys() == {"a"}
 
 
+@pytest.mark.slow
 def test_a_foreign_key_that_is_gone_wakes_what_waits_for_it(orphan: World, house: House):
     house.execute("ALTER TABLE review DROP CONSTRAINT review_item_fkey, DROP CONSTRAINT stands")
     assert orphan.sensor_tick().run_requests
@@ -130,6 +135,7 @@ def test_a_foreign_key_that_is_gone_wakes_what_waits_for_it(orphan: World, house
     assert held(house).keys() == {"a"}
 
 
+@pytest.mark.slow
 def test_a_dropped_record_wakes_nobody(orphan: World, house: House):
     with orphan.resources.ledger.ledger() as ledger:
         ledger.drop_quarantined("shop", "review")
@@ -137,6 +143,7 @@ def test_a_dropped_record_wakes_nobody(orphan: World, house: House):
     assert orphan.sensor_tick().skip_message == "nothing pending"
 
 
+@pytest.mark.slow
 def test_what_a_sensitive_foreign_key_holds_is_not_written_down(orphan: World, house: House):
     orphan.component = back(sensitive=["item"])
     orphan.materialize(mode="full")
@@ -147,6 +154,7 @@ def test_what_a_sensitive_foreign_key_holds_is_not_written_down(orphan: World, h
     assert held(house).keys() == {"a"}
 
 
+@pytest.mark.slow
 def test_many_waiting_records_are_asked_for_in_pages(orphan: World, house: House, lake: Lake, monkeypatch):
     monkeypatch.setattr("sync_pipelines.engine.ledger.quarantine._PAGE", 2)
     lake.write([{**ORPHAN, "id": f"b{number}", "item": number} for number in range(10, 15)])

@@ -50,6 +50,7 @@ def test_submissions_go_round_and_both_tables_are_equal(voice: House):
     assert (again.upserted, again.unchanged) == (0, 23)
 
 
+@pytest.mark.slow
 def test_what_changes_in_the_application_comes_back_changed_and_what_goes_is_gone(voice: House):
     out(voice)
     voice.sync(table("ai_analyses"))
@@ -66,6 +67,7 @@ def test_what_changes_in_the_application_comes_back_changed_and_what_goes_is_gon
         assert (proof.equal, proof.excluded) == (True, 0)
 
 
+@pytest.mark.slow
 def test_an_analysis_that_a_person_corrected_stays_until_a_newer_one_comes(voice: House):
     out(voice)
     voice.sync(table("ai_analyses"))

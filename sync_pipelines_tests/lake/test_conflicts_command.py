@@ -64,6 +64,7 @@ def test_conflicts_are_listed_with_their_reason(contested: House):
     assert all(part in text for part in ("shop/review", "gone", "open", "the source lacks it"))
 
 
+@pytest.mark.slow
 def test_both_versions_are_shown_field_by_field(contested: House):
     shown = run("show", REVIEW, "a", "--json")
     assert (shown["source_is"], shown["target_is"]) == ("changed", "changed")
@@ -83,12 +84,14 @@ def test_the_sources_version_is_taken(contested: House):
     assert contested.prove(table(), "deep").equal
 
 
+@pytest.mark.slow
 def test_a_record_that_the_source_lacks_is_deleted_when_the_source_is_taken(contested: House):
     run("resolve", REVIEW, "gone", "--take", "source")
     assert held(contested).keys() == {"a", "b"}
     assert [item["key"] for item in run("list", "--json")["conflicts"]] == ["a"]
 
 
+@pytest.mark.slow
 def test_an_edit_after_the_decision_wins_again(contested: House):
     contested.bind(table()).target.give_way(["a"])
     contested.execute("UPDATE review SET note = 'theirs again' WHERE id = 'a'")
@@ -96,6 +99,7 @@ def test_an_edit_after_the_decision_wins_again(contested: House):
     assert held(contested)["a"][1] == "theirs again"
 
 
+@pytest.mark.slow
 def test_the_targets_version_is_accepted_until_the_sources_row_changes(contested: House, lake: Lake):
     run("resolve", REVIEW, "a", "--take", "target")
 
@@ -111,6 +115,7 @@ def test_the_targets_version_is_accepted_until_the_sources_row_changes(contested
     assert (accepted(), held(contested)["a"][1]) == (False, "theirs")
 
 
+@pytest.mark.slow
 def test_sensitive_columns_and_keys_are_masked(contested: House, monkeypatch: pytest.MonkeyPatch):
     use(monkeypatch, table(sensitive=["id", "note"]))
     mask = masked("a")

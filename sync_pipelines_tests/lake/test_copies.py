@@ -37,6 +37,7 @@ def amounts(house: House, table: PostgresToDelta) -> list[int]:
     return sorted(int(row["amount"]) for row in house.rows(table))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("amount", [None, 77], ids=["an exact copy", "a forged one"])
 @pytest.mark.parametrize("wanted", [{}, {"deep": True}, {"keys": ("7",)}], ids=["quick", "deep", "keys"])
 def test_a_record_that_is_held_twice_is_named_and_mended(
@@ -56,6 +57,7 @@ def test_a_record_that_is_held_twice_is_named_and_mended(
     assert house.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 def test_copies_of_a_record_that_is_changed_or_deleted_meanwhile_are_pending_and_go_with_it(
     house: House, table: PostgresToDelta
 ):

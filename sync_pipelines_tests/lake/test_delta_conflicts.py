@@ -65,6 +65,7 @@ def test_one_side_may_win_always(review: House, lake: Lake, strategy: str, note:
     assert review.prove(table).equal
 
 
+@pytest.mark.slow
 def test_what_was_made_or_edited_in_postgresql_is_not_deleted_under_last_write_wins(review: House, lake: Lake):
     table = back(conflicts={"strategy": "last_write_wins", "by": "updated_at"})
     lake.write(rows(row("a"), row("edited"), row("plain")))
@@ -90,6 +91,7 @@ def reviews(*given: tuple[str, str, str]) -> pa.Table:
     return pa.Table.from_pylist([dict(zip(REVIEWS.names, one, strict=True)) for one in given], schema=REVIEWS)
 
 
+@pytest.mark.slow
 def test_a_row_waits_for_its_parent_and_arrives_by_itself(house: House, lake: Lake):
     house.execute(FOREIGN)
     house.execute("INSERT INTO item VALUES ('i1')")
@@ -205,6 +207,7 @@ def test_a_new_column_on_both_sides_makes_no_row_look_edited(review: House, lake
     assert review.execute("SELECT mood FROM review ORDER BY id") == [("theirs",), ("ours",)]
 
 
+@pytest.mark.slow
 def test_a_conflict_whose_row_is_gone_on_both_sides_is_closed_by_a_full_run(review: House, lake: Lake):
     table = back(conflicts={"strategy": "target_wins"})
     lake.write(rows(row("a"), row("b")))
@@ -240,6 +243,7 @@ def test_a_crash_between_base_and_commit_is_no_edit(review: House, lake: Lake, m
     assert review.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 def test_a_tree_within_one_table_arrives_whatever_the_order(house: House, lake: Lake):
     house.execute("CREATE TABLE review (id text PRIMARY KEY, parent text REFERENCES review (id))")
     lake.write([{"id": "a", "parent": "b"}, {"id": "b", "parent": "c"}, {"id": "x", "parent": "y"}])

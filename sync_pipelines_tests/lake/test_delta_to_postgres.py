@@ -90,6 +90,7 @@ def test_pending_changes_are_counted_by_key(review: House, lake: Lake):
     assert abs(datetime.now(UTC) - waiting.oldest) < timedelta(minutes=5)
 
 
+@pytest.mark.slow
 def test_a_restored_table_is_read_as_a_whole(review: House, lake: Lake):
     lake.write(rows(row("a"), row("b")))
     review.sync(back())
@@ -103,6 +104,7 @@ def test_a_restored_table_is_read_as_a_whole(review: House, lake: Lake):
     assert review.prove(back(), "deep").equal
 
 
+@pytest.mark.slow
 def test_vacuumed_versions_are_no_gap(review: House, lake: Lake, feed: bool):
     lake.write(rows(row("a"), row("b")), feed=feed)
     review.sync(back())
@@ -151,6 +153,7 @@ def test_the_feed_switched_on_later_is_not_trusted_for_what_was_before(review: H
     assert reason_of(review) == ""
 
 
+@pytest.mark.slow
 def test_unchanged_rows_write_nothing(review: House, lake: Lake):
     lake.write(rows(*(row(f"n{number}") for number in range(200))))
     review.sync(back())

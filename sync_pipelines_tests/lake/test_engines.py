@@ -70,6 +70,7 @@ def test_what_somebody_did_behind_the_syncs_back_is_named_and_mended(sold: House
     assert sold.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 def test_new_columns_follow_others_stop_and_a_rebuild_is_one_commit(sold: House):
     table, far = document(), sold.opened(document())
     sold.execute("ALTER TABLE item ADD COLUMN colour text DEFAULT 'red'; UPDATE item SET amount = 1 WHERE id = 'a#1'")

@@ -95,6 +95,7 @@ def test_a_new_column_is_added_and_filled(house: House, table: PostgresToDelta):
     assert house.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["DROP COLUMN body", "RENAME COLUMN body TO text", "ALTER COLUMN amount TYPE text"])
 def test_other_changes_of_columns_stop_before_anything_is_written(house: House, table: PostgresToDelta, change: str):
     house.execute("INSERT INTO item (id) VALUES ('a')")
@@ -164,6 +165,7 @@ def test_a_rebuild_that_nobody_asked_for_is_guarded_too(house: House, table: Pos
     assert len(house.rows(willing)) == 300
 
 
+@pytest.mark.slow
 def test_a_rebuild_is_one_commit_of_the_same_table(house: House, table: PostgresToDelta):
     house.execute("INSERT INTO item (id) VALUES ('a')")
     house.sync(table)
@@ -174,6 +176,7 @@ def test_a_rebuild_is_one_commit_of_the_same_table(house: House, table: Postgres
     assert house.prove(table).equal
 
 
+@pytest.mark.slow
 def test_merges_read_the_files_that_hold_the_changed_rows(house: House):
     house.execute("CREATE TABLE item (id text PRIMARY KEY, seen timestamptz NOT NULL, n int)")
     table = document(layout={"sort_by": "seen"})
@@ -206,6 +209,7 @@ HELL = [
 ]
 
 
+@pytest.mark.slow
 def test_keys_from_hell_arrive_change_and_go(house: House, table: PostgresToDelta):
     for key in HELL:
         house.execute("INSERT INTO item (id, body) VALUES (%s, to_jsonb(%s::text))", key, key)
@@ -223,6 +227,7 @@ def test_keys_from_hell_arrive_change_and_go(house: House, table: PostgresToDelt
 ODD = ["select", "Größe", "na'me", 'quo"ted', "a.b", "UPPER", "ba`ck", "x" * 63, "\U0001f600"]
 
 
+@pytest.mark.slow
 def test_columns_with_odd_names_are_synced(house: House):
     quoted = ['"' + name.replace('"', '""') + '"' for name in ODD]
     house.execute(f"CREATE TABLE item (id int PRIMARY KEY, {', '.join(f'{name} timestamptz' for name in quoted)})")

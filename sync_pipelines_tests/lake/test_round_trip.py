@@ -44,6 +44,7 @@ def test_every_type_comes_back_as_it_was(house: House):
     assert house.execute("SELECT xmin::text FROM copy ORDER BY id") == written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "text", "why"), REFUSED)
 def test_a_text_that_the_common_type_cannot_hold_is_refused(house: House, kind: str, text: str, why: str):
     del why
@@ -57,6 +58,7 @@ def test_a_text_that_the_common_type_cannot_hold_is_refused(house: House, kind: 
     assert house.prove(again, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "target", "text"),
     [
@@ -85,6 +87,7 @@ def test_a_value_that_would_be_rounded_or_cut_off_is_refused(house: House, sourc
     assert house.execute("SELECT c FROM copy WHERE id = 2") == [(None,)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "target", "text"),
     [
@@ -161,6 +164,7 @@ def test_two_syncs_in_a_circle_come_to_rest(house: House):
     assert len(rows) == 29
 
 
+@pytest.mark.slow
 def test_a_row_that_was_made_in_postgresql_survives_a_full_run_of_the_way_back(house: House):
     there, again = circle(house)
     house.execute("INSERT INTO item (id) VALUES ('a')")
@@ -175,6 +179,7 @@ def test_a_row_that_was_made_in_postgresql_survives_a_full_run_of_the_way_back(h
     assert house.prove(again, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "first", "second"),
     [

@@ -84,6 +84,7 @@ def test_a_table_is_made_changed_rebuilt_and_proven(house: House, store: str):
     assert len(house.rows(table)) == 295
 
 
+@pytest.mark.slow
 def test_commits_of_another_writer_are_met_and_nothing_is_lost(house: House, store: str):
     """Somebody else rewrites files of the same table in a loop; each conflict is planned anew."""
     house.execute("CREATE TABLE item (id int PRIMARY KEY, n int)")

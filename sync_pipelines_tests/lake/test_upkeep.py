@@ -82,6 +82,7 @@ def test_it_waits_for_the_writer_of_the_table(fragmented: House, monkeypatch: py
     assert files(fragmented) == 5
 
 
+@pytest.mark.slow
 def test_the_job_reports_what_it_did_to_each_table(fragmented: House, tmp_path):
     definitions = dg.Definitions.merge(
         build_lake_upkeep([document()], timezone="UTC"), dg.Definitions(resources=vars(fragmented.resources))

@@ -146,6 +146,7 @@ def test_both_branches_stand_in_one_schema_or_apart(empty_database_url, second_u
 UPGRADE = "import sys; from sync_pipelines import migrations; migrations.upgrade(sys.argv[1], branch='ledger')"
 
 
+@pytest.mark.slow
 def test_two_upgrades_at_once_wait_for_each_other(empty_database_url):
     """Both wait behind a lock of ours, so that they certainly meet; then one makes the tables, one finds them."""
     with closing(connect(empty_database_url, "test")) as holder, holder.cursor() as cursor:

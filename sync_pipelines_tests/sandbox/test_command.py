@@ -81,6 +81,7 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
     assert not (shell.folder / ".sandbox").exists()
 
 
+@pytest.mark.slow
 def test_an_expected_error_is_one_sentence_on_stderr_and_exit_code_one(shell: Shell) -> None:
     (shell.folder / ".sandbox").mkdir()
     (shell.folder / ".sandbox" / "thesis.txt").write_text("kept")
@@ -91,6 +92,7 @@ def test_an_expected_error_is_one_sentence_on_stderr_and_exit_code_one(shell: Sh
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_generated_records_go_into_a_database_of_the_users_own_only_when_told_to(
     folder: Path, empty_database_url: str
 ) -> None:

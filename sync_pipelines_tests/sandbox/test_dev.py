@@ -226,6 +226,7 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3)", "watch_orp
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_outlives_dagster_ends_before_the_servers_that_it_writes_to(folder: Path) -> None:
     down = "Sandbox.down = lambda self: print('the servers stop', flush=True)"
     with serve(folder, dagster=LEAVES_A_RUN + "import time; time.sleep(1)", more=down) as process:
@@ -239,6 +240,7 @@ def test_dagster_that_ends_by_itself_is_an_error(folder: Path) -> None:
         assert process.wait(60) == 3
 
 
+@pytest.mark.slow
 def test_a_second_make_dev_over_the_same_sandbox_says_where_the_first_one_is(folder: Path) -> None:
     port = free_port()
     with serve(folder, port=port) as first:

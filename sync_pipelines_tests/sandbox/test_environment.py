@@ -118,6 +118,7 @@ def test_it_works_as_a_plain_user(folder: Path) -> None:
     assert none_is_left(family)
 
 
+@pytest.mark.slow
 def test_two_ups_at_once_bring_up_one_sandbox(sandbox: Sandbox) -> None:
     both = [run_python(UP, sandbox.folder), run_python(UP, sandbox.folder)]
     lines = [first_line(program) for program in both]
@@ -125,6 +126,7 @@ def test_two_ups_at_once_bring_up_one_sandbox(sandbox: Sandbox) -> None:
     assert lines[0] == lines[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_an_ephemeral_sandbox_ends_with_its_parent(number: signal.Signals) -> None:
     parent = run_python(EPHEMERAL)
@@ -161,6 +163,7 @@ def test_a_temporary_folder_of_another_container_is_left_alone() -> None:
         assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_reset_removes_its_folder_and_nothing_else(sandbox: Sandbox, folder: Path) -> None:
     neighbour = folder / "neighbour"
     neighbour.mkdir()
@@ -251,6 +254,7 @@ Sandbox(Path(sys.argv[1]), prepare=prepare).up()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moment", ["a server starts", "the database is prepared"])
 def test_an_up_that_is_cut_off_stops_what_it_has_started(sandbox: Sandbox, number: signal.Signals, moment: str) -> None:
@@ -269,6 +273,7 @@ def test_an_up_that_is_cut_off_stops_what_it_has_started(sandbox: Sandbox, numbe
     assert [server.state for server in sandbox.status().servers] == ["down", "down"]
 
 
+@pytest.mark.slow
 def test_what_was_up_before_an_up_that_is_cut_off_stays_up(folder: Path) -> None:
     sandbox = Sandbox(folder / "sandbox", prepare=lambda _: None)
     with sandbox:

@@ -130,6 +130,7 @@ def test_the_lock_of_a_crashed_server_whose_number_somebody_else_has_is_cleared(
         somebody.wait()
 
 
+@pytest.mark.slow
 def test_a_crash_in_the_middle_of_making_the_data_folder_is_made_good(folder: Path) -> None:
     half = folder / "pg" / "data.new" / "base"
     half.mkdir(parents=True)
@@ -273,6 +274,7 @@ def test_root_keeps_data_where_postgres_can_reach_them_and_takes_them_away_again
     assert not (closed / "pg").exists()
 
 
+@pytest.mark.slow
 def test_programs_below_a_closed_folder_are_copied_once_to_where_postgres_can_run_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

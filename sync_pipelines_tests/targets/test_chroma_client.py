@@ -205,6 +205,7 @@ def folder_target(folder: Path) -> ChromaTarget:
     )
 
 
+@pytest.mark.slow
 def test_a_folder_is_for_its_owner_and_for_one_process(tmp_path: Path):
     folder = tmp_path / "deep" / "chroma"
     target = folder_target(folder)

@@ -108,6 +108,7 @@ versions = st.builds(
 steps = st.tuples(st.lists(versions, min_size=1, max_size=3), st.sampled_from([*BOUNDARIES, None]))
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(steps, min_size=1, max_size=5))
 def test_whatever_crashes_in_any_order_nothing_false_is_claimed(make_target: MakeTarget, history: list):

@@ -10,6 +10,8 @@ from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.targets.chroma.client import ChromaAddress
 from sync_pipelines.targets.chroma.names import check_field_name, chunk_id, is_ours, parse_id
 from sync_pipelines.targets.chroma.target import ChromaTarget
+from sync_pipelines_tests.targets.chroma_helpers import Doc, put
+from sync_pipelines_tests.targets.conftest import MakeTarget
 
 keys = st.text(alphabet=st.sampled_from("#1a é\n"), max_size=8)
 chunks = st.integers(0, 1200)
@@ -64,8 +66,11 @@ def test_fields_that_chroma_or_the_sync_needs_are_refused(name: str):
 
 
 @pytest.mark.parametrize("name", ["category", "isActive", "a b", "é", "synchronous", "x" * 300])
-def test_other_fields_are_fine(name: str):
+def test_other_fields_are_fine_and_chroma_gives_them_back(make_target: MakeTarget, name: str):
     check_field_name(name)
+    target = make_target()
+    put(target, Doc("a", "text", {name: "value"}))
+    assert target.store().handle.get(include=["metadatas"])["metadatas"][0][name] == "value"
 
 
 @pytest.mark.parametrize("name", ["ab", "-abc", "abc_", "a b c", "naïve", "x" * 504, "a__old", "a__rebuild", "", "a/b"])
@@ -75,5 +80,7 @@ def test_a_collections_name_that_chroma_refuses_is_refused_at_load(name: str):
 
 
 @pytest.mark.parametrize("name", ["abc", "a.b-c_1", "knowledge_reference", "x" * 503])
-def test_a_collections_name_that_chroma_takes_is_taken(name: str):
-    ChromaTarget(settings=ChromaAddress(url="http://127.0.0.1:1"), collection=name)
+def test_a_collections_name_that_chroma_takes_is_taken(make_target: MakeTarget, name: str):
+    target = make_target(collection=name)
+    put(target, Doc("a"))
+    assert target.count() == 1

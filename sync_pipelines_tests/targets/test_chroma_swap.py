@@ -126,6 +126,7 @@ def test_where_a_key_stands_is_no_other_model(make_target: MakeTarget):
         make_target(collection=first.collection, embedding=EmbeddingSpec(name="hash", config={"api_key_env_var": "B"})),
         Doc("b"),
     )
+    assert marks(first) == wanted(Doc("a"), Doc("b"))
 
 
 def test_a_rebuild_serves_the_old_state_until_its_swap(old: ChromaTarget, new: ChromaTarget):

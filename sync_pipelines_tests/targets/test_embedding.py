@@ -240,7 +240,8 @@ def test_a_secret_in_yaml_is_refused(name: str):
 
 
 def test_ordinary_settings_are_no_secrets():
-    EmbeddingSpec(name="x", config={"api_key_env_var": "KEY", "max_tokens": 3, "tokenizer": "t", "keyword": "k"})
+    config = {"api_key_env_var": "KEY", "max_tokens": 3, "tokenizer": "t", "keyword": "k"}
+    assert EmbeddingSpec(name="x", config=config).config == config
 
 
 def test_a_name_that_is_not_in_the_registry_gets_the_list():
