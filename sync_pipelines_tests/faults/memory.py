@@ -1,4 +1,4 @@
-"""Run as a process of its own: syncs many records of 2 KB and says on standard output what memory that took."""
+"""Run as a process of its own: syncs many records of 8 KB and says on standard output what memory that took."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ MEGABYTE = 1024 * 1024
 
 INSERT = """
 INSERT INTO "Article" SELECT 'k' || n, jsonb_build_object('en', 'title ' || n),
-    left((SELECT string_agg(md5(n || '/' || i), ' ') FROM generate_series(1, 62) i), 2000), n, now()
+    left((SELECT string_agg(md5(n || '/' || i), ' ') FROM generate_series(1, 243) i), 8000), n, now()
 FROM generate_series(%s, %s) n"""
 
 
 def main(records: int) -> None:
-    """Warm up with a hundred records; then a tenth of all; then all of them, in full and with the proof."""
+    """Warm up with a hundred records; then a third of all; then all of them, in full and with the proof."""
     with dg.DagsterInstance.ephemeral() as instance:
         world = World(url=os.environ["DATABASE_URL"], chroma=None, instance=instance)
-        world.component = article(runs={"batch_size": 1000}, chunking={"max_characters": 4000})
+        world.component = article(runs={"batch_size": 1000}, chunking={"max_characters": 10_000})
         _sync(world, 0, 99)
         found = {"baseline": psutil.Process().memory_info().rss / MEGABYTE}
-        _sync(world, 100, records // 10 - 1)
-        found["tenth"] = peak_memory() / MEGABYTE
-        _sync(world, records // 10, records - 1)
+        _sync(world, 100, records // 3 - 1)
+        found["third"] = peak_memory() / MEGABYTE
+        _sync(world, records // 3, records - 1)
         found["all"] = peak_memory() / MEGABYTE
     sys.stdout.write(json.dumps(found) + "\n")
 
