@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.locks import RunLock, TargetLock
@@ -26,6 +26,7 @@ class Held:
     Args:
         record: the run's row in the ledger, there after `begin`.
         counts, reason: what the row is closed with.
+        facts: what a target that read the table by itself tells of it.
         changes: what the run has read and spooled, if it came so far.
         _books: `open` from just before the row is written until it is closed.
     """
@@ -35,6 +36,7 @@ class Held:
     record: RunRecord = field(init=False)
     counts: Counts = field(default_factory=Counts)
     reason: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
     changes: ChangeSet | None = field(init=False, default=None)
     _books: Literal["none", "open", "closed"] = field(init=False, default="none")
 

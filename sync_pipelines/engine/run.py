@@ -21,7 +21,8 @@ from sync_pipelines.engine.errors import RebuildDueError, TransientError
 from sync_pipelines.engine.ground import EMPTIED, due_scope, is_marked_by_ours, under_way
 from sync_pipelines.engine.guarded import Guarded
 from sync_pipelines.engine.keys import texts
-from sync_pipelines.engine.listing import StreamListing, changed_since
+from sync_pipelines.engine.listing import changed_since, listing_of
+from sync_pipelines.engine.loading import read, to_write
 from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import (
     FINGERPRINT,
@@ -67,7 +68,7 @@ class Run(Guarded):
     def open_changes(self) -> ChangeSet:
         """What this run brings, spooled; from here on the source is not needed."""
         scope = self._scope()
-        changes = self.changes = self.binding.source.changes(scope, since=self.since)
+        changes = self.changes = read(self.binding, scope, since=self.since)
         self.reason = changes.reason or scope.reason
         changes.run = self
         changes.on_close.insert(0, self.close)
@@ -120,6 +121,7 @@ class Run(Guarded):
     def upsert(self, target: Target, upserts: RecordStream, *, doubt: Doubt | None = None) -> None:
         """Write records; what the target refuses goes to quarantine, what arrives leaves it."""
         written: dict[str, str] = {}
+        upserts = to_write(self, target, upserts, mark=self._mark)
         # Closed here, for each waits for a thread: left to the garbage collector, one was closed within the start
         # of another thread, and the process hung.
         with (
@@ -136,7 +138,7 @@ class Run(Guarded):
         bad = {rejection.key for rejection in result.rejected}
         keys = list(written) if result.keys is None else result.keys
         self._keep(result.kept, written)
-        self._settle([key for key in keys if key not in bad])
+        self.settle([key for key in keys if key not in bad])
         for key in keys:
             written.pop(key, None)
         self.binding.ledger.progress(self.record, self.counts)
@@ -181,7 +183,8 @@ class Run(Guarded):
             self.counts.quarantined = max(self.counts.quarantined - ledger.withdraw(self.record), 0)
             self.refusals.check(self.binding.spec)
 
-    def _settle(self, keys: Sequence[str]) -> None:
+    def settle(self, keys: Sequence[str]) -> None:
+        """These records are as they should be: what is noted of them is over."""
         if known := texts(keys):
             self.binding.ledger.settle(*self.place, known, run=self.record)
             self.binding.ledger.settle_conflicts(*self.place, without(known, self.kept))
@@ -204,13 +207,13 @@ class Run(Guarded):
         if not changes.full:
             pages = map(self.deletes.fresh, changes.deletes)
             return sum(len(target.existing(without(keys, kept_by(target, keys)))) for keys in pages)
-        with changed_since(StreamListing(changes.upserts), target) as differences:
+        with changed_since(listing_of(changes.upserts), target) as differences:
             self._leave_out_kept(target, differences, note=False)
             return self.deletes.fresh_among(differences)
 
     def _delete_by_absence(self, target: Target, changes: ChangeSet, *, guarded: bool = True) -> None:
         """Remove what the whole source lacks; and look whether the store holds what was written."""
-        with changed_since(StreamListing(changes.upserts), target) as differences:
+        with changed_since(listing_of(changes.upserts), target) as differences:
             self._leave_out_quarantined(differences)
             self._leave_out_kept(target, differences, note=True)
             self._must_hold(differences.count("missing"), differences.count("stale"), differences)
@@ -225,9 +228,8 @@ class Run(Guarded):
         """Close what is noted of records that the whole source lacks: they were never stored, so never deleted."""
         gone = {record.key for record in self.binding.ledger.list_quarantine(*self.place, limit=None)}
         gone.difference_update(self.deletes.refused)
-        for batch in upserts if gone else ():
-            gone.difference_update(batch.column(KEY).to_pylist())
-        self._settle(sorted(gone))
+        gone -= listing_of(upserts).among(sorted(gone)) if gone else set()
+        self.settle(sorted(gone))
         noted = [item.key for item in self.binding.ledger.list_conflicts(*self.place, limit=None)]
         self.binding.ledger.settle_conflicts(*self.place, without(noted, self.kept))
 
@@ -263,13 +265,13 @@ class Run(Guarded):
         kept = kept_by(target, keys)
         self._keep(kept, {})
         self.counts.deleted += self.deletes.delete(target, without(keys, kept))
-        self._settle([key for key in keys if key not in self.deletes.refused])
+        self.settle([key for key in keys if key not in self.deletes.refused])
 
     def end_deletes(self, target: Target) -> None:
         """Put into quarantine what the target did not let go; it says nothing of the mapping, so no limit counts it."""
         again = list(self.deletes.refused)
         self.counts.deleted += self.deletes.again(target)
-        self._settle([key for key in again if key not in self.deletes.refused])
+        self.settle([key for key in again if key not in self.deletes.refused])
         refused = list(self.deletes.refused.values())
         self.counts.quarantined += len(refused)
         self.binding.ledger.quarantine(self.record, refused)
