@@ -77,12 +77,12 @@ def _ask_chroma(settings: Any) -> str:
 
 def _lake(resources: Any) -> Dependency:
     """Where Delta tables are: the store, or the warehouse."""
-    from sync_pipelines.resources.lake import engine_of, not_configured
+    from sync_pipelines.resources.lake import in_databricks, not_configured
 
     if reason := not_configured("auto", resources):
         return Dependency(status="not configured", detail=reason.partition(": ")[2])
     ask, resource = _ask_delta, resources.delta
-    if engine_of("auto", resources) == "databricks":
+    if in_databricks("auto", resources):
         ask, resource = _ask_databricks, resources.databricks
     try:
         settings = resource.settings()

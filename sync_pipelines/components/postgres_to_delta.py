@@ -11,7 +11,7 @@ from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.blocks import Block
 from sync_pipelines.components.schema import field_errors
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.resources.lake import Engine, engine_of, not_configured
+from sync_pipelines.resources.lake import Engine, engine_of, in_databricks, not_configured
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.spec import TableSpec
@@ -32,8 +32,9 @@ class DeltaTargetBlock(Block):
     )
     engine: Engine = Field(
         default="auto",
-        description="Who writes the table: delta-rs (DELTA_URI) or databricks, a SQL warehouse (DATABRICKS_HOST). "
-        "auto: delta-rs where DELTA_URI is set.",
+        description="Who writes the table: delta-rs (DELTA_URI); databricks, a SQL warehouse (DATABRICKS_HOST); or "
+        "spark, the warehouse and a Spark job for full reads of large tables. auto: delta-rs where DELTA_URI is set, "
+        "else databricks.",
     )
     mode: Literal["merge", "append", "overwrite"] = Field(
         default="merge",
@@ -63,6 +64,22 @@ class LayoutBlock(Block):
     file_mb: int = Field(default=32, ge=1, le=1024, description="The size of a file that is aimed at.")
 
 
+class SparkBlock(Block):
+    """The Spark job of `target.engine: spark`, which makes full reads; DATABRICKS_CLUSTER_ID names its cluster."""
+
+    rows: int = Field(
+        default=1_000_000, ge=1, description="Tables with fewer rows are read by this process, as are incremental runs."
+    )
+    connections: int = Field(default=8, ge=1, le=256, description="Connections to PostgreSQL at a time.")
+    fetch_rows: int = Field(default=1000, ge=1, le=100_000, description="Rows that a connection holds in memory.")
+    poll_seconds: float = Field(default=5.0, gt=0, description="Between two looks at the job.")
+    new_cluster: dict[str, Any] | None = Field(
+        default=None,
+        description="A cluster for just this job, as the Jobs API describes one (spark_version, node_type_id, "
+        "num_workers, …). Without it and without DATABRICKS_CLUSTER_ID the job is serverless.",
+    )
+
+
 class PostgresToDelta(SyncComponent):
     """Keeps a Delta table equal to a PostgreSQL table.
 
@@ -75,6 +92,7 @@ class PostgresToDelta(SyncComponent):
     )
     types: dict[str, str] = Field(default={}, description="Column → Delta type, where another than its own is wanted.")
     layout: LayoutBlock = LayoutBlock()
+    spark: SparkBlock = SparkBlock()
     schema_change: Literal["stop", "evolve", "rebuild"] = Field(
         default="evolve",
         description="evolve: new columns are added; whatever else changes stops the sync until it is rebuilt. "
@@ -155,12 +173,8 @@ class PostgresToDelta(SyncComponent):
             "mapping": self.spec.mapping_hash,
             "schema_change": self.schema_change,
         }
-        if engine_of(self.target.engine, resources) == "databricks":
-            self._refuse_history()
-            from sync_pipelines.targets.databricks.target import DatabricksTarget
-
-            settings = resources.databricks.settings()
-            return DatabricksTarget(settings=settings, cluster_by=self.layout.cluster_by, **table)
+        if in_databricks(self.target.engine, resources):
+            return self._in_databricks(resources, table)
         from sync_pipelines.targets.delta.history import DeltaHistory
         from sync_pipelines.targets.delta.target import DeltaTarget
 
@@ -182,6 +196,17 @@ class PostgresToDelta(SyncComponent):
         if self.target.mode == "append" and self.schema_change == "rebuild":
             raise ValueError("schema_change: rebuild would forget the history that target.mode: append keeps")
         return self
+
+    def _in_databricks(self, resources: Any, table: dict[str, Any]) -> LakeTarget:
+        from sync_pipelines.targets.databricks.target import DatabricksTarget
+        from sync_pipelines.targets.spark.target import SparkTarget
+
+        self._refuse_history()
+        table |= {"settings": resources.databricks.settings(), "cluster_by": self.layout.cluster_by}
+        if engine_of(self.target.engine, resources) == "databricks":
+            return DatabricksTarget(**table)
+        measures = self.spark.model_dump()
+        return SparkTarget(job=resources.databricks.job(self.source.connection).sized(**measures), **table)
 
     def _refuse_clustering(self) -> None:
         if self.layout.cluster_by:
@@ -220,7 +245,7 @@ class PostgresToDelta(SyncComponent):
 
     def lock_name(self, resources: Any) -> str:
         """The lock that every writer of the table takes."""
-        if engine_of(self.target.engine, resources) == "databricks":
+        if in_databricks(self.target.engine, resources):
             settings = resources.databricks.settings()
             return f"databricks:{settings.host}/{settings.table(self.target.table)}"
         return f"delta:{resources.delta.settings().table(self.target.table)}"

@@ -29,6 +29,7 @@ class Held:
     Args:
         record: the run's row in the ledger, there after `begin`.
         counts, reason, usage, cost: what the row is closed with.
+        facts: what a target that read the table by itself tells of it.
         changes: what the run has read and spooled, if it came so far.
         _books: `open` from just before the row is written until it is closed.
     """
@@ -41,6 +42,7 @@ class Held:
     prices: Prices = field(default_factory=Prices)
     usage: Usage | None = None
     cost: Decimal | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
     changes: ChangeSet | None = field(init=False, default=None)
     _books: Literal["none", "open", "closed"] = field(init=False, default="none")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import pyarrow as pa
 
 from sync_pipelines.engine.compare import Comparison, compare
+from sync_pipelines.engine.export import Export, RowListing
 from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, Listing, RecordStream
 
 
@@ -30,6 +31,16 @@ class StreamListing:
         for batch in self._stream:
             columns = [batch.column(KEY), batch.column(FINGERPRINT)]
             yield pa.RecordBatch.from_arrays(columns, schema=FINGERPRINTS_SCHEMA)
+
+    def among(self, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that the stream holds."""
+        wanted = set(keys)
+        return {key for batch in self._stream for key in batch.column(KEY).to_pylist() if key in wanted}
+
+
+def listing_of(stream: RecordStream) -> RowListing:
+    """A stream's listing: of rows that were read, those themselves; of an export, what its snapshot says."""
+    return stream.listing if isinstance(stream, Export) else StreamListing(stream)
 
 
 def changed_since(stream: Listing, target: Listing) -> AbstractContextManager[Comparison]:

@@ -20,10 +20,10 @@ from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ground import under_way
 from sync_pipelines.engine.keys import texts
-from sync_pipelines.engine.listing import StreamListing, changed_since
+from sync_pipelines.engine.listing import changed_since, listing_of
+from sync_pipelines.engine.loading import read, to_write
 from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import (
-    KEY,
     BatchResult,
     ChangeSet,
     Counts,
@@ -63,7 +63,7 @@ class Run(Scoped):
     def open_changes(self) -> ChangeSet:
         """What this run brings, spooled; from here on the source is not needed."""
         scope = self.scope()
-        changes = self.changes = self.binding.source.changes(scope, since=self.since)
+        changes = self.changes = read(self.binding, scope, since=self.since)
         self.reason = changes.reason or scope.reason
         changes.run = self
         changes.on_close.insert(0, self.close)
@@ -85,6 +85,7 @@ class Run(Scoped):
     def upsert(self, target: Target, upserts: RecordStream, *, doubt: Doubt | None = None) -> None:
         """Write records; what the target refuses goes to quarantine, what arrives leaves it."""
         written: dict[str, str] = {}
+        upserts = to_write(self, target, upserts, mark=self._mark)
         # Closed here, for each waits for a thread: left to the garbage collector, one was closed within the start
         # of another thread, and the process hung.
         with (
@@ -101,7 +102,7 @@ class Run(Scoped):
         bad = {rejection.key for rejection in result.rejected}
         keys = list(written) if result.keys is None else result.keys
         self._keep(result.kept, written)
-        self._settle([key for key in keys if key not in bad])
+        self.settle([key for key in keys if key not in bad])
         for key in keys:
             written.pop(key, None)
         self.binding.ledger.progress(self.record, self.counts)
@@ -131,7 +132,8 @@ class Run(Scoped):
                 if mapped.num_rows:
                     yield mapped
 
-    def _settle(self, keys: Sequence[str]) -> None:
+    def settle(self, keys: Sequence[str]) -> None:
+        """These records are as they should be: what is noted of them is over."""
         if known := texts(keys):
             self.binding.ledger.settle(*self.place, known, run=self.record)
             self.binding.ledger.settle_conflicts(*self.place, without(known, self.kept))
@@ -154,13 +156,13 @@ class Run(Scoped):
         if not changes.full:
             pages = map(self.deletes.fresh, changes.deletes)
             return sum(len(target.existing(without(keys, kept_by(target, keys)))) for keys in pages)
-        with changed_since(StreamListing(changes.upserts), target) as differences:
+        with changed_since(listing_of(changes.upserts), target) as differences:
             self._leave_out_kept(target, differences, note=False)
             return self.deletes.fresh_among(differences)
 
     def _delete_by_absence(self, target: Target, changes: ChangeSet, *, guarded: bool = True) -> None:
         """Remove what the whole source lacks; and look whether the store holds what was written."""
-        with changed_since(StreamListing(changes.upserts), target) as differences:
+        with changed_since(listing_of(changes.upserts), target) as differences:
             self._leave_out_quarantined(differences)
             self._leave_out_kept(target, differences, note=True)
             self._must_hold(differences.count("missing"), differences.count("stale"), differences)
@@ -175,9 +177,8 @@ class Run(Scoped):
         """Close what is noted of records that the whole source lacks: they were never stored, so never deleted."""
         gone = {record.key for record in self.binding.ledger.list_quarantine(*self.place, limit=None)}
         gone.difference_update(self.deletes.refused)
-        for batch in upserts if gone else ():
-            gone.difference_update(batch.column(KEY).to_pylist())
-        self._settle(sorted(gone))
+        gone -= listing_of(upserts).among(sorted(gone)) if gone else set()
+        self.settle(sorted(gone))
         noted = [item.key for item in self.binding.ledger.list_conflicts(*self.place, limit=None)]
         self.binding.ledger.settle_conflicts(*self.place, without(noted, self.kept))
 
@@ -213,13 +214,13 @@ class Run(Scoped):
         kept = kept_by(target, keys)
         self._keep(kept, {})
         self.counts.deleted += self.deletes.delete(target, without(keys, kept))
-        self._settle([key for key in keys if key not in self.deletes.refused])
+        self.settle([key for key in keys if key not in self.deletes.refused])
 
     def end_deletes(self, target: Target) -> None:
         """Put into quarantine what the target did not let go; it says nothing of the mapping, so no limit counts it."""
         again = list(self.deletes.refused)
         self.counts.deleted += self.deletes.again(target)
-        self._settle([key for key in again if key not in self.deletes.refused])
+        self.settle([key for key in again if key not in self.deletes.refused])
         self.quarantine(list(self.deletes.refused.values()), {})
 
     def _rebuild(self, changes: ChangeSet) -> None:

@@ -110,6 +110,7 @@ def metadata_of(run: Any, counts: Counts, seconds: float) -> dict[str, Any]:
         "embedded_texts": counts.embedded_texts,
         "embedded_characters": counts.embedded_characters,
         "embedded_tokens": counts.embedded_tokens,
+        **run.facts,
         "seconds": round(seconds, 3),
         "records_per_second": round(done / seconds, 1) if seconds > 0 else 0.0,
     }

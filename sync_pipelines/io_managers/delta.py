@@ -12,7 +12,7 @@ from sync_pipelines.failures import as_dagster_failure
 from sync_pipelines.io_managers.base import change_window, plain, synced, wanted_kind, write_changes
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
-from sync_pipelines.resources.lake import Engine, engine_of
+from sync_pipelines.resources.lake import Engine, in_databricks
 
 
 class DeltaIOManager(dg.ConfigurableIOManager):
@@ -48,7 +48,7 @@ class DeltaIOManager(dg.ConfigurableIOManager):
             return self._read(cast(Engine, engine), table, wanted)
 
     def _read(self, engine: Engine, table: str, wanted: Any) -> Any:
-        if engine_of(engine, self) == "databricks":
+        if in_databricks(engine, self):
             from sync_pipelines.targets.databricks.input import read_table
 
             return read_table(self.databricks.settings(), table, wanted)

@@ -12,6 +12,7 @@ from sync_pipelines.resources import environment
 
 if TYPE_CHECKING:
     from sync_pipelines.targets.databricks.settings import WarehouseSettings
+    from sync_pipelines.targets.spark.settings import JobSettings
 
 _OLDER = {"DATABRICKS_HOST": "DATABRICKS_SERVER_HOSTNAME", "DATABRICKS_TOKEN": "DATABRICKS_ACCESS_TOKEN"}
 """Names of before, which count where the newer one is not set."""
@@ -23,6 +24,8 @@ class DatabricksResource(dg.ConfigurableResource):
     DATABRICKS_HOST (a bare host name will do), DATABRICKS_TOKEN, DATABRICKS_HTTP_PATH (of the warehouse),
     DATABRICKS_CATALOG (main), DATABRICKS_SCHEMA (voyce) and DATABRICKS_VOLUME. Without a token the SDK looks for
     other credentials (DATABRICKS_CLIENT_ID, `~/.databrickscfg`).
+
+    For Spark jobs: DATABRICKS_SCOPE, DATABRICKS_CLUSTER_ID (serverless without) and DATABRICKS_JDBC_CONNECTION.
     """
 
     host: str | None = None
@@ -31,6 +34,9 @@ class DatabricksResource(dg.ConfigurableResource):
     catalog: str | None = None
     schema_name: str | None = None
     volume: str | None = None
+    secret_scope: str | None = None
+    cluster_id: str | None = None
+    jdbc_connection: str | None = None
 
     def configured(self) -> bool:
         """Whether a workspace is named at all."""
@@ -67,6 +73,21 @@ class DatabricksResource(dg.ConfigurableResource):
             catalog=catalog,
             schema=schema,
             volume=_volume(self.volume or _value("DATABRICKS_VOLUME"), catalog, schema),
+        )
+
+    def job(self, connection: str) -> JobSettings:
+        """Where Spark jobs run, and how they reach the source.
+
+        Args:
+            connection: the source's name, by which its password's secret is named.
+        """
+        from sync_pipelines.targets.spark.settings import JobSettings
+
+        return JobSettings(
+            connection=connection,
+            scope=self.secret_scope or _value("DATABRICKS_SCOPE"),
+            cluster=self.cluster_id or _value("DATABRICKS_CLUSTER_ID"),
+            jdbc_connection=self.jdbc_connection or _value("DATABRICKS_JDBC_CONNECTION"),
         )
 
 

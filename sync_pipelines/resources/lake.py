@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-Engine = Literal["auto", "delta-rs", "databricks"]
+Engine = Literal["auto", "delta-rs", "databricks", "spark"]
+Chosen = Literal["delta-rs", "databricks", "spark"]
 
 
-def engine_of(wanted: Engine, resources: Any) -> Literal["delta-rs", "databricks"]:
-    """The engine of a table: `auto` is delta-rs where DELTA_URI is set, else Databricks where DATABRICKS_HOST is."""
+def engine_of(wanted: Engine, resources: Any) -> Chosen:
+    """The engine of a table: `auto` is delta-rs where DELTA_URI is set, else Databricks where DATABRICKS_HOST is.
+
+    `spark` is never chosen by itself: it needs compute and a secret of its own.
+    """
     if wanted != "auto":
         return wanted
     return "databricks" if not resources.delta.configured() and resources.databricks.configured() else "delta-rs"
 
 
+def in_databricks(wanted: Engine, resources: Any) -> bool:
+    """Whether a document's table stands in Databricks, whoever writes it there."""
+    return engine_of(wanted, resources) != "delta-rs"
+
+
 def not_configured(wanted: Engine, resources: Any) -> str | None:
     """Why a table is not in use here (it names the variable), or None."""
-    there = {"delta-rs": resources.delta.configured, "databricks": resources.databricks.configured}
-    if there[engine_of(wanted, resources)]():
+    resource = resources.databricks if in_databricks(wanted, resources) else resources.delta
+    if resource.configured():
         return None
     if wanted == "auto":
         return "not configured: neither DELTA_URI nor DATABRICKS_HOST is set"

@@ -9,7 +9,7 @@ import dagster as dg
 
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
-from sync_pipelines.resources.lake import Engine, engine_of
+from sync_pipelines.resources.lake import Engine, in_databricks
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +34,7 @@ class LakehouseResource(dg.ConfigurableResource):
             NotConfiguredError: none is.
         """
         wanted: Engine = self.engine  # type: ignore[assignment]  # ty: ignore[invalid-assignment]
-        if engine_of(wanted, self) == "databricks":
+        if in_databricks(wanted, self):
             from sync_pipelines.targets.databricks.lakehouse import DatabricksLakehouse
 
             return DatabricksLakehouse(self.databricks.settings())

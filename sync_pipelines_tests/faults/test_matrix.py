@@ -63,7 +63,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(retries.RetryPolicy.__init__.__kwdefaults__, "attempts", TRIES)
     monkeypatch.setitem(store.Store.__init__.__kwdefaults__, "attempts", TRIES)
     monkeypatch.setattr(store, "_LOCK_TIMEOUT", "SET lock_timeout = '200ms'")
-    monkeypatch.setattr(connection, "_LOCK_TIMEOUT_MS", 200)
+    monkeypatch.setattr(connection, "LOCK_TIMEOUT_MS", 200)
     monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)
     monkeypatch.setattr(outbox, "FIRST_PAUSE", timedelta())
     monkeypatch.setattr(delivery, "READ_SECONDS", 1)

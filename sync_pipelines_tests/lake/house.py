@@ -32,6 +32,12 @@ def document(**more: Any) -> PostgresToDelta:
     return PostgresToDelta.model_validate({"sync": "shop", "source": source, "target": {"table": "shop/item"}, **more})
 
 
+def by_spark(**more: Any) -> PostgresToDelta:
+    """The same, whose full reads a Spark job makes, however few rows there are."""
+    spark = {"rows": 1, "connections": 2, "poll_seconds": 0.2, **more.pop("spark", {})}
+    return document(target={"table": "shop/item", "engine": "spark"}, spark=spark, **more)
+
+
 @dataclass
 class House:
     """One database and one folder, which the environment names."""

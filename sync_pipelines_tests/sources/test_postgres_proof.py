@@ -197,7 +197,7 @@ def test_a_table_that_stays_locked_is_transient(
     target.sync()
     writer = connect(autocommit=False)
     writer.run("LOCK TABLE item IN ACCESS EXCLUSIVE MODE")
-    monkeypatch.setattr(connection, "_LOCK_TIMEOUT_MS", 100)
+    monkeypatch.setattr(connection, "LOCK_TIMEOUT_MS", 100)
     for scope in (Scope(), Scope(full=True)):
         with pytest.raises(TransientError, match="Another session holds a lock on the table"):
             target.source.changes(scope, since=target.watermark)

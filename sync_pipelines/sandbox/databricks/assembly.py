@@ -13,6 +13,7 @@ from sync_pipelines.sandbox.databricks.front import Front
 from sync_pipelines.sandbox.databricks.jobs_api import JobsApi
 from sync_pipelines.sandbox.databricks.restart import adopt_tables
 from sync_pipelines.sandbox.databricks.runs import Runs
+from sync_pipelines.sandbox.databricks.secrets_api import SecretsApi
 from sync_pipelines.sandbox.databricks.session import CATALOG, Engine, configuration
 from sync_pipelines.sandbox.databricks.statements import Statements
 from sync_pipelines.sandbox.databricks.statements_api import StatementsApi
@@ -61,14 +62,18 @@ def build(folder: Path, port: int, class_path: Sequence[Path]) -> StandIn:
     engine.rows(f"CREATE SCHEMA IF NOT EXISTS {CATALOG}.{SCHEMA}")
     volumes.make(CATALOG, SCHEMA, VOLUME)
     statements = Statements(engine, scratch)
+    token = (folder / "token").read_text().strip()
+    # On Databricks the runtime logs a task in as the user that it runs as.
+    login = {"DATABRICKS_HOST": url, "DATABRICKS_TOKEN": token}
     routes = [
         *faults.routes(),
         *StatementsApi(statements, warehouses, url).routes(),
         *FilesApi(volumes).routes(),
         *warehouses.routes(),
-        *JobsApi(Runs(engine, scratch, volumes.root, connect_port), url).routes(),
+        *JobsApi(Runs(engine, scratch, volumes.root, connect_port, login), url).routes(),
+        *SecretsApi().routes(),
         *UnityApi(engine, volumes).routes(),
         route("control", "GET", "/ready", lambda _: Answer(document={})),
     ]
-    front = Front(port, token=(folder / "token").read_text().strip(), routes=routes, faults=faults)
+    front = Front(port, token=token, routes=routes, faults=faults)
     return StandIn(engine, front)

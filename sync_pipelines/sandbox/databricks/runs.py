@@ -70,7 +70,9 @@ class Run:
 class Runs:
     """Starts runs and ends them."""
 
-    def __init__(self, engine: Engine, folder: Path, volumes: Path, connect_port: int) -> None:
+    def __init__(
+        self, engine: Engine, folder: Path, volumes: Path, connect_port: int, login: Mapping[str, str]
+    ) -> None:
         """Begin with none.
 
         Args:
@@ -78,11 +80,13 @@ class Runs:
             folder: a folder for what tasks print.
             volumes: the folder that stands for /Volumes.
             connect_port: Spark's port for Spark Connect.
+            login: variables by which a task's own SDK finds this workspace.
         """
         self._engine = engine
         self._folder = folder
         self._volumes = volumes
         self._connect_port = connect_port
+        self._login = login
 
     def start(self, run: Run) -> None:
         """Run the tasks in a thread of their own."""
@@ -134,7 +138,7 @@ class Runs:
         return Launch(
             command=[*program, str(self._volumes), str(self._file(task, "json")), task.script, *task.parameters],
             log=self._file(task, "log"),
-            environment={**ours, **task.environment, "SPARK_REMOTE": remote, "TZ": "UTC"},
+            environment={**ours, **self._login, **task.environment, "SPARK_REMOTE": remote, "TZ": "UTC"},
             folder=self._folder,
             escalation=POLITE,
         )

@@ -22,7 +22,7 @@ SMALL = 1000
 """Up to so many keys a set is read by psycopg2, which connects faster; beyond by ADBC, which reads faster."""
 
 _ORDERED = 10_000
-_KEYS_A_STATEMENT = 5000
+KEYS_A_STATEMENT = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def read_changes(
         spool = Spool(folder)
         stack.callback(spool.close)
         with RecordWriter(spool, "upserts", reading.sql.schema) as rows, KeyWriter(spool, "deletes") as keys:
-            writer = _Writer(reading, rows, keys, casts)
+            writer = Writer(reading, rows, keys, casts)
             _read(writer, scope, since, plan)
         changes = ChangeSet(
             upserts=rows.records(),
@@ -97,13 +97,13 @@ def read_changes(
         return changes
 
 
-def _read(writer: _Writer, scope: Scope, since: Watermark | None, plan: Plan) -> None:
+def _read(writer: Writer, scope: Scope, since: Watermark | None, plan: Plan) -> None:
     reading = writer.reading
     if plan.full:
         writer.rows_of(reading.sql.rows())
     elif scope.keys is not None:
-        for start in range(0, len(scope.keys), _KEYS_A_STATEMENT):
-            writer.keys_of(keys_query(scope.keys[start : start + _KEYS_A_STATEMENT]), len(scope.keys))
+        for start in range(0, len(scope.keys), KEYS_A_STATEMENT):
+            writer.keys_of(keys_query(scope.keys[start : start + KEYS_A_STATEMENT]), len(scope.keys))
     else:
         assert since is not None
         if reading.kind == "cursor":
@@ -112,7 +112,7 @@ def _read(writer: _Writer, scope: Scope, since: Watermark | None, plan: Plan) ->
             _read_log(writer, scope, since, plan.touched)
 
 
-def _read_log(writer: _Writer, scope: Scope, since: Watermark, number: int) -> None:
+def _read_log(writer: Writer, scope: Scope, since: Watermark, number: int) -> None:
     """The touched keys; then, for a window, the other rows in it (all rows where there is no change time)."""
     sql = writer.reading.sql
     touched = writer.reading.touched(since, number) if number else None
@@ -126,7 +126,7 @@ def _read_log(writer: _Writer, scope: Scope, since: Watermark, number: int) -> N
         writer.rows_of(sql.in_window(scope.window, nulls=scope.nulls, but=touched))
 
 
-def _read_cursor(writer: _Writer, scope: Scope, since: Watermark) -> None:
+def _read_cursor(writer: Writer, scope: Scope, since: Watermark) -> None:
     sql = writer.reading.sql
     news = writer.reading.reread(since)
     writer.rows_of(sql.rows(news))
@@ -136,7 +136,7 @@ def _read_cursor(writer: _Writer, scope: Scope, since: Watermark) -> None:
 
 
 @dataclass(frozen=True)
-class _Writer:
+class Writer:
     """Where rows and deletes of one reading go."""
 
     reading: Reading

@@ -48,7 +48,7 @@ _BATCH_BYTES = 1024 * 1024
 _FETCH_FIRST = 4
 _FETCH_ROWS = 32
 """Rows a FETCH, at first and at most: a row may be as large as a hundred before it (32 rows of 1 MB are 32 MB)."""
-_LOCK_TIMEOUT_MS = 30_000
+LOCK_TIMEOUT_MS = 30_000
 
 
 class Session(Protocol):
@@ -257,6 +257,6 @@ def _prepare(session: _Small | _Bulk, locks: Sequence[str]) -> None:
     the lock taken first, a TRUNCATE is either in the snapshot or waits until we have read.
     """
     if locks:
-        session.execute(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
+        session.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
         session.execute(f"LOCK TABLE {', '.join(locks)} IN ACCESS SHARE MODE")
     session.all(settings_sql())

@@ -27,6 +27,7 @@ from sync_pipelines.sources.postgres.connection import (
     small_transaction,
 )
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
+from sync_pipelines.sources.postgres.exporting import SnapshotExport, can_be_shared, exported_changes, has_rows
 from sync_pipelines.sources.postgres.marks import Marker
 from sync_pipelines.sources.postgres.named import spelled
 from sync_pipelines.sources.postgres.readers import confirm_reader
@@ -116,6 +117,29 @@ class PostgresSource:
             # Decided anew: this is another snapshot than the one that was found to be too large.
             decided = plan(found, scope, since)
             return read_changes(found, scope, since, decided, folder=self._spool, casts=casts)
+
+    def exported(self, scope: Scope, *, since: Watermark | None, least_rows: int) -> ChangeSet | None:
+        """A full read whose rows others read: its snapshot stays open until the export is released.
+
+        Returns:
+            None where not the whole table is read, where it has fewer rows, or where others cannot read it safely.
+        """
+        if scope.keys is not None or not (scope.full or since is None or self._reads_all(scope, since)):
+            return None
+        with ExitStack() as stack, self._guard():
+            found = stack.enter_context(self._bulk())
+            decided = plan(found, scope, since)
+            if not (decided.full and can_be_shared(found) and has_rows(found, least_rows)):
+                return None
+            kept = ExitStack()
+            export = SnapshotExport(found, guard=self._guard, close=kept.close, url=self._url, folder=self._spool)
+            changes = exported_changes(found, decided, since, export)
+            kept.push(stack.pop_all())
+            return changes
+
+    def _reads_all(self, scope: Scope, since: Watermark) -> bool:
+        with self._guard(), self._small() as found:
+            return plan(found, scope, since).full
 
     @contextmanager
     def at_snapshot(self) -> Generator[SnapshotView]:

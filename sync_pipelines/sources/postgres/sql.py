@@ -17,6 +17,7 @@ from sync_pipelines.sources.postgres.catalog import TableInfo
 from sync_pipelines.sources.postgres.types import (
     Column,
     arrow_field,
+    portable_sql,
     problem_sql,
     time_literal,
     time_sql,
@@ -120,6 +121,17 @@ class TableSql:
         """Rows that a condition on `t` chooses."""
         columns = self._columns(self.key, repeated="d.key IS NOT NULL")
         return f"SELECT {columns} {self._source}{self._repeated} WHERE {where}"
+
+    def portable(self, where: str) -> str:
+        """`rows` as other clients read them (`portable_sql`): `_key`, `_fingerprint`, `_problem`, then c0, c1, …"""
+        values = "".join(
+            f", {portable_sql(column, text=self._as_text(column))} AS {identifier(f'c{number}')}"
+            for number, column in enumerate(self._projection)
+        )
+        return (
+            f"SELECT {self.key} AS {KEY}, {self.fingerprint} AS {FINGERPRINT}, "
+            f"{self._problem('d.key IS NOT NULL')} AS {PROBLEM}{values} {self._source}{self._repeated} WHERE {where}"
+        )
 
     def by_keys(self, touched: str, *, ordered: bool = True) -> str:
         """One line for each key of a query `touched` (one column, `key`, no NULLs), found or not.

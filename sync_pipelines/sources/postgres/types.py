@@ -119,6 +119,27 @@ def value_sql(column: Column, alias: str = "t", *, text: bool = False) -> str:
     return _fill(_mapping(column, text=text).value, column.sql(alias))
 
 
+_REWORDED = frozenset(
+    ("int2", "int4", "int8", "float4", "float8", "numeric", "bool", "date", "timestamp", "timestamptz")
+)
+"""Elements for which to_json has words of its own; of any other it takes PostgreSQL's text."""
+
+
+def portable_sql(column: Column, alias: str = "t", *, text: bool = False) -> str:
+    """As `value_sql`, in types that JDBC's drivers give unchanged: text, int8, float8 and bool.
+
+    A driver makes its own calendar of a date (Julian before 1582) and its own zone of a time. Dates are `2024-02-29`,
+    times `2024-02-29 23:59:59.5` in UTC; an array is a JSON array of texts.
+    """
+    mapping = _mapping(column, text=text)
+    value = _fill(mapping.value, column.sql(alias))
+    if mapping is _ARRAY and column.leaf_name in _REWORDED:
+        return f"pg_catalog.to_json({column.sql(alias)}::{column.base_type}::pg_catalog.text[])::pg_catalog.text"
+    if mapping.arrow == MICROSECONDS:
+        return f"(({value}) AT TIME ZONE 'UTC')::pg_catalog.text"
+    return f"({value})::pg_catalog.text" if pa.types.is_date(mapping.arrow) else value
+
+
 def _fill(template: str, column: str) -> str:
     return template.replace("{c}", column)
 

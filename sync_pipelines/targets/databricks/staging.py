@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 import uuid
 from collections.abc import Generator, Iterator
@@ -48,10 +49,31 @@ class Staging:
 
     def sweep(self) -> int:
         """Remove what a run left that died; how many files. The caller holds the table's lock."""
-        found = list(self._files())
-        for path in found:
-            self._remove(path)
-        return len(found)
+        return self._clear(self.folder)
+
+    def remove_folder(self, path: str) -> int:
+        """Remove a folder below this one with all that is in it; how many files."""
+        from databricks.sdk.errors import NotFound
+
+        files = self._clear(path)
+        with databricks_errors("remove a staged folder", self.warehouse.place), suppress(NotFound):
+            self.warehouse.client.files.delete_directory(path)
+        return files
+
+    def upload(self, path: str, content: bytes) -> None:
+        """Put a small file there."""
+        with databricks_errors("stage a file", self.warehouse.place):
+            self.warehouse.client.files.upload(path, io.BytesIO(content), overwrite=True)
+
+    def _clear(self, folder: str) -> int:
+        files = 0
+        for path, is_folder in list(self._entries(folder)):
+            if is_folder:
+                files += self.remove_folder(path)
+            else:
+                self._remove(path)
+                files += 1
+        return files
 
     def _upload(self, path: str, rows: pa.Table | pa.RecordBatchReader) -> None:
         # a file, not a buffer: the SDK sends a stream that can seek anew where the front answers 429
@@ -69,11 +91,16 @@ class Staging:
             self.warehouse.client.files.delete(path)
 
     def _files(self) -> Iterator[str]:
+        return (path for path, _ in self._entries(self.folder))
+
+    def _entries(self, folder: str) -> Iterator[tuple[str, bool]]:
+        """What lies in a folder: its path, and whether it is a folder itself."""
         from databricks.sdk.errors import NotFound
 
         with databricks_errors("list staged files", self.warehouse.place):
             try:
-                yield from [str(item.path) for item in self.warehouse.client.files.list_directory_contents(self.folder)]
+                found = self.warehouse.client.files.list_directory_contents(folder)
+                yield from [(str(item.path), bool(item.is_directory)) for item in found]
             except NotFound:
                 return
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -19,6 +19,13 @@ KEYS = f"(SELECT explode(from_json(:keys, 'array<string>')) AS {KEY})"
 
 BUCKET = f"CAST(conv(substr(md5({KEY}), 1, 3), 16, 10) AS INT)"
 _SHARE = f"CAST(conv(substr(md5(concat(coalesce({FINGERPRINT}, ''), ':', {KEY})), 1, 15), 16, 10) AS DECIMAL(38, 0))"
+
+
+class Relation(Protocol):
+    """A table or a folder of files, as it stands behind FROM."""
+
+    @property
+    def sql(self) -> str: ...
 
 
 def names(columns: Iterable[str]) -> str:
@@ -71,7 +78,7 @@ def _column(item: pa.Field) -> str:
     return f"{quoted(item.name)} {spell(item.type).upper()}{said}"
 
 
-def digests(table: TableName) -> str:
+def digests(table: Relation) -> str:
     """Count and sum of the shares (`engine.model.digest_of`) of each bucket; rows without a key have no bucket."""
     return (
         f"SELECT {BUCKET} AS bucket, count(*) AS records, CAST(sum({_SHARE}) AS STRING) AS total "
@@ -79,12 +86,12 @@ def digests(table: TableName) -> str:
     )
 
 
-def of_keys(table: TableName, columns: Sequence[str]) -> str:
+def of_keys(table: Relation, columns: Sequence[str]) -> str:
     """Rows of the keys in `:keys`."""
     return f"SELECT {names(columns)} FROM {table.sql} WHERE {KEY} IN {KEYS}"
 
 
-def of_buckets(table: TableName, buckets: Collection[int] | None) -> str:
+def of_buckets(table: Relation, buckets: Collection[int] | None) -> str:
     """Keys and fingerprints of these buckets or of all; rows without a key are of every bucket."""
     chosen = "" if buckets is None else f" WHERE {KEY} IS NULL OR {BUCKET} IN ({', '.join(map(str, sorted(buckets)))})"
     return f"SELECT {KEY}, {FINGERPRINT} FROM {table.sql}{chosen}"
@@ -123,6 +130,27 @@ def merge(table: TableName, staged: str, columns: Sequence[str], *, same: str, p
         f"WHEN MATCHED AND NOT {same} THEN UPDATE SET {', '.join(assignments)} "
         f"WHEN NOT MATCHED THEN INSERT ({', '.join(targets)}) VALUES ({', '.join(values)})"
     )
+
+
+def differing(table: TableName, staged: str, *, same: str) -> str:
+    """One of the staged rows that a table without copies lacks or has otherwise; the search ends with the first."""
+    return (
+        f"SELECT s.{KEY} FROM {staged} AS s LEFT JOIN {table.sql} AS t ON t.{KEY} = s.{KEY} "
+        f"WHERE t.{KEY} IS NULL OR NOT {same} LIMIT 1"
+    )
+
+
+def doubled(table: TableName, staged: str) -> str:
+    """The staged rows' keys that the table holds more than once."""
+    return (
+        f"SELECT t.{KEY} AS {KEY} FROM {table.sql} AS t LEFT SEMI JOIN {staged} AS s ON t.{KEY} = s.{KEY} "
+        f"GROUP BY t.{KEY} HAVING count(*) > 1"
+    )
+
+
+def delete_found(table: TableName, query: str) -> str:
+    """Delete the rows whose `_key` a query gives."""
+    return f"MERGE INTO {table.sql} AS t USING ({query}) AS s ON t.{KEY} = s.{KEY} WHEN MATCHED THEN DELETE"
 
 
 def delete_keys(table: TableName) -> str:

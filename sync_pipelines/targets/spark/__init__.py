@@ -1,0 +1,1 @@
+"""Databricks as a target of tables that outgrow one machine: a Spark job reads PostgreSQL and merges."""
