@@ -6,7 +6,7 @@ import os
 import re
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
 from dagster._core.definitions.utils import is_valid_owner
@@ -31,6 +31,9 @@ from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.run import Binding
 from sync_pipelines.engine.settings import resolve
 from sync_pipelines.engine.spec import TableSpec
+
+if TYPE_CHECKING:
+    from sync_pipelines.engine.ledger.ledger import Ledger
 
 
 def snake_case(name: str) -> str:
@@ -218,18 +221,17 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
             lock_url=resources.ledger.database_url(),
             lock_timeout=seconds(self.runs.lock_timeout),
             batch_size=batch_size or self.runs.batch_size or self.default_batch_size,
-            prices=lambda: self.prices_now(resources),
+            prices=self.prices_now,
             **parts,
         )
 
-    def prices_now(self, resources: Any) -> Prices:
-        """The prices that hold for a run that begins now.
+    def prices_now(self, ledger: Ledger) -> Prices:
+        """The prices that hold for a run that begins now; `ledger` has the settings.
 
         Raises:
             ConfigurationError: one is no amount of money.
         """
-        with resources.ledger.ledger() as ledger:
-            stored = ledger.settings(f"{self.sync}.price_")
+        stored = ledger.settings(f"{self.sync}.price_")
 
         def found(name: str, yaml: Decimal | None) -> Decimal | None:
             key = f"price_{name}"

@@ -83,7 +83,7 @@ class Binding:
     lock_name: str
     lock_timeout: float = 900.0
     batch_size: int = 100
-    prices: Callable[[], Prices] = Prices
+    prices: Callable[[Ledger], Prices] = lambda _: Prices()
     whole: bool = False
 
     @property

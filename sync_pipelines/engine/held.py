@@ -61,7 +61,7 @@ class Held:
         self.binding.ledger.check()
         self.sign_of_life.acquire()
         self.lock.acquire(timeout_s=self.binding.lock_timeout)
-        self.prices = self.binding.prices()  # before anything is done: a wrong one is an error
+        self.prices = self.binding.prices(self.binding.ledger)  # before anything is done: a wrong one is an error
         self.meter = Meter(self.binding.target)  # anew: who waits for a lock uses nothing
         self._books = "open"  # before they are: an interrupt can hide that the row was written
         self.record = self.binding.ledger.begin(

@@ -53,9 +53,9 @@ def test_a_setting_comes_before_the_variable(world: World, monkeypatch):
     monkeypatch.setenv("SYNC_PRICE_HOUR", "1")
     ledger = world.resources.ledger.ledger()
     ledger.set_setting("shop.price_hour", "2")
-    assert world.component.prices_now(world.resources).hour == 2
+    assert world.component.prices_now(ledger).hour == 2
     ledger.set_setting("shop.price_hour", None)
-    assert world.component.prices_now(world.resources).hour == 1
+    assert world.component.prices_now(ledger).hour == 1
 
 
 def test_a_wrong_price_is_told_with_its_place_before_anything_is_done(world: World, monkeypatch):
