@@ -271,7 +271,7 @@ def read_facts(
         seen: when the newest watermark was taken that an earlier tick found.
     """
     now = datetime.now(UTC)
-    if reason := component.not_configured(resources):
+    if reason := component.not_configured(resources) or component.not_watched(resources):
         return Facts(pending=Pending(), now=now, not_configured=reason, seen=seen)
     with closing(component.bind(resources)) as binding:
         binding.ledger.check()

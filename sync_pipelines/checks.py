@@ -21,6 +21,7 @@ import dagster as dg
 from sync_pipelines.check_results import backlog_result, drift_result, result_of
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES
 from sync_pipelines.engine.ledger.proofs import TOUCHED
+from sync_pipelines.engine.model import Pending
 from sync_pipelines.engine.proof import prove_and_record, prove_touched
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.failures import working_on
@@ -165,8 +166,9 @@ def _schema(asked: Asked) -> dg.AssetCheckResult:
 def _backlog(asked: Asked) -> dg.AssetCheckResult:
     ledger, place, mask = asked.binding.ledger, asked.binding.place, mask_of(asked.component.spec)
     waiting = ledger.list_quarantine(*place, dropped=False, limit=20)
+    source = asked.binding.source
     return backlog_result(
-        pending=asked.binding.source.pending(ledger.watermark(*place)),
+        pending=Pending() if source.resting() else source.pending(ledger.watermark(*place)),
         quarantined=[mask.record(record) for record in waiting],
         counts=ledger.left_out(*place),
         limits=asked.component.checks,

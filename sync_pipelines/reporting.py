@@ -168,6 +168,8 @@ def _running(binding: Binding) -> bool:
 
 
 def _of_source(bound: BoundTable, binding: Binding) -> dict[str, Any]:
+    if reason := binding.source.resting():
+        return {"warnings": (f"its changes are not counted now: {reason}",)}
     pending = binding.source.pending(binding.ledger.watermark(*binding.place))
     return {"pending": pending, "warnings": tuple(binding.source.capture_warnings())}
 

@@ -138,6 +138,10 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
         """Why a schedule has nothing to ask for here, or None; unlike `not_configured` it may ask a system."""
         return self.not_configured(resources)
 
+    def not_watched(self, resources: Any) -> str | None:
+        """Why no sensor asks for changes here, or None."""
+        return None
+
     def target_parts(self, resources: Any) -> dict[str, Any]:
         """`target`, `mapper` and `lock_name` of a binding."""
         raise NotImplementedError

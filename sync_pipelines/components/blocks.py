@@ -71,7 +71,15 @@ class DeltaSourceBlock(Block):
     """A Delta table as a source."""
 
     connection: str = "delta"
-    table: str = Field(description="The table's name below DELTA_URI; `/` makes folders.")
+    table: str = Field(
+        description="The table's name. Below DELTA_URI `/` makes folders; in Databricks the part behind the last `/` "
+        "is a table of DATABRICKS_SCHEMA, or `schema.table`, or `catalog.schema.table`."
+    )
+    engine: Literal["auto", "delta-rs", "databricks"] = Field(
+        default="auto",
+        description="Who reads the table: delta-rs (DELTA_URI), or databricks, a SQL warehouse (DATABRICKS_HOST). "
+        "auto: delta-rs where DELTA_URI is set, else databricks.",
+    )
     key: list[str] = Field(description="The columns that identify a record, named as in PostgreSQL.")
     changed_at: str | None = Field(default=None, description="A column that says when a row changed.")
 

@@ -12,13 +12,14 @@ from sync_pipelines.components.blocks import Block, ConflictsBlock, DeltaSourceB
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.model import PROBLEM, Rejection
 from sync_pipelines.engine.sql import qualified
+from sync_pipelines.resources.lake import in_databricks, not_configured
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from sync_pipelines.engine.binding import Binding
     from sync_pipelines.engine.spec import TableSpec
-    from sync_pipelines.sources.delta.source import DeltaSource
+    from sync_pipelines.sources.delta.source import DeltaSource, Table
     from sync_pipelines.targets.postgres.conform import Conformer
     from sync_pipelines.targets.postgres.layout import PostgresTable
 
@@ -49,7 +50,7 @@ class DeltaToPostgres(SyncComponent):
     far_system: ClassVar[str] = "delta"
     kinds: ClassVar[tuple[str, ...]] = ("deltalake", "postgres")
     io_manager_key: ClassVar[str] = "postgres_io_manager"
-    resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "delta"})
+    resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "delta", "databricks"})
     captures_in_postgres: ClassVar[bool] = False
 
     @model_validator(mode="after")
@@ -110,7 +111,14 @@ class DeltaToPostgres(SyncComponent):
         }
 
     def not_configured(self, resources: Any) -> str | None:
-        return None if resources.delta.configured() else "not configured: DELTA_URI is not set"
+        return not_configured(self.source.engine, resources)
+
+    def not_watched(self, resources: Any) -> str | None:
+        if not in_databricks(self.source.engine, resources):
+            return None
+        return (
+            "a table of Databricks is asked by schedules alone: a sensor's questions would keep the warehouse running"
+        )
 
     def not_ready(self, resources: Any) -> str | None:
         """The Delta table is somebody else's: before its first rows an hourly failure would tell nobody anything."""
@@ -136,12 +144,21 @@ class DeltaToPostgres(SyncComponent):
         from sync_pipelines.sources.delta.source import DeltaSource
 
         return DeltaSource(
-            resources.delta.settings(),
-            self.source.table,
+            self._source_table(resources),
             self.spec,
             conforming=lambda schema: self._conformer(resources, schema),
             spool=resources.postgres.spool_folder(),
         )
+
+    def _source_table(self, resources: Any) -> Table:
+        """The table through its engine."""
+        if in_databricks(self.source.engine, resources):
+            from sync_pipelines.sources.delta.warehouse import WarehouseTable
+
+            return WarehouseTable(resources.databricks.settings(), self.source.table, self.spec)
+        from sync_pipelines.sources.delta.folder import FolderTable
+
+        return FolderTable(resources.delta.settings(), self.source.table, self.spec)
 
     def _conformer(self, resources: Any, schema: pa.Schema) -> Conformer:
         from sync_pipelines.targets.postgres.conform import Conformer

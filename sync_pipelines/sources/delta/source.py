@@ -1,4 +1,4 @@
-"""A Delta table as a source: its changes by version, and the questions of a proof."""
+"""A Delta table as a source: its changes by version, and the questions of a proof, whichever engine reads it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -20,10 +21,7 @@ from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.delta.changes import Plan, read_changes, unique
 from sync_pipelines.sources.delta.log import Commit, LostError
 from sync_pipelines.sources.delta.moment import Conforming, Moment
-from sync_pipelines.targets.delta.settings import DeltaSettings
-from sync_pipelines.targets.delta.store import DeltaStore
 from sync_pipelines.targets.lake.types import spell
-from sync_pipelines.targets.retries import RetryPolicy
 
 _PAGE = 1000
 
@@ -43,34 +41,47 @@ class DeltaShape:
     columns: Sequence[DeltaColumn]
 
 
+class Table(Protocol):
+    """What an engine brings (`folder`, `warehouse`). `name` and `place` are for sentences."""
+
+    name: str
+    place: str
+
+    def is_there(self) -> bool: ...
+    def resting(self) -> str | None: ...
+    def now(self, conforming: Callable[[pa.Schema], Conforming]) -> Moment: ...
+
+
 class DeltaSource:
-    """A table below DELTA_URI. Nothing is opened before the first question; each question pins one version.
+    """A Delta table. Nothing is opened before the first question; each question pins one version.
 
     The change feed says which keys were touched, and the rows are read at the pinned version: a key that is not there
     is a delete. Where the feed was off, the files that were added and removed say it. Where neither can be told any
     more (VACUUM, log retention, RESTORE, another table in the same place), everything is read, with the reason.
 
     Args:
-        settings: the root. name: the table's below it. spec: the table.
+        table: reads it. spec: the table.
         conforming: brings rows with these columns to the target's types. spool: the folder of temporary files.
     """
 
     def __init__(
         self,
-        settings: DeltaSettings,
-        name: str,
+        table: Table,
         spec: TableSpec,
         *,
         conforming: Callable[[pa.Schema], Conforming],
         spool: Path | None = None,
     ) -> None:
-        self.spec, self.name = spec, name
-        self._store = DeltaStore(settings, name, sync=spec.sync, table=spec.name, retry=RetryPolicy())
+        self.spec, self.name, self._table = spec, table.name, table
         self._conforming, self._spool = conforming, spool
 
     def is_there(self) -> bool:
         """Whether somebody has made the table."""
-        return self._store.open() is not None
+        return self._table.is_there()
+
+    def resting(self) -> str | None:
+        """Why the table is not asked now unless a run needs it, or None."""
+        return self._table.resting()
 
     def inspect(self) -> DeltaShape:
         """The columns of now.
@@ -88,12 +99,12 @@ class DeltaSource:
 
     def columns(self) -> pa.Schema:
         """The columns in Arrow's plain types."""
-        return self._store.schema_of(self._open())
+        return self._now().schema
 
     def described(self) -> tuple[pa.Schema, str | None]:
         """The schema of this source's batches, and the table's comment."""
         moment = self._now()
-        return moment.conforming.schema, moment.table.metadata().description
+        return moment.conforming.schema, moment.comment
 
     def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
         """Read what a run needs, from one version, into temporary files; see `engine.model.Scope`."""
@@ -234,20 +245,12 @@ class DeltaSource:
         return True
 
     def _now(self) -> Moment:
-        table = self._open()
-        return Moment(table, self._store, self.spec, self._conforming(self._store.schema_of(table)))
-
-    def _open(self):
-        """A handle of its own, at the version of now."""
-        from deltalake import DeltaTable
-
         if not self.is_there():
             raise self._error(
-                f"there is no Delta table {self.name!r} below {self._store.settings.uri!r} yet.",
+                f"there is no Delta table {self.name!r} {self._table.place} yet.",
                 "Run what writes it, or correct source.table.",
             )
-        options = dict(self._store.settings.options) or None
-        return self._store.attempt("open table", lambda: DeltaTable(self._store.uri, storage_options=options))
+        return self._table.now(self._conforming)
 
     def _error(self, message: str, remedy: str) -> RunError:
         return RunError(message, sync=self.spec.sync, table=self.spec.name, remedy=remedy)

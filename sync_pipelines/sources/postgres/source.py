@@ -216,6 +216,10 @@ class PostgresSource:
                 return 0.0
             return max(0.0, (found.now - waiting.oldest).total_seconds())
 
+    def resting(self) -> str | None:
+        """A database is always asked."""
+        return None
+
     def capture_warnings(self) -> list[str]:
         """What an operator should know of this table's capture; `status` shows it."""
         with self._guard(), self._small() as found:

@@ -1,0 +1,219 @@
+"""A Delta table of Databricks, read through a SQL warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from sync_pipelines.engine.errors import RunError, TransientError
+from sync_pipelines.engine.model import SourceIdentity, Watermark
+from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.sources.delta.log import FEED, Commit, LostError
+from sync_pipelines.sources.delta.moment import Conforming, Moment
+from sync_pipelines.targets.databricks.errors import MissingTableError
+from sync_pipelines.targets.databricks.settings import TableName, WarehouseSettings, quoted
+from sync_pipelines.targets.databricks.statements import names
+from sync_pipelines.targets.databricks.types import nested_schema
+from sync_pipelines.targets.databricks.warehouse import Warehouse, text_literal
+from sync_pipelines.targets.lake.types import spell
+
+_NEWER = 1000
+"""So many commits may have come since the version was pinned, and the older ones are still found in one answer."""
+
+_WITHOUT_ROWS = frozenset(
+    {
+        "OPTIMIZE",
+        "VACUUM START",
+        "VACUUM END",
+        "FSCK",
+        "COMPUTE STATS",
+        "SET TBLPROPERTIES",
+        "UNSET TBLPROPERTIES",
+        "ADD COLUMNS",
+        "CHANGE COLUMN",
+        "CHANGE COLUMNS",
+        "CLUSTER BY",
+        "ADD CONSTRAINT",
+        "DROP CONSTRAINT",
+        "UPGRADE PROTOCOL",
+    }
+)
+"""Operations of DESCRIBE HISTORY that change no row; whatever else there is may."""
+
+
+class WarehouseTable:
+    """A table that may not be there yet. Making one connects to nothing.
+
+    Args:
+        settings: the warehouse. name: the table's, as `WarehouseSettings.table` takes it. spec: the table as a source.
+    """
+
+    def __init__(self, settings: WarehouseSettings, name: str, spec: TableSpec) -> None:
+        self.name, self.place, self._spec = name, f"in Databricks ({settings.table(name)})", spec
+        self.table = settings.table(name)
+        self.warehouse = Warehouse(settings, place={"sync": spec.sync, "table": spec.name})
+        self._seen: dict[str, Any] | None = None
+
+    def is_there(self) -> bool:
+        """Whether somebody has made the table."""
+        self._seen = self._described()
+        return self._seen is not None
+
+    def resting(self) -> str | None:
+        """Why it is not asked unless a run needs it: the warehouse sleeps. This question does not wake it."""
+        state = self.warehouse.state()
+        return None if state == "RUNNING" else f"the warehouse is {state}, and a question would start it"
+
+    def now(self, conforming: Callable[[pa.Schema], Conforming]) -> WarehouseMoment:
+        """The table at the version of now."""
+        detail, self._seen = self._seen or self._described(), None
+        if detail is None:
+            raise RunError(f"the Delta table {self.table} was dropped meanwhile.", **self.warehouse.place)
+        (newest,) = _history(self.warehouse, self.table, 1)
+        return WarehouseMoment(self.warehouse, self.table, detail, newest["version"], self._spec, conforming)
+
+    def _described(self) -> dict[str, Any] | None:
+        try:
+            found = self.warehouse.stream(f"DESCRIBE DETAIL {self.table.sql}", doing=f"look at {self.table}")
+            (row,) = [row for batch in found for row in batch.to_pylist()]
+        except MissingTableError:
+            return None
+        if row.get("format") != "delta":
+            raise RunError(
+                f"{self.table} is no Delta table ({row.get('format')}).",
+                remedy="Name another table.",
+                **self.warehouse.place,
+            )
+        return row
+
+
+def _history(warehouse: Warehouse, table: TableName, limit: int) -> list[dict[str, Any]]:
+    """The newest commits, the newest first."""
+    found = warehouse.stream(f"DESCRIBE HISTORY {table.sql} LIMIT {limit}", doing=f"read the history of {table}")
+    columns = ["version", "timestamp", "operation"]
+    return [row for batch in found for row in batch.select(columns).to_pylist()]
+
+
+class WarehouseMoment(Moment):
+    """A table at one version.
+
+    Args:
+        detail: what DESCRIBE DETAIL said. Others: `Moment`'s.
+    """
+
+    predicates = 40  # 20,000 keys: a statement for each 500 is cheaper than a large table
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        table: TableName,
+        detail: dict[str, Any],
+        version: int,
+        spec: TableSpec,
+        conforming: Callable[[pa.Schema], Conforming],
+    ) -> None:
+        super().__init__(version, spec, conforming)
+        self._warehouse, self._table, self._detail = warehouse, table, detail
+
+    def _at(self, version: int) -> str:
+        return f"{self._table.sql} VERSION AS OF {int(version)}"
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        statement = f"SELECT * FROM {self._at(self.version)} LIMIT 0"
+        return nested_schema(self._warehouse.columns(statement, doing=f"look at the columns of {self._table}"))
+
+    @property
+    def comment(self) -> str | None:
+        return self._detail.get("description")
+
+    @cached_property
+    def identity(self) -> SourceIdentity:
+        place = f"{self._warehouse.settings.host}/{self._table}"
+        return SourceIdentity(system_identifier=str(self._detail["id"]), timeline=0, database=place, table_oid=0)
+
+    @cached_property
+    def feed(self) -> bool:
+        return str(dict(self._detail["properties"] or {}).get(FEED, "")).lower() == "true"
+
+    def count(self) -> int:
+        found = self._stream(f"SELECT count(*) AS records FROM {self._at(self.version)}", "count table")
+        return sum(row["records"] for batch in found for row in batch.to_pylist())
+
+    def scan(self, columns: Sequence[str], predicate: str | None = None) -> Iterator[pa.RecordBatch]:
+        wanted = pa.schema([self.schema.field(name) for name in columns])
+        where = f" WHERE {predicate}" if predicate else ""
+        statement = f"SELECT {names(columns)} FROM {self._at(self.version)}{where}"
+        for batch in self._stream(statement, "read table"):
+            yield batch.cast(wanted)
+
+    def _stream(self, statement: str, doing: str) -> Iterator[pa.RecordBatch]:
+        yield from self._warehouse.stream(statement, doing=f"{doing} {self._table}")
+
+    def name(self, column: str) -> str:
+        return quoted(column)
+
+    def literal(self, value: Any, kind: pa.DataType) -> str:
+        if isinstance(value, datetime):
+            text = value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z" if kind.tz else value.isoformat()
+            return f"{'TIMESTAMP' if kind.tz else 'TIMESTAMP_NTZ'}'{text}'"
+        if isinstance(value, date):
+            return f"DATE'{value.isoformat()}'"
+        if isinstance(value, Decimal):
+            return f"CAST('{value}' AS {spell(kind).upper()})"
+        return str(value) if isinstance(value, int) else text_literal(value)
+
+    def commits(self, after: int) -> list[Commit]:
+        wanted = self.version - after
+        found = _history(self._warehouse, self._table, wanted + _NEWER) if wanted else []
+        made = {row["version"]: row for row in found if after < row["version"] <= self.version}
+        for version in range(after + 1, self.version + 1):
+            if version not in made:
+                raise LostError(f"the table's history no longer holds version {version} (log retention)")
+        return [_commit(made[version]) for version in sorted(made)]
+
+    def touched(self, after: Watermark, made: Sequence[Commit]) -> Iterator[pa.Array]:
+        if not any(commit.data for commit in made):
+            return
+        since = int(after.position["version"])
+        if after.position.get("feed") and self.feed:
+            yield from self._keys(self._fed(since), "read the change feed of table")
+        else:
+            yield from self._keys(self._compared(since), "compare versions of table")
+
+    def _fed(self, after: int) -> str:
+        place = text_literal(self._table.sql)
+        return f"SELECT DISTINCT {names(self.spec.key)} FROM table_changes({place}, {after + 1}, {self.version})"
+
+    def _compared(self, after: int) -> str:
+        """The keys of the rows that one of the two versions has and the other has not, copies counted."""
+        columns, key = names(self.conforming.columns), names(self.spec.key)
+        one, other = (f"SELECT {columns} FROM {self._at(version)}" for version in (self.version, after))
+        differing = [f"SELECT {key} FROM ({left} EXCEPT ALL {right})" for left, right in ((one, other), (other, one))]
+        return f"SELECT DISTINCT {key} FROM ({' UNION ALL '.join(differing)})"
+
+    def _keys(self, statement: str, doing: str) -> Iterator[pa.Array]:
+        try:
+            for batch in self._stream(statement, doing):
+                yield self.conforming.keys(self.as_read(batch, list(self.spec.key)))
+        except TransientError:
+            raise
+        except RunError as error:
+            raise LostError(f"what changed cannot be told (VACUUM?): {error.message}") from None
+
+
+def _commit(row: dict[str, Any]) -> Commit:
+    operation = str(row["operation"] or "")
+    at = row["timestamp"]
+    return Commit(
+        version=row["version"],
+        operation=operation,
+        at=at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at,
+        data=operation.upper() not in _WITHOUT_ROWS,
+        files=(),
+    )

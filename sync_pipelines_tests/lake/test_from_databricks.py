@@ -1,0 +1,131 @@
+"""A table of Databricks and its table in PostgreSQL, read through a SQL warehouse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from dagster import DagsterInstance
+
+from sync_pipelines.automation import read_facts
+from sync_pipelines.decide import Skip, decide
+from sync_pipelines.engine.errors import RunError
+from sync_pipelines.targets.databricks.types import nested_schema
+from sync_pipelines_tests.lake.engines import name_warehouse
+from sync_pipelines_tests.lake.house import House, back
+from sync_pipelines_tests.lake.reviews import held
+from sync_pipelines_tests.sandbox.databricks.shared import Schema
+
+COLUMNS = """id STRING, stars INT, note STRING, topics ARRAY<STRING>, detail STRUCT<b: INT, A: STRING>,
+    updated_at TIMESTAMP"""
+ROW = "('{id}', {stars}, 'n', array('x'), named_struct('b', 1, 'A', 'it''s'), TIMESTAMP'2024-01-01T12:00:00Z')"
+
+
+@dataclass
+class Away:
+    """A house whose reviews stand in a schema of Databricks."""
+
+    house: House
+    schema: Schema
+
+    def sql(self, text: str) -> list[list[str | None]]:
+        return self.schema.sql(text)
+
+    def make(self, *ids: str, feed: bool) -> None:
+        self.sql(f"CREATE TABLE review ({COLUMNS}) TBLPROPERTIES (delta.enableChangeDataFeed = {str(feed).lower()})")
+        self.add(*ids)
+
+    def add(self, *ids: str, stars: int = 3) -> None:
+        self.sql(f"INSERT INTO review VALUES {', '.join(ROW.format(id=id, stars=stars) for id in ids)}")
+
+    def reason(self) -> str:
+        return self.house.bind(back()).ledger.last_runs("shop", "review")[0].reason
+
+
+@pytest.fixture
+def away(review: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch) -> Away:
+    name_warehouse(databricks_schema, monkeypatch)
+    return Away(review, databricks_schema)
+
+
+@pytest.mark.slow
+def test_rows_arrive_change_and_go(away: Away, feed: bool):
+    away.make("a", "b", "c", feed=feed)
+    house = away.house
+    assert house.sync(back()).upserted == 3
+    assert away.reason() == "first run"
+    assert held(house)["a"][:4] == (3, "n", ["x"], {"b": 1, "A": "it's"})
+    away.sql("UPDATE review SET stars = 5 WHERE id = 'a'")
+    away.sql("DELETE FROM review WHERE id = 'b'")
+    away.add("d")
+    away.sql("OPTIMIZE review")
+    counts = house.sync(back())
+    assert (counts.read, counts.upserted, counts.deleted, away.reason()) == (2, 2, 1, "")
+    assert held(house).keys() == {"a", "c", "d"}
+    assert house.prove(back(), "deep").equal
+    assert house.sync(back()).read == 0
+    house.execute("UPDATE review SET note = 'edited' WHERE id = 'c'; DELETE FROM review WHERE id = 'd'")
+    proof = house.prove(back(), "deep")
+    assert (proof.missing, proof.stale) == (1, 1)
+    assert house.sync(back(), keys=("c", "d")).upserted == 2
+    away.sql("RESTORE TABLE review TO VERSION AS OF 1")
+    house.sync(back())
+    assert away.reason() == "the table was restored to an older version"
+    assert held(house).keys() == {"a", "b", "c"}
+    assert house.prove(back(), "deep").equal
+
+
+@pytest.mark.slow
+def test_a_table_that_was_made_anew_or_never_is_told(away: Away):
+    with pytest.raises(RunError, match=r"shop/review: there is no Delta table 'shop/review' in Databricks \(main\."):
+        away.house.sync(back())
+    away.make("a", feed=True)
+    away.house.sync(back())
+    away.sql("DROP TABLE review")
+    away.make("b", feed=True)
+    counts = away.house.sync(back())
+    assert "made anew" in away.reason()
+    assert (counts.upserted, counts.deleted) == (1, 1)
+
+
+@pytest.mark.slow
+def test_what_asks_often_leaves_the_warehouse_alone(away: Away, monkeypatch: pytest.MonkeyPatch):
+    from sync_pipelines.targets.databricks.warehouse import Warehouse
+
+    with DagsterInstance.ephemeral() as instance:
+        decision = decide(read_facts(back(), away.house.resources, instance))
+    assert isinstance(decision, Skip)
+    assert "asked by schedules alone" in decision.reason
+    assert away.schema.seen().get("statement", 0) == 2, "those that made the schema of this test"
+    source = away.house.bind(back()).source
+    monkeypatch.setattr(Warehouse, "state", lambda _: "STOPPED")
+    assert source.resting() == "the warehouse is STOPPED, and a question would start it"
+    monkeypatch.setattr(Warehouse, "state", lambda _: "RUNNING")
+    assert source.resting() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("DECIMAL(10,2)", pa.decimal128(10, 2)),
+        ("ARRAY<INT>", pa.list_(pa.int32())),
+        ("MAP<STRING, DECIMAL(5,1)>", pa.map_(pa.string(), pa.decimal128(5, 1))),
+        ("STRUCT<a: INT NOT NULL, `b,c`: STRING COMMENT 'x, y'>", pa.struct([("a", pa.int32()), ("b,c", pa.string())])),
+        (
+            "ARRAY<STRUCT<A: MAP<STRING, ARRAY<DATE>>, b: TIMESTAMP>>",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("A", pa.map_(pa.string(), pa.list_(pa.date32()))),
+                        ("b", pa.timestamp("us", tz="UTC")),
+                    ]
+                )
+            ),
+        ),
+        ("VARIANT", pa.null()),
+    ],
+)
+def test_types_of_a_warehouse_are_read_whatever_they_hold(text: str, kind: Any):
+    assert nested_schema([("c", text)]).field("c").type == kind
