@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
-from sync_pipelines.engine.model import HELD_TWICE
+from sync_pipelines.engine.model import HELD_TWICE, Scope
 from sync_pipelines.engine.plan import plan
 from sync_pipelines.engine.repair import Repair, Wanted, plan_repair, repair
-from sync_pipelines.engine.run import Request, Scope
+from sync_pipelines.engine.run import Request
 from sync_pipelines_tests.lake.house import House, document
 
 DDL = "CREATE TABLE item (id text PRIMARY KEY, amount numeric(8,2))"

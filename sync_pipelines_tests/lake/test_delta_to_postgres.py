@@ -279,8 +279,9 @@ def test_a_rebuild_is_refused_with_what_to_do(review: House, lake: Lake):
 
 
 def test_an_edit_in_postgresql_is_found_by_both_proofs_and_repaired(review: House, lake: Lake):
+    from sync_pipelines.engine.model import Scope
     from sync_pipelines.engine.repair import Wanted, repair
-    from sync_pipelines.engine.run import Request, Scope
+    from sync_pipelines.engine.run import Request
 
     lake.write(rows(*(row(f"n{number}") for number in range(20))))
     review.sync(back())
