@@ -202,12 +202,25 @@ def _column(position: int, field: Any) -> dict[str, Any]:
     column = {
         "name": field.name,
         "position": position,
-        "type_text": text.upper(),
+        "type_text": _spelled(field.dataType),
         "type_name": _NAMES.get(name, name.upper()),
     }
     if name == "decimal":
         column |= {"type_precision": field.dataType.precision, "type_scale": field.dataType.scale}
     return column
+
+
+def _spelled(kind: Any) -> str:
+    """A type as Spark's SQL spells it: words in capitals, names as they are."""
+    from pyspark.sql.types import ArrayType, MapType, StructType
+
+    if isinstance(kind, StructType):
+        return f"STRUCT<{', '.join(f'{item.name}: {_spelled(item.dataType)}' for item in kind.fields)}>"
+    if isinstance(kind, ArrayType):
+        return f"ARRAY<{_spelled(kind.elementType)}>"
+    if isinstance(kind, MapType):
+        return f"MAP<{_spelled(kind.keyType)}, {_spelled(kind.valueType)}>"
+    return kind.simpleString().upper()
 
 
 def compact(rows: Sequence[Sequence[str | None]]) -> bytes:
