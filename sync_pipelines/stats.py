@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from sync_pipelines.engine.errors import SyncError
+
 if TYPE_CHECKING:
+    from sync_pipelines.engine.binding import Binding
     from sync_pipelines.engine.ledger.history import Day
     from sync_pipelines.engine.ledger.ledger import Ledger, RunRecord
     from sync_pipelines.registry import BoundTable
@@ -33,7 +36,7 @@ class TableStats:
 
     Args:
         holdings: what the target says of itself: records, and what else it knows (for Chroma chunks,
-            dimensions, model, embedding, space).
+            dimensions, model, embedding, space); or `problem`, where it cannot be asked.
         last_sync: when the newest completed run ended (UTC).
         totals: sums over the runs in the ledger; `seconds` of those whose duration is known.
         days: the same by day (UTC), the newest first.
@@ -62,7 +65,7 @@ def stats_of(bound: BoundTable, *, days: int = 14) -> TableStats:
         days: so many days with runs are summed one by one.
 
     Raises:
-        SyncError: one of them cannot be asked.
+        SyncError: the ledger cannot be asked. Where the target cannot, `problem` says so and its holdings are left out.
     """
     binding = bound.binding()
     with binding.ledger as ledger:
@@ -72,11 +75,18 @@ def stats_of(bound: BoundTable, *, days: int = 14) -> TableStats:
     completed = [run.completed_at for run in runs if run.status == "completed" and run.completed_at]
     return TableStats(
         path=bound.path,
-        holdings={"records": binding.target.count(), **binding.target.holdings()},
+        holdings=_holdings(binding),
         last_sync=max(completed, default=None),
         totals=totals(runs),
         days=by_day,
     )
+
+
+def _holdings(binding: Binding) -> dict[str, Any]:
+    try:
+        return {"records": binding.target.count(), **binding.target.holdings()}
+    except SyncError as error:
+        return {"records": None, "problem": str(error)}
 
 
 def totals(runs: list[RunRecord]) -> dict[str, Any]:

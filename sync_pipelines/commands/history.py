@@ -44,7 +44,7 @@ def logs(
 
 def stats(
     selector: Selector = None,
-    days: Annotated[int, typer.Option(min=1, help="Sum so many days with runs, the newest ones.")] = 14,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="Sum so many days with runs, the newest ones.")] = 14,
     as_json: AsJson = False,
 ) -> None:
     """Show what each target holds and how it was made, and what its runs did, used and cost, by day and in all.

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +14,7 @@ from pydantic import Field
 from sync_pipelines.dead_runs import close_dead_runs
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.durations import seconds
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.engine.settings import positive, resolve
 from sync_pipelines.engine.windows import Mode, Windows, scope_of
@@ -94,7 +96,7 @@ def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
 
 
 def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config: SyncConfig) -> ChangeSet:
-    binding = component.bind(context.resources, batch_size=_batch_size(component, context.resources, config))
+    binding = component.bind(context.resources)
     close_dead_runs(context.instance, binding, besides=context.run.run_id)
     request = engine.Request(
         mode=config.mode.value,
@@ -103,6 +105,11 @@ def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config:
         run_id=context.run.run_id,
         allow_mass_delete=config.allow_mass_delete,
     )
+    try:
+        binding = replace(binding, batch_size=_batch_size(component, context.resources, config))
+    except ConfigurationError as error:
+        engine.refuse(binding, request, error)
+        raise
     changes = engine.open_run(binding, request, keep=context.resources.ledger.keep)
     _log.info("%d rows to write, %d keys touched in the log", changes.rows, changes.touched)
     return changes

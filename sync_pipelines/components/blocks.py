@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from sync_pipelines.components.schema import CRON, DATE, DURATION, Strict, field_errors
 from sync_pipelines.engine.conflicts import Policy, Strategy
+from sync_pipelines.engine.cost import MOST
 from sync_pipelines.engine.durations import seconds
 
 if TYPE_CHECKING:
@@ -306,9 +307,11 @@ class RunsBlock(Block):
 class PricesBlock(Block):
     """What a run's time costs, in one currency; a price that is not set is not counted."""
 
-    hour: float | None = Field(default=None, ge=0, description="An hour of the machine that runs the sync.")
-    warehouse_hour: float | None = Field(default=None, ge=0, description="An hour of the SQL warehouse at work.")
-    million_tokens: float | None = Field(default=None, ge=0, description="A million tokens of the embedding.")
+    hour: float | None = Field(default=None, ge=0, le=MOST, description="An hour of the machine that runs the sync.")
+    warehouse_hour: float | None = Field(
+        default=None, ge=0, le=MOST, description="An hour of the SQL warehouse at work."
+    )
+    million_tokens: float | None = Field(default=None, ge=0, le=MOST, description="A million tokens of the embedding.")
 
     def amounts(self) -> dict[str, Decimal | None]:
         """By their names, as they are written."""

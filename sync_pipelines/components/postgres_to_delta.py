@@ -36,10 +36,10 @@ class DeltaTargetBlock(Block):
         "spark, the warehouse and a Spark job for full reads of large tables. auto: delta-rs where DELTA_URI is set, "
         "else databricks.",
     )
-    mode: Literal["merge", "append", "overwrite"] = Field(
+    mode: Literal["merge", "append"] = Field(
         default="merge",
         description="merge: a row a record, as it is now. append: a history, a row for each state that a record was "
-        "seen in (columns _version and _deleted; delta-rs). overwrite: whatever changed, all is written anew.",
+        "seen in (columns _version and _deleted; delta-rs).",
     )
     synced_at: bool = Field(default=True, description="A column that says when a row was written.")
     properties: dict[str, str] = Field(default={}, description="Table properties (delta.…), set when it is made.")
@@ -255,5 +255,4 @@ class PostgresToDelta(SyncComponent):
             "target": self.build_target(resources),
             "mapper": self.mapper().map,
             "lock_name": self.lock_name(resources),
-            "whole": self.target.mode == "overwrite",
         }

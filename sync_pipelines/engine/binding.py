@@ -71,7 +71,7 @@ class Binding:
         lock_url: the ledger's database, where locks are held; lock_name: the target's name in all the world.
         lock_timeout: seconds to wait for another writer.
         batch_size: records a batch: the unit of writing, of progress and of the look at the lock.
-        prices: asked when a run begins. whole: whatever has changed, the target is built anew and swapped.
+        prices: asked when a run begins.
     """
 
     spec: TableSpec
@@ -85,7 +85,6 @@ class Binding:
     lock_timeout: float = 900.0
     batch_size: int = 100
     prices: Callable[[Ledger], Prices] = lambda _: Prices()
-    whole: bool = False
 
     @property
     def place(self) -> tuple[str, str]:

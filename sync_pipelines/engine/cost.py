@@ -8,6 +8,9 @@ from decimal import Decimal, InvalidOperation
 from sync_pipelines.engine.model import Counts
 from sync_pipelines.engine.usage import Usage
 
+MOST = 1_000_000_000
+"""No price is higher: whatever is, is a slip."""
+
 _HOUR, _MILLION = Decimal(3600), Decimal(1_000_000)
 _PLACES = Decimal("0.000001")
 
@@ -46,7 +49,7 @@ def price(text: str) -> Decimal:
         found = Decimal(text)
     except InvalidOperation:
         found = Decimal(-1)
-    if not found.is_finite() or found < 0:
+    if not found.is_finite() or not 0 <= found <= MOST:
         raise ValueError("expected an amount of money, such as 0.35")
     return found
 

@@ -61,12 +61,12 @@ class Held:
         self.binding.ledger.check()
         self.sign_of_life.acquire()
         self.lock.acquire(timeout_s=self.binding.lock_timeout)
-        self.prices = self.binding.prices(self.binding.ledger)  # before anything is done: a wrong one is an error
         self.meter = Meter(self.binding.target)  # anew: who waits for a lock uses nothing
         self._books = "open"  # before they are: an interrupt can hide that the row was written
         self.record = self.binding.ledger.begin(
             *self.place, mode=self.request.mode, trigger=self.request.trigger, run_id=self.request.run_id
         )
+        self.prices = self.binding.prices(self.binding.ledger)  # a wrong one ends the run before anything is read
 
     def close(self, error: BaseException | None = None) -> None:
         """Close the books, delete the spool, free the locks. What is done is left out, so it may come twice.

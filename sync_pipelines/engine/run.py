@@ -17,7 +17,7 @@ from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
 from sync_pipelines.engine.deleting import Deletes
-from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.ground import under_way
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import changed_since, listing_of
@@ -332,3 +332,11 @@ def write(changes: ChangeSet) -> Counts:
     """Write an opened change set, closing the books on failure; the change set is closed in any case."""
     with changes.run as run:
         return run.write(changes)
+
+
+def refuse(binding: Binding, request: Request, error: SyncError) -> None:
+    """Write down a run that a wrong setting ends before it begins."""
+    with binding.ledger as ledger:
+        ledger.check()
+        record = ledger.begin(*binding.place, mode=request.mode, trigger=request.trigger, run_id=request.run_id)
+        ledger.finish(record, status="failed", counts=Counts(), error=str(error))

@@ -10,8 +10,6 @@ from sync_pipelines.engine.guarded import Guarded
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.waiting import with_waiting
 
-OVERWRITE = "target.mode: overwrite"
-
 
 @dataclass(kw_only=True)
 class Scoped(Guarded):
@@ -38,8 +36,6 @@ class Scoped(Guarded):
                 raise
             return self._built_anew(error.message)
         due = due_scope(asked, self.ground, held=held)
-        if self._is_written_anew(due):
-            return self._built_anew(due.reason or OVERWRITE)
         return with_waiting(self.binding, due, self.since)
 
     @property
@@ -50,12 +46,3 @@ class Scoped(Guarded):
         scope = Scope(full=True, reason=reason)
         self.request = replace(self.request, mode="rebuild", scope=scope)
         return scope
-
-    def _is_written_anew(self, due: Scope) -> bool:
-        """Whether a target that is written as a whole has to be; single records are written into it."""
-        if not self.binding.whole or due.keys is not None:
-            return False
-        if due.full or due.window is not None or self.since is None:
-            return True
-        waiting = self.binding.source.pending(self.since)
-        return bool(waiting.changes or waiting.full_reason)

@@ -267,6 +267,15 @@ def test_stats_tell_what_the_target_holds_and_what_runs_did(settled: Shop):
     assert day["day"] in shown
 
 
+def test_stats_are_told_of_a_table_whose_target_cannot_be_asked(settled: Shop, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CHROMA_URL", "http://127.0.0.1:9")
+    table = answer("stats", "shop")["tables"][ARTICLE]
+    assert table["records"] is None
+    assert "Chroma does not answer" in table["problem"]
+    assert (table["totals"]["runs"], len(table["days"])) == (1, 1)
+    assert ARTICLE in invoke("stats").stdout
+
+
 def test_stats_before_the_first_sync_are_empty_and_no_error(shop: Shop):
     table = answer("stats", ARTICLE)["tables"][ARTICLE]
     assert (table["records"], table["last_sync"], table["totals"]["runs"]) == (0, None, 0)

@@ -63,9 +63,25 @@ def test_a_wrong_price_is_told_with_its_place_before_anything_is_done(world: Wor
     world.put("a")
     said = world.failure(world.materialize(raises=False))
     assert "SYNC_PRICE_HOUR is 'cheap': expected an amount of money" in said
+    refused(world, said)
     monkeypatch.delenv("SYNC_PRICE_HOUR")
     assert world.sync().upserted == 1
-    assert len(world.resources.ledger.ledger().logs("shop", "article")) == 1
+
+
+def test_a_wrong_batch_size_is_told_and_written_down(world: World, monkeypatch):
+    monkeypatch.setenv("SYNC_BATCH_SIZE", "many")
+    world.put("a")
+    said = world.failure(world.materialize(raises=False))
+    assert "SYNC_BATCH_SIZE is 'many': expected a whole number above 0" in said
+    refused(world, said)
+
+
+def refused(world: World, said: str) -> None:
+    """A run that failed with this sentence, before it read anything, stands in the books."""
+    (run,) = world.resources.ledger.ledger().logs("shop", "article")
+    assert (run.status, run.counts.read) == ("failed", 0)
+    assert run.error is not None
+    assert run.error in said
 
 
 def test_the_days_are_summed_with_the_most_of_the_memory(world: World):

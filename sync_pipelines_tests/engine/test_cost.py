@@ -39,7 +39,7 @@ def test_a_run_without_a_warehouse_costs_nothing_there():
     assert Prices(warehouse_hour=Decimal(7)).cost(Usage(seconds=60.0), Counts()) == 0
 
 
-@pytest.mark.parametrize("text", ["free", "-1", "nan", "inf", "1,5"])
+@pytest.mark.parametrize("text", ["free", "-1", "nan", "inf", "1,5", "1e30", "1e400"])
 def test_what_is_no_amount_of_money_is_no_price(text: str):
     with pytest.raises(ValueError, match="an amount of money"):
         price(text)

@@ -1,18 +1,18 @@
-"""How a Delta table is written: merged (the rule), appended to as a history, or overwritten as a whole."""
+"""How a Delta table is written: merged (the rule), or appended to as a history."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 from pydantic import ValidationError
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
-from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError
+from sync_pipelines.engine.errors import MassDeleteError, RunError
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.repair import Wanted, repair
 from sync_pipelines.engine.run import Request
-from sync_pipelines.engine.scoped import OVERWRITE
 from sync_pipelines_tests.lake.house import House, document
 
 
@@ -146,11 +146,46 @@ def test_a_column_that_is_added_stands_in_newer_states(house: House, history: Po
 
 
 def test_a_history_is_not_built_anew(house: House, history: PostgresToDelta):
-    with pytest.raises(ConfigurationError, match=r"'shop/item' is a history .* Run a full sync"):
+    with pytest.raises(RunError, match=r"'shop/item' is a history .* Name another table"):
         house.sync(history, mode="rebuild")
     assert len(states(house, history)) == 3
     with pytest.raises(ValidationError, match="would forget the history"):
         of_mode("append", schema_change="rebuild")
+
+
+@pytest.mark.parametrize("change", ["DROP COLUMN tags", "ALTER COLUMN amount TYPE text"])
+def test_a_history_whose_columns_cannot_follow_goes_on_in_another_table(
+    house: House, history: PostgresToDelta, change: str
+):
+    house.execute(f"ALTER TABLE item {change}")
+    for mode in ("incremental", "full", "rebuild"):
+        with pytest.raises(RunError, match=r"Name another table in target\.table, where a new history begins"):
+            house.sync(history, mode=mode)
+    elsewhere = document(target={"table": "shop/item2", "mode": "append"})
+    assert house.sync(elsewhere).upserted == 3
+    assert len(states(house, history)) == 3
+
+
+def test_a_record_that_is_doubled_and_deleted_is_buried_once(house: House, history: PostgresToDelta):
+    house.opened(history).copy("1")
+    house.execute("DELETE FROM item WHERE id = '1'")
+    house.sync(history)
+    assert [state for state in states(house, history) if state[0] == "1"] == [
+        ("1", 1, 0, False),
+        ("1", 1, 0, False),
+        ("1", 2, 0, True),
+    ]
+
+
+def test_a_version_that_nothing_follows_stops_its_record_alone(house: House, history: PostgresToDelta):
+    table = DeltaTable(house.resources.delta.settings().table("shop/item"))
+    table.update({"_version": str(2**63 - 1)}, predicate="id IN ('1', '3')")
+    house.execute("UPDATE item SET amount = 1 WHERE id IN ('1', '2'); DELETE FROM item WHERE id = '3'")
+    counts = house.sync(history)
+    assert (counts.upserted, counts.deleted, counts.quarantined) == (1, 0, 2)
+    for record in house.bind(history).ledger.list_quarantine("shop", "item"):
+        assert "9223372036854775807 of it, which nothing follows" in record.reason
+    assert house.prove(history, "deep").quarantined == 2
 
 
 def test_a_table_that_is_merged_does_not_become_a_history_unnoticed(house: House):
@@ -159,39 +194,3 @@ def test_a_table_that_is_merged_does_not_become_a_history_unnoticed(house: House
     house.execute("UPDATE item SET amount = 1 WHERE id = '1'")
     assert house.sync(of_mode("append")).upserted == 1
     assert house.prove(of_mode("append"), "deep").equal
-
-
-def test_an_overwritten_table_is_written_as_a_whole_by_one_commit(house: House):
-    table = filled(house, of_mode("overwrite"))
-    identity = house.opened(table).identity()
-    house.execute("UPDATE item SET amount = 1 WHERE id = '1'; DELETE FROM item WHERE id = '2'")
-    before = house.opened(table).files()
-    overwrites = house.opened(table).overwrites()
-    counts = house.sync(table)
-    assert (counts.upserted, counts.deleted) == (2, 1)
-    assert not before & house.opened(table).files()
-    assert house.opened(table).overwrites() == overwrites + 1
-    assert house.opened(table).identity() == identity
-    assert house.prove(table, "deep").equal
-    (run,) = house.bind(table).ledger.logs("shop", "item", limit=1)
-    assert run.reason == OVERWRITE
-
-
-def test_an_overwritten_table_is_left_alone_where_nothing_changed(house: House):
-    table = filled(house, of_mode("overwrite"))
-    before = house.opened(table).version()
-    assert house.sync(table).read == 0
-    assert house.opened(table).version() == before
-    house.execute("UPDATE item SET amount = 1 WHERE id = '1'")
-    assert house.sync(table, keys=("1",)).upserted == 1
-    assert house.prove(table, "deep").equal
-
-
-def test_the_guard_stops_an_overwrite_that_would_take_too_much(house: House):
-    table = filled(house, of_mode("overwrite"))
-    house.execute("INSERT INTO item SELECT 'n' || i, 0 FROM generate_series(1, 300) AS i")
-    house.sync(table)
-    house.execute("DELETE FROM item WHERE id LIKE 'n%'")
-    with pytest.raises(MassDeleteError):
-        house.sync(table)
-    assert len(house.rows(table)) == 303

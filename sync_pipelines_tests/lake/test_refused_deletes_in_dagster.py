@@ -76,6 +76,7 @@ def test_a_record_that_was_not_let_go_goes_by_itself_when_what_referred_to_it_is
         "ALTER TABLE reply DROP CONSTRAINT reply_review_fkey",
         "DROP TABLE reply",
         "TRUNCATE reply",
+        "DELETE FROM reply; CREATE TABLE older () INHERITS (reply); INSERT INTO older VALUES (1, 'n03')",
         "DELETE FROM reply; DELETE FROM review WHERE id = 'n03'",
     ],
 )
@@ -187,6 +188,9 @@ HIDDEN = {
     "row security": f"{OPEN} ALTER TABLE reply ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON reply USING (id > 1);",
     "large and without an index": f"{OPEN} INSERT INTO reply SELECT n, 'n00' FROM generate_series(10, 40000) AS n;",
 }
+HIDDEN["large and with an index of some rows"] = (
+    HIDDEN["large and without an index"] + " CREATE INDEX ON reply (review) WHERE id < 5;"
+)
 
 
 @pytest.fixture

@@ -20,11 +20,13 @@ from sync_pipelines.engine.model import (
     FINGERPRINT,
     FINGERPRINTS_SCHEMA,
     KEY,
+    UNDELETED,
     BatchResult,
     Counts,
     Deletion,
     Doubt,
     PlannedWrites,
+    Rejection,
 )
 from sync_pipelines.targets.delta.target import DeltaTarget
 from sync_pipelines.targets.delta.writing import same_row, writer_properties
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 _STATE = (KEY, FINGERPRINT, VERSION, DELETED)
 _PAGE = 10_000
+_LAST = 2**63 - 1
 _NEWEST = """
     SELECT key, fingerprint FROM state AS s
     WHERE version = (SELECT max(version) FROM state AS o WHERE o.key = s.key) AND NOT deleted
@@ -160,13 +163,16 @@ class DeltaHistory(DeltaTarget):
     ) -> BatchResult:
         newest = self._newest(table, group.keys)
         unlike = self._unlike(table, group, newest, doubt)
+        full = sorted(key for key in unlike if newest.get(key, Newest()).version >= _LAST)
+        unlike.difference_update(full)
         rows = group.rows.filter(pa.array([key in unlike for key in group.keys], pa.bool_()))
-        counts = Counts(unchanged=group.rows.num_rows - rows.num_rows, upserted=rows.num_rows, bytes=rows.nbytes)
+        same = group.rows.num_rows - rows.num_rows - len(full)
+        counts = Counts(unchanged=same, upserted=rows.num_rows, quarantined=len(full), bytes=rows.nbytes)
         if rows.num_rows:
             before_write()
             table.update_incremental()
             self._append(table, rows, newest, deleted=False)
-        return BatchResult(counts=counts, keys=group.keys)
+        return BatchResult(counts=counts, keys=group.keys, rejected=_ended(full, stage="write"))
 
     def _unlike(self, table: DeltaTable, group: Group, newest: Mapping[str, Newest], doubt: Doubt | None) -> set[str]:
         if doubt == "all":
@@ -181,11 +187,13 @@ class DeltaHistory(DeltaTarget):
     def delete(self, keys: Sequence[str]) -> Deletion:
         """Append to each of these records that it is gone, beside what it held last; a stranger's row is removed."""
         there = self.existing(keys)
-        plain = [key for key in there if not is_stranger(key)]
+        newest = self._newest(self.store.there(), [key for key in there if not is_stranger(key)]) if there else {}
+        full = sorted(key for key, state in newest.items() if state.version >= _LAST)
+        plain = sorted(newest.keys() - set(full))
         if plain:
             self.store.contend("delete from table", lambda table: self._bury(table, plain))
         super().delete([key for key in there if is_stranger(key)])
-        return Deletion(deleted=len(there))
+        return Deletion(deleted=len(there) - len(full), refused=_ended(full, stage=UNDELETED))
 
     def _bury(self, table: DeltaTable, keys: Sequence[str]) -> None:
         newest = self._newest(table, keys)
@@ -244,9 +252,20 @@ class DeltaHistory(DeltaTarget):
         """
         raise ConfigurationError(
             f"the Delta table {self.name!r} is a history (target.mode: append), which a rebuild would forget.",
-            remedy="Run a full sync (`--full`), or name another table.",
+            remedy=f"{self.remedy()}.",
             **self._place,
         )
+
+    def remedy(self) -> str:
+        """Another table: this one keeps what it holds."""
+        return "Name another table in target.table, where a new history begins; this one stays as it is"
+
+
+def _ended(keys: Sequence[str], *, stage: str) -> list[Rejection]:
+    reason = (
+        f"the history holds {VERSION} {_LAST} of it, which nothing follows: remove that row, which no sync has written"
+    )
+    return [Rejection(key=key, reason=reason, stage=stage) for key in keys]
 
 
 def _first_of_each(keys: Sequence[str]) -> list[int]:

@@ -222,10 +222,14 @@ class LakeTarget(ABC):
         kind = RebuildDueError if self._schema_change == "rebuild" else TargetChangedError
         return kind(
             f"the source's columns are not those of the Delta table {self.name!r} any more: {why}.",
-            remedy=f"Run `sync-pipelines sync {self.owner} --rebuild` to build it anew with the new columns"
+            remedy=self.remedy()
             + (", or set schema_change: evolve for new ones." if self._schema_change == "stop" else "."),
             **self._place,
         )
+
+    def remedy(self) -> str:
+        """What gives a table other columns, without the last stop."""
+        return f"Run `sync-pipelines sync {self.owner} --rebuild` to build it anew with the new columns"
 
     def require_columns(self, schema: pa.Schema) -> None:
         """Stop where rows have other columns than the table was prepared for.
