@@ -78,6 +78,24 @@ def test_rows_arrive_change_and_go(away: Away, feed: bool):
 
 
 @pytest.mark.slow
+def test_where_what_changed_cannot_be_told_everything_is_read(away: Away, feed: bool, monkeypatch: pytest.MonkeyPatch):
+    from sync_pipelines.sources.delta import warehouse
+
+    away.make("a", "b", feed=feed)
+    away.house.sync(back())
+    away.sql("DELETE FROM review WHERE id = 'a'")
+    asked = "table_changes" if feed else "EXCEPT ALL"
+    away.schema.fault("fail", match=asked, message="[DELTA_CHANGE_DATA_FILE_NOT_FOUND] gone")
+    assert away.house.sync(back()).deleted == 1
+    assert "what changed cannot be told" in away.reason()
+    away.add("c")
+    monkeypatch.setattr(warehouse, "_NEWER", -1)  # as where the log has been cleaned
+    assert away.house.sync(back()).upserted == 1
+    assert "the table's history no longer holds version" in away.reason()
+    assert away.house.prove(back(), "deep").equal
+
+
+@pytest.mark.slow
 def test_a_table_that_was_made_anew_or_never_is_told(away: Away):
     with pytest.raises(RunError, match=r"shop/review: there is no Delta table 'shop/review' in Databricks \(main\."):
         away.house.sync(back())
