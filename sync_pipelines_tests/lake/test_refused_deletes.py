@@ -353,6 +353,8 @@ def test_nothing_that_is_said_of_a_refused_deletion_quotes_a_sensitive_value(
 
 RAISED = """CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {does}; END $$;
     CREATE TRIGGER hold BEFORE {event} ON review FOR EACH ROW WHEN (OLD.id = 'n3') EXECUTE FUNCTION hold()"""
+
+
 LEGAL = "RAISE EXCEPTION 'review % is under legal hold', OLD.id"
 
 
@@ -370,33 +372,3 @@ def test_a_record_that_a_trigger_keeps_stays_alone_whatever_the_trigger_says(
     assert (counts.deleted, counts.quarantined, quarantined(review)) == (2, 1, [("n3", UNDELETED, 1)])
     (record,) = review.bind(back()).ledger.list_quarantine("shop", "review")
     assert why in record.reason
-
-
-@pytest.mark.slow
-def test_a_row_that_a_trigger_does_not_let_change_is_quarantined_alone(review: House, lake: Lake):
-    lake.write(rows(*(row(f"n{number}") for number in range(20))))
-    review.sync(back())
-    review.execute(RAISED.format(does=LEGAL, event="UPDATE"))
-    lake.table.update({"note": "'changed'"}, predicate="id IN ('n1', 'n3')")
-    counts = review.sync(back())
-    assert (counts.upserted, quarantined(review)) == (1, [("n3", "write", 1)])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("code", ["23514", "P0001"])
-def test_no_reason_quotes_what_stands_in_the_row_that_is_overwritten(review: House, lake: Lake, code: str):
-    """Also of a column that only the table in PostgreSQL has, and of a row that cannot be read as the source's are."""
-    review.execute("ALTER TABLE review ADD COLUMN email text DEFAULT 'person@canary.example'")
-    table = back(sensitive=["note", "email"])
-    lake.write(rows(row("n3", note=SECRETS[1]), row("n4")))
-    review.sync(table)
-    says = f"RAISE EXCEPTION '% % is frozen', OLD.note, OLD.email USING ERRCODE = '{code}'"
-    review.execute("UPDATE review SET updated_at = 'infinity' WHERE id = 'n3'")
-    review.execute(RAISED.format(does=says, event="UPDATE OR DELETE"))
-    lake.table.update({"note": "'changed'"}, predicate="id = 'n3'")
-    review.sync(table)
-    lake.table.delete("id = 'n3'")
-    review.sync(table)
-    told = review.execute(TOLD)[0][0]
-    assert "left out for sensitive columns" in told
-    assert not [secret for secret in (SECRETS[1], "person@canary") if secret in told]

@@ -372,35 +372,3 @@ def test_a_role_that_may_note_how_far_it_reads_may_leave_marks_after_the_upgrade
             assert row(url, f"SELECT has_table_privilege('{role}', 'sync.capture_marks', '{privilege}')") == (True,)
     rows(url, "REASSIGN OWNED BY noting_owner TO CURRENT_USER; DROP OWNED BY noting_owner; DROP ROLE noting_owner")
     rows(url, "DROP OWNED BY noting_reader; DROP ROLE noting_reader")
-
-
-@pytest.mark.slow
-def test_a_copied_data_folder_is_recognised_after_new_writes(fresh: PostgresServer) -> None:
-    url = fresh.url("capture")
-    upgrade(url, branch="capture")
-
-    def run(*statements: str) -> None:
-        with closing(psycopg2.connect(normalise_url(url).libpq)) as raw:
-            raw.autocommit = True
-            Connection(raw).run(*statements)
-
-    with closing(psycopg2.connect(normalise_url(url).libpq)) as raw:
-        raw.autocommit = True
-        make_item(Connection(raw))
-    target = reader(url)
-    target.sync()
-    fresh.stop()
-    copy = fresh.data.with_name("copy")
-    subprocess.run(["cp", "-a", str(fresh.data), str(copy)], check=True)
-    fresh.start()
-    for id in (1, 2):
-        run(f"UPDATE item SET amount = 5 WHERE id = {id}")
-        target.sync()
-    fresh.stop()
-    subprocess.run(["rm", "-r", str(fresh.data)], check=True)
-    copy.rename(fresh.data)
-    fresh.start()
-    run(*["UPDATE item SET amount = 6 WHERE id = 3"] * 100)
-    assert target.sync().reason == UNKNOWN_RUN
-    assert amounts(target) == {"1": 0, "2": 0, "3": 6}
-    assert not target.sync().full
