@@ -30,12 +30,12 @@ T = TypeVar("T")
 SLOW = """
 import time
 from sync_pipelines.engine.run import Run
-settle = Run._settle
+settle = Run.settle
 def slow(self, keys):
     settle(self, keys)
     self.binding.ledger.progress(self.record, self.counts)
     time.sleep(120)
-Run._settle = slow
+Run.settle = slow
 """
 """The target has taken the first batch; then the run takes long."""
 
