@@ -9,6 +9,7 @@ import pytest
 
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.sources.postgres.capture import install
+from sync_pipelines.sources.postgres.continuity import TRUNCATED
 from sync_pipelines_tests.sources.helpers import Connection, make_item, reader, spec_of
 
 
@@ -102,9 +103,9 @@ def test_a_truncate_makes_the_next_run_full(url: str, db: Connection) -> None:
     target = reader(url)
     target.sync()
     db.run("TRUNCATE item", "INSERT INTO item VALUES (7, 'seven')")
-    assert target.source.pending(target.watermark).full_reason == "the table was truncated"
+    assert target.source.pending(target.watermark).full_reason == TRUNCATED
     found = target.sync()
-    assert (found.full, found.reason, found.upserts) == (True, "the table was truncated", ["7"])
+    assert (found.full, found.reason, found.upserts) == (True, TRUNCATED, ["7"])
     assert not target.sync().full
 
 
@@ -134,7 +135,7 @@ def test_replica_mode_does_not_silence_the_triggers(url: str, db: Connection) ->
     target = reader(url)
     target.sync()
     db.run("SET session_replication_role = replica", "UPDATE item SET amount = 1 WHERE id = 1", "TRUNCATE item")
-    assert target.sync().reason == "the table was truncated"
+    assert target.sync().reason == TRUNCATED
 
 
 def test_rolled_back_work_brings_nothing(url: str, connect: Callable[..., Connection]) -> None:

@@ -15,6 +15,7 @@ from sync_pipelines.engine.model import Scope
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sources.postgres import connection
 from sync_pipelines.sources.postgres.capture import install
+from sync_pipelines.sources.postgres.continuity import TRUNCATED
 from sync_pipelines.sources.postgres.source import PostgresSource
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, Reader, make_item, reader, spec_of
 
@@ -261,7 +262,7 @@ def test_what_leaves_values_as_they_are_is_no_reason_to_read_everything(
 
 def test_a_truncate_is_told_as_one_and_read_once(target: Reader, db: Connection) -> None:
     db.run("TRUNCATE item")
-    assert target.sync().reason == "the table was truncated"
+    assert target.sync().reason == TRUNCATED
     assert not target.source.pending(target.watermark)
 
 
