@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from sync_pipelines.commands import output, progress, selection
 from sync_pipelines.commands.output import AsJson, Named
+from sync_pipelines.engine.errors import SyncError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sync_pipelines.client import RunStatus
     from sync_pipelines.engine.ledger.ledger import ProofRecord
     from sync_pipelines.engine.proof import Proof
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable
 
 KINDS = ("missing", "stale", "extra")
+Answer = TypeVar("Answer")
 
 Deep = Annotated[bool, typer.Option("--deep", help="Compare the values themselves, read back from the target.")]
 
@@ -27,13 +31,40 @@ def check(selector: Named, deep: Deep = False, as_json: AsJson = False) -> None:
 
     Exit code 1 when a table differs; up to 20 keys of each kind are named.
     """
-    proofs = {bound.path: _prove(bound, deep=deep) for bound in selection.configured(selector)}
+    proofs, problems = _of_each(selector, lambda bound: _prove(bound, deep=deep))
+    equal = _equal(proofs) and not problems
     if as_json:
-        output.print_json({"equal": _equal(proofs), "tables": {path: _plain(proof) for path, proof in proofs.items()}})
+        tables = {path: _plain(proof) for path, proof in proofs.items()}
+        output.print_json({"equal": equal, "tables": tables, **_told(problems)})
     else:
         for path, proof in proofs.items():
             _show_proof(path, proof)
-    output.leave(good=_equal(proofs))
+    _leave(problems, good=equal)
+
+
+def _of_each(selector: str, ask: Callable[[BoundTable], Answer]) -> tuple[dict[str, Answer], dict[str, SyncError]]:
+    """What each table answers, and the problem of each that cannot be asked: it hides none of the others."""
+    found: dict[str, Answer] = {}
+    problems: dict[str, SyncError] = {}
+    for bound in selection.configured(selector):
+        try:
+            found[bound.path] = ask(bound)
+        except SyncError as error:
+            problems[bound.path] = error
+    return found, problems
+
+
+def _told(problems: dict[str, SyncError]) -> dict[str, Any]:
+    return {"problems": {path: str(error) for path, error in problems.items()}} if problems else {}
+
+
+def _leave(problems: dict[str, SyncError], *, good: bool) -> None:
+    """End with the first problem's exit code, where there is one; all of them are said."""
+    for error in problems.values():
+        output.say(str(error))
+    if problems:
+        raise typer.Exit(output.code_of(next(iter(problems.values()))))
+    output.leave(good=good)
 
 
 def _prove(bound: BoundTable, *, deep: bool) -> Proof:
@@ -101,7 +132,7 @@ def repair(
         raise output.wrong_usage("--dry-run and --no-wait exclude each other: a dry run starts nothing.")
     wanted = selection.keys_of(selector, keys, key)
     if dry_run:
-        _plan(selector, deep=deep, keys=wanted, as_json=as_json)
+        _plan(selector, deep=deep, keys=wanted, allow=allow_mass_delete, as_json=as_json)
         return
     options = {"deep": deep, "keys": wanted, "allow_mass_delete": allow_mass_delete}
     if no_wait:
@@ -110,21 +141,23 @@ def repair(
         _repair_here(selector, options, as_json=as_json)
 
 
-def _plan(selector: str, *, deep: bool, keys: list[str] | None, as_json: bool) -> None:
+def _plan(selector: str, *, deep: bool, keys: list[str] | None, allow: bool, as_json: bool) -> None:
     from sync_pipelines.engine.naming import known_keys
     from sync_pipelines.engine.repair import Wanted, plan_repair
 
-    plans = []
-    for bound in selection.configured(selector):
+    def planned(bound: BoundTable) -> RepairPlan:
         binding = bound.binding()
         with binding.ledger:
-            plans.append(plan_repair(binding, Wanted(deep=deep, keys=known_keys(binding, keys) if keys else None)))
+            wanted = Wanted(deep=deep, keys=known_keys(binding, keys) if keys else None)
+            return plan_repair(binding, wanted, allow_mass_delete=allow)
+
+    plans, problems = _of_each(selector, planned)
     if as_json:
-        output.print_json({"tables": {plan.table: plan.as_dict() for plan in plans}})
+        output.print_json({"tables": {path: plan.as_dict() for path, plan in plans.items()}, **_told(problems)})
     else:
-        for plan in plans:
+        for plan in plans.values():
             _show_plan(plan)
-    output.leave(good=not any(plan.missing + plan.stale + plan.extra for plan in plans))
+    _leave(problems, good=not any(plan.missing + plan.stale + plan.extra for plan in plans.values()))
 
 
 def _show_plan(plan: RepairPlan) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,14 +71,15 @@ class Repair:
     buckets: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
-def plan_repair(binding: Binding, wanted: Wanted) -> RepairPlan:
+def plan_repair(binding: Binding, wanted: Wanted, *, allow_mass_delete: bool = False) -> RepairPlan:
     """What a repair would do now; takes no lock and writes nothing."""
     binding.ledger.check()
+    guard = replace(binding.guard, allow=allow_mass_delete)
     with _looked_for(binding, wanted) as found:
         differences = found.differences
         counts = {kind: differences.count(kind) for kind in KINDS}
         held = held_before(binding, binding.target.count(), binding.ledger.watermark(*binding.place))
-        refused = binding.guard.refuses(deletes=counts["extra"], held=held, source_empty=not found.source_count)
+        refused = guard.refuses(deletes=counts["extra"], held=held, source_empty=not found.source_count)
         samples = samples_of(differences)
         plan = RepairPlan(
             table=binding.spec.path,

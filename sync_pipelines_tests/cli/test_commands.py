@@ -267,6 +267,21 @@ def test_stats_tell_what_the_target_holds_and_what_runs_did(settled: Shop):
     assert day["day"] in shown
 
 
+@pytest.mark.slow
+def test_a_table_that_cannot_be_asked_hides_none_of_the_others(shop: Shop):
+    shop.put("a")
+    assert invoke("sync", "shop").exit_code == 0
+    shop.execute('ALTER TABLE "Article" RENAME TO "Elsewhere"')
+    for words in (("check", "shop"), ("repair", "shop", "--dry-run")):
+        result = invoke(*words, "--json")
+        found = json.loads(result.stdout)
+        assert list(found["tables"]) == [AUTHOR]
+        assert "there is no table 'Article'" in found["problems"][ARTICLE]
+        assert "there is no table 'Article'" in result.stderr
+        assert result.exit_code == 1
+        assert AUTHOR in invoke(*words).stdout
+
+
 def test_stats_are_told_of_a_table_whose_target_cannot_be_asked(settled: Shop, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CHROMA_URL", "http://127.0.0.1:9")
     table = answer("stats", "shop")["tables"][ARTICLE]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from pydantic import ValidationError
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
@@ -175,6 +176,25 @@ def test_a_record_that_is_doubled_and_deleted_is_buried_once(house: House, histo
         ("1", 1, 0, False),
         ("1", 2, 0, True),
     ]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_of_two_states_of_one_version_the_one_that_is_not_gone_counts(
+    house: House, history: PostgresToDelta, gone: bool
+):
+    table = DeltaTable(house.resources.delta.settings().table("shop/item"))
+    rows = pa.RecordBatchReader.from_stream(table.scan(predicate="id = '1'")).read_all()
+    for deleted in (gone, not gone):
+        twin = rows.set_column(rows.schema.get_field_index("_deleted"), "_deleted", pa.array([deleted]))
+        twin = twin.set_column(twin.schema.get_field_index("_version"), "_version", pa.array([2]))
+        write_deltalake(table, twin, mode="append")
+    for _ in range(3):
+        assert house.prove(history, "deep").equal
+        assert mended(house, history, deep=True) == 0
+    house.execute("DELETE FROM item WHERE id = '1'")
+    assert house.prove(history, "quick").pending == 1
+    assert house.sync(history).deleted == 1
+    assert house.prove(history, "deep").equal
 
 
 def test_a_version_that_nothing_follows_stops_its_record_alone(house: House, history: PostgresToDelta):

@@ -58,11 +58,16 @@ class Newest:
     times: int = 0
 
     def see(self, row: Mapping[str, Any]) -> None:
-        version = row[VERSION] or 0
-        if version > self.version or not self.times:
-            self.version, self.times = version, 0
-            self.fingerprint, self.deleted = row[FINGERPRINT], bool(row[DELETED])
-        self.times += version == self.version
+        """Take a row for the newest where it is; of two of one version the one that is not gone counts."""
+        rank = (row[VERSION] or 0, not row[DELETED])
+        if not self.times or rank > self.rank:
+            self.version, self.deleted, self.times = rank[0], not rank[1], 0
+            self.fingerprint = row[FINGERPRINT]
+        self.times += rank == self.rank
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        return self.version, not self.deleted
 
     def is_like(self, fingerprint: str) -> bool:
         return self.times == 1 and not self.deleted and self.fingerprint == fingerprint
@@ -230,9 +235,10 @@ class DeltaHistory(DeltaTarget):
     def _rows_of_newest(
         self, table: DeltaTable, keys: Sequence[str], newest: Mapping[str, Newest], columns: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
-        for batch in self.store.rows_of(table, keys, [*columns, VERSION]):
-            pairs = zip(batch.column(KEY).to_pylist(), batch.column(VERSION).to_pylist(), strict=True)
-            mask = pa.array([(version or 0) == newest[key].version for key, version in pairs], pa.bool_())
+        for batch in self.store.rows_of(table, keys, [*columns, VERSION, DELETED]):
+            states = zip(*(batch.column(name).to_pylist() for name in (KEY, VERSION, DELETED)), strict=True)
+            ranks = [((version or 0, not deleted) == newest[key].rank) for key, version, deleted in states]
+            mask = pa.array(ranks, pa.bool_())
             yield batch.filter(mask).select(list(dict.fromkeys([KEY, *columns])))
 
     def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
