@@ -1,6 +1,7 @@
 """A database with the capture branch, and connections to it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -77,3 +78,12 @@ def connect(url: str) -> Iterator[Callable[..., Connection]]:
 def db(connect: Callable[..., Connection]) -> Connection:
     """One connection in autocommit mode."""
     return connect()
+
+
+@pytest.fixture
+def fresh(server_folder: Path) -> Iterator[PostgresServer]:
+    """Another server, which has issued few transaction ids yet."""
+    with PostgresServer(server_folder / "fresh", durable=False) as server:
+        server.create_database("capture")
+        yield server
+    server.destroy()

@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -141,15 +140,6 @@ def test_a_transaction_that_deletes_its_own_lines_leaves_a_gap_that_shows(
 
 def _program(server: PostgresServer, name: str, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([server._binaries() / name, *words], check=True, **options)
-
-
-@pytest.fixture
-def fresh(server_folder: Path) -> Iterator[PostgresServer]:
-    """Another server, which has issued few transaction ids yet."""
-    with PostgresServer(server_folder / "fresh", durable=False) as server:
-        server.create_database("capture")
-        yield server
-    server.destroy()
 
 
 @pytest.mark.slow
