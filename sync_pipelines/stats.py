@@ -121,10 +121,8 @@ def _used(runs: list[RunRecord]) -> dict[str, Any]:
 
 
 def _plain(day: Day) -> dict[str, Any]:
-    found = asdict(day)
-    counts = found.pop("counts")
-    cost = found.pop("cost")
-    return {**found, "day": day.day.isoformat(), **counts, "cost": None if cost is None else float(cost)}
+    cost = None if day.cost is None else float(day.cost)
+    return {"day": day.day.isoformat(), "runs": day.runs, **asdict(day.counts), **asdict(day.usage), "cost": cost}
 
 
 def _runs(ledger: Ledger, place: tuple[str, str]) -> Iterator[RunRecord]:

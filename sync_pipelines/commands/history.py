@@ -185,10 +185,10 @@ def _show_days(found: list[TableStats]) -> None:
             output.number(day.counts.read),
             output.number(day.counts.upserted + day.counts.metadata_only),
             output.number(day.counts.deleted),
-            output.span(day.seconds),
-            output.span(day.cpu_seconds),
-            "-" if day.peak_memory is None else f"{day.peak_memory / 2**20:,.0f} MiB",
-            output.span(day.warehouse_seconds),
+            output.span(day.usage.seconds),
+            output.span(day.usage.cpu_seconds),
+            "-" if day.usage.peak_memory is None else f"{day.usage.peak_memory / 2**20:,.0f} MiB",
+            output.span(day.usage.warehouse_seconds),
             "-" if day.cost is None else f"{day.cost:,.4f}",
         )
     output.console().print(shown)

@@ -10,7 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from sync_pipelines.engine.cost import Prices
-from sync_pipelines.engine.ground import Ground, Noting
+from sync_pipelines.engine.ground import Noting
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.ledger.ledger import Ledger
@@ -90,13 +90,6 @@ class Binding:
     def place(self) -> tuple[str, str]:
         """Sync and table, as the ledger names them."""
         return self.spec.sync, self.spec.name
-
-    def ground(self, since: Watermark | None) -> Ground | None:
-        """What a run after this watermark builds on; None before the first confirmed run."""
-        if since is None:
-            return None
-        begun = lambda: self.ledger.sync_ids(*self.place)  # noqa: E731
-        return Ground(since=since, target=self.target, source=self.source, begun=begun)
 
     def close(self) -> None:
         """Give the ledger's connections back; it connects again where it is used again."""

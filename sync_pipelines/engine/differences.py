@@ -22,7 +22,7 @@ import pyarrow as pa
 from sync_pipelines.engine.batches import pages
 from sync_pipelines.engine.compare import Comparison, Difference, compare, nothing_yet
 from sync_pipelines.engine.conflicts import KEPT, Judging
-from sync_pipelines.engine.ground import Ground, Noting, due_scope
+from sync_pipelines.engine.ground import Noting, due_scope, ground_of
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.listing import StreamListing
@@ -193,9 +193,7 @@ def _await_full_sync(table: Provable, differences: Comparison, since: Watermark)
 
 
 def _is_another_target(table: Provable, since: Watermark) -> bool:
-    begun = lambda: table.ledger.sync_ids(table.spec.sync, table.spec.name)  # noqa: E731
-    ground = Ground(since=since, target=table.target, source=table.source, begun=begun)
-    return due_scope(Scope(), ground, held=table.target.count()).full
+    return due_scope(Scope(), ground_of(table, since), held=table.target.count()).full
 
 
 def _excuse(table: Provable, differences: Comparison) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import Scope, Target, Watermark
+from sync_pipelines.engine.spec import TableSpec
 
 RESTORED = "the ledger and the target do not speak of the same run (a restored database?)"
 UNNOTED = "the source does not know the last run that wrote to the target (a restored database?)"
@@ -22,6 +24,19 @@ class Noting(Protocol):
     def knows(self, since: Watermark, run: str) -> bool:
         """Whether a run that was noted is known; True where the watermark's source can note nothing."""
         ...
+
+
+class Grounded(Protocol):
+    """What is asked of a binding."""
+
+    @property
+    def spec(self) -> TableSpec: ...
+    @property
+    def source(self) -> Noting: ...
+    @property
+    def target(self) -> Target: ...
+    @property
+    def ledger(self) -> Ledger: ...
 
 
 @dataclass(frozen=True)
@@ -47,21 +62,27 @@ class Ground:
 
     def reason(self) -> str | None:
         """Why the target's mark is not the one that it must be; None where it is."""
-        if self.target.stamp() == self.since.stamp:
-            return None
-        bearing = self.bearing()
-        if bearing is None:
-            return RESTORED
-        return UNNOTED if bearing.noted and not self.source.knows(self.since, bearing.run) else None
+        return self._look()[0]
 
-    def bearing(self) -> Bearing | None:
-        """The run begun after the confirmed one whose mark the target bears.
+    def _look(self) -> tuple[str | None, Bearing | None]:
+        """That reason, and the run whose mark the target bears where it is not the confirmed one's."""
+        mark = self.target.stamp()
+        if mark == self.since.stamp:
+            return None, None
+        bearing = self._bearing(mark)
+        if bearing is None:
+            return RESTORED, None
+        unknown = bearing.noted and not self.source.knows(self.since, bearing.run)
+        return UNNOTED if unknown else None, bearing
+
+    def _bearing(self, mark: str | None) -> Bearing | None:
+        """The run begun after the confirmed one whose mark this is.
 
         A run marks the target before it writes: one that died, was stopped, or moves no watermark (single records, a
         repair) is still in the ledger, unless that was restored. The confirmed run's own mark from before it was
         confirmed speaks of a target that was restored from the middle of it.
         """
-        mark, found = self.target.stamp(), None
+        found = None
         for run in self.begun() if mark is not None else ():
             unnoted = self.target.stamp_of(under_way(run))
             marks = (self.target.stamp_of(run), self.target.stamp_of(under_way(run, noted=True)), unnoted)
@@ -79,12 +100,20 @@ class Ground:
         source whose files are older. A mark that is not ours stays until a run has compared everything and is
         confirmed: it is the evidence.
         """
-        if self.reason() is not None:
+        reason, bearing = self._look()
+        if reason is not None:
             return
-        bearing = None if self.target.stamp() == self.since.stamp else self.bearing()
         # the source first: a run that dies between the two has written nothing
         noted = self.source.note(self.since, run, before=bearing.run if bearing else None)
         self.target.set_stamp(EMPTIED if emptied else under_way(run, noted=noted))
+
+
+def ground_of(table: Grounded, since: Watermark | None) -> Ground | None:
+    """What a run of a table after this watermark builds on; None before the first confirmed run."""
+    if since is None:
+        return None
+    begun = lambda: table.ledger.sync_ids(table.spec.sync, table.spec.name)  # noqa: E731
+    return Ground(since=since, target=table.target, source=table.source, begun=begun)
 
 
 def due_scope(scope: Scope, ground: Ground | None, *, held: int) -> Scope:

@@ -39,6 +39,7 @@ class Held:
     record: RunRecord = field(init=False)
     counts: Counts = field(default_factory=Counts)
     reason: str = ""
+    meter: Meter = field(init=False)
     prices: Prices = field(default_factory=Prices)
     usage: Usage | None = None
     cost: Decimal | None = None
@@ -48,7 +49,6 @@ class Held:
 
     def __post_init__(self) -> None:
         url, run_id = self.binding.lock_url, self.request.run_id
-        self.meter = Meter(self.binding.target)
         self.lock = TargetLock(url, self.binding.lock_name, run_id=run_id)
         self.sign_of_life = RunLock(url, run_id)
 
@@ -61,7 +61,7 @@ class Held:
         self.binding.ledger.check()
         self.sign_of_life.acquire()
         self.lock.acquire(timeout_s=self.binding.lock_timeout)
-        self.meter = Meter(self.binding.target)  # anew: who waits for a lock uses nothing
+        self.meter = Meter(self.binding.target)  # now: who waits for a lock uses nothing
         self._books = "open"  # before they are: an interrupt can hide that the row was written
         self.record = self.binding.ledger.begin(
             *self.place, mode=self.request.mode, trigger=self.request.trigger, run_id=self.request.run_id

@@ -12,7 +12,7 @@ from sync_pipelines.engine.batches import prints_of
 from sync_pipelines.engine.binding import Binding
 from sync_pipelines.engine.conflicts import kept_by, without
 from sync_pipelines.engine.deleting import Deletes
-from sync_pipelines.engine.ground import due_scope
+from sync_pipelines.engine.ground import due_scope, ground_of
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Target
@@ -53,7 +53,7 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
     wanted = scope or Scope(full=mode != "incremental", reason="" if mode == "incremental" else f"mode: {mode}")
     since, held = binding.ledger.watermark(*binding.place), binding.target.count()
     if mode != "rebuild":
-        wanted = due_scope(wanted, binding.ground(since), held=held)
+        wanted = due_scope(wanted, ground_of(binding, since), held=held)
         wanted = with_waiting(binding, wanted, since)
     with binding.source.changes(wanted, since=since) as changes:
         counts, refusals = Counts(), Refusals(guard=binding.guard, due=changes.rows, whole=changes.full)

@@ -267,10 +267,10 @@ class Run(Scoped):
             return
         self._marked, run = True, str(self.record.sync_id)
         self.note_before()
-        if self.since is None or (ground := self.ground) is None:
+        if (ground := self.ground) is None:
             self.binding.target.set_stamp(under_way(run))
         else:
-            ground.begin(run, emptied=not self.before and self.since.records != 0)
+            ground.begin(run, emptied=not self.before and ground.since.records != 0)
 
     def _stamped(self, watermark: Watermark) -> Watermark:
         """The watermark with what the target says of itself, this run's last mark among it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sync_pipelines.engine.errors import RebuildDueError
-from sync_pipelines.engine.ground import Ground, due_scope
+from sync_pipelines.engine.ground import Ground, due_scope, ground_of
 from sync_pipelines.engine.guarded import Guarded
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.waiting import with_waiting
@@ -40,7 +40,7 @@ class Scoped(Guarded):
 
     @property
     def ground(self) -> Ground | None:
-        return self.binding.ground(self.since)
+        return ground_of(self.binding, self.since)
 
     def _built_anew(self, reason: str) -> Scope:
         scope = Scope(full=True, reason=reason)

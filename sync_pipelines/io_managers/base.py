@@ -119,14 +119,13 @@ def metadata_of(run: Any, counts: Counts, seconds: float) -> dict[str, Any]:
 def used(run: Any) -> dict[str, Any]:
     """What the run has used and cost, as numbers that Dagster plots; what is not known is left out."""
     usage = run.usage
-    rounded = {name: round(getattr(usage, name) or 0.0, 3) for name in ("cpu_seconds", "warehouse_seconds")}
     found = {
-        "cpu_seconds": rounded["cpu_seconds"],
+        "cpu_seconds": round(usage.cpu_seconds, 3),
         "peak_memory_bytes": usage.peak_memory,
         "bytes_read": run.counts.bytes_read,
         "bytes_written": run.counts.bytes,
         "files_rewritten": usage.files_rewritten,
-        "warehouse_seconds": None if usage.warehouse_seconds is None else rounded["warehouse_seconds"],
+        "warehouse_seconds": None if usage.warehouse_seconds is None else round(usage.warehouse_seconds, 3),
         "cost": None if run.cost is None else float(run.cost),
     }
     return {name: value for name, value in found.items() if value is not None}

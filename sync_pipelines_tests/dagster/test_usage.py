@@ -11,6 +11,7 @@ import pytest
 
 from sync_pipelines.engine.ledger.history import Day
 from sync_pipelines.engine.model import Counts
+from sync_pipelines.engine.usage import Usage
 from sync_pipelines.plots import plot
 from sync_pipelines_tests.dagster.world import World
 
@@ -101,9 +102,9 @@ def test_the_days_are_summed_with_the_most_of_the_memory(world: World):
     assert (today.day - before.day, today.runs, before.runs) == (timedelta(days=2), 2, 1)
     assert (today.counts.upserted, before.counts.upserted) == (2, 1)
     assert (today.cost, before.cost) == (Decimal("0.5"), Decimal("0.5"))
-    assert today.peak_memory is not None
-    assert today.peak_memory > 1_000_000
-    assert before.cpu_seconds == 1
+    assert today.usage.peak_memory is not None
+    assert today.usage.peak_memory > 1_000_000
+    assert before.usage.cpu_seconds == 1
     assert len(ledger.days("shop", "article", limit=1)) == 1
 
 
@@ -112,11 +113,7 @@ def day(number: int, *, upserted: int = 0, cost: Decimal | None = None) -> Day:
         day=(datetime(2026, 3, 31, tzinfo=UTC) - timedelta(days=number)).date(),
         runs=1,
         counts=Counts(upserted=upserted),
-        seconds=1.0,
-        cpu_seconds=None,
-        peak_memory=None,
-        warehouse_seconds=None,
-        files_rewritten=None,
+        usage=Usage(seconds=1.0),
         cost=cost,
     )
 

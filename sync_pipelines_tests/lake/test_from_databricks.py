@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +14,7 @@ from dagster import DagsterInstance
 from sync_pipelines.automation import read_facts
 from sync_pipelines.decide import Skip, decide
 from sync_pipelines.engine.errors import RunError
+from sync_pipelines.reporting import facts_of
 from sync_pipelines.targets.databricks.types import nested_schema
 from sync_pipelines_tests.lake.engines import name_warehouse
 from sync_pipelines_tests.lake.house import House, back
@@ -118,8 +121,17 @@ def test_what_asks_often_leaves_the_warehouse_alone(away: Away, monkeypatch: pyt
     assert isinstance(decision, Skip)
     assert "asked by schedules alone" in decision.reason
     assert away.schema.seen() == before
-    source = away.house.bind(back()).source
+    binding = away.house.bind(back())
+    source = binding.source
     monkeypatch.setattr(Warehouse, "state", lambda _: "STOPPED")
+    bound: Any = SimpleNamespace(
+        component=back(), path="shop/review", not_configured=lambda: None, binding=lambda: binding
+    )
+    facts = facts_of(bound, live=False, now=datetime.now(UTC))
+    assert facts.pending is None
+    assert facts.problem is None
+    assert "the warehouse is STOPPED" in facts.warnings[0]
+    assert away.schema.seen() == before
     assert source.resting() == "the warehouse is STOPPED, and a question would start it"
     monkeypatch.setattr(Warehouse, "state", lambda _: "RUNNING")
     assert source.resting() is None

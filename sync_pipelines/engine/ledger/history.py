@@ -23,7 +23,7 @@ PARTIAL_MODES = frozenset({"records", "plan", "check", "repair"})
 neither begin nor end a streak of failures."""
 
 _PAGE = 500
-_SUMMED = ("duration_seconds", "cost")
+_SUMMED = ("duration_seconds", "cost", *(name for name in USED if name != "peak_memory"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +51,13 @@ class RunRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Day:
-    """All runs of a table that began on one day (UTC); None where no run of it knows the figure."""
+    """All runs of a table that began on one day (UTC), summed; of the memory the most."""
 
     day: date
     runs: int
     counts: Counts
-    seconds: float | None
-    cpu_seconds: float | None
-    peak_memory: int | None
-    warehouse_seconds: float | None
-    files_rewritten: int | None
-    cost: Decimal | None
+    usage: Usage
+    cost: Decimal | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +135,8 @@ class HistoryBook(Store):
         """What a table's runs did and used, summed by day, the newest first; the memory is the most of the day."""
         logs = self._tables.logs
         day = sa.cast(sa.func.timezone("UTC", logs.c.started_at), sa.Date).label("day")
-        sums = [sa.func.sum(logs.c[name]).label(name) for name in (*TOTALS.values(), *USED, *_SUMMED)]
-        most = sa.func.max(logs.c.peak_memory).label("most")
+        sums = [sa.func.sum(logs.c[name]).label(name) for name in (*TOTALS.values(), *_SUMMED)]
+        most = sa.func.max(logs.c.peak_memory).label("peak_memory")
         chosen = (
             sa.select(day, sa.func.count().label("runs"), most, *sums)
             .where(*at_place(logs, sync, table))
@@ -232,7 +228,7 @@ def _run_of(row: Mapping[Any, Any]) -> RunRecord:
         duration_seconds=row["duration_seconds"],
         failed=row["records_failed"],
         cost=row["cost"],
-        usage=Usage(seconds=row["duration_seconds"] or 0.0, **{name: row[name] for name in USED}),
+        usage=_usage_of(row),
         reason=row["reason"],
         error=row["error_message"],
     )
@@ -243,13 +239,15 @@ def _day_of(row: Mapping[Any, Any]) -> Day:
         day=row["day"],
         runs=row["runs"],
         counts=Counts(**{field: int(row[column]) for field, column in TOTALS.items()}),
-        seconds=row["duration_seconds"],
-        cpu_seconds=row["cpu_seconds"],
-        peak_memory=row["most"],
-        warehouse_seconds=row["warehouse_seconds"],
-        files_rewritten=None if row["files_rewritten"] is None else int(row["files_rewritten"]),
+        usage=_usage_of(row),
         cost=row["cost"],
     )
+
+
+def _usage_of(row: Mapping[Any, Any]) -> Usage:
+    files = row["files_rewritten"]  # a sum of whole numbers comes as a decimal
+    found = {name: row[name] for name in USED} | {"files_rewritten": None if files is None else int(files)}
+    return Usage(seconds=row["duration_seconds"] or 0.0, **found)
 
 
 def _state_of(row: Mapping[Any, Any]) -> TableState:

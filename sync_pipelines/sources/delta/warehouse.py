@@ -15,7 +15,7 @@ from sync_pipelines.engine.model import SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.delta.log import FEED, Commit, LostError
 from sync_pipelines.sources.delta.moment import Conforming, Moment
-from sync_pipelines.targets.databricks.errors import MissingTableError
+from sync_pipelines.targets.databricks.detail import detail_of
 from sync_pipelines.targets.databricks.settings import TableName, WarehouseSettings, quoted
 from sync_pipelines.targets.databricks.statements import names
 from sync_pipelines.targets.databricks.types import nested_schema
@@ -61,7 +61,7 @@ class WarehouseTable:
 
     def is_there(self) -> bool:
         """Whether somebody has made the table."""
-        self._seen = self._described()
+        self._seen = detail_of(self.warehouse, self.table)
         return self._seen is not None
 
     def resting(self) -> str | None:
@@ -71,25 +71,11 @@ class WarehouseTable:
 
     def now(self, conforming: Callable[[pa.Schema], Conforming]) -> WarehouseMoment:
         """The table at the version of now."""
-        detail, self._seen = self._seen or self._described(), None
+        detail, self._seen = self._seen or detail_of(self.warehouse, self.table), None
         if detail is None:
             raise RunError(f"the Delta table {self.table} was dropped meanwhile.", **self.warehouse.place)
         (newest,) = _history(self.warehouse, self.table, 1)
         return WarehouseMoment(self.warehouse, self.table, detail, newest["version"], self._spec, conforming)
-
-    def _described(self) -> dict[str, Any] | None:
-        try:
-            found = self.warehouse.stream(f"DESCRIBE DETAIL {self.table.sql}", doing=f"look at {self.table}")
-            (row,) = [row for batch in found for row in batch.to_pylist()]
-        except MissingTableError:
-            return None
-        if row.get("format") != "delta":
-            raise RunError(
-                f"{self.table} is no Delta table ({row.get('format')}).",
-                remedy="Name another table.",
-                **self.warehouse.place,
-            )
-        return row
 
 
 def _history(warehouse: Warehouse, table: TableName, limit: int) -> list[dict[str, Any]]:
@@ -139,7 +125,7 @@ class WarehouseMoment(Moment):
 
     @cached_property
     def feed(self) -> bool:
-        return str(dict(self._detail["properties"] or {}).get(FEED, "")).lower() == "true"
+        return self._detail["properties"].get(FEED, "").lower() == "true"
 
     def count(self) -> int:
         found = self._stream(f"SELECT count(*) AS records FROM {self._at(self.version)}", "count table")

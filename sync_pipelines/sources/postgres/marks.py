@@ -21,6 +21,9 @@ from sync_pipelines.sources.postgres.connection import NormalisedUrl, Session, s
 
 TABLE = "capture_marks"
 
+_WRITABLE = "NOT pg_catalog.current_setting('transaction_read_only')::bool"
+"""SQL that is false on a standby, too."""
+
 LINE, MARK = "line", "mark"
 """Where a watermark's position holds its line of runs (one a ledger) and the last one's mark."""
 
@@ -85,7 +88,7 @@ class Marker:
         if MARK not in since.position:
             return False
         with writing_transaction(self.url, pool_max=self.pool_max) as session:
-            if not (_may_write(session, self.schema) and _notes(session, self.schema)):
+            if not _is(session, f"{_WRITABLE} AND {may_write(self.schema)}"):
                 return False
             earlier = "NULL" if before is None else literal(before)
             return bool(
@@ -104,7 +107,7 @@ class Marker:
         if MARK not in since.position:
             return True
         with small_transaction(self.url, pool_max=self.pool_max) as session:
-            if not session.all(f"SELECT {_held(self.schema, 'SELECT')} AND {_noting(self.schema)} AS may")[0]["may"]:
+            if not _is(session, f"{_held(self.schema, 'SELECT')} AND {_noting(self.schema)}"):
                 return False
             return bool(
                 session.all(
@@ -181,12 +184,11 @@ def _may_write(session: Session, schema: str) -> bool:
 
 
 def _may(session: Session, schema: str, *privileges: str) -> bool:
-    may = f"NOT pg_catalog.current_setting('transaction_read_only')::bool AND {_held(schema, *privileges)}"
-    return bool(session.all(f"SELECT {may} AS may")[0]["may"])  # a standby's is, too
+    return _is(session, f"{_WRITABLE} AND {_held(schema, *privileges)}")
 
 
-def _notes(session: Session, schema: str) -> bool:
-    return bool(session.all(f"SELECT {_noting(schema)} AS notes")[0]["notes"])
+def _is(session: Session, condition: str) -> bool:
+    return bool(session.all(f"SELECT {condition} AS found")[0]["found"])
 
 
 def _noting(schema: str) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     FINGERPRINTS_SCHEMA,
@@ -26,6 +25,7 @@ from sync_pipelines.engine.model import (
 )
 from sync_pipelines.engine.usage import Spent
 from sync_pipelines.targets.databricks import statements
+from sync_pipelines.targets.databricks.detail import detail_of
 from sync_pipelines.targets.databricks.errors import MissingTableError
 from sync_pipelines.targets.databricks.settings import WarehouseSettings
 from sync_pipelines.targets.databricks.staging import Staging
@@ -100,20 +100,8 @@ class DatabricksTarget(LakeTarget):
         """What DESCRIBE DETAIL says; None where there is no such table. A run asks many times in a row, and each
         statement costs a warehouse's time: an answer serves for a moment, or until we write."""
         if self._seen is None or self._clock() - self._seen[0] > _MOMENT:
-            self._seen = (self._clock(), self._described())
+            self._seen = (self._clock(), detail_of(self.warehouse, self.table))
         return self._seen[1]
-
-    def _described(self) -> dict[str, Any] | None:
-        try:
-            batches = list(self.warehouse.stream(f"DESCRIBE DETAIL {self.table.sql}", doing=f"look at {self.table}"))
-        except MissingTableError:
-            return None
-        (row,) = [row for batch in batches for row in batch.to_pylist()]
-        if row.get("format") != "delta":
-            raise RunError(
-                f"{self.table} is no Delta table ({row.get('format')}).", remedy="Name another table.", **self._place
-            )
-        return {**row, "properties": dict(row["properties"] or {})}
 
     def identity(self) -> str | None:
         """The table's id, which one that was dropped and made anew does not share."""

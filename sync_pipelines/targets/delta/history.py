@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -29,9 +28,9 @@ from sync_pipelines.engine.model import (
     Rejection,
 )
 from sync_pipelines.targets.delta.target import DeltaTarget
-from sync_pipelines.targets.delta.writing import same_row, writer_properties
+from sync_pipelines.targets.delta.writing import append, finished, same_row
 from sync_pipelines.targets.lake.groups import Group, groups
-from sync_pipelines.targets.lake.shape import DELETED, SYNCED_AT, UTC_MICROSECONDS, VERSION
+from sync_pipelines.targets.lake.shape import DELETED, SYNCED_AT, VERSION
 from sync_pipelines.targets.lake.table import is_stranger, named, of_buckets
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ class DeltaHistory(DeltaTarget):
             return
         plain = [key for key in keys if not is_stranger(key)]
         newest = self._newest(table, plain)
-        names = [name for name in self.store.schema_of(table).names if name not in (*_STATE, KEY)]
+        names = [name for name in self.store.schema_of(table).names if name not in _STATE]
         for batch in self._rows_of_newest(table, plain, newest, [FINGERPRINT, *names]):
             mask = [not newest[key].deleted for key in batch.column(KEY).to_pylist()]
             yield batch.filter(pa.array(mask, pa.bool_()))
@@ -212,18 +211,10 @@ class DeltaHistory(DeltaTarget):
         self._append(table, rows.set_column(place, rows.schema.field(place), nothing), newest, deleted=True)
 
     def _append(self, table: DeltaTable, rows: pa.Table, newest: Mapping[str, Newest], *, deleted: bool) -> None:
-        from deltalake import write_deltalake
-
         versions = [newest.get(key, Newest()).version + 1 for key in rows.column(KEY).to_pylist()]
-        if self.shape.stamped:
-            now = pa.scalar(datetime.now(UTC), UTC_MICROSECONDS)
-            rows = rows.append_column(SYNCED_AT, pa.repeat(now, rows.num_rows))
         rows = rows.append_column(VERSION, pa.array(versions, pa.int64()))
         rows = rows.append_column(DELETED, pa.repeat(pa.scalar(deleted), rows.num_rows))
-        if self._layout.sort_by:
-            rows = rows.sort_by(self._layout.sort_by)
-        file_bytes = self._layout.file_bytes
-        write_deltalake(table, rows, mode="append", target_file_size=file_bytes, writer_properties=writer_properties())
+        append(table, finished(rows, self.shape, self._layout), self._layout)
 
     def _newest(self, table: DeltaTable, keys: Sequence[str]) -> dict[str, Newest]:
         found: dict[str, Newest] = {}

@@ -66,7 +66,7 @@ class Writer:
         if changed.num_rows:
             self._before_write()
             table.update_incremental()
-            rows = self._finished(changed)
+            rows = finished(changed, self._shape, self._layout)
             counts.bytes = rows.nbytes
             self._commit(table, rows, stored)
         return BatchResult(counts=counts, keys=group.keys)
@@ -102,36 +102,16 @@ class Writer:
                 unlike |= {row[KEY] for row in batch.to_pylist() if not same_row(wanted[row[KEY]], row)}
         return unlike
 
-    def _finished(self, rows: pa.Table) -> pa.Table:
-        """Sorted, with the time of writing, in the table's own columns."""
-        if self._shape.stamped:
-            now = pa.scalar(datetime.now(UTC), UTC_MICROSECONDS)
-            rows = rows.append_column(SYNCED_AT, pa.repeat(now, rows.num_rows))
-        if self._layout.sort_by:
-            rows = rows.sort_by(self._layout.sort_by)
-        return rows
-
     def _commit(self, table: DeltaTable, rows: pa.Table, stored: Stored) -> None:
         held = [key for key in rows.column(KEY).to_pylist() if key in stored.prints]
         if not held:
-            self._append(table, rows)
+            append(table, rows, self._layout)
             return
         if stored.doubled:
             # a merge would bring both rows of a key to the same values, and leave both
             self._delete(table, sorted(stored.doubled))
             table.update_incremental()
         self._merge(table, rows, stored)
-
-    def _append(self, table: DeltaTable, rows: pa.Table) -> None:
-        from deltalake import write_deltalake
-
-        write_deltalake(
-            table,
-            rows,
-            mode="append",
-            target_file_size=self._layout.file_bytes,
-            writer_properties=writer_properties(),
-        )
 
     def _merge(self, table: DeltaTable, rows: pa.Table, stored: Stored) -> None:
         names = rows.schema.names
@@ -170,6 +150,23 @@ class Writer:
     def _delete(self, table: DeltaTable, keys: Sequence[str]) -> None:
         done = table.delete(f"{KEY} IN ({', '.join(map(literal, keys))})", writer_properties=writer_properties())
         self._store.rewritten += done["num_removed_files"]
+
+
+def finished(rows: pa.Table, shape: Shape, layout: Layout) -> pa.Table:
+    """Sorted, with the time of writing, in the table's own columns."""
+    if shape.stamped:
+        now = pa.scalar(datetime.now(UTC), UTC_MICROSECONDS)
+        rows = rows.append_column(SYNCED_AT, pa.repeat(now, rows.num_rows))
+    return rows.sort_by(layout.sort_by) if layout.sort_by else rows
+
+
+def append(table: DeltaTable, rows: pa.Table, layout: Layout) -> None:
+    """Add finished rows by one commit."""
+    from deltalake import write_deltalake
+
+    write_deltalake(
+        table, rows, mode="append", target_file_size=layout.file_bytes, writer_properties=writer_properties()
+    )
 
 
 def same_row(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from sync_pipelines.engine.model import Child
 from sync_pipelines.engine.sql import identifier, qualified
 from sync_pipelines.sources.postgres.connection import Session
 from sync_pipelines.sources.postgres.sql import keys_query
-from sync_pipelines.targets.postgres.layout import TargetSql
+from sync_pipelines.targets.postgres.layout import KEY_OPERATORS, KEY_PAIRS, TargetSql
 
 _SMALL = 1024 * 1024
 """Bytes of a table that may be read whole at each tick of a sensor, where no index leads to the rows that refer."""
@@ -86,8 +86,7 @@ SELECT c.conname::text AS name, n.nspname::text AS schema, p.relname::text AS ch
     c.confrelid = c.conrelid AS own,
     pg_catalog.array_agg(a.attname::text ORDER BY k.n) AS columns,
     pg_catalog.array_agg(b.attname::text ORDER BY k.n) AS referred,
-    pg_catalog.array_agg('OPERATOR(' || pg_catalog.quote_ident(m.nspname) || '.' || o.oprname || ')' ORDER BY k.n)
-        AS operators,
+    {KEY_OPERATORS},
     pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(p.oid, 'SELECT')
         AND NOT pg_catalog.row_security_active(p.oid) AND (
             EXISTS (
@@ -97,11 +96,7 @@ SELECT c.conname::text AS name, n.nspname::text AS schema, p.relname::text AS ch
             OR p.relkind = 'r' AND pg_catalog.pg_relation_size(p.oid) <= {_SMALL}
         ) AS askable
 FROM pg_catalog.pg_constraint AS c
-CROSS JOIN LATERAL pg_catalog.generate_subscripts(c.conkey, 1) AS k(n)
-JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[k.n]
-JOIN pg_catalog.pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[k.n]
-JOIN pg_catalog.pg_operator AS o ON o.oid = c.conpfeqop[k.n]
-JOIN pg_catalog.pg_namespace AS m ON m.oid = o.oprnamespace
+{KEY_PAIRS}
 JOIN pg_catalog.pg_class AS p ON p.oid = c.conrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.relnamespace
 WHERE c.confrelid = {oid} AND c.contype = 'f' AND NOT EXISTS (

@@ -252,20 +252,27 @@ def _triggers(session: Session, oid: int) -> tuple[str, ...]:
     return tuple(row["name"] for row in rows)
 
 
+KEY_PAIRS = """CROSS JOIN LATERAL pg_catalog.generate_subscripts(c.conkey, 1) AS k(n)
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[k.n]
+JOIN pg_catalog.pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[k.n]
+JOIN pg_catalog.pg_operator AS o ON o.oid = c.conpfeqop[k.n]
+JOIN pg_catalog.pg_namespace AS m ON m.oid = o.oprnamespace"""
+"""Of `pg_constraint AS c`, a foreign key: its columns `a`, those that it refers to `b`, and what compares them."""
+
+KEY_OPERATORS = """pg_catalog.array_agg(
+        'OPERATOR(' || pg_catalog.quote_ident(m.nspname) || '.' || o.oprname || ')' ORDER BY k.n
+    ) AS operators"""
+
+
 def _foreign_keys(session: Session, oid: int) -> list[dict]:
     """Of parents all of whose rows this role may read; of the others PostgreSQL alone can tell."""
     rows = session.all(f"""
 SELECT c.conname::text AS name, n.nspname::text AS schema, p.relname::text AS parent, c.confrelid = c.conrelid AS own,
     pg_catalog.array_agg(a.attname::text ORDER BY k.n) AS columns,
     pg_catalog.array_agg(b.attname::text ORDER BY k.n) AS parent_columns,
-    pg_catalog.array_agg('OPERATOR(' || pg_catalog.quote_ident(m.nspname) || '.' || o.oprname || ')' ORDER BY k.n)
-        AS operators
+    {KEY_OPERATORS}
 FROM pg_catalog.pg_constraint AS c
-CROSS JOIN LATERAL pg_catalog.generate_subscripts(c.conkey, 1) AS k(n)
-JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[k.n]
-JOIN pg_catalog.pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[k.n]
-JOIN pg_catalog.pg_operator AS o ON o.oid = c.conpfeqop[k.n]
-JOIN pg_catalog.pg_namespace AS m ON m.oid = o.oprnamespace
+{KEY_PAIRS}
 JOIN pg_catalog.pg_class AS p ON p.oid = c.confrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.relnamespace
 WHERE c.conrelid = {oid} AND c.contype = 'f' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')

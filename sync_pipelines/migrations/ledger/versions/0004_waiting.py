@@ -16,11 +16,7 @@ def upgrade() -> None:
     schema = migrations.schema_name()
     op.add_column(
         "sync_quarantine",
-        sa.Column(
-            "waits_for",
-            JSONB(),
-            comment="Of stage wait: the foreign key and what its columns hold, as texts; of delete: what holds it.",
-        ),
+        sa.Column("waits_for", JSONB(), comment="Of stage wait: the foreign key, and what its columns hold as texts."),
         schema=schema,
     )
     op.add_column(

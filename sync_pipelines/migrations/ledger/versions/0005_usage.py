@@ -1,4 +1,4 @@
-"""What each run has used: processor, memory, bytes, files, the warehouse."""
+"""What each run has used: processor, memory, bytes, files, the warehouse; and what a refused deletion waits for."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,3 +31,9 @@ def upgrade() -> None:
     )
     op.add_column("sync_logs", read, schema=schema)
     op.alter_column("sync_logs", "bytes", comment="Bytes written to the target, as the run holds them.", schema=schema)
+    op.alter_column(
+        "sync_quarantine",
+        "waits_for",
+        comment="Of stage wait: the foreign key and what its columns hold, as texts; of delete: what holds it.",
+        schema=schema,
+    )
