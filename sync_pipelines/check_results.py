@@ -138,6 +138,7 @@ def backlog_result(
     counts: tuple[int, int],
     limits: Limits,
     last_success: datetime | None,
+    resting: str | None = None,
     now: datetime | None = None,
 ) -> dg.AssetCheckResult:
     """How long the oldest change has waited (over `lag_error` an error, over `lag_warn` a warning), and quarantine.
@@ -148,6 +149,7 @@ def backlog_result(
     Args:
         quarantined: up to 20 records in quarantine; counts: quarantined and excluded in all.
         last_success: the time of the source's state that the target holds.
+        resting: why the source is not asked, whose changes are then not known; that alone is no reason to warn.
         now: UTC; for tests.
     """
     lag = _lag(pending, last_success, now or datetime.now(UTC), limits)
@@ -155,12 +157,10 @@ def backlog_result(
     said = [f"the oldest pending change is {age(lag.seconds)} old"] if late else []
     said += [f"every run must read the whole table: {pending.full_reason}"] if pending.lasting else []
     said += [f"{counts[0]} records in quarantine"] if counts[0] else []
-    metadata: dict[str, Any] = {
-        "pending": pending.changes,
-        "lag_seconds": round(lag.seconds, 1),
-        "quarantined": counts[0],
-        "excluded": counts[1],
-    }
+    unasked = [f"its changes are not counted now: {resting}"] if resting else []
+    metadata: dict[str, Any] = {"quarantined": counts[0], "excluded": counts[1]}
+    waiting = {"pending": pending.changes, "lag_seconds": round(lag.seconds, 1)}
+    metadata |= {"not_asked": resting} if resting else waiting
     if pending.full_reason:
         metadata["full_sync_due"] = pending.full_reason
     if quarantined:
@@ -170,7 +170,7 @@ def backlog_result(
     return dg.AssetCheckResult(
         passed=not said,
         severity=dg.AssetCheckSeverity.ERROR if lag.seconds > lag.error else dg.AssetCheckSeverity.WARN,
-        description="; ".join(said) or f"{pending.changes} changes pending.",
+        description="; ".join([*said, *unasked]) or f"{pending.changes} changes pending.",
         metadata=metadata,
     )
 

@@ -167,8 +167,10 @@ def _backlog(asked: Asked) -> dg.AssetCheckResult:
     ledger, place, mask = asked.binding.ledger, asked.binding.place, mask_of(asked.component.spec)
     waiting = ledger.list_quarantine(*place, dropped=False, limit=20)
     source = asked.binding.source
+    resting = source.resting()
     return backlog_result(
-        pending=Pending() if source.resting() else source.pending(ledger.watermark(*place)),
+        pending=Pending() if resting else source.pending(ledger.watermark(*place)),
+        resting=resting,
         quarantined=[mask.record(record) for record in waiting],
         counts=ledger.left_out(*place),
         limits=asked.component.checks,

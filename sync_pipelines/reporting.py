@@ -115,12 +115,13 @@ def _proof_now(bound: BoundTable, binding: Binding) -> dict[str, Any]:
 def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
     ledger, place = binding.ledger, binding.place
     quarantined, excluded = ledger.left_out(*place)
-    failures = ledger.failure_streak(*place).failures
+    streak = ledger.failure_streak(*place)
     return {
         **_proofs(ledger, place),
         "last_success": _last_success(ledger, place),
-        "failures": failures,
-        "last_error": _last_error(ledger, place) if failures else None,
+        "failures": streak.failures,
+        "failed_at": streak.last_at,
+        "last_error": _last_error(ledger, place) if streak.failures else None,
         "running": _running(binding),
         "quarantined": quarantined,
         "excluded": excluded,

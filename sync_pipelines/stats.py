@@ -75,18 +75,23 @@ def stats_of(bound: BoundTable, *, days: int = 14) -> TableStats:
     completed = [run.completed_at for run in runs if run.status == "completed" and run.completed_at]
     return TableStats(
         path=bound.path,
-        holdings=_holdings(binding),
+        holdings=_holdings(binding, synced=bool(completed)),
         last_sync=max(completed, default=None),
         totals=totals(runs),
         days=by_day,
     )
 
 
-def _holdings(binding: Binding) -> dict[str, Any]:
+def _holdings(binding: Binding, *, synced: bool) -> dict[str, Any]:
+    """What the target says of itself; one that a run wrote and that is not there now is a problem."""
     try:
-        return {"records": binding.target.count(), **binding.target.holdings()}
+        records, found = binding.target.count(), binding.target.holdings()
     except SyncError as error:
         return {"records": None, "problem": str(error)}
+    if synced and not found:
+        gone = f"{'/'.join(binding.place)}: its target is not there any more; the next run writes it anew."
+        return {"records": records, "problem": gone}
+    return {"records": records, **found}
 
 
 def totals(runs: list[RunRecord]) -> dict[str, Any]:

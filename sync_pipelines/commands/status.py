@@ -37,8 +37,8 @@ def status(
 def _show(report: Report) -> None:
     from rich.text import Text
 
-    columns = ("table", "state", "source", "target", *KINDS, "quarantine", "lag", "last sync (UTC)", "next run (UTC)")
-    shown = output.table(*columns)
+    left_out, times = ("quarantine", "excluded"), ("lag", "last sync (UTC)", "next run (UTC)")
+    shown = output.table("table", "state", "source", "target", *KINDS, *left_out, *times)
     for path, found in report.assets.items():
         shown.add_row(path, _state(found), *_cells(found))
     console = output.console()
@@ -67,9 +67,9 @@ def _state(found: TableStatus) -> str:
 
 
 def _cells(found: TableStatus) -> list[str]:
-    numbers = (found.source_count, found.target_count, found.missing, found.stale, found.extra, found.quarantined)
+    sides, differences = (found.source_count, found.target_count), (found.missing, found.stale, found.extra)
     return [
-        *map(output.number, numbers),
+        *map(output.number, (*sides, *differences, found.quarantined, found.excluded)),
         output.span(found.lag_seconds),
         output.moment(found.last_success),
         output.moment(found.next_run),

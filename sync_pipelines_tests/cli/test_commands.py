@@ -11,7 +11,7 @@ from sync_pipelines import client
 from sync_pipelines.cli import app
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import Rejection
-from sync_pipelines_tests.cli.shop import ARTICLE, AUTHOR, Shop
+from sync_pipelines_tests.cli.shop import ARTICLE, AUTHOR, Shop, new_chroma_database
 from sync_pipelines_tests.dagster.project import article, definitions
 
 
@@ -289,6 +289,13 @@ def test_stats_are_told_of_a_table_whose_target_cannot_be_asked(settled: Shop, m
     assert "Chroma does not answer" in table["problem"]
     assert (table["totals"]["runs"], len(table["days"])) == (1, 1)
     assert ARTICLE in invoke("stats").stdout
+
+
+def test_stats_tell_that_a_target_is_gone_that_a_run_had_written(settled: Shop, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CHROMA_DATABASE", new_chroma_database(settled.chroma_url))
+    table = answer("stats", ARTICLE)["tables"][ARTICLE]
+    assert table["records"] == 0
+    assert table["problem"] == f"{ARTICLE}: its target is not there any more; the next run writes it anew."
 
 
 def test_stats_before_the_first_sync_are_empty_and_no_error(shop: Shop):

@@ -84,3 +84,17 @@ def test_a_reason_that_the_next_run_ends_is_a_lag_also_where_another_one_lasts(w
     assert asked.pending(world.watermark()) == Pending(
         full_reason='"public"."leaf_1" lacks capture triggers', lasting=True
     )
+
+
+def test_a_source_that_rests_is_told_and_its_lag_is_not_known():
+    found = backlog_result(
+        pending=Pending(),
+        resting="the warehouse is STOPPED",
+        quarantined=[],
+        counts=(2, 0),
+        limits=article().checks,
+        last_success=datetime.now(UTC),
+    )
+    assert found.description == "2 records in quarantine; its changes are not counted now: the warehouse is STOPPED"
+    assert found.metadata["not_asked"].value == "the warehouse is STOPPED"
+    assert not {"pending", "lag_seconds"} & set(found.metadata)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from dagster import DagsterInstance
 
+from sync_pipelines import checks
 from sync_pipelines.automation import read_facts
 from sync_pipelines.decide import Skip, decide
 from sync_pipelines.engine.errors import RunError
@@ -131,6 +132,8 @@ def test_what_asks_often_leaves_the_warehouse_alone(away: Away, monkeypatch: pyt
     assert facts.pending is None
     assert facts.problem is None
     assert "the warehouse is STOPPED" in facts.warnings[0]
+    lag = checks._backlog(checks.Asked(component=back(), binding=binding, context=None, sync_run=None))
+    assert "not counted now: the warehouse is STOPPED" in lag.description
     assert away.schema.seen() == before
     assert source.resting() == "the warehouse is STOPPED, and a question would start it"
     monkeypatch.setattr(Warehouse, "state", lambda _: "RUNNING")
