@@ -96,6 +96,16 @@ def test_a_failed_sync_is_unhealthy_with_its_reason_until_one_is_good_again(sync
     assert answer("status", ARTICLE)["assets"][ARTICLE]["last_error"] is None
 
 
+@pytest.mark.slow
+def test_a_failed_sync_is_over_too_when_a_proof_finds_that_it_left_nothing_undone(synced: Shop):
+    synced.execute("""ALTER TABLE "Article" RENAME TO "Elsewhere" """)
+    client.trigger(ARTICLE, full=True, wait=True)
+    synced.execute("""ALTER TABLE "Elsewhere" RENAME TO "Article" """)
+    assert answer("status", ARTICLE, code=1)["assets"][ARTICLE]["problems"] == ["the last sync failed"]
+    assert invoke("check", ARTICLE).exit_code == 0
+    assert answer("status", ARTICLE)["assets"][ARTICLE]["last_error"] is None
+
+
 def test_a_sync_that_is_not_configured_is_told_so_and_is_no_failure(shop: Shop, monkeypatch):
     monkeypatch.delenv("CHROMA_URL")
     document = answer("status")
