@@ -292,6 +292,7 @@ def test_a_table_that_cannot_be_asked_hides_none_of_the_others(shop: Shop):
         assert AUTHOR in invoke(*words).stdout
 
 
+@pytest.mark.slow
 def test_stats_are_told_of_a_table_whose_target_cannot_be_asked(settled: Shop, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CHROMA_URL", "http://127.0.0.1:9")
     table = answer("stats", "shop")["tables"][ARTICLE]

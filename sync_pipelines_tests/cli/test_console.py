@@ -314,6 +314,7 @@ def test_a_standard_stream_that_is_closed_leads_nowhere(shop: Shop, closed: str,
     assert shop.stored() == {"a"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device is Linux's")
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_a_disk_without_space_for_the_answer_is_told_in_a_sentence(shop: Shop, options: list[str]):

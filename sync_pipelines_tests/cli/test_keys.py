@@ -141,6 +141,7 @@ def test_a_record_that_nobody_has_is_told_with_1_and_nothing_starts(items: Shop,
     assert len(client.recent()) == before
 
 
+@pytest.mark.slow
 def test_a_record_that_only_the_target_has_is_deleted(items: Shop):
     items.execute('DELETE FROM "Item" WHERE tenant = 1')
     assert counts("sync", ITEM, "--key", SPELLINGS[1])["deleted"] == 1

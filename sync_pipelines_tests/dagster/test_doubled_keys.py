@@ -10,6 +10,8 @@ from sync_pipelines.engine.model import DOUBLED
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def family(world: World) -> World:
@@ -58,7 +60,6 @@ def test_a_doubled_key_goes_to_quarantine_alone_and_leaves_it_by_itself(family: 
     assert family.prove().equal
 
 
-@pytest.mark.slow
 def test_a_rebuild_leaves_it_out_and_says_so(family: World):
     child(family, "a")
     counts = family.sync(mode="rebuild")
@@ -68,7 +69,6 @@ def test_a_rebuild_leaves_it_out_and_says_so(family: World):
     assert (proof.source_count, proof.target_count, proof.quarantined) == (3, 2, 1)
 
 
-@pytest.mark.slow
 def test_a_window_that_holds_one_of_the_two_rows_does_not_write_it(family: World):
     child(family, "a", at="2024-02-10")
     family.sync()
@@ -76,7 +76,6 @@ def test_a_window_that_holds_one_of_the_two_rows_does_not_write_it(family: World
     assert_refused_alone(family)
 
 
-@pytest.mark.slow
 def test_a_cursor_that_reads_one_of_the_two_rows_does_not_write_it(family: World):
     family.execute("""UPDATE ONLY "Article" SET "updatedAt" = '2020-01-01'""")
     source: dict[str, Any] = {"connection": "shop", "table": "Article", "key": ["id"], "changed_at": "updatedAt"}
@@ -87,7 +86,6 @@ def test_a_cursor_that_reads_one_of_the_two_rows_does_not_write_it(family: World
     assert_refused_alone(family)
 
 
-@pytest.mark.slow
 def test_a_proof_names_a_doubled_key_that_is_not_in_quarantine(family: World):
     child(family, "a")
     family.execute("DELETE FROM sync.change_log")

@@ -14,6 +14,8 @@ from sync_pipelines.sources.postgres.continuity import UNKNOWN_RUN
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
 
+pytestmark = pytest.mark.slow
+
 _SOURCE = ('public."Article"', "sync.change_log", "sync.capture_marks")
 _SAVED = (*_SOURCE, "sync.sync_watermarks", "sync.sync_metadata", "sync.sync_logs")
 
@@ -59,7 +61,6 @@ def test_a_database_that_was_restored_with_its_ledger_is_recognised(world: World
     assert world.last_run().reason == ""
 
 
-@pytest.mark.slow
 def test_a_source_that_was_restored_alone_is_compared_whole_although_it_was_written_to_since(world: World):
     world.put("a", body="before")
     world.put("b")
@@ -80,7 +81,6 @@ def test_a_source_that_was_restored_alone_is_compared_whole_although_it_was_writ
     assert (world.sync().read, world.last_run().reason) == (1, "")
 
 
-@pytest.mark.slow
 def test_the_sensor_asks_until_a_run_has_brought_forward_a_ledger_that_went_back(world: World):
     world.put("a")
     world.sync()
@@ -98,7 +98,6 @@ def test_the_sensor_asks_until_a_run_has_brought_forward_a_ledger_that_went_back
     assert not world.sensor_tick(again.cursor).run_requests
 
 
-@pytest.mark.slow
 def test_a_run_that_found_nothing_leaves_the_stamp(world: World):
     world.put("a")
     world.sync()
@@ -129,7 +128,6 @@ def interrupted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         world.materialize(raises=False)
 
 
-@pytest.mark.slow
 def test_a_crash_before_the_watermark_costs_no_comparison_of_everything(world: World, monkeypatch):
     world.put("a")
     world.sync()
@@ -140,7 +138,6 @@ def test_a_crash_before_the_watermark_costs_no_comparison_of_everything(world: W
     assert (counts.read, counts.unchanged, counts.embedded_texts) == (1, 1, 0)
 
 
-@pytest.mark.slow
 def test_a_restore_after_a_run_that_confirmed_nothing_is_recognised(world: World, monkeypatch):
     world.put("a", body="before")
     world.sync()
@@ -153,7 +150,6 @@ def test_a_restore_after_a_run_that_confirmed_nothing_is_recognised(world: World
     assert "before" in world.stored()["a"]
 
 
-@pytest.mark.slow
 def test_a_restore_after_a_run_of_single_records_is_recognised(world: World):
     world.put("a", body="before")
     world.sync()
@@ -247,7 +243,6 @@ def held_back(world: World) -> None:
     world.collection.modify(metadata=seen["metadata"])
 
 
-@pytest.mark.slow
 def test_a_target_restored_from_the_middle_of_a_confirmed_run_is_recognised(world: World):
     world.put("a")
     world.sync()
@@ -257,7 +252,6 @@ def test_a_target_restored_from_the_middle_of_a_confirmed_run_is_recognised(worl
     assert world.prove().equal
 
 
-@pytest.mark.slow
 def test_a_recovery_that_dies_leaves_the_evidence_for_the_next_run(world: World, monkeypatch):
     restore(world)
     from sync_pipelines.engine.run import Run
@@ -271,7 +265,6 @@ def test_a_recovery_that_dies_leaves_the_evidence_for_the_next_run(world: World,
     assert world.prove().equal
 
 
-@pytest.mark.slow
 def test_single_records_before_the_recovery_leave_the_evidence_for_it(world: World):
     restore(world)
     world.records("a")
@@ -280,7 +273,6 @@ def test_single_records_before_the_recovery_leave_the_evidence_for_it(world: Wor
     assert world.prove().equal
 
 
-@pytest.mark.slow
 def test_a_guard_that_stops_a_recovery_stops_it_again(world: World):
     for number in range(3):
         world.put(f"old{number}")
@@ -295,7 +287,6 @@ def test_a_guard_that_stops_a_recovery_stops_it_again(world: World):
     assert world.sync(allow_mass_delete=True).deleted == 120
 
 
-@pytest.mark.slow
 def test_an_emptied_target_whose_recovery_dies_is_filled_by_the_next_run(world: World, monkeypatch):
     for key in "abcdef":
         world.put(key)
@@ -311,7 +302,6 @@ def test_an_emptied_target_whose_recovery_dies_is_filled_by_the_next_run(world: 
     assert len(world.stored()) == 6
 
 
-@pytest.mark.slow
 def test_a_run_of_single_records_costs_the_next_sync_no_comparison(world: World):
     world.put("a")
     world.put("b")
@@ -323,7 +313,6 @@ def test_a_run_of_single_records_costs_the_next_sync_no_comparison(world: World)
     assert world.last_run().reason == ""
 
 
-@pytest.mark.slow
 def test_a_target_that_went_back_behind_a_known_run_is_recognised(world: World):
     world.put("a")
     world.sync()
@@ -336,7 +325,6 @@ def test_a_target_that_went_back_behind_a_known_run_is_recognised(world: World):
     assert world.last_run().reason == RESTORED
 
 
-@pytest.mark.slow
 def test_single_records_that_are_right_already_are_left_without_a_write(world: World):
     world.put("a")
     world.sync()
@@ -346,7 +334,6 @@ def test_single_records_that_are_right_already_are_left_without_a_write(world: W
     assert target.stamp() == before
 
 
-@pytest.mark.slow
 def test_a_watermark_of_an_older_version_has_no_stamp_and_is_continued(world: World):
     world.put("a")
     world.sync()
@@ -378,7 +365,6 @@ def test_a_collection_of_another_table_is_not_written_to_and_both_are_named(worl
     assert world.sync(mode="full").unchanged == 1
 
 
-@pytest.mark.slow
 def test_a_renamed_sync_takes_its_collection_over_by_a_rebuild(world: World):
     world.put("a")
     world.sync()
@@ -389,7 +375,6 @@ def test_a_renamed_sync_takes_its_collection_over_by_a_rebuild(world: World):
     assert "belongs to store/copy" in world.failure(world.materialize(raises=False))
 
 
-@pytest.mark.slow
 def test_a_collection_of_an_older_version_is_owned_by_the_first_that_writes(world: World):
     world.put("a")
     world.sync()

@@ -93,6 +93,7 @@ def test_a_full_run_that_writes_nothing_notes_nothing_in_the_settings(world: Wor
     assert world.execute("SELECT * FROM seen") == []
 
 
+@pytest.mark.slow
 def test_a_plan_measures_by_the_same_number(world: World):
     exchange(world)
     assert not world.materialize(raises=False).success
@@ -206,6 +207,7 @@ def test_records_that_are_in_quarantine_already_stop_no_later_run(by_function: W
     assert world.prove().equal
 
 
+@pytest.mark.slow
 def test_a_few_bad_records_and_nothing_else_hold_up_no_delete(by_function: World, monkeypatch):
     world = by_function
     fill(world, 9)

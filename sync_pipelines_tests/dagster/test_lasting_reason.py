@@ -16,6 +16,7 @@ from sync_pipelines_tests.dagster.world import World
 LEAF = "CREATE TABLE leaf_{0} PARTITION OF parted FOR VALUES FROM ({0}00) TO ({1}00)"
 
 
+@pytest.mark.slow
 def test_a_partition_without_triggers_is_read_once_and_then_once_an_hour(world: World):
     world.execute("""CREATE TABLE parted (id int PRIMARY KEY, title jsonb, body text, stock integer,
         "updatedAt" timestamp(3) NOT NULL DEFAULT now()) PARTITION BY RANGE (id)""")

@@ -111,6 +111,7 @@ def test_a_full_sync_deletes_an_id_that_postgresql_cannot_hold(world: World):
     assert "a\0b" not in world.stored()
 
 
+@pytest.mark.slow
 def test_a_long_id_is_named_and_repaired(world: World):
     import random
 

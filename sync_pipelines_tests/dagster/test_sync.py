@@ -60,6 +60,7 @@ def test_a_full_run_removes_what_the_source_no_longer_has_and_strangers(world: W
     assert set(world.stored()) == {"a"}
 
 
+@pytest.mark.slow
 def test_an_old_partition_repairs_its_window(world: World):
     world.put("old")
     world.execute("""UPDATE "Article" SET "updatedAt" = '2024-02-10'""")
@@ -136,6 +137,7 @@ def test_an_emptied_source_deletes_nothing_without_leave(world: World):
     assert world.sync(allow_mass_delete=True).deleted == 1
 
 
+@pytest.mark.slow
 def test_a_poison_record_is_quarantined_alone_and_leaves_by_itself_when_it_is_good(world: World):
     world.put("good")
     world.put("bad")

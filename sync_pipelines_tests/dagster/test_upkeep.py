@@ -14,6 +14,7 @@ def log_lines(world: World) -> int:
     return world.execute("SELECT count(*) FROM sync.change_log")[0][0]
 
 
+@pytest.mark.slow
 def test_confirmed_changes_go_and_waiting_ones_stay(world: World):
     world.put("a")
     world.sync()

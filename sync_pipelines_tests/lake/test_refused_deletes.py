@@ -18,6 +18,8 @@ from sync_pipelines_tests.cli.hidden import TOLD
 from sync_pipelines_tests.lake.house import House, Lake, back
 from sync_pipelines_tests.lake.reviews import held, row, rows
 
+pytestmark = pytest.mark.slow
+
 ALL = {"mass_delete": {"share": 1, "records": 10_000}}
 REFERRED = "CREATE TABLE reply (review text REFERENCES review); INSERT INTO reply VALUES ('{key}')"
 FROZEN = """CREATE FUNCTION frozen() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -68,7 +70,6 @@ def test_a_record_that_is_not_let_go_stays_alone_and_is_quarantined_alone(review
         assert (proof.equal, proof.extra, proof.quarantined) == (True, 0, 1)
 
 
-@pytest.mark.slow
 def test_a_repair_is_not_stopped_by_a_record_that_is_not_let_go(review: House, twenty: Lake):
     review.execute(
         "INSERT INTO review (id, note) VALUES ('made', 'x'), ('other', 'x'); UPDATE reply SET review = 'made'"
@@ -97,7 +98,6 @@ def test_later_runs_try_it_again_until_it_went(review: House, twenty: Lake, mode
     assert review.prove(back(), "deep").equal
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_it_leaves_quarantine_when_the_source_has_it_again_or_somebody_else_deleted_it(
     review: House, twenty: Lake, mode: str
@@ -114,7 +114,6 @@ def test_it_leaves_quarantine_when_the_source_has_it_again_or_somebody_else_dele
     assert review.prove(back(), "deep").equal
 
 
-@pytest.mark.slow
 def test_one_that_was_dropped_is_excluded_and_tried_by_full_runs_alone(review: House, twenty: Lake):
     twenty.table.delete("id = 'n3'")
     review.sync(back())
@@ -266,7 +265,6 @@ def test_a_reason_names_no_address_and_is_the_newest_one(review: House, twenty: 
     assert "127.0.0.1" not in record.reason
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_the_guard_counts_what_was_not_let_go_once_and_everything_else_always(review: House, lake: Lake, mode: str):
     lake.write(rows(*(row(f"n{number:03}") for number in range(400))))
@@ -304,7 +302,6 @@ def test_in_a_tree_only_what_others_refer_to_and_what_is_above_it_stays(house: H
     assert (counts.deleted, counts.quarantined, set(held(house))) == (2, 0, {"x"})
 
 
-@pytest.mark.slow
 def test_a_parent_is_tried_again_after_its_children_went(house: House, lake: Lake):
     house.execute("CREATE TABLE review (id text PRIMARY KEY, parent text REFERENCES review)")
     table = back(checks=ALL)
@@ -322,7 +319,6 @@ def mend(house: House, table: DeltaToPostgres, **wanted: Any) -> Repair:
     return repair(house.bind(table), request, Wanted(**wanted))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "refuse", [REFERRED, FROZEN.format(code="23001"), FROZEN.format(code="P0001")], ids=["key", "a code", "raised"]
 )
@@ -358,7 +354,6 @@ RAISED = """CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN 
 LEGAL = "RAISE EXCEPTION 'review % is under legal hold', OLD.id"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("does", "why"), [(LEGAL, "under legal hold"), ("RETURN NULL", "without an error")])
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_a_record_that_a_trigger_keeps_stays_alone_whatever_the_trigger_says(

@@ -15,6 +15,8 @@ from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.lake.house import House, Lake, back
 from sync_pipelines_tests.lake.reviews import DDL, held, row, rows
 
+pytestmark = pytest.mark.slow
+
 REPLY = "CREATE TABLE reply (id int PRIMARY KEY, review text REFERENCES review);"
 VOTE = "CREATE TABLE vote (review text REFERENCES review);"
 LEGAL = """CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
