@@ -104,6 +104,8 @@ def test_a_failed_sync_is_over_too_when_a_proof_finds_that_it_left_nothing_undon
     assert answer("status", ARTICLE, code=1)["assets"][ARTICLE]["problems"] == ["the last sync failed"]
     assert invoke("check", ARTICLE).exit_code == 0
     assert answer("status", ARTICLE)["assets"][ARTICLE]["last_error"] is None
+    synced.put("later")
+    assert answer("status", ARTICLE)["assets"][ARTICLE]["last_error"] is None
 
 
 def test_a_sync_that_is_not_configured_is_told_so_and_is_no_failure(shop: Shop, monkeypatch):

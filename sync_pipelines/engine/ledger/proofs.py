@@ -161,6 +161,16 @@ class ProofBook(Store):
         row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())
         return None if row is None else _proof_of(row)
 
+    def last_whole(self, sync: str, table: str) -> datetime | None:
+        """When the newest proof began that compared the whole table, found it equal and nothing waiting; or None."""
+        proofs = self._tables.proofs
+        compared = (proofs.c.kind.in_(("quick", "deep")), proofs.c.scope == "", proofs.c.finished_at.is_not(None))
+        equal = (proofs.c[name] == 0 for name in ("missing", "stale", "extra", "pending"))
+        chosen = sa.select(sa.func.max(proofs.c.started_at)).where(
+            *at_place(proofs, sync, table), *compared, proofs.c.error.is_(None), *equal
+        )
+        return utc_or_none(self._transaction(lambda connection: connection.execute(chosen).scalar_one()))
+
     def proof_of_run(self, sync: str, table: str, run_id: str, *, scope: str = "") -> ProofRecord | None:
         """The newest proof that this run has made, of keys and fingerprints rather than of counts alone; or None.
 
