@@ -110,13 +110,14 @@ def repair(
     with Run(binding=binding, request=request) as run:
         keep(run)
         run.begin()
+        opened = binding.ledger.open_repair(*run.place, started_at=started, run_id=request.run_id, scope=wanted.scope)
         try:
             done = _mend_all(run, wanted)
-            _record(run, wanted, started, done)
+            _record(run, wanted, started, done, opened=opened)
             run.complete()
         except BaseException as error:
             with suppress(SyncError):  # the error that counts is the one that ended the repair
-                _record_failure(run, wanted, started, error)
+                _record_failure(run, wanted, started, error, opened=opened)
             raise
     return done
 
@@ -215,7 +216,7 @@ def _must_be_equal(run: Run, differences: Comparison) -> None:
         )
 
 
-def _record(run: Run, wanted: Wanted, started: datetime, done: Repair) -> None:
+def _record(run: Run, wanted: Wanted, started: datetime, done: Repair, *, opened: int) -> None:
     run.binding.ledger.record_proof(
         *run.place,
         kind="repair",
@@ -225,10 +226,11 @@ def _record(run: Run, wanted: Wanted, started: datetime, done: Repair) -> None:
         scope=wanted.scope,
         repaired=done.repaired,
         buckets=done.buckets,
+        opened=opened,
     )
 
 
-def _record_failure(run: Run, wanted: Wanted, started: datetime, error: BaseException) -> None:
+def _record_failure(run: Run, wanted: Wanted, started: datetime, error: BaseException, *, opened: int) -> None:
     run.binding.ledger.record_proof(
         *run.place,
         kind="repair",
@@ -236,4 +238,5 @@ def _record_failure(run: Run, wanted: Wanted, started: datetime, error: BaseExce
         run_id=run.request.run_id,
         scope=wanted.scope,
         error=str(error) or type(error).__name__,
+        opened=opened,
     )
