@@ -32,7 +32,9 @@ def upgrade() -> None:
         _column("target_version", sa.BigInteger(), "Of the event that the target holds; null before.", null=True),
         _column("base", JSONB(), "The properties that were last synced; null where nothing was.", null=True),
         _column("has_pending_changes", sa.Boolean(), "An event of it has not arrived.", server_default=_NO),
-        _column("has_conflict", sa.Boolean(), "Source and target have both changed since the base.", server_default=_NO),
+        _column(
+            "has_conflict", sa.Boolean(), "Source and target have both changed since the base.", server_default=_NO
+        ),
         _column("last_synced_at", moment, "When the target last received an event of it.", null=True),
         _column("tombstone", sa.Boolean(), "It was deleted: a version up to the target's is late.", server_default=_NO),
         _column("updated_at", moment, "When this row last changed.", server_default=_NOW),
