@@ -15,7 +15,8 @@ from psycopg2.extras import NamedTupleCursor, RealDictCursor
 from sqlalchemy import orm
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from sync_pipelines.publisher import OutboxPublisher, SyncEvent, outbox as outbox_module, relationship
+from sync_pipelines.publisher import OutboxPublisher, SyncEvent, relationship
+from sync_pipelines.publisher import outbox as outbox_module
 from sync_pipelines_tests.publisher.conftest import Outbox, sql
 
 PUBLISHER = OutboxPublisher()
