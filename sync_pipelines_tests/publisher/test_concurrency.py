@@ -46,15 +46,16 @@ def wait_until_blocked(outbox: Outbox, number: int = 1) -> list[str]:
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["a new entity", "a known entity"])
-def test_the_second_publisher_of_an_entity_waits_and_gets_the_next_version(outbox: Outbox, connect, beside, known):
+def test_later_publishers_of_an_entity_wait_and_get_the_next_versions(outbox: Outbox, connect, beside, known):
     before = publish_and_commit(connect(), event()) if known else []
-    first, second = connect(), connect()
+    first = connect()
     PUBLISHER.publish(first, event())
-    later = beside(publish_and_commit, second, event())
-    wait_until_blocked(outbox)
+    later = [beside(publish_and_commit, connect(), event()) for _ in range(4)]
+    wait_until_blocked(outbox, 4)
     first.commit()
-    assert later.result(30) == [len(before) + 2]
-    assert outbox.versions() == list(range(1, len(before) + 3))
+    following = len(before) + 2
+    assert sorted(version for future in later for version in future.result(30)) == list(range(following, following + 4))
+    assert outbox.versions() == list(range(1, following + 4))
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["a new entity", "a known entity"])

@@ -118,7 +118,7 @@ def test_in_a_hook_of_the_session_and_in_a_scoped_session(outbox: Outbox, engine
     @sa.event.listens_for(scoped.session_factory, "after_flush")
     def publish(session: orm.Session, _context: object) -> None:
         for made in session.new:
-            PUBLISHER.publish_content_created(session, entity_type="concept", entity_id=made.id, payload={})
+            PUBLISHER.publish_content_created(scoped, entity_type="concept", entity_id=made.id, payload={})
 
     scoped.add(Concept(id="c1"))
     assert updated(scoped).source_version == 2
