@@ -30,7 +30,7 @@ INSERT INTO concept SELECT 'c' || n, 'Fractions' FROM generate_series(1, {_ENTIT
 """
 _HELD = """
 INSERT INTO sync.sync_event_log (event_id, correlation_id, event_type, entity_type, entity_id, payload, source_version)
-SELECT gen_random_uuid(), gen_random_uuid(), 'CONTENT_UPDATED', 'lesson', n % 100000, '{"title": "Fractions"}', n
+SELECT gen_random_uuid(), gen_random_uuid(), 'CONTENT_UPDATED', 'lesson', mod(n, 100000), '{"title": "Fractions"}', n
 FROM generate_series(1, %s) AS n
 """
 

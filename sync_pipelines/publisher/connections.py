@@ -6,7 +6,7 @@ No driver is imported here: what is given tells by itself where it comes from.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sync_pipelines.publisher.errors import (
@@ -18,6 +18,7 @@ from sync_pipelines.publisher.errors import (
     VersionConflictError,
 )
 
+Values = Mapping[str, str | None]
 Parse = Callable[[list[str]], Any]
 
 _REFUSALS: dict[str, type[PublishError]] = {
@@ -35,19 +36,22 @@ _MISSING = frozenset({"3F000", "42883", "42P01"})
 
 
 class Statement:
-    """A statement with one text parameter that gives one text, in each driver's spelling.
+    """A call with text parameters that gives one text, in each driver's spelling.
 
     Args:
-        before, after: what stands before and after the parameter.
+        before, after: what stands before and after the parameters.
+        parameters: their names, and the types that their texts are cast to.
         schema: the sync schema, for the remedy of what is missing.
     """
 
-    def __init__(self, before: str, after: str, *, schema: str) -> None:
-        self._before, self._after, self._schema = before, after, schema
+    def __init__(self, before: str, parameters: Mapping[str, str], after: str, *, schema: str) -> None:
+        self._before, self._parameters, self._after, self._schema = before, parameters, after, schema
         self._clause: Any = None
 
-    def run(self, connection: Any, values: Sequence[str], parse: Parse) -> Any:
-        """Run it with each value; gives what `parse` makes of the answers, of an async connection an awaitable of it.
+    def run(self, connection: Any, values: Sequence[Values], parse: Parse) -> Any:
+        """Run it with each of these values; gives what `parse` makes of the answers.
+
+        Of an async connection it gives an awaitable of it.
 
         Raises:
             TypeError: for an object that is no connection.
@@ -61,23 +65,24 @@ class Statement:
                 return parse(self._by_cursor(connection, values))
             if _is_due(connection):
                 connection.flush()
-            return parse([connection.execute(self._text(), {"value": value}).scalar_one() for value in values])
+            return parse([connection.execute(self._text(), value).scalar_one() for value in values])
 
-    async def _later(self, connection: Any, values: Sequence[str], parse: Parse) -> Any:
+    async def _later(self, connection: Any, values: Sequence[Values], parse: Parse) -> Any:
         with _Translating(self._schema):
             if _is_due(getattr(connection, "sync_session", None)):
                 await connection.flush()
-            answers = [await connection.execute(self._text(), {"value": value}) for value in values]
+            answers = [await connection.execute(self._text(), value) for value in values]
             return parse([answer.scalar_one() for answer in answers])
 
-    def _by_cursor(self, connection: Any, values: Sequence[str]) -> list[str]:
+    def _by_cursor(self, connection: Any, values: Sequence[Values]) -> list[str]:
         """By a new cursor: the caller's may hold rows that are not fetched yet, or make dicts of rows."""
         before, after = (part.replace("%", "%%") for part in (self._before, self._after))
+        statement = f"{before}{self._casts('%s')}{after}"
         cursor = _cursor(connection)
         try:
             answers = []
             for value in values:
-                cursor.execute(f"{before}%s{after}", (value,))
+                cursor.execute(statement, [value[name] for name in self._parameters])
                 answers.append(_only(cursor.fetchone()))
             return answers
         finally:
@@ -88,8 +93,13 @@ class Statement:
             import sqlalchemy as sa
 
             before, after = (part.replace(":", "\\:") for part in (self._before, self._after))
-            self._clause = sa.text(f"{before}:value{after}").bindparams(sa.bindparam("value", type_=sa.Text()))
+            texts = [sa.bindparam(name, type_=sa.Text()) for name in self._parameters]
+            self._clause = sa.text(f"{before}{self._casts(':{name}')}{after}").bindparams(*texts)
         return self._clause
+
+    def _casts(self, mark: str) -> str:
+        marks = {name: mark.format(name=name) for name in self._parameters}
+        return ", ".join(f"CAST({marks[name]} AS {kind})" for name, kind in self._parameters.items())
 
 
 def _is_from(connection: Any, *names: str) -> bool:
@@ -106,7 +116,7 @@ def _of_this_thread(connection: Any) -> Any:
 def _is_due(session: Any) -> bool:
     """Whether a session's changes are to be written first: the entity's row is locked before its version is.
 
-    Not within the session's own flush (a hook such as after_flush may publish), nor where the application flushes by
+    SQLAlchemy 2.1 does so by itself before a statement that is a text, 2.0 does not. Not within the session's own flush (a hook such as after_flush may publish), nor where the application flushes by
     itself.
     """
     return getattr(session, "autoflush", False) and not getattr(session, "_flushing", False)

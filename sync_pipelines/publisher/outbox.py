@@ -20,9 +20,18 @@ _MOST_EVENTS, _MOST_CHARACTERS = 1_000, 8 * 1024 * 1024
 
 _NEEDED = ("entity_id", "entity_type", "payload")
 
-_BEFORE = """SELECT CAST(json_agg(p.source_version ORDER BY e.n) AS text)
-FROM jsonb_array_elements(CAST(CAST("""
-_AFTER = """ AS text) AS jsonb)) WITH ORDINALITY AS e(event, n), LATERAL {schema}.publish_event(
+_ONE = {
+    "event_type": "text",
+    "entity_type": "text",
+    "entity_id": "text",
+    "payload": "jsonb",
+    "source_version": "bigint",
+    "correlation_id": "text",
+    "event_id": "uuid",
+}
+"""The parameters of `publish_event`, in its order."""
+
+_MANY = """ WITH ORDINALITY AS e(event, n), LATERAL {schema}.publish_event(
     e.event ->> 'event_type', e.event ->> 'entity_type', e.event ->> 'entity_id', e.event -> 'payload',
     CAST(e.event ->> 'source_version' AS bigint), e.event ->> 'correlation_id', CAST(e.event ->> 'event_id' AS uuid)
 ) AS p"""
@@ -42,7 +51,11 @@ class OutboxPublisher:
 
     def __init__(self, schema: str = "sync") -> None:
         name = '"' + schema.replace('"', '""') + '"'
-        self._statement = Statement(_BEFORE, _AFTER.replace("{schema}", name), schema=schema)
+        one = f"SELECT CAST(source_version AS text) FROM {name}.publish_event("
+        many = "SELECT CAST(json_agg(p.source_version ORDER BY e.n) AS text) FROM jsonb_array_elements("
+        # planning the second one takes longer than the first one takes in all
+        self._one = Statement(one, _ONE, ")", schema=schema)
+        self._many = Statement(many, {"events": "jsonb"}, f"){_MANY.replace('{schema}', name)}", schema=schema)
 
     @overload
     def publish(self, connection: AsyncConnection | AsyncSession, event: SyncEvent) -> Awaitable[SyncEvent]: ...
@@ -60,7 +73,7 @@ class OutboxPublisher:
             InvalidEventError: it is a relationship without ends.
             NotInstalledError: the database has no `publish_event`, or the role may not execute it.
         """
-        return self._statement.run(connection, [_array([event])], lambda answers: _told([event], answers)[0])
+        return self._one.run(connection, [_values(event)], lambda answers: event.published(int(answers[0])))
 
     @overload
     def publish_many(
@@ -80,7 +93,7 @@ class OutboxPublisher:
         order = sorted(range(len(given)), key=lambda place: (given[place].entity_type, given[place].entity_id))
         ordered = [given[place] for place in order]
         parse = lambda answers: _in_order(_told(ordered, answers), order)  # noqa: E731
-        return self._statement.run(connection, [_array(chunk) for chunk in _chunks(ordered)], parse)
+        return self._many.run(connection, [{"events": _array(chunk)} for chunk in _chunks(ordered)], parse)
 
     def publish_content_created(
         self,
@@ -271,21 +284,29 @@ class OutboxPublisher:
         return self.publish(connection, SyncEvent(event_type=event_type, **given))
 
 
+def _values(event: SyncEvent) -> dict[str, str | None]:
+    """The parameters of `publish_event`, as texts."""
+    version = event.source_version
+    return {
+        "event_type": event.event_type.value,
+        "entity_type": event.entity_type,
+        "entity_id": event.entity_id,
+        "payload": event.payload_json,
+        "source_version": None if version is None else str(version),
+        "correlation_id": event.correlation_id,
+        "event_id": event.event_id,
+    }
+
+
 def _array(events: Sequence[SyncEvent]) -> str:
     """The events as one array of JSON; their payloads are JSON already."""
     return f"[{', '.join(map(_object, events))}]"
 
 
 def _object(event: SyncEvent) -> str:
-    head = {
-        "event_type": event.event_type.value,
-        "entity_type": event.entity_type,
-        "entity_id": event.entity_id,
-        "source_version": event.source_version,
-        "correlation_id": event.correlation_id,
-        "event_id": event.event_id,
-    }
-    return f'{json.dumps(head, ensure_ascii=False)[:-1]}, "payload": {event.payload_json}}}'
+    values = _values(event)
+    payload = values.pop("payload")
+    return f'{json.dumps(values, ensure_ascii=False)[:-1]}, "payload": {payload}}}'
 
 
 def _chunks(events: Iterable[SyncEvent]) -> Iterator[list[SyncEvent]]:

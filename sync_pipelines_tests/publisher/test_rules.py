@@ -307,3 +307,4 @@ def test_a_reader_walks_no_event_that_it_has_done(outbox: Outbox, query: str, in
     plan = "\n".join(line for (line,) in outbox.run(f"EXPLAIN (COSTS OFF) {query}"))
     assert f"using sync_event_log_{index}_idx" in plan
     assert "Sort" not in plan
+    assert "Filter" not in plan
