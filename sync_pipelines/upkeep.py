@@ -64,7 +64,7 @@ def build_upkeep(components: "Sequence[SyncComponent]", *, timezone: str) -> dg.
 def clean_up(components: "Sequence[SyncComponent]", resources: Any, *, keep_days: int) -> list[str]:
     """Clean the ledger, and every source's change log and outbox; a sentence for each.
 
-    Lines of the change log that some reader has not confirmed stay, however old they are, and so do events that have not
+    Lines of the change log that some reader has not confirmed stay, however old they are; so do events that have not
     arrived.
     """
     from sync_pipelines.sources.postgres.outbox import purge_events

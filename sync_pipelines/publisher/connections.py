@@ -116,8 +116,8 @@ def _of_this_thread(connection: Any) -> Any:
 def _is_due(session: Any) -> bool:
     """Whether a session's changes are to be written first: the entity's row is locked before its version is.
 
-    SQLAlchemy 2.1 does so by itself before a statement that is a text, 2.0 does not. Not within the session's own flush (a hook such as after_flush may publish), nor where the application flushes by
-    itself.
+    SQLAlchemy 2.1 does so by itself before a statement that is a text, 2.0 does not. Not within the session's own
+    flush (a hook such as after_flush may publish), nor where the application flushes by itself.
     """
     return getattr(session, "autoflush", False) and not getattr(session, "_flushing", False)
 

@@ -12,8 +12,8 @@ branch_labels = None
 depends_on = None
 
 # `source_version` and nothing else orders the events of one entity: transaction ids and row ids do not.
-# The reader walks sync_event_log_waiting_idx from the lowest transaction on: what is completed, failed or blocked is not
-# in it. At 10 million rows the default of autovacuum would leave 2 million dead entries at its beginning.
+# The reader walks sync_event_log_waiting_idx from the lowest transaction on: what is completed, failed or blocked is
+# not in it. At 10 million rows the default of autovacuum would leave 2 million dead entries at its beginning.
 _TABLES = """
 CREATE TABLE {s}.sync_entity_versions (
     entity_type text NOT NULL,
@@ -63,7 +63,7 @@ CREATE INDEX sync_event_log_correlation_idx ON {s}.sync_event_log (correlation_i
 
 _COMMENTS = """
 COMMENT ON TABLE {s}.sync_entity_versions IS
-    'The last version that was published of each entity; its row is locked to the end of the transaction that publishes.'
+    'The last version that was published of each entity; publishing locks its row to the end of the transaction.'
 ;;
 COMMENT ON TABLE {s}.sync_event_log IS
     'The outbox: one row an event, written by publish_event in the transaction that changes the entity.'
@@ -282,7 +282,7 @@ END
 $body$
 ;;
 COMMENT ON FUNCTION {s}.publish_event(text, text, text, jsonb, bigint, text, uuid) IS
-    'Publish an event in this transaction; gives its version and id. A role needs USAGE on the schema and EXECUTE on it.'
+    'Publish an event in this transaction; gives its version and id. A role needs EXECUTE, and USAGE on the schema.'
 """
 
 _FUNCTIONS = (
