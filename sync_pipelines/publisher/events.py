@@ -206,7 +206,8 @@ def _plain(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
-    raise TypeError(f"{value!r} is a {type(value).__name__}; give a number, a text, true, false, null, a list or a map")
+    # the value itself is not repeated: it may be anything of a user's
+    raise TypeError(f"it holds a {type(value).__name__}; give a number, a text, true, false, null, a list or a map")
 
 
 def _check_names(value: Any, where: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -20,6 +22,7 @@ from sync_pipelines.publisher import outbox as outbox_module
 from sync_pipelines_tests.publisher.conftest import Outbox, sql
 
 PUBLISHER = OutboxPublisher()
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 class Base(orm.DeclarativeBase):
@@ -61,6 +64,14 @@ def test_on_a_psycopg2_connection_the_event_comes_and_goes_with_the_change(outbo
     connection.rollback()
     assert outbox.versions() == [1]
     assert updated(connection).source_version == 2
+
+
+def test_the_readmes_example_does_what_it_says(outbox: Outbox, connection: Any):
+    outbox.run("INSERT INTO concept VALUES ('c1')")
+    [example] = [code for code in re.findall(r"```python\n(.*?)```", README, re.S) if "OutboxPublisher" in code]
+    exec(example, {"connection": connection})
+    assert outbox.run("SELECT title FROM concept") == [("Fractions",)]
+    assert outbox.events() == [("c1", 1), ("c1 c2", 1)]
 
 
 def test_a_savepoint_that_is_rolled_back_takes_its_event_with_it(outbox: Outbox, connection: Any):
