@@ -14,7 +14,7 @@ from sync_pipelines_tests.lake.house import House, document
 
 
 def main(url: str, rows: int) -> None:
-    """Say the peak in MB, after the warm-up and at the end."""
+    """Say the peak in MB, after the warm-up and at the end, and how many rows the table holds."""
     house, table = House(url), document(target={"table": "shop/item", "mode": "overwrite"})
     house.execute("CREATE TABLE item (id int PRIMARY KEY, body text)")
     house.capture(table)
@@ -27,7 +27,7 @@ def main(url: str, rows: int) -> None:
     try:
         house.sync(table)
     except MassDeleteError:
-        sys.stdout.write(f"{warm // 2**20} {peak_memory() // 2**20}\n")
+        sys.stdout.write(f"{warm // 2**20} {peak_memory() // 2**20} {house.bind(table).target.count()}\n")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,12 +21,14 @@ from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines.engine import run as engine_run
 from sync_pipelines.engine.errors import MassDeleteError, MassRefusalError, SyncError
 from sync_pipelines.engine.model import Counts, Scope
+from sync_pipelines.engine.overwriting import KeySet, _Look
 from sync_pipelines.engine.plan import plan
 from sync_pipelines.engine.repair import Wanted, plan_repair, repair
 from sync_pipelines.engine.run import Request, Run
 from sync_pipelines.io_managers.base import metadata_of
 from sync_pipelines.targets.databricks.staging import Staging
 from sync_pipelines.targets.databricks.target import DatabricksTarget
+from sync_pipelines.targets.delta import overwriting
 from sync_pipelines.targets.delta.overwriting import DeltaOverwrite
 from sync_pipelines_tests.conftest import fresh_database
 from sync_pipelines_tests.lake.engines import name_warehouse
@@ -71,7 +75,6 @@ class Twins:
     """The same source in two tables: one is merged, the other one replaced by each run."""
 
     house: House
-    closely: bool = True
 
     def __post_init__(self) -> None:
         self.merged = document(name="merged", target={"table": "shop/merged"})
@@ -92,9 +95,9 @@ class Twins:
         return told[0]
 
     def _told(self, table: PostgresToDelta, allow: bool) -> str:
-        planned = plan(self.house.bind(table), mode="full").as_dict() if self.closely else {}
-        found = [planned, self._outcome(table, allow), self._put_aside(table), self._proven(table)]
-        found += [self._mending(table)] if self.closely else []
+        planned = plan(self.house.bind(table), mode="full").as_dict()
+        outcome = self._outcome(table, allow)
+        found = (planned, outcome, self._put_aside(table), self._proven(table), self._mending(table))
         return str(found).replace(table.table_name, "TABLE")
 
     def _outcome(self, table: PostgresToDelta, allow: bool) -> Any:
@@ -114,7 +117,7 @@ class Twins:
         return sorted((item.key, item.reason, item.dropped_at is not None) for item in found)
 
     def _proven(self, table: PostgresToDelta) -> tuple[Any, ...]:
-        proof = self.house.prove(table, "deep" if self.closely else "quick")
+        proof = self.house.prove(table, "deep")
         return proof.equal, proof.missing, proof.stale, proof.extra, proof.quarantined, proof.samples
 
     def _mending(self, table: PostgresToDelta) -> dict[str, Any]:
@@ -124,13 +127,10 @@ class Twins:
 @pytest.fixture
 def twins(shop: House) -> Twins:
     """Both tables with three hundred items."""
-    return filled(Twins(shop))
-
-
-def filled(twins: Twins) -> Twins:
-    for table in twins.both:
-        assert run(twins.house, table, asked("full")).upserted == 300
-    return twins
+    found = Twins(shop)
+    for table in found.both:
+        assert run(shop, table, asked("full")).upserted == 300
+    return found
 
 
 @pytest.mark.usefixtures("engine")
@@ -202,7 +202,11 @@ def test_single_records_and_a_repair_are_merged(shop: House):
     assert shop.prove(table, "deep").equal
 
 
-def test_what_the_guard_stops_stays_and_the_rest_arrives_as_in_a_merge(twins: Twins):
+@pytest.mark.parametrize("few", [1000, 10], ids=["looked up", "read"])
+def test_what_the_guard_stops_stays_and_the_rest_arrives_as_in_a_merge(
+    twins: Twins, few: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(overwriting, "_FEW", few)
     twins.execute(f"{LESS}; UPDATE item SET amount = 2 WHERE id = 'k5'; INSERT INTO item VALUES ('new', 1)")
     twins.house.opened(twins.merged).add_stranger("zzz")
     twins.house.opened(twins.replaced).add_stranger("zzz")
@@ -272,18 +276,29 @@ def test_a_run_that_refuses_too_much_leaves_the_table_as_it_was(shop: House):
     assert shop.bind(table).ledger.list_quarantine("shop", "item", limit=None) == []
 
 
-def test_no_error_of_a_commit_quotes_what_is_sensitive(shop: House, monkeypatch: pytest.MonkeyPatch):
+def test_a_commit_that_fails_quotes_nothing_sensitive_and_leaves_no_file(
+    shop: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     table = overwritten(sensitive=["tags"], runs={"batch_size": 10})
     run(shop, table, asked())
-    shop.execute("UPDATE item SET tags = ARRAY['confidential-1'] WHERE id = 'k1'")
+    shop.execute("UPDATE item SET tags = ARRAY['confidential-' || id]")
+    before, marks, during = shop.opened(table).files(), [shop.bind(table).target.stamp()], list[Path]()
 
-    def quoting(*_: Any, **__: Any) -> None:
-        raise SyncError("no: ['confidential-1']")
+    def quoting(target: DeltaOverwrite, *_: Any) -> None:
+        marks.append(target.stamp())
+        during.extend(tmp_path.rglob("*.arrow"))
+        raise SyncError("no: ['confidential-k5']")
 
-    monkeypatch.setattr(type(shop.bind(table).target), "overwrite", quoting)
+    monkeypatch.setattr(DeltaOverwrite, "overwrite", quoting)
     with pytest.raises(SyncError) as caught:
         run(shop, table, asked())
     assert "confidential" not in str(caught.value)
+    assert during
+    assert list(tmp_path.rglob("*.arrow")) == []
+    assert marks[0] != marks[1], "the table knows of the run that is about to write"
+    assert shop.opened(table).files() == before
 
 
 @pytest.mark.slow
@@ -329,25 +344,49 @@ def test_a_writer_that_was_quicker_loses_nothing(shop: House, edits: bool, monke
     assert (len(rows), rows["k299"], rows["zzz"]) == (301, 77 if edits else 0, None)
 
 
+def test_what_comes_between_the_look_and_the_commit_is_looked_at(shop: House, monkeypatch: pytest.MonkeyPatch):
+    table = overwritten()
+    run(shop, table, asked())
+    _add_between(shop, table, monkeypatch)
+    assert run(shop, table, asked()).deleted == 1
+
+
+def _add_between(shop: House, table: PostgresToDelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody adds a row just after the first look at the old ones."""
+    look, once = _Look.__call__, iter([1])
+
+    def overtaken(self: _Look) -> KeySet:
+        found = look(self)
+        for _ in once:
+            shop.opened(table).add_stranger("zzz")
+            self.run.binding.target.count()
+        return found
+
+    monkeypatch.setattr(_Look, "__call__", overtaken)
+
+
 @pytest.mark.slow
 def test_a_warehouse_carries_over_what_a_merge_would_keep(
     shop: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch
 ):
     name_warehouse(databricks_schema, monkeypatch)
-    twins = filled(Twins(shop, closely=False))
-    for table in twins.both:
-        far = shop.opened(table)
-        far.add_stranger("zzz")
-        far.copy("k2")
-    twins.execute(f"{LESS}; UPDATE item SET amount = 2 WHERE id IN ('k2', 'k5'); INSERT INTO item VALUES ('new', 1)")
-    twins.execute("UPDATE item SET day = 'infinity' WHERE id = 'k2'")
-    assert "151 of the target's 303 records would be deleted" in twins.act()
-    assert "MassDeleteError" not in twins.act(allow=True)
-    rows = [row["id"] for row in shop.rows(twins.replaced)]
-    assert (len(rows), rows.count("k2"), "zzz" in rows) == (152, 2, False)
-    twins.execute("DELETE FROM item")
-    twins.act(allow=True)
-    assert shop.rows(twins.replaced) == []
+    table = overwritten()
+    run(shop, table, asked())
+    far = shop.opened(table)
+    far.add_stranger("zzz")
+    far.copy("k2")
+    shop.execute(f"{LESS}; UPDATE item SET amount = 2 WHERE id IN ('k2', 'k5'); INSERT INTO item VALUES ('new', 1)")
+    shop.execute("UPDATE item SET day = 'infinity' WHERE id = 'k2'")
+    with pytest.raises(MassDeleteError, match="151 of the target's 303 records would be deleted"):
+        run(shop, table, asked())
+    rows = [(row["id"], row["amount"]) for row in shop.rows(table)]
+    assert (len(rows), rows.count(("k2", 0)), rows.count(("k5", 2)), rows.count(("zzz", None))) == (303, 2, 1, 1)
+    counts = run(shop, table, asked(allow=True))
+    assert (counts.deleted, counts.unchanged, counts.quarantined) == (151, 150, 1)
+    assert sorted(row["id"] for row in shop.rows(table) if row["id"][1:] in ("2", "ew", "zz")) == ["k2", "k2", "new"]
+    shop.execute("DELETE FROM item")
+    run(shop, table, asked(allow=True))
+    assert shop.rows(table) == []
 
 
 @pytest.mark.slow
@@ -359,9 +398,11 @@ def test_a_warehouse_that_loses_answers_or_conflicts_doubles_nothing(
     run(shop, table, asked())
     shop.execute("UPDATE item SET day = 'infinity' WHERE id = 'k9'; UPDATE item SET amount = 1 WHERE id = 'k8'")
     schema.fault("drop", match="INSERT OVERWRITE")
-    schema.fault("fail", match="INSERT OVERWRITE", message="[DELTA_CONCURRENT_APPEND] somebody was quicker")
     assert run(shop, table, asked()).upserted == 1
     assert len(shop.rows(table)) == 300
+    schema.fault("fail", match="INSERT OVERWRITE", message="[DELTA_CONCURRENT_APPEND] somebody was quicker")
+    _add_between(shop, table, monkeypatch)
+    assert run(shop, table, asked()).deleted == 1, "looked at anew"
     schema.fault("fail", match="INSERT OVERWRITE", message="[DIVIDE_BY_ZERO] no")
     with pytest.raises(SyncError, match=r"could not overwrite table main\..*DIVIDE_BY_ZERO"):
         run(shop, table, asked())
@@ -410,5 +451,6 @@ def test_memory_does_not_grow_with_the_table(house: House, postgres_server: Any,
             child = [sys.executable, "-m", "sync_pipelines_tests.lake.heavy", url, str(rows)]
             place = {"DATABASE_URL": url, "DELTA_URI": f"{os.environ['DELTA_URI']}/{rows}"}
             done = subprocess.run(child, env={**os.environ, **place}, check=True, capture_output=True, text=True)
-            peaks[rows] = int(done.stdout.split()[1])
+            _, peaks[rows], held = map(int, done.stdout.split())
+            assert held == rows + 1
     assert peaks[240_000] < 1.25 * peaks[60_000]
