@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _FEW = 1000
 """So many rows are looked for by a predicate, which skips files; of more the whole table is read."""
 _BATCH_ROWS = 10_000
+_PART_BYTES = 32 * 1024 * 1024
+"""So much is held, and sorted, at a time: here no part is a commit of its own."""
 
 
 class DeltaOverwrite(DeltaTarget):
@@ -77,7 +79,7 @@ class DeltaReplacement:
     def take(self, batches: Iterable[pa.RecordBatch]) -> Iterator[int]:
         """Put mapped rows aside, a group at a time; how many each has."""
         with self._new as file:
-            for group in groups(iter(batches)):
+            for group in groups(iter(batches), most_bytes=_PART_BYTES):
                 self._target.require_columns(group.rows.schema)
                 rows = self._target.finished(group.rows).select(self._schema.names).cast(self._schema)
                 for batch in rows.to_batches(max_chunksize=_BATCH_ROWS):
