@@ -29,9 +29,11 @@ from sync_pipelines.engine.model import (
     Counts,
     Doubt,
     RecordStream,
+    Rejection,
     Target,
     Watermark,
 )
+from sync_pipelines.engine.overwriting import Overwriting, overwrite
 from sync_pipelines.engine.scoped import Scoped
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.veil import Veil
@@ -77,10 +79,17 @@ class Run(Scoped):
         else:
             self.guard_first(lambda: self._deletes(changes), source_empty=changes.source_empty)
             self.measure_before(self.before if changes.full else sum(map(len, changes.deletes)))
-            self.upsert(self.binding.target, changes.upserts)
+            self._bring(changes)
             self._delete(changes)
         self._confirm(changes)
         return self.counts
+
+    def _bring(self, changes: ChangeSet) -> None:
+        target = self.binding.target
+        if changes.full and isinstance(target, Overwriting):
+            overwrite(self, changes, target, mapped=self._mapped, mark=self._mark)
+        else:
+            self.upsert(target, changes.upserts)
 
     def upsert(self, target: Target, upserts: RecordStream, *, doubt: Doubt | None = None) -> None:
         """Write records; what the target refuses goes to quarantine, what arrives leaves it."""
@@ -89,7 +98,7 @@ class Run(Scoped):
         # Closed here, for each waits for a thread: left to the garbage collector, one was closed within the start
         # of another thread, and the process hung.
         with (
-            closing(self._mapped(upserts, written)) as mapped,
+            closing(self._mapped(upserts, given=lambda mapped: written.update(prints_of(mapped)))) as mapped,
             closing(self.veil.results(target.upsert(mapped, doubt=doubt, before_write=self._mark))) as results,
         ):
             for result in results:
@@ -119,8 +128,14 @@ class Run(Scoped):
             self.kept.update(kept)
             self.binding.ledger.note_conflicts(self.record, kept, prints)
 
-    def _mapped(self, upserts: RecordStream, written: dict[str, str]) -> Generator[pa.RecordBatch]:
-        """Batches for the target; `written` collects the keys and fingerprints that it was given."""
+    def _mapped(
+        self,
+        upserts: RecordStream,
+        *,
+        given: Callable[[pa.RecordBatch], object] = lambda _: None,
+        refused: Callable[[Sequence[Rejection]], object] = lambda _: None,
+    ) -> Generator[pa.RecordBatch]:
+        """Batches for the target; `given` is called with each of them before it goes, `refused` with what cannot."""
         mapper, batches = self.veil.mapping(self.binding.mapper), resized(upserts, self.binding.batch_size)
         with closing(ahead(mapper, batches)) as made:
             for batch, (mapped, rejected) in made:
@@ -128,7 +143,8 @@ class Run(Scoped):
                 self.counts.read += batch.num_rows
                 self.counts.bytes_read += batch.nbytes
                 self.quarantine(rejected, prints_of(batch) if rejected else {})
-                written.update(prints_of(mapped))
+                refused(rejected)
+                given(mapped)
                 if mapped.num_rows:
                     yield mapped
 

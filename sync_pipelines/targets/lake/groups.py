@@ -51,12 +51,12 @@ class Group:
         return sum(held.get(key) == [mark] for key, mark in self.prints.items())
 
 
-def groups(batches: Iterator[pa.RecordBatch]) -> Iterator[Group]:
-    """Batches put together up to `GROUP_ROWS` and `GROUP_BYTES`."""
+def groups(batches: Iterator[pa.RecordBatch], *, most_bytes: int = GROUP_BYTES) -> Iterator[Group]:
+    """Batches put together up to `GROUP_ROWS` and so many bytes."""
     held: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in batches:
-        if held and (rows + batch.num_rows > GROUP_ROWS or size + batch.nbytes > GROUP_BYTES):
+        if held and (rows + batch.num_rows > GROUP_ROWS or size + batch.nbytes > most_bytes):
             yield Group(_last_of_each(pa.Table.from_batches(held)))
             held, rows, size = [], 0, 0
         held.append(batch)
