@@ -48,6 +48,7 @@ class Run(Scoped):
 
     held: int = 0
     _marked: bool = False
+    _marked_at: str | None = None
     kept: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -263,10 +264,13 @@ class Run(Scoped):
 
     def _mark(self) -> None:
         """Leave this run's id in source and target, before it writes anything there."""
-        if self._marked:
+        run, read = str(self.record.sync_id), self.binding.source.last_read()
+        if self._marked and read == self._marked_at:
             return
-        self._marked, run = True, str(self.record.sync_id)
-        self.note_before()
+        if not self._marked:
+            self.note_before()
+        # a repair reads again and again: what it has read last is what a copy from before lacks
+        self._marked, self._marked_at = True, read
         if (ground := self.ground) is None:
             self.binding.target.set_stamp(under_way(run))
         else:
