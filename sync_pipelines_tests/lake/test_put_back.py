@@ -11,12 +11,11 @@ import pytest
 
 from sync_pipelines.engine import repair as module
 from sync_pipelines.engine.ground import PUT_BACK
-from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import Scope
-from sync_pipelines.engine.run import Request, Run
+from sync_pipelines.engine.run import Request
 from sync_pipelines_tests.lake.house import House, Lake, back
 from sync_pipelines_tests.lake.opened import InFolder
-from sync_pipelines_tests.lake.reviews import held, reason_of, row, rows
+from sync_pipelines_tests.lake.reviews import held, interrupted, reason_of, row, rows
 
 GOES = back(checks={"mass_delete": {"share": 1, "records": 100}})
 
@@ -38,19 +37,6 @@ def put_back(lake: Lake) -> Iterator[None]:
     yield
     shutil.rmtree(lake.place)
     copy.rename(lake.place)
-
-
-def interrupted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that writes and ends as by SIGKILL: nothing of it is confirmed, and its books stay open."""
-
-    def dies(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "_confirm", dies)
-        patch.setattr(Ledger, "finish", dies)
-        with pytest.raises(KeyboardInterrupt):
-            house.sync(GOES)
 
 
 def assert_compared(house: House, lake: Lake, why: str) -> None:
@@ -88,7 +74,7 @@ def test_a_copy_from_before_what_a_killed_run_has_read_is_compared_whole(
     with put_back(lake):
         lake.write(rows(row("d")))
         lake.table.update({"stars": "5"}, predicate="id = 'a'")
-        interrupted(synced, monkeypatch)
+        interrupted(synced, GOES, monkeypatch)
         assert (held(synced)["a"][0], "d" in held(synced)) == (5, True)
     lake.write(rows(row("e")))
     assert_compared(synced, lake, PUT_BACK)
@@ -100,7 +86,7 @@ def test_a_copy_that_has_gone_on_past_what_a_killed_run_has_read_is_compared_who
 ):
     with put_back(lake):
         lake.write(rows(row("d")))
-        interrupted(synced, monkeypatch)
+        interrupted(synced, GOES, monkeypatch)
     lake.write(rows(row("e")))
     lake.write(rows(row("f")))
     assert_compared(synced, lake, PUT_BACK)
@@ -142,7 +128,7 @@ def test_a_killed_run_costs_no_comparison_where_nothing_was_put_back(
     synced: House, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ):
     lake.write(rows(row("d")))
-    interrupted(synced, monkeypatch)
+    interrupted(synced, GOES, monkeypatch)
     lake.write(rows(row("e")))
     counts = synced.sync(GOES)
     assert (counts.read, counts.unchanged, reason_of(synced)) == (2, 1, "")
@@ -155,9 +141,9 @@ def test_a_copy_from_before_a_run_that_recovers_and_is_killed_is_compared_whole(
 ):
     with put_back(lake):
         lake.write(rows(row("d")))
-        interrupted(synced, monkeypatch)
+        interrupted(synced, GOES, monkeypatch)
     lake.write(rows(row("e")))
-    interrupted(synced, monkeypatch)
+    interrupted(synced, GOES, monkeypatch)
     assert_compared(synced, lake, PUT_BACK)
 
 
