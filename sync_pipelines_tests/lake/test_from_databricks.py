@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,11 +135,11 @@ def test_a_copy_from_before_what_a_killed_run_has_read_is_compared_whole(
     assert (away.reason(), held(house)["a"][0], "c" in held(house)) == (PUT_BACK, 3, True)
     away.add("d")
     assert (house.sync(back()).read, away.reason()) == (1, "")
-    house.execute(
-        """UPDATE sync.sync_watermarks SET watermark = jsonb_set(watermark, '{position,commit}', '"another"')"""
-    )
-    house.sync(back())
-    assert "version 3 is another commit" in away.reason()
+    binding = house.bind(back())
+    since = binding.ledger.watermark("shop", "review")
+    assert binding.source.pending(since).full_reason is None
+    other = replace(since, position={**since.position, "commit": "another"})
+    assert "version 3 is another commit" in binding.source.pending(other).full_reason
 
 
 @pytest.mark.slow
