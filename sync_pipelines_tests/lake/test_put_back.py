@@ -14,7 +14,6 @@ from sync_pipelines.engine.ground import PUT_BACK
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.run import Request
 from sync_pipelines_tests.lake.house import House, Lake, back
-from sync_pipelines_tests.lake.opened import InFolder
 from sync_pipelines_tests.lake.reviews import held, interrupted, reason_of, row, rows
 
 GOES = back(checks={"mass_delete": {"share": 1, "records": 100}})
@@ -43,7 +42,7 @@ def assert_compared(house: House, lake: Lake, why: str) -> None:
     """The next run reads everything, and the two are equal; the one after it goes on by the feed."""
     house.sync(GOES)
     assert why in reason_of(house)
-    assert held(house).keys() == {found["id"] for found in InFolder(lake.place).rows()}
+    assert held(house).keys() == {found["id"] for found in lake.rows()}
     assert house.prove(GOES, "deep").equal
     lake.write(rows(row("z")))
     assert (house.sync(GOES).read, reason_of(house)) == (1, "")
