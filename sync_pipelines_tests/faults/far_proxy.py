@@ -1,7 +1,7 @@
 """The proxy in a process of its own: delta-rs holds Python's lock while it asks its store, and no thread would answer.
 
-`python -m sync_pipelines_tests.faults.far_proxy HOST PORT` says on which port it listens, then does what each line of its
-standard input names (a JSON list: method, arguments) and answers each.
+`python -m sync_pipelines_tests.faults.far_proxy HOST PORT` says on which port it listens, then does what each line of
+its standard input names (a JSON list: method, arguments) and answers each.
 """
 
 from __future__ import annotations

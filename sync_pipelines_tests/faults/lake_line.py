@@ -103,7 +103,8 @@ _ONE_SESSION = "as 'target write': a session that is lost, and new ones that are
 BACK = Table(
     moments=BACK_MOMENTS,
     outcomes={
-        # reading needs no room, no lock that a reader waits for longer than the target's own, and no right to write
+        # neither deleting nor reading needs room, nor does reading need the right to write
+        ("delete", "disk full"): "recovers",
         ("check: target", "disk full"): "recovers",
         ("check: target", "read-only"): "recovers",
     },
@@ -116,7 +117,7 @@ BACK = Table(
         **{
             (boundary, fault): _ONE_SESSION
             for boundary in ("commit", "delete", "check: target")
-            for fault in ("refused", "resets until given up", "time-out", "killed server")
+            for fault in ("refused", "time-out", "killed server")
         },
         **{
             ("commit", fault): "the rows are written by then; the fault meets the next batch, as 'target write'"
@@ -124,7 +125,9 @@ BACK = Table(
         },
         ("check: target", KILLED_RUN): "a check writes nothing to its target: as in the line of chroma",
     },
-    impossible_for={},
+    impossible_for={
+        ("target", "resets until given up"): "a table is asked once in each try of a step: as 'reset in a request'",
+    },
 )
 
 
@@ -147,7 +150,7 @@ class HouseLine(ABC):
 
     @abstractmethod
     def assert_held(self) -> None:
-        """Both sides hold the same, read by the test itself."""
+        """Both sides hold the same, read by the test itself, and no record twice."""
 
     @contextmanager
     def striking(self, moment: Moment, fault: str) -> Iterator[None]:
@@ -194,7 +197,9 @@ class HouseLine(ABC):
             assert proof.equal, proof
 
     def assert_made_once(self) -> None:
-        """Nothing is made here that costs; that no record is stored twice is seen by `assert_held`."""
+        """What is there is left alone by one more run."""
+        if self._action == "sync":
+            assert self.house.sync(self.table).upserted == 0
 
 
 def _place(table: SyncComponent) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from sync_pipelines_tests.faults.far_proxy import FarProxy
@@ -33,6 +33,7 @@ class StoreSystem:
     proxy: FarProxy
     somebody: Callable[[], object]
     logs: str
+    _must_cut: bool = field(init=False, default=False)
     words: ClassVar[Mapping[str, str]] = {"": r"shop/item: Delta: could not [\w ]+ 'shop/item'"}
 
     def refuse(self) -> None:
@@ -54,9 +55,12 @@ class StoreSystem:
         self.somebody()
 
     def lose_answer(self) -> None:
+        self._must_cut = True
         self.proxy.lose_answer_to(self.logs)
 
     def heal(self) -> None:
+        lost, self._must_cut = self._must_cut, False
+        assert not lost or self.proxy.cuts() == 1, "no commit was seen to pass"
         self.proxy.heal()
 
 

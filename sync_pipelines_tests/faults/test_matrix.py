@@ -30,6 +30,7 @@ from sync_pipelines.targets.chroma import client
 from sync_pipelines.targets.lake import contention
 from sync_pipelines.targets.postgres import writing
 from sync_pipelines_tests.alerts.receiver import Receiver
+from sync_pipelines_tests.conftest import fresh_database
 from sync_pipelines_tests.dagster.deployment import REPOSITORY
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
@@ -239,11 +240,18 @@ def warehouse_line(
 
 
 @pytest.fixture
+def books_url(postgres_server: PostgresServer, house_template: str) -> Iterator[str]:
+    """A database of its own for the ledger, so that the target can have a fault that it has not."""
+    yield from fresh_database(postgres_server, house_template)
+
+
+@pytest.fixture
 def back_line(
-    review: House, postgres_server: PostgresServer, impatient: None, monkeypatch: pytest.MonkeyPatch
+    review: House, books_url: str, postgres_server: PostgresServer, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[lake.BackLine]:
     """Delta in a folder → PostgreSQL through a proxy."""
     with Proxy(to_server(review.url)) as proxy:
+        monkeypatch.setenv("SYNC_DATABASE_URL", books_url)
         monkeypatch.setenv("SHOP_DATABASE_URL", through(review.url, proxy, connect_timeout="2"))
         system = PostgresSystem(proxy, postgres_server, review.url, ("review",))
         yield lake.BackLine(review, back(), {"target": system}, monkeypatch)
