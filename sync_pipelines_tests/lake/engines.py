@@ -12,12 +12,16 @@ ENGINES = ["delta-rs", pytest.param("databricks", marks=pytest.mark.slow)]
 def name_warehouse(schema: Schema, environment: pytest.MonkeyPatch) -> None:
     """DATABRICKS_… name the stand-in's warehouse and a schema of the test's own."""
     environment.delenv("DELTA_URI", raising=False)
-    values = {
-        "HOST": schema.server.url,
-        "TOKEN": schema.server.token,
-        "HTTP_PATH": schema.server.http_path,
-        "SCHEMA": schema.name,
-        "VOLUME": "staging",
+    for name, value in variables(schema).items():
+        environment.setenv(name, value)
+
+
+def variables(schema: Schema) -> dict[str, str]:
+    """What names them."""
+    return {
+        "DATABRICKS_HOST": schema.server.url,
+        "DATABRICKS_TOKEN": schema.server.token,
+        "DATABRICKS_HTTP_PATH": schema.server.http_path,
+        "DATABRICKS_SCHEMA": schema.name,
+        "DATABRICKS_VOLUME": "staging",
     }
-    for name, value in values.items():
-        environment.setenv(f"DATABRICKS_{name}", value)
