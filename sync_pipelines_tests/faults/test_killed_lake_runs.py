@@ -53,12 +53,10 @@ def kill_then_run_again(
 @pytest.mark.parametrize(
     "boundary",
     [
-        ("opened", 1),
         ("committing", 1),
         ("committed", 1),
         ("deleted", 1),
         ("closing", 1),
-        ("confirmed", 1),
     ],
     ids=lambda boundary: boundary[0],
 )
@@ -89,8 +87,6 @@ def test_a_run_into_a_warehouse_that_is_killed(
         ("staged", 1),
         ("committing", 1),
         ("committed", 1),
-        ("deleted", 1),
-        ("closing", 1),
         ("confirmed", 1),
     ],
     ids=lambda boundary: boundary[0],
