@@ -23,7 +23,7 @@ from sync_pipelines_tests.order import longest_first
 if TYPE_CHECKING:
     from sync_pipelines.sandbox.databricks.server import DatabricksServer
     from sync_pipelines_tests.dagster.world import World
-    from sync_pipelines_tests.lake.house import House
+    from sync_pipelines_tests.lake.house import House, Lake
     from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 _TEMPLATE = "template_app"
@@ -127,6 +127,20 @@ def review(house: House) -> House:
 
     house.execute(DDL)
     return house
+
+
+@pytest.fixture
+def lake(house: House) -> Lake:
+    """The Delta table `shop/review` of this house; nothing is there yet."""
+    from sync_pipelines_tests.lake.house import Lake
+
+    return Lake(house)
+
+
+@pytest.fixture(params=[True, False], ids=["feed", "no feed"])
+def feed(request: pytest.FixtureRequest) -> bool:
+    """Whether the Delta table keeps a change feed."""
+    return request.param
 
 
 @pytest.fixture(scope="session")
