@@ -64,9 +64,9 @@ DELTA = Table(
     },
     impossible_for={
         ("target", "killed server"): _KEEPS_NOTHING,
-        ("target", "disk full"): "S3 has none; a folder's is tested in faults/test_lake_outages.py",
+        ("target", "disk full"): "moto has none; what one says is told in faults/test_lake_outages.py",
         ("target", "lock time-out"): "a Delta table has no locks: as 'commit conflict'",
-        ("target", "read-only"): "moto asks nobody for rights; what S3 then says is tested in lake/test_stores.py",
+        ("target", "read-only"): "moto asks nobody for rights",
     },
     commits=True,
 )

@@ -34,7 +34,7 @@ class StoreSystem:
     somebody: Callable[[], object]
     logs: str
     _must_cut: bool = field(init=False, default=False)
-    words: ClassVar[Mapping[str, str]] = {"": r"shop/item: Delta: could not [\w ]+ 'shop/item'"}
+    words: ClassVar[Mapping[str, str]] = {"": r"\Ashop/item: Delta: could not [\w ]+ 'shop/item'[^\x1b]*\Z"}
 
     def refuse(self) -> None:
         self.proxy.refuse()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sync_pipelines_tests.lake.engines import ENGINES, name_warehouse
+from sync_pipelines_tests.lake.engines import ENGINES, name_job, name_warehouse
 from sync_pipelines_tests.lake.house import House
 
 
@@ -11,4 +11,6 @@ def engine(request: pytest.FixtureRequest, house: House, monkeypatch: pytest.Mon
     """Who reads and writes the Delta tables of the house."""
     if request.param == "databricks":
         name_warehouse(request.getfixturevalue("databricks_schema"), monkeypatch)
+    if request.param == "spark":
+        name_job(house, request.getfixturevalue("databricks_schema"), monkeypatch)
     return request.param
