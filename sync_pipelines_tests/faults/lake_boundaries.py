@@ -40,8 +40,10 @@ def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
     for source in (DeltaSource, PostgresSource):
         named(source, "changes", "reading", None)
     for target in (DeltaTarget, DatabricksTarget, PostgresTarget):
-        named(target, "delete", "deleting", "deleted")
         named(target, "values", "comparing", None)
+    for target in (DatabricksTarget, PostgresTarget):
+        named(target, "delete", "deleting", "deleted")
+    named(DeltaWriter, "_delete", "deleting", "deleted")
     named(DeltaWriter, "_commit", "committing", "committed")
     named(WarehouseWriter, "_merge", "committing", "committed")
     named(Staging, "_upload", None, "staged")

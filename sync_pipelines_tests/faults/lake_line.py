@@ -23,7 +23,7 @@ from sync_pipelines.engine.repair import Wanted, repair
 from sync_pipelines.engine.run import Request
 from sync_pipelines_tests.faults.lake_boundaries import bend
 from sync_pipelines_tests.faults.matrix import KILLED_RUN, Action, Ended, Moment, Table, strike
-from sync_pipelines_tests.faults.systems import COMMITS, FAULTS, System
+from sync_pipelines_tests.faults.systems import COMMITS, CONFLICT, FAULTS, System
 from sync_pipelines_tests.lake.house import House, Lake
 from sync_pipelines_tests.lake.reviews import row, rows
 
@@ -53,6 +53,7 @@ DELTA = Table(
     impossible={
         **{("target read", fault): _NO_COMMIT for fault in COMMITS},
         **{("check: target", fault): _NO_COMMIT for fault in COMMITS},
+        ("confirm", CONFLICT): "a mark is a commit without rows, which goes in after whatever else has come",
         ("delete", "refused"): _ONE_CLIENT,
         **{
             (boundary, fault): _ONE_CLIENT
@@ -145,6 +146,7 @@ class HouseLine(ABC):
     systems: dict[str, System]
     patch: pytest.MonkeyPatch
     _action: Action = field(init=False, default="sync")
+    _may_retry: bool = field(init=False, default=True)
     _written: list[int] = field(init=False, default_factory=list)
 
     due: ClassVar[int]
@@ -159,16 +161,20 @@ class HouseLine(ABC):
 
     @contextmanager
     def striking(self, moment: Moment, fault: str) -> Iterator[None]:
+        self._may_retry = fault != CONFLICT
         with self.patch.context() as patch, strike(self.systems, moment, fault) as reach:
             bend(reach, patch.setattr)
             yield
+        self._may_retry = True
 
     def act(self, action: Action) -> Ended:
-        """As a step of Dagster's: what is transient is tried once more."""
+        """As a step of Dagster's: what is transient is tried once more. A conflict is the run's own to mend."""
         try:
             try:
                 return self._act(action)
             except TransientError:
+                if not self._may_retry:
+                    raise
                 return self._act(action)
         except SyncError as error:
             return Ended(ok=False, said=str(error))
