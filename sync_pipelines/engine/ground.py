@@ -104,12 +104,12 @@ class Ground:
         found = None
         for run in self.begun() if mark is not None else ():
             read = _read(mark, run)
-            noted = self.target.stamp_of(under_way(run, noted=True))
-            marks = (self.target.stamp_of(run), noted, self.target.stamp_of(under_way(run)))
-            if self.since.stamp in marks:
+            unnoted = self.target.stamp_of(under_way(run))
+            marks = (self.target.stamp_of(run), self.target.stamp_of(under_way(run, noted=True)), unnoted)
+            if self.since.stamp in marks or _read(self.since.stamp, run) is not None:
                 return found
             if found is None and (mark in marks or read is not None):
-                found = Bearing(run, noted=mark == noted, read=read)
+                found = Bearing(run, noted=read is None and mark != unnoted, read=read)
         # the ledger does not know the run that it calls confirmed: only one of an older version has no mark
         return found if self.since.stamp is None else None
 
@@ -173,13 +173,20 @@ def under_way(run: str, *, noted: bool = False, read: str | None = None) -> str:
     return f"{run} under way, noted" if noted else f"{run} under way"
 
 
-_HAS_READ = " under way, has read "
+def through(run: str, *, read: str | None) -> str:
+    """The mark of a run that has written all, and is about to confirm it; see `under_way`."""
+    return run if read is None else f"{run}{_READ_ALL}{read}"
+
+
+_HAS_READ, _READ_ALL = " under way, has read ", ", has read "
 
 
 def _read(mark: str | None, run: str) -> str | None:
     """What a run's mark says that it has read."""
-    begun = f"{run}{_HAS_READ}"
-    return mark.removeprefix(begun) if mark is not None and mark.startswith(begun) else None
+    for words in (_HAS_READ, _READ_ALL):
+        if mark is not None and mark.startswith(run + words):
+            return mark.removeprefix(run + words)
+    return None
 
 
 EMPTIED = "emptied"

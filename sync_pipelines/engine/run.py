@@ -18,7 +18,7 @@ from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.errors import SyncError, TransientError
-from sync_pipelines.engine.ground import under_way
+from sync_pipelines.engine.ground import through, under_way
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import changed_since, listing_of
 from sync_pipelines.engine.loading import read, to_write
@@ -279,9 +279,9 @@ class Run(Scoped):
     def _stamped(self, watermark: Watermark) -> Watermark:
         """The watermark with what the target says of itself, this run's last mark among it."""
         target = self.binding.target
-        target.set_stamp(str(self.record.sync_id))
-        stamp = target.stamp_of(str(self.record.sync_id))
-        return replace(watermark, target=target.identity(), stamp=stamp, records=self.held)
+        mark = through(str(self.record.sync_id), read=self.binding.source.last_read())
+        target.set_stamp(mark)
+        return replace(watermark, target=target.identity(), stamp=target.stamp_of(mark), records=self.held)
 
     def complete(self) -> None:
         """Close the books of a run that moves no watermark (a repair)."""

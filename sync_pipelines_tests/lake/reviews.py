@@ -52,14 +52,19 @@ def reason_of(house: House) -> str:
     return house.bind(back()).ledger.last_runs("shop", "review")[0].reason
 
 
-def interrupted(house: House, table: DeltaToPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that writes and ends as by SIGKILL: nothing of it is confirmed, and its books stay open."""
+def interrupted(house: House, table: DeltaToPostgres, monkeypatch: pytest.MonkeyPatch, *, last: bool = False) -> None:
+    """A run that writes and ends as by SIGKILL: nothing of it is confirmed, and its books stay open.
+
+    Args:
+        last: just before they would be closed, when its last mark stands.
+    """
 
     def dies(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_confirm", dies)
+        if not last:
+            patch.setattr(Run, "_confirm", dies)
         patch.setattr(Ledger, "finish", dies)
         with pytest.raises(KeyboardInterrupt):
             house.sync(table)

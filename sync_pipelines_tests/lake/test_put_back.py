@@ -67,13 +67,14 @@ def test_the_same_version_with_another_commit_is_compared_whole(synced: House, l
     assert_compared(synced, lake, "version 2 is another commit")
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["written", "marked"])
 def test_a_copy_from_before_what_a_killed_run_has_read_is_compared_whole(
-    synced: House, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    synced: House, lake: Lake, monkeypatch: pytest.MonkeyPatch, last: bool
 ):
     with put_back(lake):
         lake.write(rows(row("d")))
         lake.table.update({"stars": "5"}, predicate="id = 'a'")
-        interrupted(synced, GOES, monkeypatch)
+        interrupted(synced, GOES, monkeypatch, last=last)
         assert (held(synced)["a"][0], "d" in held(synced)) == (5, True)
     lake.write(rows(row("e")))
     assert_compared(synced, lake, PUT_BACK)
@@ -123,11 +124,12 @@ def test_a_copy_from_before_what_a_repair_has_read_is_compared_whole(
     assert_compared(synced, lake, PUT_BACK)
 
 
+@pytest.mark.parametrize("last", [False, True], ids=["written", "marked"])
 def test_a_killed_run_costs_no_comparison_where_nothing_was_put_back(
-    synced: House, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    synced: House, lake: Lake, monkeypatch: pytest.MonkeyPatch, last: bool
 ):
     lake.write(rows(row("d")))
-    interrupted(synced, GOES, monkeypatch)
+    interrupted(synced, GOES, monkeypatch, last=last)
     lake.write(rows(row("e")))
     counts = synced.sync(GOES)
     assert (counts.read, counts.unchanged, reason_of(synced)) == (2, 1, "")
