@@ -18,7 +18,7 @@ from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.errors import SyncError, TransientError
-from sync_pipelines.engine.ground import under_way
+from sync_pipelines.engine.ground import through, under_way
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import changed_since, listing_of
 from sync_pipelines.engine.loading import read, to_write
@@ -50,6 +50,7 @@ class Run(Scoped):
 
     held: int = 0
     _marked: bool = False
+    _marked_at: str | None = None
     kept: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -279,10 +280,13 @@ class Run(Scoped):
 
     def _mark(self) -> None:
         """Leave this run's id in source and target, before it writes anything there."""
-        if self._marked:
+        run, read = str(self.record.sync_id), self.binding.source.last_read()
+        if self._marked and read == self._marked_at:
             return
-        self._marked, run = True, str(self.record.sync_id)
-        self.note_before()
+        if not self._marked:
+            self.note_before()
+        # a repair reads again and again: what it has read last is what a copy from before lacks
+        self._marked, self._marked_at = True, read
         if (ground := self.ground) is None:
             self.binding.target.set_stamp(under_way(run))
         else:
@@ -291,9 +295,9 @@ class Run(Scoped):
     def _stamped(self, watermark: Watermark) -> Watermark:
         """The watermark with what the target says of itself, this run's last mark among it."""
         target = self.binding.target
-        target.set_stamp(str(self.record.sync_id))
-        stamp = target.stamp_of(str(self.record.sync_id))
-        return replace(watermark, target=target.identity(), stamp=stamp, records=self.held)
+        mark = through(str(self.record.sync_id), read=self.binding.source.last_read())
+        target.set_stamp(mark)
+        return replace(watermark, target=target.identity(), stamp=target.stamp_of(mark), records=self.held)
 
     def complete(self) -> None:
         """Close the books of a run that moves no watermark (a repair)."""
