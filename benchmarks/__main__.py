@@ -15,7 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    delta_back,
     delta_load,
+    delta_upsert,
     freshness,
     io_manager,
     machine,
@@ -31,7 +33,7 @@ from benchmarks.stage import stage
 from sync_pipelines.sandbox.environment import Sandbox
 
 # The largest last: its rows and items stay in the servers' files.
-MODULES = (unchanged_resync, io_manager, metadata_only, trigger_cost, run_times, freshness, proof, memory, delta_load)
+MODULES = (unchanged_resync, io_manager, metadata_only, trigger_cost, run_times, freshness, proof, memory, delta_back, delta_load, delta_upsert)
 BENCHMARKS = {module.NAME: module.run for module in MODULES}
 
 

@@ -119,6 +119,6 @@ def change(place: Place, *, changed: int, among: int | None, new: int, first: in
     newest = "" if among is None else f"ORDER BY created_at DESC LIMIT {among}"
     place.execute(
         f"UPDATE {TABLE} SET transcription = 'again ' || left(transcription, {_TEXT - 10}), updated_at = "
-        f"clock_timestamp() WHERE id IN (SELECT id FROM (SELECT id FROM {TABLE} {newest}) AS some "
+        f"clock_timestamp() WHERE id IN (SELECT id FROM (SELECT id FROM {TABLE} {newest}) AS chosen "
         f"ORDER BY random() LIMIT {changed})"
     )
