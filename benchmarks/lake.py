@@ -115,10 +115,10 @@ def change(place: Place, *, changed: int, among: int | None, new: int, first: in
         changed: so many rows get another text. among: they are of the newest so many; None spreads them over all.
         new: so many rows are new. first: number of the first new row.
     """
-    fill(place, new, first=first)
     newest = "" if among is None else f"ORDER BY created_at DESC LIMIT {among}"
     place.execute(
         f"UPDATE {TABLE} SET transcription = 'again ' || left(transcription, {_TEXT - 10}), updated_at = "
         f"clock_timestamp() WHERE id IN (SELECT id FROM (SELECT id FROM {TABLE} {newest}) AS chosen "
         f"ORDER BY random() LIMIT {changed})"
     )
+    fill(place, new, first=first)
