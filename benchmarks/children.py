@@ -56,8 +56,7 @@ def child(command: list[str], arguments: Mapping[str, Any], *, environment: Mapp
         [*command, json.dumps(arguments)],
         cwd=REPOSITORY,
         env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     process = time.perf_counter() - began

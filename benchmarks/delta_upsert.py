@@ -81,8 +81,8 @@ def run(stage: Stage, *, quick: bool, peers: tuple[str, ...] = BACKENDS, rows: i
     part = made.part
     return Result(
         name=NAME,
-        compares=f"an incremental sync of {10 * part:,} changed and {part:,} new rows into {rows:,} rows of 1 KB, among "
-        f"the newest {20 * part:,} or spread over all, against dlt's merge; {rounds} in turn, a process each",
+        compares=f"an incremental sync of {10 * part:,} changed and {part:,} new rows into {rows:,} rows of 1 KB, "
+        f"among the newest {20 * part:,} or spread over all, against dlt's merge; {rounds} in turn, a process each",
         figures=(*_ratios(made), *_figures(made)),
         notes=(
             "The work is without imports for all; ours is the engine's run (keys out of the capture's log), dlt's is "

@@ -73,17 +73,21 @@ def back_component(*, name: str, source: str, table: str) -> DeltaToPostgres:
     return DeltaToPostgres.model_validate(document)
 
 
-def fill(place: Place, rows: int, *, first: int = 0) -> None:
-    """Rows with the numbers `first` to `first + rows`; the table is made if it is not there."""
+def fill(place: Place, rows: int, *, first: int = 0, updated: datetime | None = None) -> None:
+    """Rows with the numbers `first` to `first + rows`; the table is made if it is not there.
+
+    Args:
+        updated: their `updated_at`; up to 15 minutes after `created_at` if left out.
+    """
     place.execute(DDL)
-    made = generated(range(first, first + rows))
+    made = generated(range(first, first + rows), updated=updated)
     while page := "".join(islice(made, _PAGE)):
         with application.transaction(place.url) as cursor:
             cursor.copy_expert(f"COPY {TABLE} ({', '.join(COLUMNS)}) FROM STDIN", StringIO(page))
     place.execute(f"ANALYZE {TABLE}")
 
 
-def generated(numbers: range) -> Iterator[str]:
+def generated(numbers: range, *, updated: datetime | None = None) -> Iterator[str]:
     """Lines of COPY, the same for the same numbers."""
     dice = random.Random(numbers.start)
     words = _sentences(random.Random(0))
@@ -93,7 +97,7 @@ def generated(numbers: range) -> Iterator[str]:
         yield (
             f"{key(number)}\t{key(-1 - number % 5000)}\trecording-{number:09d}.m4a\t{('en', 'id', 'ar')[number % 3]}\t"
             f'analysed\t{text}\t{{"device": "phone-{number % 40}", "rate": 44100, "tags": ["{words[number % 500]}", '
-            f'"n{number % 9}"]}}\t{created.isoformat()}\t{(created + timedelta(seconds=number % 900)).isoformat()}\n'
+            f'"n{number % 9}"]}}\t{created.isoformat()}\t{(updated or created + timedelta(seconds=number % 900)).isoformat()}\n'
         )
 
 
@@ -121,4 +125,4 @@ def change(place: Place, *, changed: int, among: int | None, new: int, first: in
         f"clock_timestamp() WHERE id IN (SELECT id FROM (SELECT id FROM {TABLE} {newest}) AS chosen "
         f"ORDER BY random() LIMIT {changed})"
     )
-    fill(place, new, first=first)
+    fill(place, new, first=first, updated=datetime.now(UTC))

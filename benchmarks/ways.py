@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from benchmarks.lake import SELECT, back_component, component
@@ -19,13 +20,8 @@ def place() -> Place:
 
 def _imports() -> None:
     """What a run's process has, and what reading in bulk and writing a Delta table import when they are used."""
-    import adbc_driver_postgresql.dbapi
-    import deltalake
-    import pandas  # noqa: F401 - pyarrow looks for it when it first converts
-
-    import sync_pipelines.definitions
-
-    assert adbc_driver_postgresql and deltalake and sync_pipelines.definitions
+    for name in ("adbc_driver_postgresql.dbapi", "deltalake", "pandas", "sync_pipelines.definitions"):
+        import_module(name)
 
 
 def _address() -> str:

@@ -51,7 +51,9 @@ def main(task: dict[str, Any]) -> None:
     pipeline.run(resource(task)).raise_on_failed_jobs()
     seconds = time.perf_counter() - began
     counts = pipeline.last_trace.last_normalize_info.row_counts
-    print(json.dumps({"seconds": seconds, "baseline": baseline, "peak": status("VmHWM"), "rows": counts[task["table"]]}))
+    print(
+        json.dumps({"seconds": seconds, "baseline": baseline, "peak": status("VmHWM"), "rows": counts[task["table"]]})
+    )
 
 
 def status(name: str) -> float:
