@@ -94,10 +94,11 @@ def generated(numbers: range, *, updated: datetime | None = None) -> Iterator[st
     for number in numbers:
         text = " ".join(dice.choices(words, k=14))[:_TEXT]
         created = _BEGIN + number * _STEP
+        changed = updated or created + timedelta(seconds=number % 900)
         yield (
             f"{key(number)}\t{key(-1 - number % 5000)}\trecording-{number:09d}.m4a\t{('en', 'id', 'ar')[number % 3]}\t"
             f'analysed\t{text}\t{{"device": "phone-{number % 40}", "rate": 44100, "tags": ["{words[number % 500]}", '
-            f'"n{number % 9}"]}}\t{created.isoformat()}\t{(updated or created + timedelta(seconds=number % 900)).isoformat()}\n'
+            f'"n{number % 9}"]}}\t{created.isoformat()}\t{changed.isoformat()}\n'
         )
 
 
