@@ -24,7 +24,7 @@ from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.store import DeltaStore, stamp_number
 from sync_pipelines.targets.delta.upkeep import optimize, vacuum
 from sync_pipelines.targets.delta.writing import Writer, value_literal
-from sync_pipelines.targets.lake.groups import groups
+from sync_pipelines.targets.lake.groups import Group, groups
 from sync_pipelines.targets.lake.table import (
     REBUILD_SUFFIX,
     Held,
@@ -130,9 +130,13 @@ class DeltaTarget(LakeTarget):
     ) -> Iterator[BatchResult]:
         """Write batches of mapped rows (`lake.mapping`); a result for each commit, which has many batches."""
         writer = Writer(self.store, self.shape, self._layout, doubt=doubt, before_write=before_write)
-        for group in groups(iter(batches)):
+
+        def write(group: Group) -> BatchResult:
             self.require_columns(group.rows.schema)
-            yield writer.write(group)
+            return writer.write(group)
+
+        # mapped and not looped over: a loop's variable would keep a group while the next one is put together
+        yield from map(write, groups(iter(batches)))
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the table holds."""
