@@ -136,7 +136,7 @@ class DeltaTarget(LakeTarget):
             return writer.write(group)
 
         # mapped and not looped over: a loop's variable would keep a group while the next one is put together
-        yield from map(write, groups(iter(batches)))
+        yield from map(write, groups(iter(batches), most_bytes=writer.group_bytes))
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the table holds."""

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from sync_pipelines.engine.differences import same_value
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
 from sync_pipelines.targets.delta.store import DeltaStore, literal, name_of
-from sync_pipelines.targets.lake.groups import Group, Layout
+from sync_pipelines.targets.lake.groups import FRESH_BYTES, GROUP_BYTES, Group, Layout
 from sync_pipelines.targets.lake.shape import SYNCED_AT, UTC_MICROSECONDS, Shape
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ class Writer:
             self._commit(table, rows, stored)
             self._own = before + 1 if fresh and table.version() == before + 1 else None
         return BatchResult(counts=counts, keys=group.keys)
+
+    def group_bytes(self) -> int:
+        """How much of a stream the next commit takes."""
+        return FRESH_BYTES if self._is_fresh(self._store.there()) else GROUP_BYTES
 
     def _is_fresh(self, table: DeltaTable) -> bool:
         """Whether the table holds nothing but what this writer has added to an empty one.
@@ -220,4 +224,4 @@ def writer_properties() -> Any:
     """Compression that makes a table a third smaller at no cost, and small row groups, which bound the memory."""
     from deltalake import WriterProperties
 
-    return WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=20_000)
+    return WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=10_000)
