@@ -46,7 +46,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all if none is named")
-    parser.add_argument("--quick", action="store_true", help="fewer records and rounds: under 4 minutes in all")
+    parser.add_argument("--quick", action="store_true", help="fewer records and rounds: under 10 minutes in all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, and pictures beside it")
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.names if name not in BENCHMARKS]:

@@ -77,6 +77,18 @@ def test_what_another_writer_adds_between_two_commits_of_a_first_load_is_not_dou
     assert [row["_key"] for row in house.rows(table)] == ["a", "b", "c", "d"]
 
 
+def test_a_merge_into_every_file_leaves_files_of_the_layouts_size(house: House):
+    text = "(SELECT string_agg(md5(n::text || j), '') FROM generate_series(1, 32) AS j)"
+    house.execute("CREATE TABLE item (id int PRIMARY KEY, note text)")
+    house.execute(f"INSERT INTO item SELECT n, {text} FROM generate_series(1, 6000) AS n")
+    table = document(layout={"sort_by": "id", "file_mb": 1})
+    house.capture(table)
+    house.sync(table)
+    house.execute("UPDATE item SET note = 'x' WHERE id % 100 = 0")
+    house.sync(table)
+    assert house.bind(table).target.holdings()["files"] >= 3
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [([1, 1, 2], True), ([2, 1], False), ([1, 2, 1], False), ([1, None], False), ([1], True), ([], True)],

@@ -72,6 +72,11 @@ class DeltaTarget(LakeTarget):
         """Make the table, with the comments of the source."""
         self.store.create(self.shape, configuration=self.configuration())
 
+    def configuration(self) -> dict[str, str]:
+        """As every engine's; and the size of files, without which a merge puts all that it rewrites into files of
+        100 MB, whatever the layout says, and the next merges find nothing to leave out."""
+        return {"delta.targetFileSize": str(self._layout.file_bytes), **super().configuration()}
+
     # What a listing is asked
 
     def count(self) -> int:
