@@ -79,7 +79,7 @@ class DeltaReplacement:
     def take(self, batches: Iterable[pa.RecordBatch]) -> Iterator[int]:
         """Put mapped rows aside, a group at a time; how many each has."""
         with self._new as file:
-            for group in groups(iter(batches), most_bytes=_PART_BYTES):
+            for group in groups(iter(batches), most_bytes=lambda: _PART_BYTES):
                 self._target.require_columns(group.rows.schema)
                 rows = self._target.finished(group.rows).select(self._schema.names).cast(self._schema)
                 for batch in rows.to_batches(max_chunksize=_BATCH_ROWS):
