@@ -7,6 +7,7 @@ from functools import partial
 
 from benchmarks.children import Took, ours
 from benchmarks.delta_load import process, seconds, times
+from benchmarks.deployment import wait_for
 from benchmarks.lake import DDL, SELECT, TABLE, fill
 from benchmarks.results import Result, figure, ratio
 from benchmarks.stage import Stage
@@ -15,6 +16,13 @@ NAME = "delta-back"
 MOST, MOST_UNCHANGED = 1.1, 0.5
 _SOURCE = "analysed"
 OURS, BARE = "came_back", "came_back_bare"
+
+_WAL = """
+SELECT coalesce(sum(record_length), 0)::int8 FROM pg_get_wal_block_info(%s, %s) WHERE relfilenode IN (
+    SELECT pg_relation_filenode(c.oid) FROM pg_class AS c WHERE c.oid = %s::regclass
+    OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = %s::regclass)
+    OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = %s::regclass))
+"""
 
 
 @dataclass
@@ -58,17 +66,19 @@ class Sides:
 
     def wal(self, action: partial[Took]) -> tuple[Took, int]:
         """What an action took, and how many bytes of WAL it made for our table, its indexes and its TOAST."""
-        (before,) = self.stage.execute("SELECT pg_current_wal_insert_lsn()::text")[0]
+        # the slot keeps the WAL until it is read
+        self.stage.execute("SELECT pg_create_physical_replication_slot('bench', true)")
+        ((start,),) = self.stage.execute("SELECT pg_current_wal_insert_lsn()::text")
         took = action()
-        query = (
-            "SELECT coalesce(sum(record_length), 0)::int8 FROM pg_get_wal_block_info(%s, pg_current_wal_insert_lsn()) "
-            "WHERE relfilenode IN (SELECT pg_relation_filenode(c.oid) FROM pg_class AS c WHERE c.oid = %s::regclass "
-            "OR c.oid = (SELECT reltoastrelid FROM pg_class WHERE oid = %s::regclass) "
-            "OR c.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = %s::regclass))"
-        )
-        self.stage.execute("CHECKPOINT")
-        (written,) = self.stage.execute(query, before, OURS, OURS, OURS)[0]
+        ((end,),) = self.stage.execute("SELECT pg_current_wal_insert_lsn()::text")
+        wait_for("the WAL to be flushed", lambda: self._flushed(end), seconds=60)
+        ((written,),) = self.stage.execute(_WAL, start, end, OURS, OURS, OURS)
+        self.stage.execute("SELECT pg_drop_replication_slot('bench')")
         return took, int(written)
+
+    def _flushed(self, lsn: str) -> bool:
+        ((reached,),) = self.stage.execute("SELECT pg_current_wal_flush_lsn() >= %s::pg_lsn", lsn)
+        return bool(reached)
 
 
 def run(stage: Stage, *, quick: bool, rows: int | None = None) -> Result:
@@ -81,7 +91,8 @@ def run(stage: Stage, *, quick: bool, rows: int | None = None) -> Result:
     sides = Sides(stage, rows)
     sides.prepare()
     sides.change(0)
-    first, first_bare = sides.ours(mode="full", upserted=rows), sides.bare()
+    first, first_wal = sides.wal(partial(sides.ours, mode="full", upserted=rows))
+    first_bare = sides.bare()
     changed: list[Took] = []
     bare: list[Took] = []
     unchanged: list[Took] = []
@@ -105,6 +116,7 @@ def run(stage: Stage, *, quick: bool, rows: int | None = None) -> Result:
             ratio("ours, every row changed / bare COPY + upsert", times(changed, bare), at_most=MOST),
             ratio("ours, nothing changed / bare COPY + upsert", times(unchanged, bare), at_most=MOST_UNCHANGED),
             figure("WAL of the table where nothing changed", written, "bytes", at_most=0),
+            figure("WAL of the table for its first rows", first_wal / 1e6, "MB"),
             ratio("ours, into an empty table / bare", first.seconds / first_bare.seconds),
             figure("ours, every row changed: the work", seconds(changed), "s"),
             figure("bare, every row changed: the work", seconds(bare), "s"),

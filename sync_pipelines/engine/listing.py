@@ -35,8 +35,8 @@ class StreamListing:
     def among(self, keys: Sequence[str]) -> set[str]:
         """Those of `keys` that the stream holds."""
         wanted = set(keys)
-        listed = columns_of(self._stream, [KEY])
-        return {key for batch in listed for key in batch.column(KEY).to_pylist() if key in wanted}
+        batches = columns_of(self._stream, [KEY])
+        return {key for batch in batches for key in batch.column(KEY).to_pylist() if key in wanted}
 
 
 def listing_of(stream: RecordStream) -> RowListing:
