@@ -39,7 +39,7 @@ class DeltaTargetBlock(Block):
     mode: Literal["merge", "append", "overwrite"] = Field(
         default="merge",
         description="merge: a row a record, as it is now. append: a history, a row for each state that a record was "
-        "seen in (columns _version and _deleted; delta-rs). overwrite: each run reads the whole source and replaces "
+        "seen in (columns _version and _deleted; not spark). overwrite: each run reads the whole source and replaces "
         "all rows by one commit (not spark).",
     )
     synced_at: bool = Field(default=True, description="A column that says when a row was written.")
@@ -195,15 +195,6 @@ class PostgresToDelta(SyncComponent):
 
                 return DeltaTarget(**table)
 
-    def _refuse_history(self) -> None:
-        if self.target.mode == "append":
-            raise ConfigurationError(
-                "target.mode: append: a history is written by delta-rs alone.",
-                sync=self.sync,
-                table=self.table_name,
-                remedy="Set target.engine: delta-rs (and DELTA_URI), or take target.mode: merge.",
-            )
-
     @model_validator(mode="after")
     def _the_mode_fits_the_rest(self) -> PostgresToDelta:
         if why := self._unfit():
@@ -214,10 +205,10 @@ class PostgresToDelta(SyncComponent):
         """Why the document asks for two things of which one undoes the other; None where it does not."""
         if self.target.mode == "append" and self.schema_change == "rebuild":
             return "schema_change: rebuild would forget the history that target.mode: append keeps"
+        if self.target.mode != "merge" and self.target.engine == "spark":
+            return f"target.engine: spark merges: for target.mode: {self.target.mode} set target.engine: databricks"
         if self.target.mode != "overwrite":
             return None
-        if self.target.engine == "spark":
-            return "target.engine: spark merges: for target.mode: overwrite set target.engine: databricks"
         if self.target.properties.get("delta.appendOnly", "").strip().lower() == "true":
             return "target.properties: delta.appendOnly forbids what target.mode: overwrite does"
         if self.layout.z_order:
@@ -225,7 +216,6 @@ class PostgresToDelta(SyncComponent):
         return None
 
     def _in_databricks(self, resources: Any, table: dict[str, Any]) -> LakeTarget:
-        self._refuse_history()
         table |= {"settings": resources.databricks.settings(), "cluster_by": self.layout.cluster_by}
         if engine_of(self.target.engine, resources) == "databricks":
             return self._by_warehouse(table)
@@ -235,10 +225,19 @@ class PostgresToDelta(SyncComponent):
         return SparkTarget(job=resources.databricks.job(self.source.connection).sized(**measures), **table)
 
     def _by_warehouse(self, table: dict[str, Any]) -> LakeTarget:
-        from sync_pipelines.targets.databricks.overwriting import DatabricksOverwrite
-        from sync_pipelines.targets.databricks.target import DatabricksTarget
+        match self.target.mode:
+            case "append":
+                from sync_pipelines.targets.databricks.history import DatabricksHistory
 
-        return DatabricksOverwrite(**table) if self.target.mode == "overwrite" else DatabricksTarget(**table)
+                return DatabricksHistory(**table)
+            case "overwrite":
+                from sync_pipelines.targets.databricks.overwriting import DatabricksOverwrite
+
+                return DatabricksOverwrite(**table)
+            case "merge":
+                from sync_pipelines.targets.databricks.target import DatabricksTarget
+
+                return DatabricksTarget(**table)
 
     def _refuse_clustering(self) -> None:
         if self.layout.cluster_by:

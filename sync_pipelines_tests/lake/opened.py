@@ -27,6 +27,8 @@ class Opened(Protocol):
     def add_stranger(self, key: str) -> None: ...
     def edit(self, key: str, amount: int) -> None: ...
     def copy(self, key: str, *, amount: int | None = None) -> None: ...
+    def add_state(self, key: str, *, version: int, deleted: bool) -> None: ...
+    def set_version(self, key: str, version: int) -> None: ...
 
 
 class InFolder:
@@ -82,6 +84,18 @@ class InFolder:
             found = found.set_column(place, column, pa.array([Decimal(amount)] * found.num_rows, column.type))
         write_deltalake(self.table, found, mode="append")
 
+    def add_state(self, key: str, *, version: int, deleted: bool) -> None:
+        """To a history: the first state of a record once more, as another one."""
+        first = f"id = '{key}' AND _version = 1"
+        found = pa.RecordBatchReader.from_stream(self.table.scan(predicate=first)).read_all()
+        for name, value in (("_version", version), ("_deleted", deleted)):
+            found = found.set_column(found.schema.get_field_index(name), name, pa.array([value]))
+        write_deltalake(self.table, found, mode="append")
+
+    def set_version(self, key: str, version: int) -> None:
+        """In a history: of all states of a record."""
+        self.table.update({"_version": str(version)}, predicate=f"id = '{key}'")
+
 
 class InWarehouse:
     """A table that is asked by SQL."""
@@ -134,9 +148,20 @@ class InWarehouse:
 
     def copy(self, key: str, *, amount: int | None = None) -> None:
         """Append the row once more, with another amount if given, under the same key and fingerprint."""
-        columns = list(self._ask(f"SELECT * FROM {self.table.sql} LIMIT 1")[0])
         given = {} if amount is None else {"amount": f"CAST({amount} AS DECIMAL(8,2))"}
+        self._add(f"id = '{key}'", given)
+
+    def _add(self, which: str, given: dict[str, str]) -> None:
+        columns = list(self._ask(f"SELECT * FROM {self.table.sql} LIMIT 1")[0])
         chosen = ", ".join(given.get(name, quoted(name)) for name in columns)
         self.warehouse.run(
-            f"INSERT INTO {self.table.sql} SELECT {chosen} FROM {self.table.sql} WHERE id = '{key}'", doing="write"
+            f"INSERT INTO {self.table.sql} SELECT {chosen} FROM {self.table.sql} WHERE {which}", doing="write"
         )
+
+    def add_state(self, key: str, *, version: int, deleted: bool) -> None:
+        """To a history: the first state of a record once more, as another one."""
+        self._add(f"id = '{key}' AND _version = 1", {"_version": str(version), "_deleted": str(deleted).lower()})
+
+    def set_version(self, key: str, version: int) -> None:
+        """In a history: of all states of a record."""
+        self.warehouse.run(f"UPDATE {self.table.sql} SET _version = {version} WHERE id = '{key}'", doing="write")

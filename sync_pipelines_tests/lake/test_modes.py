@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
 from pydantic import ValidationError
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
@@ -14,7 +12,9 @@ from sync_pipelines.engine.errors import MassDeleteError, RunError
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.repair import Wanted, repair
 from sync_pipelines.engine.run import Request
+from sync_pipelines_tests.lake.engines import name_warehouse
 from sync_pipelines_tests.lake.house import House, document
+from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 
 def of_mode(mode: str, **more: Any) -> PostgresToDelta:
@@ -22,8 +22,14 @@ def of_mode(mode: str, **more: Any) -> PostgresToDelta:
 
 
 @pytest.fixture
-def history(house: House) -> PostgresToDelta:
-    """Three items in a history."""
+def history(house: House, engine: str) -> PostgresToDelta:
+    """Three items in a history, of each engine."""
+    return filled(house, of_mode("append"))
+
+
+@pytest.fixture
+def in_folder(house: House) -> PostgresToDelta:
+    """The same of delta-rs, for what no engine decides."""
     return filled(house, of_mode("append"))
 
 
@@ -127,13 +133,13 @@ def test_a_history_of_many_records_is_counted_and_listed(house: House):
     assert target.count() == sum(batch.num_rows for batch in target.fingerprints()) == 25_003 - 11_111
 
 
-def test_the_guard_holds_for_a_history_too(house: House, history: PostgresToDelta):
+def test_the_guard_holds_for_a_history_too(house: House, in_folder: PostgresToDelta):
     house.execute("INSERT INTO item SELECT 'n' || i, 0 FROM generate_series(1, 300) AS i")
-    house.sync(history)
+    house.sync(in_folder)
     house.execute("DELETE FROM item WHERE id LIKE 'n%'")
     with pytest.raises(MassDeleteError):
-        house.sync(history)
-    assert not [state for state in states(house, history) if state[3]]
+        house.sync(in_folder)
+    assert not [state for state in states(house, in_folder) if state[3]]
 
 
 def test_a_column_that_is_added_stands_in_newer_states(house: House, history: PostgresToDelta):
@@ -156,15 +162,15 @@ def test_a_history_is_not_built_anew(house: House, history: PostgresToDelta):
 
 @pytest.mark.parametrize("change", ["DROP COLUMN tags", "ALTER COLUMN amount TYPE text"])
 def test_a_history_whose_columns_cannot_follow_goes_on_in_another_table(
-    house: House, history: PostgresToDelta, change: str
+    house: House, in_folder: PostgresToDelta, change: str
 ):
     house.execute(f"ALTER TABLE item {change}")
     for mode in ("incremental", "full", "rebuild"):
         with pytest.raises(RunError, match=r"Name another table in target\.table, where a new history begins"):
-            house.sync(history, mode=mode)
+            house.sync(in_folder, mode=mode)
     elsewhere = document(target={"table": "shop/item2", "mode": "append"})
     assert house.sync(elsewhere).upserted == 3
-    assert len(states(house, history)) == 3
+    assert len(states(house, in_folder)) == 3
 
 
 def test_a_record_that_is_doubled_and_deleted_is_buried_once(house: House, history: PostgresToDelta):
@@ -182,12 +188,8 @@ def test_a_record_that_is_doubled_and_deleted_is_buried_once(house: House, histo
 def test_of_two_states_of_one_version_the_one_that_is_not_gone_counts(
     house: House, history: PostgresToDelta, gone: bool
 ):
-    table = DeltaTable(house.resources.delta.settings().table("shop/item"))
-    rows = pa.RecordBatchReader.from_stream(table.scan(predicate="id = '1'")).read_all()
     for deleted in (gone, not gone):
-        twin = rows.set_column(rows.schema.get_field_index("_deleted"), "_deleted", pa.array([deleted]))
-        twin = twin.set_column(twin.schema.get_field_index("_version"), "_version", pa.array([2]))
-        write_deltalake(table, twin, mode="append")
+        house.opened(history).add_state("1", version=2, deleted=deleted)
     for _ in range(3):
         assert house.prove(history, "deep").equal
         assert mended(house, history, deep=True) == 0
@@ -198,8 +200,8 @@ def test_of_two_states_of_one_version_the_one_that_is_not_gone_counts(
 
 
 def test_a_version_that_nothing_follows_stops_its_record_alone(house: House, history: PostgresToDelta):
-    table = DeltaTable(house.resources.delta.settings().table("shop/item"))
-    table.update({"_version": str(2**63 - 1)}, predicate="id IN ('1', '3')")
+    for key in ("1", "3"):
+        house.opened(history).set_version(key, 2**63 - 1)
     house.execute("UPDATE item SET amount = 1 WHERE id IN ('1', '2'); DELETE FROM item WHERE id = '3'")
     counts = house.sync(history)
     assert (counts.upserted, counts.deleted, counts.quarantined) == (1, 0, 2)
@@ -208,9 +210,47 @@ def test_a_version_that_nothing_follows_stops_its_record_alone(house: House, his
     assert house.prove(history, "deep").quarantined == 2
 
 
+@pytest.mark.usefixtures("engine")
 def test_a_table_that_is_merged_does_not_become_a_history_unnoticed(house: House):
     filled(house, of_mode("merge"))
     house.sync(of_mode("append"))
     house.execute("UPDATE item SET amount = 1 WHERE id = '1'")
     assert house.sync(of_mode("append")).upserted == 1
     assert house.prove(of_mode("append"), "deep").equal
+
+
+@pytest.mark.slow
+def test_a_warehouse_that_loses_answers_or_conflicts_adds_no_state_twice(
+    house: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch
+):
+    name_warehouse(databricks_schema, monkeypatch)
+    history = filled(house, of_mode("append"))
+    house.execute("UPDATE item SET amount = 1 WHERE id = '2'; INSERT INTO item VALUES ('4', 1)")
+    databricks_schema.fault("drop", match="INSERT (")
+    assert house.sync(history).upserted == 2
+    house.execute("DELETE FROM item WHERE id = '3'")
+    databricks_schema.fault("drop", match="INSERT (")
+    assert house.sync(history).deleted == 1
+    house.execute("UPDATE item SET amount = 2 WHERE id = '2'")
+    databricks_schema.fault("fail", match="INSERT (", message="[DELTA_CONCURRENT_APPEND] somebody was quicker")
+    assert house.sync(history).upserted == 1, "planned anew"
+    house.opened(history).edit("4", 77)
+    databricks_schema.fault("drop", match="INSERT (")
+    assert mended(house, history, deep=True) == 1
+    assert states(house, history) == [
+        ("1", 1, 0, False),
+        ("2", 1, 0, False),
+        ("2", 2, 1, False),
+        ("2", 3, 2, False),
+        ("3", 1, 0, False),
+        ("3", 2, 0, True),
+        ("4", 1, 77, False),
+        ("4", 2, 1, False),
+    ]
+    assert databricks_schema.server.seen(databricks_schema.name)["faults"] == {"drop": 3, "fail": 1}
+    assert house.prove(history, "deep").equal
+
+
+def test_a_history_that_a_spark_job_would_merge_is_refused():
+    with pytest.raises(ValidationError, match=r"target\.mode: append set target\.engine: databricks"):
+        document(target={"table": "shop/item", "mode": "append", "engine": "spark"})

@@ -29,6 +29,7 @@ from sync_pipelines.targets.databricks.detail import detail_of
 from sync_pipelines.targets.databricks.errors import MissingTableError
 from sync_pipelines.targets.databricks.settings import WarehouseSettings
 from sync_pipelines.targets.databricks.staging import Staging
+from sync_pipelines.targets.databricks.statements import Relation
 from sync_pipelines.targets.databricks.types import plain_schema
 from sync_pipelines.targets.databricks.warehouse import Parameter, Warehouse, listed
 from sync_pipelines.targets.databricks.writing import Writer
@@ -61,6 +62,10 @@ class DatabricksTarget(LakeTarget):
     """
 
     engine = "databricks"
+    writer: type[Writer] = Writer
+    """What brings groups of records into the table."""
+    unproven: Collection[str] = ()
+    """Columns of the table that are none of its records' values."""
 
     def __init__(
         self,
@@ -193,6 +198,11 @@ class DatabricksTarget(LakeTarget):
 
     # What it holds
 
+    @property
+    def now(self) -> Relation:
+        """The rows that all questions are asked of."""
+        return self.table
+
     def _stream(self, statement: str, doing: str, **parameters: Parameter) -> Iterator[pa.RecordBatch]:
         """Rows of a query; none where there is no such table."""
         try:
@@ -202,14 +212,14 @@ class DatabricksTarget(LakeTarget):
 
     def count(self) -> int:
         """Rows in the table, those of strangers included."""
-        found = self._stream(f"SELECT count(*) AS records FROM {self.table.sql}", "count table")
+        found = self._stream(f"SELECT count(*) AS records FROM {self.now.sql}", "count table")
         return sum(row["records"] for batch in found for row in batch.to_pylist())
 
     def digests(self) -> dict[int, Digest]:
         """Added up by the warehouse; rows without a key here."""
         found: dict[int, Digest] = {}
         strangers = False
-        for batch in self._stream(statements.digests(self.table), "add up table"):
+        for batch in self._stream(statements.digests(self.now), "add up table"):
             for row in batch.to_pylist():
                 if row["bucket"] is None:
                     strangers = True
@@ -225,7 +235,7 @@ class DatabricksTarget(LakeTarget):
         if buckets is not None and not buckets:
             return
         strangers = False
-        for batch in self._stream(statements.of_buckets(self.table, buckets), "list table"):
+        for batch in self._stream(statements.of_buckets(self.now, buckets), "list table"):
             keys = batch.column(KEY)
             strangers = strangers or bool(keys.null_count)
             yield (batch.filter(keys.is_valid()) if keys.null_count else batch).cast(FINGERPRINTS_SCHEMA)
@@ -239,7 +249,7 @@ class DatabricksTarget(LakeTarget):
             return
         columns = [KEY, FINGERPRINT, *held.key_columns]
         schema = pa.schema([held.columns.field(name) for name in columns])
-        statement = f"SELECT {statements.names(columns)} FROM {self.table.sql} WHERE {KEY} IS NULL"
+        statement = f"SELECT {statements.names(columns)} FROM {self.now.sql} WHERE {KEY} IS NULL"
         for batch in self._stream(statement, "list table"):
             yield batch.cast(schema)
 
@@ -263,15 +273,19 @@ class DatabricksTarget(LakeTarget):
     def _rows_of(self, keys: Sequence[str], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             page = listed(keys[start : start + _KEYS_AT_ONCE])
-            yield from self._stream(statements.of_keys(self.table, columns), "read table", keys=page)
+            yield from self._stream(self._of_keys(columns), "read table", keys=page)
+
+    def _of_keys(self, columns: Sequence[str]) -> str:
+        return statements.of_keys(self.table, columns)
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored rows of these keys, in the table's own types."""
         held = self.held()
         if held is None:
             return
-        for batch in self._rows_of([key for key in keys if not is_stranger(key)], held.columns.names):
-            yield batch.cast(held.columns)
+        columns = pa.schema([item for item in held.columns if item.name not in self.unproven])
+        for batch in self._rows_of([key for key in keys if not is_stranger(key)], columns.names):
+            yield batch.cast(columns)
         if asked := {key for key in keys if is_stranger(key)}:
             there = sorted(asked & self._strangers().keys())
             yield pa.RecordBatch.from_pydict({KEY: there, FINGERPRINT: [None] * len(there)}, schema=FINGERPRINTS_SCHEMA)
@@ -286,7 +300,7 @@ class DatabricksTarget(LakeTarget):
         before_write: Callable[[], object] = lambda: None,
     ) -> Iterator[BatchResult]:
         """Write batches of mapped rows (`lake.mapping`); a result for each commit, which has many batches."""
-        writer = Writer(
+        writer = self.writer(
             warehouse=self.warehouse,
             table=self.table,
             staging=self.staging,

@@ -1,8 +1,4 @@
-"""A Delta table as a history: rows are appended, one for each state that a record was seen in, and none is changed.
-
-`_version` counts a record's states from 1; the newest one is what the record is now, and `_deleted` there says that it
-is gone. All questions of a sync (how many, which fingerprints, which values) are answered from the newest states.
-"""
+"""A history (`lake.history`) that delta-rs writes."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sync_pipelines.engine.compare import scratch
-from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     FINGERPRINTS_SCHEMA,
@@ -25,11 +20,11 @@ from sync_pipelines.engine.model import (
     Deletion,
     Doubt,
     PlannedWrites,
-    Rejection,
 )
 from sync_pipelines.targets.delta.target import DeltaTarget
 from sync_pipelines.targets.delta.writing import append, finished, same_row
 from sync_pipelines.targets.lake.groups import Group, groups
+from sync_pipelines.targets.lake.history import LAST, History, due, ended
 from sync_pipelines.targets.lake.shape import DELETED, SYNCED_AT, VERSION
 from sync_pipelines.targets.lake.table import is_stranger, named, of_buckets
 
@@ -40,7 +35,6 @@ if TYPE_CHECKING:
 
 _STATE = (KEY, FINGERPRINT, VERSION, DELETED)
 _PAGE = 10_000
-_LAST = 2**63 - 1
 _NEWEST = """
     SELECT key, fingerprint FROM state AS s
     WHERE version = (SELECT max(version) FROM state AS o WHERE o.key = s.key) AND NOT deleted
@@ -72,8 +66,8 @@ class Newest:
         return self.times == 1 and not self.deleted and self.fingerprint == fingerprint
 
 
-class DeltaHistory(DeltaTarget):
-    """See above; made as `DeltaTarget` is."""
+class DeltaHistory(History, DeltaTarget):
+    """See `lake.history`; made as `DeltaTarget` is."""
 
     _counted: tuple[int, int] | None = None
 
@@ -167,16 +161,12 @@ class DeltaHistory(DeltaTarget):
     ) -> BatchResult:
         newest = self._newest(table, group.keys)
         unlike = self._unlike(table, group, newest, doubt)
-        full = sorted(key for key in unlike if newest.get(key, Newest()).version >= _LAST)
-        unlike.difference_update(full)
-        rows = group.rows.filter(pa.array([key in unlike for key in group.keys], pa.bool_()))
-        same = group.rows.num_rows - rows.num_rows - len(full)
-        counts = Counts(unchanged=same, upserted=rows.num_rows, quarantined=len(full), bytes=rows.nbytes)
+        rows, done = due(group, {key: newest.get(key, Newest()).version for key in unlike})
         if rows.num_rows:
             before_write()
             table.update_incremental()
-            self._append(table, rows, newest, deleted=False)
-        return BatchResult(counts=counts, keys=group.keys, rejected=_ended(full, stage="write"))
+            self._append(table, rows, deleted=False)
+        return done
 
     def _unlike(self, table: DeltaTable, group: Group, newest: Mapping[str, Newest], doubt: Doubt | None) -> set[str]:
         if doubt == "all":
@@ -192,12 +182,12 @@ class DeltaHistory(DeltaTarget):
         """Append to each of these records that it is gone, beside what it held last; a stranger's row is removed."""
         there = self.existing(keys)
         newest = self._newest(self.store.there(), [key for key in there if not is_stranger(key)]) if there else {}
-        full = sorted(key for key, state in newest.items() if state.version >= _LAST)
+        full = sorted(key for key, state in newest.items() if state.version >= LAST)
         plain = sorted(newest.keys() - set(full))
         if plain:
             self.store.contend("delete from table", lambda table: self._bury(table, plain))
         super().delete([key for key in there if is_stranger(key)])
-        return Deletion(deleted=len(there) - len(full), refused=_ended(full, stage=UNDELETED))
+        return Deletion(deleted=len(there) - len(full), refused=ended(full, stage=UNDELETED))
 
     def _bury(self, table: DeltaTable, keys: Sequence[str]) -> None:
         newest = self._newest(table, keys)
@@ -208,11 +198,11 @@ class DeltaHistory(DeltaTarget):
         rows = found.take(once).drop_columns([name for name in (SYNCED_AT,) if self.shape.stamped])
         nothing = pa.nulls(rows.num_rows, pa.string())
         place = rows.schema.get_field_index(FINGERPRINT)
-        self._append(table, rows.set_column(place, rows.schema.field(place), nothing), newest, deleted=True)
+        rows = rows.set_column(place, rows.schema.field(place), nothing)
+        versions = [newest[key].version + 1 for key in rows.column(KEY).to_pylist()]
+        self._append(table, rows.append_column(VERSION, pa.array(versions, pa.int64())), deleted=True)
 
-    def _append(self, table: DeltaTable, rows: pa.Table, newest: Mapping[str, Newest], *, deleted: bool) -> None:
-        versions = [newest.get(key, Newest()).version + 1 for key in rows.column(KEY).to_pylist()]
-        rows = rows.append_column(VERSION, pa.array(versions, pa.int64()))
+    def _append(self, table: DeltaTable, rows: pa.Table, *, deleted: bool) -> None:
         rows = rows.append_column(DELETED, pa.repeat(pa.scalar(deleted), rows.num_rows))
         append(table, finished(rows, self.shape, self._layout), self._layout)
 
@@ -240,29 +230,6 @@ class DeltaHistory(DeltaTarget):
             same = sum(newest.get(key, Newest()).is_like(mark) for key, mark in group.prints.items())
             counts += Counts(unchanged=same, upserted=group.rows.num_rows - same)
         return PlannedWrites(counts=counts)
-
-    def begin_rebuild(self) -> DeltaTarget:
-        """A history is not built anew: what a record was before stands nowhere else.
-
-        Raises:
-            ConfigurationError: always.
-        """
-        raise ConfigurationError(
-            f"the Delta table {self.name!r} is a history (target.mode: append), which a rebuild would forget.",
-            remedy=f"{self.remedy()}.",
-            **self._place,
-        )
-
-    def remedy(self) -> str:
-        """Another table: this one keeps what it holds."""
-        return "Name another table in target.table, where a new history begins; this one stays as it is"
-
-
-def _ended(keys: Sequence[str], *, stage: str) -> list[Rejection]:
-    reason = (
-        f"the history holds {VERSION} {_LAST} of it, which nothing follows: remove that row, which no sync has written"
-    )
-    return [Rejection(key=key, reason=reason, stage=stage) for key in keys]
 
 
 def _first_of_each(keys: Sequence[str]) -> list[int]:
