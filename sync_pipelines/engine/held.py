@@ -101,7 +101,7 @@ class Held:
 
     def end(self, record: RunRecord, **how: Any) -> None:
         """Close the books with what the run did, used and cost; `how` is given to `Ledger.finish`."""
-        usage = self.usage = self.meter.read()
+        usage = self.usage = self.meter.read(completed=how["status"] == "completed")
         self.cost = self.prices.cost(usage, self.counts)
         self.binding.ledger.finish(record, counts=self.counts, usage=usage, cost=self.cost, **how)
 

@@ -36,6 +36,13 @@ class Metered(Protocol):
     def spent(self) -> Spent: ...
 
 
+@runtime_checkable
+class AddedUp(Protocol):
+    """One that has to look before it can say it."""
+
+    def add_up(self) -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Usage(Spent):
     """What a run has used; None where an older version did not ask.
@@ -67,8 +74,14 @@ class Meter:
     def __post_init__(self) -> None:
         self._before = self._spent()
 
-    def read(self) -> Usage:
-        """What was used since."""
+    def read(self, *, completed: bool = True) -> Usage:
+        """What was used since.
+
+        Args:
+            completed: a target may be asked; of one that has failed nobody knows whether it answers.
+        """
+        if completed and isinstance(self.target, AddedUp):
+            self.target.add_up()
         now, then = self._spent(), self._before
         return Usage(
             seconds=time.monotonic() - self._began,

@@ -11,6 +11,8 @@ from sync_pipelines.engine.errors import ConfigurationError, RunError
 from sync_pipelines.lake_upkeep import UpkeepConfig, upkeep
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.targets.databricks.input import read_table
+from sync_pipelines.targets.databricks.rewritten import Rewritten
+from sync_pipelines.targets.databricks.settings import WarehouseSettings
 from sync_pipelines.targets.databricks.staging import Staging
 from sync_pipelines.targets.databricks.warehouse import Warehouse
 from sync_pipelines.targets.lake.input import Wanted
@@ -127,6 +129,43 @@ def test_upkeep_and_what_an_asset_downstream_reads(away: House):
     assert list(frame.columns) == ["id", "amount", "seen", "synced_at"]
     with pytest.raises(ConfigurationError, match="colour"):
         read_table(settings, "shop/item", Wanted(columns=["colour"]))
+
+
+def test_the_files_that_a_run_rewrote_are_told_and_a_run_that_wrote_nothing_asks_nothing(
+    away: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch
+):
+    settings = away.resources.databricks.settings()
+    table = settings.table("shop/item").sql
+
+    def asked() -> int:
+        return databricks_schema.server.seen(f"DESCRIBE HISTORY {table}")["requests"].get("execute", 0)
+
+    assert (away.used(document()).files_rewritten, asked()) == (0, 1)
+    away.sync(document())
+    assert (away.used(document()).files_rewritten, asked()) == (0, 1)
+    away.execute("INSERT INTO item VALUES (11, 1)")
+    away.sync(document())
+    _merge(settings, table)  # before the run: not its own
+    away.execute("UPDATE item SET amount = 2 WHERE id = 1; DELETE FROM item WHERE id = 11")
+    away.execute("INSERT INTO item VALUES (12, 1)")
+    away.sync(document())
+    assert (away.used(document()).files_rewritten, asked()) == (2, 3), "of the update and of the deletion"
+    add_up = Rewritten.add_up
+
+    def overtaken(self: Rewritten) -> None:
+        _merge(settings, table)
+        add_up(self)
+
+    monkeypatch.setattr(Rewritten, "add_up", overtaken)
+    away.execute("UPDATE item SET amount = 3 WHERE id = 1")
+    away.sync(document())
+    assert away.used(document()).files_rewritten is None, "whose they are cannot be told"
+
+
+def _merge(settings: WarehouseSettings, table: str) -> None:
+    """Rewrite a file as somebody else."""
+    statement = f"MERGE INTO {table} AS t USING (SELECT 2 AS id) AS s ON t.id = s.id WHEN MATCHED THEN UPDATE"
+    Warehouse(settings).run(f"{statement} SET amount = amount + 1", doing="write")
 
 
 def test_a_table_comes_clustered_also_while_the_warehouse_starts(

@@ -62,7 +62,8 @@ def test_rows_arrive_change_and_go_and_nothing_is_written_for_nothing(sold: Hous
     counts = sold.sync(table)
     assert (counts.upserted, counts.deleted) == (3, 1)
     used = sold.used(table)
-    assert used.files_rewritten if engine == "delta-rs" else used.warehouse_seconds
+    assert used.files_rewritten
+    assert engine == "delta-rs" or used.warehouse_seconds
     assert sold.prove(table, "deep").equal
 
 

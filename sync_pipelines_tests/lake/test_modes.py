@@ -186,11 +186,11 @@ def test_a_record_that_is_doubled_and_deleted_is_buried_once(house: House, histo
 
 @pytest.mark.parametrize("gone", [True, False])
 def test_of_two_states_of_one_version_the_one_that_is_not_gone_counts(
-    house: House, history: PostgresToDelta, gone: bool
+    house: House, history: PostgresToDelta, engine: str, gone: bool
 ):
     for deleted in (gone, not gone):
         house.opened(history).add_state("1", version=2, deleted=deleted)
-    for _ in range(3):
+    for _ in range(3 if engine == "delta-rs" else 1):
         assert house.prove(history, "deep").equal
         assert mended(house, history, deep=True) == 0
     house.execute("DELETE FROM item WHERE id = '1'")

@@ -27,6 +27,7 @@ from sync_pipelines.engine.usage import Spent
 from sync_pipelines.targets.databricks import statements
 from sync_pipelines.targets.databricks.detail import detail_of
 from sync_pipelines.targets.databricks.errors import MissingTableError
+from sync_pipelines.targets.databricks.rewritten import Rewritten
 from sync_pipelines.targets.databricks.settings import WarehouseSettings
 from sync_pipelines.targets.databricks.staging import Staging
 from sync_pipelines.targets.databricks.statements import Relation
@@ -79,6 +80,7 @@ class DatabricksTarget(LakeTarget):
         super().__init__(name=name, **table)
         self.warehouse = warehouse or Warehouse(settings, place=self._place)
         self.table = settings.table(name)
+        self.rewritten = Rewritten(self.warehouse, self.table)
         self._cluster_by = tuple(cluster_by)
         self._beside: DatabricksTarget | None = None
         self._clock = time.monotonic
@@ -86,8 +88,12 @@ class DatabricksTarget(LakeTarget):
 
     @property
     def spent(self) -> Spent:
-        """The warehouse's time; a MERGE does not say how many files it rewrote."""
-        return Spent(warehouse_seconds=self.warehouse.spent.seconds)
+        """The warehouse's time, and the files that were rewritten, as far as `add_up` has looked."""
+        return Spent(warehouse_seconds=self.warehouse.spent.seconds, files_rewritten=self.rewritten.told)
+
+    def add_up(self) -> None:
+        """Look how many files were rewritten; by one statement, and by none where nothing was written."""
+        self.rewritten.add_up()
 
     def _commit(self, statement: str, doing: str, **parameters: Parameter) -> None:
         """Run a statement that changes the table, planned anew where another writer was quicker."""
@@ -106,6 +112,7 @@ class DatabricksTarget(LakeTarget):
         statement costs a warehouse's time: an answer serves for a moment, or until we write."""
         if self._seen is None or self._clock() - self._seen[0] > _MOMENT:
             self._seen = (self._clock(), detail_of(self.warehouse, self.table))
+            self.rewritten.looked(self._seen[1])
         return self._seen[1]
 
     def identity(self) -> str | None:
@@ -350,6 +357,7 @@ class DatabricksTarget(LakeTarget):
         beside.table = self.table.beside(REBUILD_SUFFIX)
         beside.name = str(beside.table)
         beside.__dict__.pop("staging", None)
+        beside.rewritten = Rewritten(beside.warehouse, beside.table)
         beside._seen = None
         beside._drop()
         beside.prepare()

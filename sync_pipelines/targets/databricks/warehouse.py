@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -36,10 +37,19 @@ class Parameter:
 
 @dataclass
 class Spent:
-    """What a run has had of the warehouse: statements, and the seconds for which they were at work there."""
+    """What a run has had of the warehouse: statements, and the seconds for which they were at work there.
+
+    Args:
+        sent: how many statements without rows began with which word, those of a job in the run's name included.
+    """
 
     statements: int = 0
     seconds: float = 0.0
+    sent: Counter[str] = field(default_factory=Counter)
+
+    def note(self, statement: str) -> None:
+        """Count a statement by its first word."""
+        self.sent[statement.split(maxsplit=1)[0]] += 1
 
 
 @dataclass
@@ -67,6 +77,7 @@ class Warehouse:
 
     def run(self, statement: str, *, doing: str, **parameters: Parameter) -> None:
         """Run a statement whose rows nobody wants."""
+        self.spent.note(statement)
         self._finish(statement, doing, parameters, arrow=False)
 
     def rows(self, statement: str, *, doing: str, **parameters: Parameter) -> list[dict[str, str | None]]:

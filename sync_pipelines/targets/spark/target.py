@@ -92,6 +92,8 @@ class SparkTarget(DatabricksTarget):
     def _launch(self, work: Work, folder: str, alive: Callable[[], object]) -> Answer:
         extras, script = work.extras(), f"{folder}/job.py"
         self.staging.upload(script, SCRIPT.read_bytes())
+        for step in extras["steps"]:
+            self.warehouse.spent.note(step["statement"])
         launcher = Launcher(
             client=self.warehouse.client, settings=self._job, folder=folder, script=script, place=self._place
         )
