@@ -46,7 +46,7 @@ def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
     named(DeltaWriter, "_delete", "deleting", "deleted")
     named(DeltaWriter, "_commit", "committing", "committed")
     named(WarehouseWriter, "_merge", "committing", "committed")
-    named(Staging, "_upload", None, "staged")
+    named(Staging, "put", None, "staged")
     named(RowWriter, "_stage", None, "staged")
     named(RowWriter, "_note_bases", None, "committing")
     named(RowWriter, "write", None, "committed")
