@@ -98,8 +98,7 @@ class Academy:
 
     def repair(self, table: SyncComponent, *, deep: bool = False) -> Repair:
         request = engine.Request(mode="repair", scope=Scope(), trigger="manual", run_id=str(uuid.uuid4()))
-        with engine.begin(self.bind(table), request) as run:
-            return repair(run, Wanted(deep=deep))
+        return repair(self.bind(table), request, Wanted(deep=deep))
 
     def quarantined(self, table: SyncComponent) -> dict[str, str]:
         """Why each record of a table is in quarantine."""
