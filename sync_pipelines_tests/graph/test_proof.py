@@ -45,7 +45,9 @@ def test_a_quick_proof_names_nodes_that_are_missing_stale_and_extra(synced: Acad
     ],
 )
 def test_a_deep_proof_finds_an_edited_property_and_a_repair_mends_it(academy: Academy, edit: str) -> None:
-    academy.execute("INSERT INTO concept VALUES ('c1', 'Sets', 4, '{a}', '2024-01-01Z'), ('c2', 'Maps', 1, '{}', now())")
+    academy.execute(
+        "INSERT INTO concept VALUES ('c1', 'Sets', 4, '{a}', '2024-01-01Z'), ('c2', 'Maps', 1, '{}', now())"
+    )
     academy.sync(concept())
     before = academy.node("c1")
     academy.cypher(f"MATCH (n:Concept {{sync_key: 'c1'}}) SET {edit}")

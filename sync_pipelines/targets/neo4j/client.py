@@ -85,7 +85,7 @@ class Graph:
 
     def __init__(self, settings: GraphSettings, *, sync: str | None, table: str | None, quiet: bool = False) -> None:
         self.settings, self._quiet = settings, quiet
-        self._where: dict[str, Any] = {"sync": sync, "table": table}
+        self.where: dict[str, Any] = {"sync": sync, "table": table}
 
     def read(self, doing: str, text: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """The rows of a statement that reads, all of them."""
@@ -117,7 +117,7 @@ class Graph:
     def _session(self, doing: str) -> Generator[Session]:
         settings = self.settings
         with (
-            graph_errors(doing, place=settings.place, quiet=self._quiet, **self._where),
+            graph_errors(doing, place=settings.place, quiet=self._quiet, **self.where),
             driver_of(settings).session(database=settings.database, fetch_size=_PAGE) as session,
         ):
             yield session

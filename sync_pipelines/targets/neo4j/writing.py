@@ -76,7 +76,7 @@ class Writer(ABC):
 
     def write(self, batch: pa.RecordBatch) -> BatchResult:
         """Bring a batch of mapped rows, each key once, into the graph."""
-        return self._write(batch.sort_by(KEY), tries=2)
+        return self._settled(batch.sort_by(KEY), tries=2)
 
     def judge(self, batch: pa.RecordBatch) -> Looked:
         """What `write` would do with a batch; writes nothing."""
@@ -108,31 +108,31 @@ class Writer(ABC):
             return BatchResult(counts=waiting, rejected=looked.waiting)
         self._before_write()
         try:
-            self._put(rows, looked.held)
+            self.put(rows, looked.held)
         except RecordError as error:
             return _joined([BatchResult(counts=waiting, rejected=looked.waiting), *self._halves(rows, error, tries)])
         written = Counts(upserted=rows.num_rows, bytes=rows.nbytes)
         written += waiting
         return BatchResult(counts=written, rejected=looked.waiting)
 
-    def _put(self, rows: pa.RecordBatch, held: Mapping[str, Row]) -> None:
+    def _settled(self, batch: pa.RecordBatch, *, tries: int) -> BatchResult:
         for _ in range(_LOOKS):
             try:
-                return self.put(rows, held)
+                return self._write(batch, tries=tries)
             except AgainError:
-                held = self._held(rows)
-        raise TransientError(f"{self._writing}: its nodes come and go while it is written.")
+                continue
+        raise TransientError(f"could not {self._writing}: its nodes come and go meanwhile.", **self.graph.where)
 
     def _halves(self, rows: pa.RecordBatch, error: RecordError, tries: int) -> Iterator[BatchResult]:
         if rows.num_rows == 1 and tries <= 1:
             refused = Rejection(key=rows.column(KEY)[0].as_py(), reason=error.message, stage="write")
             yield BatchResult(counts=Counts(quarantined=1), rejected=[refused])
         elif rows.num_rows == 1:
-            yield self._write(rows, tries=tries - 1)
+            yield self._settled(rows, tries=tries - 1)
         else:
             half = rows.num_rows // 2
-            yield self._write(rows.slice(0, half), tries=tries)
-            yield self._write(rows.slice(half), tries=tries)
+            yield self._settled(rows.slice(0, half), tries=tries)
+            yield self._settled(rows.slice(half), tries=tries)
 
     def _held(self, batch: pa.RecordBatch) -> dict[str, Row]:
         keys = batch.column(KEY).to_pylist()
