@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 from sync_pipelines.sandbox.folders import PRIVATE, make_folder
@@ -21,9 +22,22 @@ class ArcadeServer(GraphServer):
     name: ClassVar[str] = "ArcadeDB"
     busy_signs: ClassVar[tuple[str, ...]] = ("Address already in use", "LockException")
 
+    @property
+    def _mark(self) -> Path:
+        """Made by the program when everything is there.
+
+        Bolt listens two seconds before the user exists, and who asks in between with the right password is locked out
+        for half a minute, as after wrong ones.
+        """
+        return self.folder / "ready"
+
     def _prepare(self) -> None:
+        self._mark.unlink(missing_ok=True)
         make_folder(self.folder / "data", PRIVATE)
         self._make_password()
+
+    def _is_ready(self) -> bool:
+        return self._mark.exists() and super()._is_ready()
 
     def _command(self, port: int) -> list[str]:
         # -P: a module of the working folder must not stand in for one of the environment.

@@ -31,6 +31,7 @@ def main() -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):  # now: starting Java sets handlers of its own
         signal.signal(number, lambda *_: ended.set())
+    (given.folder / "ready").touch()
     while not ended.wait(60):
         pass
     server.stop()
