@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sync_pipelines.engine.plan import plan
 from sync_pipelines.engine.waiting import can_arrive
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
@@ -138,6 +140,7 @@ def test_a_plan_names_relationships_that_would_wait(academy: Academy) -> None:
     assert academy.arrows() == []
 
 
+@pytest.mark.slow
 def test_a_node_with_ten_thousand_relationships_is_kept(academy: Academy) -> None:
     academy.execute("INSERT INTO concept (id, title) SELECT 'c' || n, n FROM generate_series(0, 10000) AS n")
     academy.execute(

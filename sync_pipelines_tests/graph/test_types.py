@@ -123,6 +123,7 @@ def test_a_value_that_does_not_fit_quarantines_its_record_alone(
     assert academy.node("2", "Thing") is not None
 
 
+@pytest.mark.slow
 def test_a_record_too_large_and_a_key_too_long_are_quarantined_alone(academy: Academy) -> None:
     academy.add("good", "k" * 8001)
     academy.execute("INSERT INTO concept (id, title) VALUES ('huge', repeat('x', 17 * 1024 * 1024))")
@@ -133,6 +134,7 @@ def test_a_record_too_large_and_a_key_too_long_are_quarantined_alone(academy: Ac
     assert academy.titles() == ["good"]
 
 
+@pytest.mark.slow
 def test_a_property_of_a_megabyte_arrives_whole_and_many_of_them_in_messages_of_their_own(academy: Academy) -> None:
     academy.execute(
         "INSERT INTO concept (id, title) SELECT n, repeat(n || 'é', 349526) FROM generate_series(1, 20) AS n"
@@ -156,3 +158,14 @@ def test_what_the_graph_itself_refuses_is_found_by_halves(academy: Academy) -> N
 
 def test_the_readme_prints_the_mapping() -> None:
     assert TABLE in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_sensitive_value_stands_in_no_reason(academy: Academy) -> None:
+    academy.cypher("CREATE CONSTRAINT IF NOT EXISTS FOR (n:Veiled) REQUIRE n.title IS UNIQUE")
+    veiled = concept(target={"label": "Veiled"}, sensitive=["title"])
+    academy.add("c1", "c2")
+    academy.execute("UPDATE concept SET title = 'a very private word'")
+    academy.sync(veiled)
+    ((_, why),) = academy.quarantined(veiled).items()
+    assert "private" not in why
+    assert "ConstraintValidationFailed" in why
