@@ -60,6 +60,17 @@ def test_a_deep_proof_finds_an_edited_property_and_a_repair_mends_it(academy: Ac
     assert academy.prove(concept(), "deep").equal
 
 
+def test_a_value_of_another_type_where_the_source_has_none_is_found(academy: Academy) -> None:
+    academy.execute("INSERT INTO concept (id, title) VALUES ('c1', NULL)")
+    academy.sync(concept())
+    academy.cypher("MATCH (n:Concept) SET n.title = 5")
+    proof = academy.prove(concept(), "deep")
+    assert proof.reasons == {"c1": "property 'title' holds no STRING that the sync would write"}
+    assert academy.repair(concept()).repaired == 1
+    assert academy.node("c1", "Concept")
+    assert academy.prove(concept(), "deep").equal
+
+
 def test_proofs_find_relationships_that_were_deleted_edited_or_led_elsewhere(synced: Academy) -> None:
     synced.cypher("MATCH ({sync_key: 'c1'})-[r:PREREQUISITE_OF]->() DELETE r")
     synced.cypher("MATCH ({sync_key: 'c2'})-[r:PREREQUISITE_OF]->() SET r.weight = 7.0")
@@ -115,6 +126,7 @@ def test_a_graph_that_was_restored_from_before_the_last_run_is_noticed(synced: A
     before = synced.cypher("MATCH (m:SyncTarget {sync_key: 'label Concept'}) RETURN m.stamp AS s")[0]["s"]
     synced.add("c5")
     synced.sync(concept())
+    assert synced.reason(concept()) == ""
     synced.cypher("MATCH (n:Concept {sync_key: 'c5'}) DELETE n")
     synced.cypher("MATCH (m:SyncTarget {sync_key: 'label Concept'}) SET m.stamp = $s", s=before)
     assert synced.sync(concept()).upserted == 1

@@ -164,8 +164,6 @@ def _ends(batch: pa.RecordBatch, end: End, reasons: _Reasons) -> pa.Array:
 def _property(column: pa.Array, kind: Kind, name: str, reasons: _Reasons) -> pa.Array:
     if kind in LISTS:
         return pa.array(list(_arrays(column, kind, name, reasons)), pa.string())
-    if kind is Kind.local:  # the source has it as UTC, which a time without a zone is not
-        return column.cast(pa.int64()).cast(ARROW[kind])
     return column.cast(ARROW[kind])
 
 
