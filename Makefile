@@ -57,4 +57,4 @@ lock: $(INSTALLED)  ## renew requirements.lock
 
 clean:  ## stop the sandbox and remove what was built
 	-@test -x $(BIN)/sync-pipelines && $(BIN)/sync-pipelines sandbox down 2>/dev/null
-	rm -rf .venv .sandbox .pytest_cache .ruff_cache .hypothesis .dagster_home demo-report.json *.egg-info
+	rm -rf .venv .peers .sandbox .pytest_cache .ruff_cache .hypothesis .dagster_home demo-report.json *.egg-info

@@ -15,12 +15,18 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    delta_back,
+    delta_growth,
+    delta_load,
+    delta_proof,
+    delta_upsert,
     freshness,
     io_manager,
     machine,
     memory,
     metadata_only,
     proof,
+    publishing,
     run_times,
     trigger_cost,
     unchanged_resync,
@@ -30,7 +36,10 @@ from benchmarks.stage import stage
 from sync_pipelines.sandbox.environment import Sandbox
 
 # The largest last: its rows and items stay in the servers' files.
-MODULES = (unchanged_resync, io_manager, metadata_only, trigger_cost, run_times, freshness, proof, memory)
+MODULES = (
+    *(unchanged_resync, io_manager, metadata_only, trigger_cost, publishing, run_times, freshness, proof, memory),
+    *(delta_back, delta_load, delta_upsert, delta_proof, delta_growth),
+)
 BENCHMARKS = {module.NAME: module.run for module in MODULES}
 
 
@@ -38,8 +47,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all if none is named")
-    parser.add_argument("--quick", action="store_true", help="fewer records and rounds: under 4 minutes in all")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, too")
+    parser.add_argument("--quick", action="store_true", help="fewer records and rounds: under 10 minutes in all")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, and pictures beside it")
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.names if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")

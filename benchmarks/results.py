@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -56,6 +56,7 @@ class Result:
         figures: ratios first, then the absolute figures that they come from.
         notes: what is inside, and what is not.
         seconds: how long the benchmark took in all.
+        pictures: SVG by name; written beside the file of --json.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Result:
     figures: tuple[Figure, ...]
     notes: tuple[str, ...] = field(default=())
     seconds: float = 0.0
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def missed(self) -> tuple[Figure, ...]:
@@ -126,7 +128,10 @@ def _verdict(item: Figure) -> str:
     return f"{sign} {shown(item.target.limit)} {item.unit} [{colour}]{word}[/{colour}]"
 
 
-def write_json(path: Path, results: Iterable[Result], machine: dict[str, Any]) -> None:
-    """All figures with the machine's notes, in one file."""
+def write_json(path: Path, results: Sequence[Result], machine: dict[str, Any]) -> None:
+    """All figures with the machine's notes, in one file; pictures beside it, as `<file>-<picture>.svg`."""
     content = {"machine": machine, "results": [result.as_dict() for result in results]}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for result in results:
+        for name, picture in result.pictures.items():
+            path.with_name(f"{path.stem}-{name}.svg").write_text(picture, encoding="utf-8")

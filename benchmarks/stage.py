@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from sync_pipelines.sandbox.environment import Sandbox
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sync_pipelines.components.base import SyncComponent
     from sync_pipelines.components.postgres_to_chroma import PostgresToChroma
     from sync_pipelines.engine.model import Counts
     from sync_pipelines.engine.run import Binding
@@ -30,7 +33,7 @@ ROWS = f'"{TABLE}"'
 _FOREIGN = (
     *("SYNC_DATABASE_URL", "SYNC_SCHEMA", "SYNC_BATCH_SIZE", "BENCH_DATABASE_URL", "BENCH_BATCH_SIZE"),
     *("CHROMA_PATH", "CHROMA_TOKEN", "CHROMA_HEADERS", "CHROMA_TENANT", "CHROMA_DATABASE"),
-    *("DAGSTER_POSTGRES_URL", "SYNC_LOG_FILE"),
+    *("DAGSTER_POSTGRES_URL", "SYNC_LOG_FILE", "DELTA_STORAGE_OPTIONS", "DATABRICKS_HOST"),
 )
 
 
@@ -101,17 +104,17 @@ class Place:
         application.generate(self.url, records=records, text_bytes=text_bytes)
         self.execute(f"ANALYZE {ROWS}")
 
-    def install(self, table: PostgresToChroma) -> None:
+    def install(self, table: SyncComponent) -> None:
         """Capture by trigger."""
         from sync_pipelines.sources.postgres.capture import install
 
         install(self.url, table.spec)
 
-    def bind(self, table: PostgresToChroma, *, function: Any = None, batch_size: int | None = None) -> Binding:
+    def bind(self, table: SyncComponent, *, function: Any = None, batch_size: int | None = None) -> Binding:
         """What a run of the table needs.
 
         Args:
-            function: an embedding function instead of the table's own; the collection is then made with it.
+            function: an embedding function instead of a Chroma table's own; the collection is then made with it.
             batch_size: records a batch; the table's own where left out.
         """
         binding = table.bind(self.resources, batch_size=batch_size)
@@ -179,10 +182,12 @@ class Stage(Place):
 
     Args:
         sandbox: the servers.
+        lake: the folder of its Delta tables.
         say: takes a line of progress.
     """
 
     sandbox: Sandbox
+    lake: Path
     say: Callable[[str], None]
 
     @property
@@ -194,7 +199,7 @@ class Stage(Place):
 
 @contextmanager
 def stage(sandbox: Sandbox, name: str, say: Callable[[str], None]) -> Generator[Stage]:
-    """A database of its own with the application's empty tables, migrated, and an empty Chroma.
+    """A database of its own with the application's empty tables, migrated, an empty Chroma and an empty folder.
 
     Args:
         sandbox: servers that are up.
@@ -210,14 +215,16 @@ def stage(sandbox: Sandbox, name: str, say: Callable[[str], None]) -> Generator[
         application.create_tables(cursor)
     for branch in ("capture", "ledger"):
         migrations.upgrade(url, branch=branch)
-    with environment({**sandbox.env(), "DATABASE_URL": url}):
-        made = Stage(url=url, chroma_url=sandbox.chroma.url, sandbox=sandbox, say=say)
+    lake = Path(sandbox.env()["DELTA_URI"]) / database
+    with environment({**sandbox.env(), "DATABASE_URL": url, "DELTA_URI": str(lake)}):
+        made = Stage(url=url, chroma_url=sandbox.chroma.url, sandbox=sandbox, lake=lake, say=say)
         try:
             yield made
         finally:
             for collection in made.chroma().list_collections():
                 made.chroma().delete_collection(collection.name)
             sandbox.postgres.drop_database(database)
+            shutil.rmtree(lake, ignore_errors=True)
 
 
 @contextmanager

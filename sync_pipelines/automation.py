@@ -47,7 +47,7 @@ def build_automation(components: "Iterable[SyncComponent]") -> dg.Definitions:
             )
         schedules += _check_schedules(sync, checks, deep, tables)
         if any(table.auto_repair for table in tables):
-            sensors += _repair_sensors(sync, checks, repairs, tables)
+            sensors += _repair_sensors(sync, [checks, deep], repairs, tables)
         sensors += [_sensor(table, named["incremental"]) for table in tables if table.sensor.enabled]
     return dg.Definitions(jobs=jobs, schedules=schedules, sensors=sensors)
 
@@ -170,14 +170,16 @@ def _check_schedule(
         ready = [table for table in chosen if not reasons[table.path]]
         if not ready:
             return dg.SkipReason(f"{chosen[0].sync}: {reasons[chosen[0].path]}")
-        tags = {PROVES: " ".join(table.path for table in ready)} if "content" in names else {}
+        tags = {PROVES: " ".join(table.path for table in ready)} if {"content", "deep"} & set(names) else {}
         return dg.RunRequest(asset_check_keys=check_keys(ready, *names), asset_selection=[], tags=tags)
 
     return ticked
 
 
-def _repair_sensors(sync: str, checks: Any, repairs: Any, tables: "list[SyncComponent]") -> list[dg.SensorDefinition]:
-    """After the scheduled proof, also one that failed for some of its tables: repair what it found in the others."""
+def _repair_sensors(
+    sync: str, checks: list[Any], repairs: Any, tables: "list[SyncComponent]"
+) -> list[dg.SensorDefinition]:
+    """After a scheduled proof, also one that failed for some of its tables: repair what it found in the others."""
     ends = {"": dg.DagsterRunStatus.SUCCESS, "_of_the_others": dg.DagsterRunStatus.FAILURE}
     return [
         _repair_sensor(f"{sync}_auto_repair{suffix}", status, checks, repairs, tables)
@@ -186,14 +188,14 @@ def _repair_sensors(sync: str, checks: Any, repairs: Any, tables: "list[SyncComp
 
 
 def _repair_sensor(
-    name: str, status: dg.DagsterRunStatus, checks: Any, repairs: Any, tables: "list[SyncComponent]"
+    name: str, status: dg.DagsterRunStatus, checks: list[Any], repairs: Any, tables: "list[SyncComponent]"
 ) -> dg.SensorDefinition:
     """A repair of each table with `auto_repair` in which a scheduled proof that ended so has found something."""
 
     @dg.run_status_sensor(
         name=name,
         run_status=status,
-        monitored_jobs=[checks],
+        monitored_jobs=checks,
         request_job=repairs,
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from sync_pipelines.dagster_history import delete_loose, delete_run
 from sync_pipelines.own_runs import Ours
 
 WEEKLY = "30 4 * * 0"
@@ -42,11 +43,13 @@ def build_retention(*, timezone: str) -> dg.Definitions:
         from sync_pipelines import definitions  # a run that is executed beside a daemon has no repository
 
         repository = definitions.load()[0].get_repository_def()
-        found = removable(context.instance, repository, before=datetime.now(UTC) - timedelta(days=config.keep_days))
+        before = datetime.now(UTC) - timedelta(days=config.keep_days)
+        found = removable(context.instance, repository, before=before)
         context.log.info(f"{len(found.run_ids)} runs are older than {config.keep_days} days; {found.kept} more stay.")
         if not config.dry_run:
             remove(context.instance, found)
-            context.log.info(f"{len(found.run_ids)} runs removed.")
+            loose = delete_loose(context.instance, repository.asset_graph.get_all_asset_keys(), before=before)
+            context.log.info(f"{len(found.run_ids)} runs removed, and {loose} events without a run.")
 
     @dg.job(name="sync_dagster_clean_up", description="Remove old runs of Dagster's own history; a dry run by default.")
     def sync_dagster_clean_up():
@@ -80,11 +83,9 @@ def removable(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition,
 
 
 def remove(instance: dg.DagsterInstance, found: Removal) -> None:
-    """Remove these runs with their events and compute logs; one that is gone already is no error."""
+    """Remove these runs with all that Dagster keeps of them; one that is gone already is no error."""
     for run_id in found.run_ids:
-        if instance.has_run(run_id):
-            instance.compute_log_manager.delete_logs(prefix=[run_id])
-            instance.delete_run(run_id)
+        delete_run(instance, run_id)
 
 
 def _is_ours(run: dg.DagsterRun, ours: Ours) -> bool:

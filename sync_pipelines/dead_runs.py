@@ -10,6 +10,7 @@ from sync_pipelines.engine.binding import Binding
 from sync_pipelines.engine.dead import dead_runs
 from sync_pipelines.engine.locks import alive_runs
 from sync_pipelines.launch import OWN_PROCESS
+from sync_pipelines.run_status import ending_of
 
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -31,7 +32,8 @@ def close_dead_runs(instance: dg.DagsterInstance, binding: Binding, *, besides: 
     Args:
         besides: the run that asks, which is alive though its lock is not taken yet.
     """
-    found = [run_id for run_id in dead_runs(binding) if run_id != besides]
+    found = dead_runs(binding, known=lambda run_id: ending_of(instance, run_id))
+    found = [run_id for run_id in found if run_id != besides]
     for run_id in found:
         run = instance.get_run_by_id(run_id)
         if run is not None and run.status in _OPEN:

@@ -27,6 +27,7 @@ from sync_pipelines.engine.model import Counts
 if TYPE_CHECKING:
     import dagster as dg
 
+    from sync_pipelines.engine.dead import Ending
     from sync_pipelines.engine.run import Binding
 
 POLL_SECONDS = 1.0
@@ -41,7 +42,7 @@ class Progress:
     """How far a run is.
 
     Args:
-        phase: `waiting` (another run works on the target) or `running`.
+        phase: `waiting` (another run works on the target), `running`, or `checking` (its books are closed).
         holder: the run that is waited for, where known.
         seconds: since this process took the run up.
         counts: of the batches that are written, None before the run has opened its books.
@@ -279,6 +280,9 @@ def _report_failed(instance: dg.DagsterInstance, run_id: str, error: Exception) 
 
 def _tidy(instance: dg.DagsterInstance, run_id: str, keeper: Keeper) -> None:
     """Leave nothing of an ended run: no state under way, no slot, no open books."""
+    from sync_pipelines.engine.dead import INTERRUPTED
+    from sync_pipelines.run_status import ending_of
+
     keeper.stop_listening()
     run = _run(instance, run_id)
     if not run.is_finished:
@@ -286,15 +290,17 @@ def _tidy(instance: dg.DagsterInstance, run_id: str, keeper: Keeper) -> None:
         instance.report_run_canceled(run, "Cancelled before it was done.")
     instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     with suppress(SyncError):
-        close_books(keeper.binding, run_id, cancelled=keeper.interrupted)
+        close_books(keeper.binding, run_id, INTERRUPTED if keeper.interrupted else ending_of(instance, run_id))
 
 
-def close_books(binding: Binding, run_id: str, *, cancelled: bool) -> None:
+def close_books(binding: Binding, run_id: str, ending: Ending | None) -> None:
     """Close the ledger's row of a run that ended without doing so (interrupted between reading and writing)."""
+    from sync_pipelines.engine.dead import INTERRUPTED, Ending
+
     record = own_record(binding, run_id)
     if record is not None:
-        status = "cancelled" if cancelled else "failed"
-        binding.ledger.finish(record, status=status, counts=record.counts, error="The run was interrupted.")
+        found = ending or Ending("failed", INTERRUPTED.error)
+        binding.ledger.finish(record, status=found.status, counts=record.counts, error=found.error)
 
 
 def _run(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun:

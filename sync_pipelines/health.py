@@ -55,7 +55,8 @@ def health(*, connect: bool = False) -> Health:
     chosen = [bound for bound in tables() if not bound.not_configured()]
     dependencies = dict(_dependencies(tables(), in_use=bool(chosen)))
     findings = tuple(_findings(chosen)) if connect else None
-    warnings = tuple(_warnings(chosen)) if connect else None
+    wrong = {finding.where for finding in findings or ()}
+    warnings = tuple(_warnings([bound for bound in chosen if bound.path not in wrong])) if connect else None
     good = not findings and all(found.status != "down" for found in dependencies.values())
     return Health(
         status="healthy" if good else "degraded",
@@ -169,11 +170,11 @@ def _findings(chosen: list[BoundTable]) -> Iterator[Finding]:
     yield from _strays()
     yield from _migrations(in_use=bool(chosen))
     for bound in chosen:
-        for look in (_look_at_table, _look_at_capture, _look_at_target):
+        for look in (_look_at_table, _look_at_capture, _look_at_target, _look_at_settings):
             try:
                 look(bound)
             except SyncError as error:
-                yield Finding(where=bound.path, problem=str(error))
+                yield Finding(where=bound.path, problem=str(error).removeprefix(f"{bound.path}: "))
                 break
 
 
@@ -214,6 +215,17 @@ def _look_at_capture(bound: BoundTable) -> None:
 
 def _look_at_target(bound: BoundTable) -> None:
     bound.binding().target.count()
+
+
+def _look_at_settings(bound: BoundTable) -> None:
+    """What a run would resolve when it begins, and fail by."""
+    with bound.binding().ledger as ledger:
+        try:
+            ledger.check()
+        except SyncError:
+            return  # `_migrations` and the database's own line tell it
+        bound.component.batch_size_now(ledger)
+        bound.component.prices_now(ledger)
 
 
 def _warnings(chosen: list[BoundTable]) -> Iterator[Finding]:

@@ -121,6 +121,7 @@ def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
         "last_success": _last_success(ledger, place),
         "failures": streak.failures,
         "failed_at": streak.last_at,
+        "answered_at": ledger.last_whole(*place) if streak.failures else None,
         "last_error": _last_error(ledger, place) if streak.failures else None,
         "running": _running(binding),
         "quarantined": quarantined,

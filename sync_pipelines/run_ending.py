@@ -72,13 +72,15 @@ def _ask_launcher(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 def _force(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """End a run that has no process any more."""
+    from sync_pipelines.engine.dead import INTERRUPTED
+
     instance.report_run_canceled(run, "Cancelled; its process was gone already.")
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     bound = _table_of(run)
     if bound is not None:
         binding = bound.binding()
         with binding.ledger:
-            execution.close_books(binding, run.run_id, cancelled=True)
+            execution.close_books(binding, run.run_id, INTERRUPTED)
 
 
 def _is_alive(run: dg.DagsterRun) -> bool:

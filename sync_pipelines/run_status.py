@@ -14,6 +14,7 @@ from sync_pipelines.engine.errors import ConfigurationError, redact
 if TYPE_CHECKING:
     import dagster as dg
 
+    from sync_pipelines.engine.dead import Ending
     from sync_pipelines.registry import BoundTable
 
 State = Literal["queued", "running", "completed", "failed", "cancelled"]
@@ -145,6 +146,21 @@ def _mode_of(run: dg.DagsterRun) -> str | None:
 
 def _moment(timestamp: float | None) -> datetime | None:
     return None if timestamp is None else datetime.fromtimestamp(timestamp, UTC)
+
+
+def ending_of(instance: dg.DagsterInstance, run_id: str) -> Ending | None:
+    """How a run ended that Dagster knows to be over without success; None for any other."""
+    import dagster as dg
+
+    from sync_pipelines.engine.dead import INTERRUPTED, Ending
+
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.status not in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
+        return None
+    if run.status is dg.DagsterRunStatus.CANCELED:
+        return INTERRUPTED
+    error = _error_of(instance, run)
+    return Ending("failed", error) if error else None
 
 
 def _error_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:

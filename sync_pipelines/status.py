@@ -37,7 +37,8 @@ class Facts:
             the newest one of all compared counts alone.
         pending: what waits in the source, None where it could not be asked.
         last_success: when the newest completed sync ended; last_error: why the newest failed sync failed.
-        failures: failed syncs since the last completed one; failed_at: when the newest of them ended.
+        failures: failed syncs since the last completed one; failed_at: when the newest of them ended;
+            answered_at: when the newest proof began that found the whole table equal, and nothing waiting.
         running: a run of it is queued or running, or has its books open.
         quarantined, excluded: records that stay out now.
         warnings: what an operator should know of the capture.
@@ -55,6 +56,7 @@ class Facts:
     last_error: str | None = None
     failures: int = 0
     failed_at: datetime | None = None
+    answered_at: datetime | None = None
     running: bool = False
     quarantined: int | None = None
     excluded: int | None = None
@@ -155,10 +157,12 @@ def whole_at(facts: Facts) -> datetime | None:
 
 
 def _failing(facts: Facts) -> int:
-    """Failed syncs in a row that still matter: not those before a proof that all is as they would have left it."""
-    whole = whole_at(facts)
-    mended = whole is not None and facts.failed_at is not None and whole > facts.failed_at
-    return 0 if mended else facts.failures
+    """Failed syncs in a row that still matter: not those before a proof that all is as they would have left it.
+
+    What came after that proof, a new change or a new difference, is told by itself.
+    """
+    answered = facts.answered_at is not None and facts.failed_at is not None and facts.answered_at > facts.failed_at
+    return 0 if answered else facts.failures
 
 
 def lag_of(facts: Facts, *, now: datetime) -> float | None:

@@ -1,4 +1,4 @@
-"""The weekly clean-up: the change log below what every reader has confirmed, and old rows of the ledger."""
+"""The weekly clean-up: change log and outbox below what was confirmed, and old rows of the ledger."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,10 @@ def build_upkeep(components: "Sequence[SyncComponent]", *, timezone: str) -> dg.
             for line in clean_up(components, context.resources, keep_days=config.keep_days):
                 context.log.info(line)
 
-    @dg.job(name="sync_clean_up", description="Remove what every reader has confirmed, and old rows of the ledger.")
+    @dg.job(
+        name="sync_clean_up",
+        description="Remove what was confirmed from change log and outbox, and old rows of the ledger.",
+    )
     def sync_clean_up():
         clean()
 
@@ -59,10 +62,12 @@ def build_upkeep(components: "Sequence[SyncComponent]", *, timezone: str) -> dg.
 
 
 def clean_up(components: "Sequence[SyncComponent]", resources: Any, *, keep_days: int) -> list[str]:
-    """Clean the ledger and every source's change log; a sentence for each.
+    """Clean the ledger, and every source's change log and outbox; a sentence for each.
 
-    Lines of the change log that some reader has not confirmed stay, however old they are.
+    Lines of the change log that some reader has not confirmed stay, however old they are; so do events that have not
+    arrived.
     """
+    from sync_pipelines.sources.postgres.outbox import purge_events
     from sync_pipelines.sources.postgres.readers import purge
 
     with resources.ledger.ledger() as ledger:
@@ -71,6 +76,8 @@ def clean_up(components: "Sequence[SyncComponent]", resources: Any, *, keep_days
     for url in _captured_databases(components, resources):
         for table in purge(url, schema=resources.ledger.sync_schema()):
             told.append(f"change log: {table.table}: {table.deleted} lines removed{_held(table)}")
+        events = purge_events(url, schema=resources.ledger.sync_schema(), keep_days=keep_days)
+        told.append(f"outbox: {events} completed events removed")
     return told
 
 

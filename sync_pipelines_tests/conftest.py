@@ -23,10 +23,12 @@ from sync_pipelines_tests.order import longest_first
 if TYPE_CHECKING:
     from sync_pipelines.sandbox.databricks.server import DatabricksServer
     from sync_pipelines_tests.dagster.world import World
+    from sync_pipelines_tests.lake.house import House, Lake
     from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 _TEMPLATE = "template_app"
 _WORLD_TEMPLATE = "template_world"
+_HOUSE_TEMPLATE = "template_house"
 _numbers = count(1)
 
 
@@ -89,6 +91,65 @@ def databricks_schema(request: pytest.FixtureRequest) -> Iterator[Schema]:
     schema = Schema.new(request.getfixturevalue("databricks_server"))
     yield schema
     schema.drop()
+
+
+@pytest.fixture(scope="session")
+def house_template(postgres_server: PostgresServer) -> str:
+    """The name of a database with both branches of migrations and nothing else."""
+    from sync_pipelines_tests.lake.house import House
+
+    postgres_server.create_database(_HOUSE_TEMPLATE)
+    House(postgres_server.url(_HOUSE_TEMPLATE)).migrate()
+    postgres_server.seal_database(_HOUSE_TEMPLATE)
+    return _HOUSE_TEMPLATE
+
+
+@pytest.fixture
+def house_url(postgres_server: PostgresServer, house_template: str) -> Iterator[str]:
+    """The URL of a fresh copy of that database."""
+    yield from fresh_database(postgres_server, house_template)
+
+
+@pytest.fixture
+def house(house_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A database without tables of an application and an empty folder; the environment names both."""
+    from sync_pipelines_tests.lake.house import House
+
+    monkeypatch.setenv("DATABASE_URL", house_url)
+    monkeypatch.setenv("DELTA_URI", str(tmp_path / "lake"))
+    return House(house_url)
+
+
+@pytest.fixture
+def review(house: House) -> House:
+    """A house with the table `review`."""
+    from sync_pipelines_tests.lake.reviews import DDL
+
+    house.execute(DDL)
+    return house
+
+
+@pytest.fixture
+def lake(house: House) -> Lake:
+    """The Delta table `shop/review` of this house; nothing is there yet."""
+    from sync_pipelines_tests.lake.house import Lake
+
+    return Lake(house)
+
+
+@pytest.fixture(params=[True, False], ids=["feed", "no feed"])
+def feed(request: pytest.FixtureRequest) -> bool:
+    """Whether the Delta table keeps a change feed."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """The address of one S3 server for the whole session, with one bucket."""
+    from sync_pipelines_tests.lake.s3 import serving
+
+    with serving() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

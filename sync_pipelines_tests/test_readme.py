@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from sync_pipelines_tests.dagster.world import World
@@ -28,12 +30,39 @@ def lived_in(world: World) -> World:
         ledger.quarantine(failed, [Rejection(key="K", reason="NaN has no place", stage="map")], fingerprints={})
         ledger.finish(failed, status="failed", counts=Counts(), error="no route to host")
     world.put("c")
+    publish_events(world)
     return world
+
+
+def publish_events(world: World) -> None:
+    """An event in each state, and an entity that is not where it should be."""
+    from sync_pipelines.publisher import OutboxPublisher, SyncEvent
+
+    states = ("PENDING", "FAILED", "BLOCKED", "COMPLETED")
+    events = [SyncEvent(event_type="CONTENT_UPDATED", entity_type="concept", entity_id=state) for state in states]
+    with closing(psycopg2.connect(world.url.replace("+psycopg2", ""))) as connection, connection:
+        OutboxPublisher().publish_many(connection, events)
+    world.execute(
+        "UPDATE sync.sync_event_log SET status = entity_id, published_at = now(), "
+        "completed_at = CASE entity_id WHEN 'COMPLETED' THEN now() END"
+    )
+    world.execute(
+        "INSERT INTO sync.sync_status (sync_type, table_name, entity_type, entity_id, has_pending_changes) "
+        "VALUES ('learning', 'concept', 'concept', 'FAILED', true)"
+    )
 
 
 def test_the_readme_answers_what_an_operator_asks():
     said = " ".join(QUERIES).lower()
-    for asked in ("recent history", "failed syncs", "average duration", "pending", "quarantine"):
+    for asked in (
+        "recent history",
+        "failed syncs",
+        "average duration",
+        "pending",
+        "quarantine",
+        "failed events",
+        "seconds by event type",
+    ):
         assert asked in said
 
 

@@ -154,7 +154,8 @@ def _show(findings: list[Finding]) -> None:
     table = output.table("database", "at", "branch", "revision", "state")
     for finding in findings:
         state = f"[{_COLOURS[finding.state]}]{finding.state}[/]"
-        table.add_row(finding.database, finding.place, finding.branch, finding.found or "none", state)
+        revision = finding.found or ("-" if finding.state == "error" else "none")
+        table.add_row(finding.database, finding.place, finding.branch, revision, state)
     output.console().print(table)
     for finding in findings:
         if finding.message and finding.state in ("due", "error"):

@@ -47,7 +47,10 @@ def _show(found: Health) -> None:
     for name, one in found.dependencies.items():
         if one.error:
             console.print(Text(f"{name}: {one.error}", style="red"))
+    told = {(name, one.error) for name, one in found.dependencies.items()}
     for item in found.findings or ():
+        if (item.where, item.problem) in told:
+            continue
         console.print(Text(f"{item.where}: {item.problem}", style="red"))
     for item in found.warnings or ():
         console.print(Text(f"{item.where}: {item.problem}", style="yellow"))

@@ -34,7 +34,7 @@ def shown(table: str) -> Generator[Show]:
     with silenced() as stream:
         shower = _moving if stream.isatty() else _lines
         with shower(table, stream) as show:
-            yield show
+            yield _remembering(show)
 
 
 @contextmanager
@@ -70,6 +70,21 @@ def _lines(table: str, stream: TextIO) -> Generator[Show]:
         package.removeHandler(handler)
 
 
+def _remembering(show: Show) -> Show:
+    """Between its writing and its end a run is checked: its books are closed, its numbers are those of before."""
+    written: Progress | None = None
+
+    def remember(progress: Progress) -> None:
+        nonlocal written
+        if progress.counts is not None:
+            written = progress
+        elif written is not None:
+            progress = replace(progress, phase="checking", counts=written.counts, embedded=written.embedded)
+        show(progress)
+
+    return remember
+
+
 def _now_and_then() -> Show:
     last = time.monotonic()
 
@@ -91,6 +106,8 @@ def describe(progress: Progress) -> str:
         return f"{progress.table}: starting"
     counts = replace(progress.counts, embedded_texts=max(progress.counts.embedded_texts, progress.embedded))
     first = "" if progress.counts.read else "at its first batch"
+    if progress.phase == "checking":
+        first = "checking"
     return f"{progress.table}: {', '.join(filter(None, (first, numbers(counts))))}"
 
 

@@ -1,7 +1,6 @@
 """The asset of a table: it opens a run and hands its changes to the IO manager."""
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +15,6 @@ from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.durations import seconds
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import ChangeSet
-from sync_pipelines.engine.settings import positive, resolve
 from sync_pipelines.engine.windows import Mode, Windows, scope_of
 from sync_pipelines.failures import working_on
 
@@ -106,7 +104,8 @@ def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config:
         allow_mass_delete=config.allow_mass_delete,
     )
     try:
-        binding = replace(binding, batch_size=_batch_size(component, context.resources, config))
+        with context.resources.ledger.ledger() as ledger:
+            binding = replace(binding, batch_size=component.batch_size_now(ledger, run_config=config.batch_size))
     except ConfigurationError as error:
         engine.refuse(binding, request, error)
         raise
@@ -127,18 +126,3 @@ def windows_now(partitions: dg.TimeWindowPartitionsDefinition) -> Windows:
         start = partitions.start
         return Windows(first=start, newest=start)
     return Windows(first=first.start, newest=newest.start)
-
-
-def _batch_size(component: "SyncComponent", resources: Any, config: SyncConfig) -> int:
-    with resources.ledger.ledger() as ledger:
-        stored = ledger.setting(f"{component.sync}.batch_size")
-    return resolve(
-        "batch_size",
-        sync=component.sync,
-        parse=positive,
-        default=component.default_batch_size,
-        run_config=config.batch_size,
-        stored=stored,
-        environment=os.environ,
-        yaml=component.runs.batch_size,
-    )

@@ -29,7 +29,7 @@ from sync_pipelines.engine.cost import Prices, price
 from sync_pipelines.engine.durations import seconds
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.run import Binding
-from sync_pipelines.engine.settings import resolve
+from sync_pipelines.engine.settings import positive, resolve
 from sync_pipelines.engine.spec import TableSpec
 
 if TYPE_CHECKING:
@@ -232,6 +232,23 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
             batch_size=batch_size or self.runs.batch_size or self.default_batch_size,
             prices=self.prices_now,
             **parts,
+        )
+
+    def batch_size_now(self, ledger: Ledger, *, run_config: int | None = None) -> int:
+        """Records a batch of a run that begins now; `ledger` has the settings.
+
+        Raises:
+            ConfigurationError: a setting is no whole number above 0.
+        """
+        return resolve(
+            "batch_size",
+            sync=self.sync,
+            parse=positive,
+            default=self.default_batch_size,
+            run_config=run_config,
+            stored=ledger.setting(f"{self.sync}.batch_size"),
+            environment=os.environ,
+            yaml=self.runs.batch_size,
         )
 
     def prices_now(self, ledger: Ledger) -> Prices:

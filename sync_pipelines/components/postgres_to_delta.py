@@ -36,10 +36,11 @@ class DeltaTargetBlock(Block):
         "spark, the warehouse and a Spark job for full reads of large tables. auto: delta-rs where DELTA_URI is set, "
         "else databricks.",
     )
-    mode: Literal["merge", "append"] = Field(
+    mode: Literal["merge", "append", "overwrite"] = Field(
         default="merge",
         description="merge: a row a record, as it is now. append: a history, a row for each state that a record was "
-        "seen in (columns _version and _deleted; delta-rs).",
+        "seen in (columns _version and _deleted; delta-rs). overwrite: each run reads the whole source and replaces "
+        "all rows by one commit (not spark).",
     )
     synced_at: bool = Field(default=True, description="A column that says when a row was written.")
     properties: dict[str, str] = Field(default={}, description="Table properties (delta.…), set when it is made.")
@@ -175,12 +176,24 @@ class PostgresToDelta(SyncComponent):
         }
         if in_databricks(self.target.engine, resources):
             return self._in_databricks(resources, table)
-        from sync_pipelines.targets.delta.history import DeltaHistory
-        from sync_pipelines.targets.delta.target import DeltaTarget
+        return self._in_folder(resources, table)
 
+    def _in_folder(self, resources: Any, table: dict[str, Any]) -> LakeTarget:
         self._refuse_clustering()
-        kind = DeltaHistory if self.target.mode == "append" else DeltaTarget
-        return kind(settings=resources.delta.settings(), **table)
+        table |= {"settings": resources.delta.settings()}
+        match self.target.mode:
+            case "append":
+                from sync_pipelines.targets.delta.history import DeltaHistory
+
+                return DeltaHistory(**table)
+            case "overwrite":
+                from sync_pipelines.targets.delta.overwriting import DeltaOverwrite
+
+                return DeltaOverwrite(spool=resources.postgres.spool_folder(), **table)
+            case "merge":
+                from sync_pipelines.targets.delta.target import DeltaTarget
+
+                return DeltaTarget(**table)
 
     def _refuse_history(self) -> None:
         if self.target.mode == "append":
@@ -192,21 +205,40 @@ class PostgresToDelta(SyncComponent):
             )
 
     @model_validator(mode="after")
-    def _a_history_is_not_built_anew(self) -> PostgresToDelta:
-        if self.target.mode == "append" and self.schema_change == "rebuild":
-            raise ValueError("schema_change: rebuild would forget the history that target.mode: append keeps")
+    def _the_mode_fits_the_rest(self) -> PostgresToDelta:
+        if why := self._unfit():
+            raise ValueError(why)
         return self
 
-    def _in_databricks(self, resources: Any, table: dict[str, Any]) -> LakeTarget:
-        from sync_pipelines.targets.databricks.target import DatabricksTarget
-        from sync_pipelines.targets.spark.target import SparkTarget
+    def _unfit(self) -> str | None:
+        """Why the document asks for two things of which one undoes the other; None where it does not."""
+        if self.target.mode == "append" and self.schema_change == "rebuild":
+            return "schema_change: rebuild would forget the history that target.mode: append keeps"
+        if self.target.mode != "overwrite":
+            return None
+        if self.target.engine == "spark":
+            return "target.engine: spark merges: for target.mode: overwrite set target.engine: databricks"
+        if self.target.properties.get("delta.appendOnly", "").strip().lower() == "true":
+            return "target.properties: delta.appendOnly forbids what target.mode: overwrite does"
+        if self.layout.z_order:
+            return "layout.z_order: each run of target.mode: overwrite would undo it; take sort_by or cluster_by"
+        return None
 
+    def _in_databricks(self, resources: Any, table: dict[str, Any]) -> LakeTarget:
         self._refuse_history()
         table |= {"settings": resources.databricks.settings(), "cluster_by": self.layout.cluster_by}
         if engine_of(self.target.engine, resources) == "databricks":
-            return DatabricksTarget(**table)
+            return self._by_warehouse(table)
+        from sync_pipelines.targets.spark.target import SparkTarget
+
         measures = self.spark.model_dump()
         return SparkTarget(job=resources.databricks.job(self.source.connection).sized(**measures), **table)
+
+    def _by_warehouse(self, table: dict[str, Any]) -> LakeTarget:
+        from sync_pipelines.targets.databricks.overwriting import DatabricksOverwrite
+        from sync_pipelines.targets.databricks.target import DatabricksTarget
+
+        return DatabricksOverwrite(**table) if self.target.mode == "overwrite" else DatabricksTarget(**table)
 
     def _refuse_clustering(self) -> None:
         if self.layout.cluster_by:

@@ -1,7 +1,7 @@
 """Which records differ between a source and a target: streamed, in constant memory.
 
-Both sides are added up in buckets of keys (count and sum of fingerprints); only buckets that differ are
-listed key by key, and those keys are joined in a temporary SQLite file, never in memory.
+Both sides are added up in buckets of keys (count and sum of fingerprints, `engine.sums`); only the keys of buckets
+that differ are joined, in a temporary SQLite file, never in memory.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import pyarrow as pa
-
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.engine.model import BUCKETS, DOUBLED, FINGERPRINT, HELD_TWICE, KEY, Digest, Listing, bucket_of
+from sync_pipelines.engine.model import BUCKETS, DOUBLED, HELD_TWICE, Digest, Listing, bucket_of
+from sync_pipelines.engine.spool import Spool
+from sync_pipelines.engine.sums import added_up
 
 Kind = Literal["missing", "stale", "extra"]
 
@@ -59,31 +59,6 @@ def scratch(folder: Path | None = None) -> Generator[sqlite3.Connection]:
                 f"the temporary file {place!r} of a comparison cannot be written: {error}.",
                 remedy="Free space there, or set TMPDIR to another folder.",
             ) from error
-
-
-class Spool:
-    """Keys and fingerprints of one side, written once and read many times."""
-
-    def __init__(self, connection: sqlite3.Connection, table: str) -> None:
-        self._connection, self._table = connection, table
-        connection.execute(f"CREATE TABLE {table} (bucket INTEGER, key TEXT, fingerprint TEXT)")
-
-    def add(self, batches: Iterable[pa.RecordBatch]) -> None:
-        for batch in batches:
-            keys = batch.column(KEY).to_pylist()
-            prints = batch.column(FINGERPRINT).to_pylist()
-            self._connection.execute("BEGIN")
-            self._connection.executemany(
-                f"INSERT INTO {self._table} VALUES (?, ?, ?)",
-                ((bucket_of(key), key, mark) for key, mark in zip(keys, prints, strict=True)),
-            )
-            self._connection.execute("COMMIT")
-
-    def digests(self) -> dict[int, Digest]:
-        sums: dict[int, Digest] = {}
-        for bucket, key, mark in self._connection.execute(f"SELECT bucket, key, fingerprint FROM {self._table}"):
-            sums[bucket] = sums.get(bucket, Digest()).add(key, mark)
-        return sums
 
 
 def differing_buckets(left: Mapping[int, Digest], right: Mapping[int, Digest]) -> set[int]:
@@ -226,28 +201,30 @@ def compare(source: Listing, target: Listing, *, folder: Path | None = None) -> 
     """The differences between two sides, each asked itself.
 
     A side that can add up its buckets (`digests`) is listed only where buckets differ; one that cannot is
-    listed once, into the file.
+    listed once, into a file.
 
     Args:
         source, target: both sides; a null fingerprint in the target is a record that the sync did not write.
         folder: where the temporary file goes; the system's default if None.
     """
-    with scratch(folder) as connection:
-        sides = {"source": source, "target": target}
-        spools = {name: Spool(connection, name) for name in sides}
-        sums = {name: _sums(side, spools[name]) for name, side in sides.items()}
-        buckets = differing_buckets(sums["source"][0], sums["target"][0])
-        for name, side in sides.items():
-            listed = sums[name][1]
-            if buckets and not listed:
-                spools[name].add(side.fingerprints(buckets=_selection(buckets)))
-            elif listed:
-                _keep(connection, name, buckets)
+    with scratch(folder) as connection, closing(Spool(folder)) as spool:
+        sides = added_up(source, target, spool)
+        buckets = differing_buckets(*(side.sums for side in sides))
+        for name, side in zip(("source", "target"), sides, strict=True):
+            connection.execute(f"CREATE TABLE {name} (key TEXT, fingerprint TEXT)")
+            if buckets:
+                _add(connection, name, side.rows(_selection(buckets)))
         connection.execute(_TABLE)
         connection.executescript(_JOIN)
-        here, there = (sum(digest.count for digest in sums[name][0].values()) for name in sides)
+        here, there = (side.count for side in sides)
         surplus, copies = _surplus(connection, "doubled"), _surplus(connection, "copied")
         yield Comparison(connection, buckets, source_count=here - surplus, target_count=there, copies=copies)
+
+
+def _add(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[str, str | None]]) -> None:
+    connection.execute("BEGIN")
+    connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)
+    connection.execute("COMMIT")
 
 
 @contextmanager
@@ -262,23 +239,6 @@ def _surplus(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT coalesce(sum(surplus), 0) FROM {table}").fetchone()[0])
 
 
-def _sums(side: Listing, spool: Spool) -> tuple[Mapping[int, Digest], bool]:
-    sums = side.digests()
-    if sums is not None:
-        return sums, False
-    spool.add(side.fingerprints())
-    return spool.digests(), True
-
-
 def _selection(buckets: set[int]) -> Collection[int] | None:
     """None (everything) where nearly every bucket differs: one plain scan is cheaper than a filter."""
     return None if len(buckets) > BUCKETS * 0.9 else sorted(buckets)
-
-
-def _keep(connection: sqlite3.Connection, table: str, buckets: set[int]) -> None:
-    if _selection(buckets) is None:
-        return  # the other side is listed whole, so this one must stay whole
-    connection.execute("CREATE TABLE wanted (bucket INTEGER PRIMARY KEY)")
-    connection.executemany("INSERT INTO wanted VALUES (?)", ((bucket,) for bucket in buckets))
-    connection.execute(f"DELETE FROM {table} WHERE bucket NOT IN (SELECT bucket FROM wanted)")
-    connection.execute("DROP TABLE wanted")

@@ -12,10 +12,11 @@ from sync_pipelines.engine.spec import TableSpec
 
 RESTORED = "the ledger and the target do not speak of the same run (a restored database?)"
 UNNOTED = "the source does not know the last run that wrote to the target (a restored database?)"
+PUT_BACK = "the source no longer holds what the last run that wrote to the target had read (a copy that was put back?)"
 
 
 class Noting(Protocol):
-    """A source that remembers which run was about to write."""
+    """A source that remembers which run was about to write, or says in the target's mark what that run has read."""
 
     def note(self, since: Watermark, run: str, *, before: str | None) -> bool:
         """Leave the id of a run before it writes, beside that of the run that the target bears; whether it stands."""
@@ -23,6 +24,14 @@ class Noting(Protocol):
 
     def knows(self, since: Watermark, run: str) -> bool:
         """Whether a run that was noted is known; True where the watermark's source can note nothing."""
+        ...
+
+    def last_read(self) -> str | None:
+        """What names the state that was read last; None where the source notes runs, or has not been read."""
+        ...
+
+    def went_through(self, read: str) -> bool:
+        """Whether the source has had that state, and goes on from it."""
         ...
 
 
@@ -41,10 +50,15 @@ class Grounded(Protocol):
 
 @dataclass(frozen=True)
 class Bearing:
-    """The run whose mark the target bears; `noted`: that run's id was left in the source before."""
+    """The run whose mark the target bears.
+
+    Args:
+        noted: that run's id was left in the source before. read: what it had read there by then, if it says so.
+    """
 
     run: str
     noted: bool
+    read: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +86,13 @@ class Ground:
         bearing = self._bearing(mark)
         if bearing is None:
             return RESTORED, None
-        unknown = bearing.noted and not self.source.knows(self.since, bearing.run)
-        return UNNOTED if unknown else None, bearing
+        return self._lost(bearing), bearing
+
+    def _lost(self, bearing: Bearing) -> str | None:
+        """Why the source is not the one any more of which a run wrote into the target."""
+        if bearing.noted and not self.source.knows(self.since, bearing.run):
+            return UNNOTED
+        return None if bearing.read is None or self.source.went_through(bearing.read) else PUT_BACK
 
     def _bearing(self, mark: str | None) -> Bearing | None:
         """The run begun after the confirmed one whose mark this is.
@@ -84,17 +103,18 @@ class Ground:
         """
         found = None
         for run in self.begun() if mark is not None else ():
+            read = _read(mark, run)
             unnoted = self.target.stamp_of(under_way(run))
             marks = (self.target.stamp_of(run), self.target.stamp_of(under_way(run, noted=True)), unnoted)
-            if self.since.stamp in marks:
+            if self.since.stamp in marks or _read(self.since.stamp, run) is not None:
                 return found
-            if found is None and mark in marks:
-                found = Bearing(run, noted=mark != unnoted)
+            if found is None and (mark in marks or read is not None):
+                found = Bearing(run, noted=read is None and mark != unnoted, read=read)
         # the ledger does not know the run that it calls confirmed: only one of an older version has no mark
         return found if self.since.stamp is None else None
 
     def begin(self, run: str, *, emptied: bool) -> None:
-        """Leave a run's id in source and target, before it writes anything there.
+        """Leave a run's id in source and target, before it writes anything there, or in the target what it has read.
 
         A ledger that was restored does not know it, however the run ends, and whatever kind of run it is; nor does a
         source whose files are older. A mark that is not ours stays until a run has compared everything and is
@@ -105,7 +125,7 @@ class Ground:
             return
         # the source first: a run that dies between the two has written nothing
         noted = self.source.note(self.since, run, before=bearing.run if bearing else None)
-        self.target.set_stamp(EMPTIED if emptied else under_way(run, noted=noted))
+        self.target.set_stamp(EMPTIED if emptied else under_way(run, noted=noted, read=self.source.last_read()))
 
 
 def ground_of(table: Grounded, since: Watermark | None) -> Ground | None:
@@ -141,9 +161,32 @@ def _reasons(ground: Ground, held: int) -> Iterator[str]:
         yield reason
 
 
-def under_way(run: str, *, noted: bool = False) -> str:
-    """The mark of a run that has not confirmed what it writes; `noted`: the source knows of it."""
+def under_way(run: str, *, noted: bool = False, read: str | None = None) -> str:
+    """The mark of a run that has not confirmed what it writes.
+
+    Args:
+        noted: the source knows of it. read: what it has read there. A target that keeps marks as numbers does not
+            give it back: its mark is then nobody's, and everything is compared.
+    """
+    if read is not None:
+        return f"{run}{_HAS_READ}{read}"
     return f"{run} under way, noted" if noted else f"{run} under way"
+
+
+def through(run: str, *, read: str | None) -> str:
+    """The mark of a run that has written all, and is about to confirm it; see `under_way`."""
+    return run if read is None else f"{run}{_READ_ALL}{read}"
+
+
+_HAS_READ, _READ_ALL = " under way, has read ", ", has read "
+
+
+def _read(mark: str | None, run: str) -> str | None:
+    """What a run's mark says that it has read."""
+    for words in (_HAS_READ, _READ_ALL):
+        if mark is not None and mark.startswith(run + words):
+            return mark.removeprefix(run + words)
+    return None
 
 
 EMPTIED = "emptied"

@@ -7,9 +7,12 @@ A key of several columns is a JSON array of texts as PostgreSQL's json_build_arr
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def _require_text(text: str) -> None:
 
 def is_text(text: str) -> bool:
     """PostgreSQL holds no NUL, and a terminal's broken UTF-8 comes here as lone surrogates."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return "\0" not in text and (text.isascii() or _SURROGATE.search(text) is None)
 
 
 def texts(keys: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from sync_pipelines.engine.compare import Comparison, compare
 from sync_pipelines.engine.export import Export, RowListing
 from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, Listing, RecordStream
+from sync_pipelines.engine.spool import columns_of
 
 
 class StreamListing:
@@ -22,20 +23,20 @@ class StreamListing:
         self._stream = stream
 
     def count(self) -> int:
-        return sum(batch.num_rows for batch in self._stream)
+        return sum(batch.num_rows for batch in columns_of(self._stream, [KEY]))
 
     def digests(self) -> Mapping[int, Digest] | None:
         return None
 
     def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
-        for batch in self._stream:
-            columns = [batch.column(KEY), batch.column(FINGERPRINT)]
-            yield pa.RecordBatch.from_arrays(columns, schema=FINGERPRINTS_SCHEMA)
+        for batch in columns_of(self._stream, [KEY, FINGERPRINT]):
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=FINGERPRINTS_SCHEMA)
 
     def among(self, keys: Sequence[str]) -> set[str]:
         """Those of `keys` that the stream holds."""
         wanted = set(keys)
-        return {key for batch in self._stream for key in batch.column(KEY).to_pylist() if key in wanted}
+        batches = columns_of(self._stream, [KEY])
+        return {key for batch in batches for key in batch.column(KEY).to_pylist() if key in wanted}
 
 
 def listing_of(stream: RecordStream) -> RowListing:

@@ -16,6 +16,7 @@ from sync_pipelines.engine.ground import due_scope, ground_of
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Target
+from sync_pipelines.engine.overwriting import due_whole
 from sync_pipelines.engine.refusals import Refusals
 from sync_pipelines.engine.waiting import with_waiting
 
@@ -53,7 +54,7 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
     wanted = scope or Scope(full=mode != "incremental", reason="" if mode == "incremental" else f"mode: {mode}")
     since, held = binding.ledger.watermark(*binding.place), binding.target.count()
     if mode != "rebuild":
-        wanted = due_scope(wanted, ground_of(binding, since), held=held)
+        wanted = due_whole(due_scope(wanted, ground_of(binding, since), held=held), binding.target)
         wanted = with_waiting(binding, wanted, since)
     with binding.source.changes(wanted, since=since) as changes:
         counts, refusals = Counts(), Refusals(guard=binding.guard, due=changes.rows, whole=changes.full)

@@ -7,8 +7,8 @@ run again ends equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,10 +20,11 @@ from sync_pipelines.engine.differences import KINDS, Found
 from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.measure import held_before
-from sync_pipelines.engine.model import Counts, Doubt, Scope
+from sync_pipelines.engine.model import Counts, Doubt, RecordStream, Scope
 from sync_pipelines.engine.proof import Proof, proof_of, samples_of
 from sync_pipelines.engine.run import Binding, Request, Run
 from sync_pipelines.engine.sensitive import mask_of
+from sync_pipelines.engine.spool import RecordWriter, Spool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +110,14 @@ def repair(
     with Run(binding=binding, request=request) as run:
         keep(run)
         run.begin()
+        opened = binding.ledger.open_repair(*run.place, started_at=started, run_id=request.run_id, scope=wanted.scope)
         try:
             done = _mend_all(run, wanted)
-            _record(run, wanted, started, done)
+            _record(run, wanted, started, done, opened=opened)
             run.complete()
         except BaseException as error:
             with suppress(SyncError):  # the error that counts is the one that ended the repair
-                _record_failure(run, wanted, started, error)
+                _record_failure(run, wanted, started, error, opened=opened)
             raise
     return done
 
@@ -136,9 +138,8 @@ def _mend_all(run: Run, wanted: Wanted) -> Repair:
         run.refusals.whole = True  # nothing waits behind a repair: half of it refused is reason enough to stop
         run.guard_first(lambda: differences.count("extra"), source_empty=not found.source_count)
         run.measure_before(differences.count("extra"))
-        for batch in differences.named("missing", "stale"):
-            _write(run, [item.key for item in batch if not item.broken], doubt="values")
-            _write(run, [item.key for item in batch if item.broken], doubt="all")
+        _write(run, differences, broken=False, doubt="values")
+        _write(run, differences, broken=True, doubt="all")
         _delete(run, differences, source_empty=not found.source_count)
         before = differences.by_bucket(*KINDS)
         left = _still_different(run, differences)
@@ -148,11 +149,27 @@ def _mend_all(run: Run, wanted: Wanted) -> Repair:
     )
 
 
-def _write(run: Run, keys: Sequence[str], *, doubt: Doubt) -> None:
-    if keys:
-        run.lock.check()
-        with run.binding.source.changes(Scope(keys=tuple(keys)), since=None) as changes:
-            run.upsert(run.binding.target, changes.upserts, doubt=doubt)
+def _write(run: Run, differences: Comparison, *, broken: bool, doubt: Doubt) -> None:
+    """Read what is missing or stale anew, and write it as one stream: a target groups it as it does a run's."""
+    named = ([item.key for item in page if item.broken == broken] for page in differences.named("missing", "stale"))
+    with closing(Spool()) as spool:
+        rows = _read(run, (keys for keys in named if keys), spool)
+        if rows is not None:
+            run.upsert(run.binding.target, rows, doubt=doubt)
+
+
+def _read(run: Run, pages: Iterable[Sequence[str]], spool: Spool) -> RecordStream | None:
+    """The rows of these keys, spooled; None where there are no keys. Memory: one page."""
+    writer: RecordWriter | None = None
+    with ExitStack() as stack:
+        for keys in pages:
+            run.lock.check()
+            changes = run.binding.source.changes(Scope(keys=tuple(keys)), since=None)
+            with changes:
+                writer = writer or stack.enter_context(RecordWriter(spool, "repair", changes.upserts.schema))
+                for batch in changes.upserts:
+                    writer.write(batch)
+    return None if writer is None else writer.records()
 
 
 def _delete(run: Run, differences: Comparison, *, source_empty: bool) -> None:
@@ -199,7 +216,7 @@ def _must_be_equal(run: Run, differences: Comparison) -> None:
         )
 
 
-def _record(run: Run, wanted: Wanted, started: datetime, done: Repair) -> None:
+def _record(run: Run, wanted: Wanted, started: datetime, done: Repair, *, opened: int) -> None:
     run.binding.ledger.record_proof(
         *run.place,
         kind="repair",
@@ -209,10 +226,11 @@ def _record(run: Run, wanted: Wanted, started: datetime, done: Repair) -> None:
         scope=wanted.scope,
         repaired=done.repaired,
         buckets=done.buckets,
+        opened=opened,
     )
 
 
-def _record_failure(run: Run, wanted: Wanted, started: datetime, error: BaseException) -> None:
+def _record_failure(run: Run, wanted: Wanted, started: datetime, error: BaseException, *, opened: int) -> None:
     run.binding.ledger.record_proof(
         *run.place,
         kind="repair",
@@ -220,4 +238,5 @@ def _record_failure(run: Run, wanted: Wanted, started: datetime, error: BaseExce
         run_id=run.request.run_id,
         scope=wanted.scope,
         error=str(error) or type(error).__name__,
+        opened=opened,
     )

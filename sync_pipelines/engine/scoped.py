@@ -8,6 +8,7 @@ from sync_pipelines.engine.errors import RebuildDueError
 from sync_pipelines.engine.ground import Ground, due_scope, ground_of
 from sync_pipelines.engine.guarded import Guarded
 from sync_pipelines.engine.model import Scope
+from sync_pipelines.engine.overwriting import due_whole
 from sync_pipelines.engine.waiting import with_waiting
 
 
@@ -35,7 +36,7 @@ class Scoped(Guarded):
             if asked.keys is not None:
                 raise
             return self._built_anew(error.message)
-        due = due_scope(asked, self.ground, held=held)
+        due = due_whole(due_scope(asked, self.ground, held=held), self.binding.target)
         return with_waiting(self.binding, due, self.since)
 
     @property

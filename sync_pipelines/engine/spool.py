@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -119,8 +119,21 @@ class SpooledRecords:
         return self._schema
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        with pa.OSFile(str(self._path), "rb") as file, pa.ipc.open_stream(file) as reader:
+        yield from self._read(pa.ipc.IpcReadOptions())
+
+    def only(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """These columns, in the file's order; the others are not decompressed, which is nearly all of the time."""
+        yield from self._read(pa.ipc.IpcReadOptions(included_fields=[self._schema.names.index(name) for name in names]))
+
+    def _read(self, options: pa.ipc.IpcReadOptions) -> Iterator[pa.RecordBatch]:
+        with pa.OSFile(str(self._path), "rb") as file, pa.ipc.open_stream(file, options=options) as reader:
             yield from reader
+
+
+def columns_of(stream: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """These columns of a stream's batches; of a spooled stream nothing else is decompressed."""
+    batches = stream.only(names) if isinstance(stream, SpooledRecords) else stream
+    return (batch.select(list(names)) for batch in batches)
 
 
 class SpooledKeys:

@@ -74,15 +74,27 @@ class Veil:
         return without(text, (value for _, values in self._values(None) for value in values))
 
     @contextmanager
-    def errors(self) -> Generator[None]:
-        """No error leaves the block with a sensitive value in its words: providers quote the text they refuse."""
+    def errors(self, rows: Callable[[], Iterable[pa.RecordBatch]] | None = None) -> Generator[None]:
+        """No error leaves the block with a sensitive value in its words: providers quote the text they refuse.
+
+        Args:
+            rows: gives the rows that an error may speak of, where they are more than are remembered; asked when there
+                is one, and held a batch at a time.
+        """
+        hide = self.hide if rows is None else lambda text: self._hide_all(text, rows())
         try:
             yield
         except Exception as error:
-            shown = disguised(error, self.hide) if self.spec.sensitive else error
+            shown = disguised(error, hide) if self.spec.sensitive else error
             if shown is error:
                 raise
             raise shown from (shown.__cause__ or shown.__context__)
+
+    def _hide_all(self, text: str, rows: Iterable[pa.RecordBatch]) -> str:
+        for batch in rows:
+            self.cover_all([batch])
+            text = self.hide(text)
+        return text
 
     def _values(self, keys: set[str] | None) -> Iterator[tuple[str, list[str]]]:
         """The sensitive values of the rows with these keys (of all for None), by key."""

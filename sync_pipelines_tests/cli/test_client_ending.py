@@ -127,6 +127,23 @@ def test_a_run_that_died_while_it_wrote_does_not_hold_up_the_one_that_is_queued_
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_run_that_could_not_close_its_books_keeps_the_cause_that_dagster_has(shop: Shop, end: str):
+    with shop.instance as instance, shop.ledger as ledger:
+        lost = launch.create(instance, order(shop), own_process=False)
+        ledger.begin("shop", "article", mode="incremental", trigger="sensor", run_id=lost.run_id)
+        if end == "failed":
+            instance.report_run_failed(lost, "PostgreSQL db:5432: Connection refused.")
+        else:
+            instance.report_run_canceled(lost)
+    assert client.active() == []
+    last = shop.last_run()
+    assert last.status == end
+    assert ("Connection refused" if end == "failed" else "interrupted") in last.error
+    assert "killed" not in last.error
+
+
+@pytest.mark.slow
 def test_a_run_whose_process_lives_is_not_closed(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     from sync_pipelines.engine.locks import RunLock
 

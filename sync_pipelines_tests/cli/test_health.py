@@ -92,6 +92,19 @@ def test_a_wrong_url_is_no_absent_one(bare_environment, monkeypatch):
     assert "DATABASE_URL is not a PostgreSQL URL" in health(code=1)["dependencies"]["database"]["error"]
 
 
+@pytest.mark.parametrize(("variable", "value"), [("SHOP_BATCH_SIZE", "0"), ("SYNC_PRICE_HOUR", "1e30")])
+def test_a_setting_by_which_every_run_would_fail_is_found(settled: Shop, monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    assert f"{variable} is '{value}'" in problems(health("--connect", code=1))[ARTICLE]
+
+
+def test_what_a_database_answered_is_told_once_and_no_table_is_named_twice(settled: Shop, monkeypatch):
+    monkeypatch.setenv("SYNC_DATABASE_URL", "postgresql://app@127.0.0.1:9/app")
+    text = CliRunner().invoke(app, ["health", "--connect"]).output
+    assert text.count("database:ledger: PostgreSQL 127.0.0.1:9/app") == 1
+    assert f"{ARTICLE}: {ARTICLE}: " not in text
+
+
 @pytest.mark.slow
 def test_the_latency_of_dagster_is_that_of_a_question_and_not_of_opening_it(settled: Shop, monkeypatch):
     import dagster as dg

@@ -34,6 +34,18 @@ def test_how_far_a_run_is_says_what_was_embedded_before_the_first_batch_is_writt
     assert progress.describe(found) == line
 
 
+def test_once_it_has_written_a_run_is_checked_and_its_numbers_stay(monkeypatch):
+    seen: list[str] = []
+    show = progress._remembering(lambda found: seen.append(progress.describe(found)))
+    for found in (at(), at(counts=Counts(read=2, upserted=2), embedded=2), at()):
+        show(found)
+    assert seen == [
+        "shop/article: starting",
+        "shop/article: 2 read, 2 upserted, 2 texts embedded",
+        "shop/article: checking, 2 read, 2 upserted, 2 texts embedded",
+    ]
+
+
 def test_a_line_of_a_log_says_how_long_it_lasts(monkeypatch, caplog):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     with caplog.at_level(logging.INFO, logger="sync_pipelines"):

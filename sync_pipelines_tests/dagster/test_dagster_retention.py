@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 
+from sync_pipelines import dagster_history
 from sync_pipelines.dagster_retention import removable, remove
+from sync_pipelines.repairs import recheck
+from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.dagster.test_checks import check
 from sync_pipelines_tests.dagster.world import World
@@ -39,6 +46,70 @@ def test_the_newest_word_of_each_partition_and_check_stays_however_old(world: Wo
     assert {old_window, newest, *deep} <= _runs(world)
     statuses = world.instance.get_materialized_partitions(world.component.asset_key)
     assert "2024-02-01" in statuses
+
+
+@pytest.fixture(params=["files", "postgres"])
+def kept(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres_server: PostgresServer
+) -> Iterator[dg.DagsterInstance]:
+    """An instance that keeps what it is told, in either storage."""
+    name = f"dagster_{uuid4().hex[:8]}"
+    if request.param == "files":
+        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+            yield instance
+        return
+    postgres_server.create_database(name)
+    storage = {"storage": {"postgres": {"postgres_url": postgres_server.url(name)}}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=storage) as instance:
+        yield instance
+
+
+def _rows(instance: dg.DagsterInstance, table: str) -> list[Any]:
+    storage = dagster_history._sql(instance)
+    assert storage is not None
+    with storage.index_connection() as connection:
+        return list(connection.execute(sa.text(f"SELECT * FROM {table}")).mappings())
+
+
+@pytest.mark.slow
+def test_nothing_of_a_removed_run_stays_and_of_what_had_none_the_newest(
+    world: World, kept: dg.DagsterInstance, tmp_path: Path
+):
+    world.instance = kept
+    world.put("a")
+    for _ in range(2):
+        world.materialize()
+        check(world)
+        recheck(world.component, world.component.bind(world.resources), kept, run_id=None, deep=False)
+    keys = definitions(world.component).get_repository_def().asset_graph.asset_check_keys
+    newest = kept.event_log_storage.get_latest_asset_check_execution_by_key(sorted(keys))
+    before = datetime.now(UTC) + timedelta(seconds=5)
+    remove(kept, _old(world))
+    assert dagster_history.delete_loose(kept, [world.component.asset_key], before=before) > 0
+    runs = {run.run_id for run in kept.get_runs()}
+    results = _rows(kept, "asset_check_executions")
+    assert {row["run_id"] for row in results} <= {*runs, ""}
+    loose = [row for row in results if not row["run_id"]]
+    assert sorted(row["check_name"] for row in loose) == ["content", "count"]
+    assert {path.stem for path in (tmp_path / "history" / "runs").glob("*.db")} <= {*runs, ".db", "index"}
+    assert kept.event_log_storage.get_latest_asset_check_execution_by_key(sorted(keys)) == newest
+    assert kept.get_latest_materialization_event(world.component.asset_key) is not None
+    ids = {row["id"] for row in _rows(kept, "event_logs") if not row["run_id"]}
+    assert {
+        row["evaluation_event_storage_id"] for row in _rows(kept, "asset_check_executions") if not row["run_id"]
+    } <= ids
+
+
+@pytest.mark.slow
+def test_what_was_reported_today_without_a_run_stays(world: World, kept: dg.DagsterInstance):
+    for _ in range(2):
+        recheck(world.component, world.component.bind(world.resources), kept, run_id=None, deep=False)
+    counted = len(_rows(kept, "asset_check_executions")), len(_rows(kept, "event_logs"))
+    ago = datetime.now(UTC) - timedelta(days=90)
+    assert dagster_history.delete_loose(kept, [world.component.asset_key], before=ago) == 0
+    elsewhere = [dg.AssetKey("elsewhere")]
+    assert dagster_history.delete_loose(kept, elsewhere, before=datetime.now(UTC) + timedelta(seconds=5)) == 0
+    assert (len(_rows(kept, "asset_check_executions")), len(_rows(kept, "event_logs"))) == counted
 
 
 @pytest.mark.slow

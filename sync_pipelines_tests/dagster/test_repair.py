@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from sync_pipelines.engine.ledger.proofs import ProofBook
 from sync_pipelines.engine.repair import Wanted, plan_repair
 from sync_pipelines_tests.dagster.project import article, definitions
 from sync_pipelines_tests.dagster.test_checks import check
@@ -215,10 +216,10 @@ def test_auto_repair_follows_the_scheduled_check_where_it_is_wanted(world: World
     ).auto_repair
 
 
-def scheduled_check(world: World) -> dg.ExecuteInProcessResult:
-    """The daily proof, as its schedule asks for it."""
-    request = world.schedule_tick("shop_check_schedule").run_requests[0]
-    job = definitions(world.component).resolve_job_def("shop_check")
+def scheduled_check(world: World, name: str = "shop_check") -> dg.ExecuteInProcessResult:
+    """A proof, as its schedule asks for it."""
+    request = world.schedule_tick(f"{name}_schedule").run_requests[0]
+    job = definitions(world.component).resolve_job_def(name)
     return job.execute_in_process(instance=world.instance, tags=request.tags, raise_on_error=False)
 
 
@@ -249,6 +250,39 @@ def test_what_the_scheduled_check_found_is_repaired_also_when_a_run_came_between
     world.sync()
     assert asked_after(world, proven) == ["shop/article"]
     assert asked_after(world, proven, "shop_auto_repair_of_the_others") == ["shop/article"]
+
+
+@pytest.mark.slow
+def test_what_only_a_look_at_the_values_finds_is_repaired_after_the_deep_check_that_found_it(world: World):
+    world.component = article(checks={"auto_repair": True, "deep": "daily"})
+    for key in "ab":
+        world.put(key)
+    world.sync()
+    sensor = definitions(world.component).get_repository_def().get_sensor_def("shop_auto_repair")
+    assert "shop_check_deep" in {job.name for job in sensor._monitored_jobs}
+    assert asked_after(world, scheduled_check(world, "shop_check_deep")) == []
+    world.collection.update(ids=["a"], documents=["edited"], embeddings=[[0.1] * 16])
+    assert asked_after(world, scheduled_check(world)) == []
+    assert asked_after(world, scheduled_check(world, "shop_check_deep")) == ["shop/article"]
+
+
+@pytest.mark.slow
+def test_a_repair_that_dies_has_its_beginning_on_the_record(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.put("a")
+    world.sync()
+    began = []
+    keep = ProofBook.record_proof
+
+    def dies(book: Any, *place: str, **row: Any) -> int:
+        if row["kind"] == "repair":
+            began.append(world.execute("SELECT finished_at, error FROM sync.reconciliation_runs WHERE kind = 'repair'"))
+        return keep(book, *place, **row)
+
+    monkeypatch.setattr(ProofBook, "record_proof", dies)
+    repair(world)
+    assert began == [[(None, None)]]
+    ((finished,),) = world.execute("SELECT finished_at FROM sync.reconciliation_runs WHERE kind = 'repair'")
+    assert finished is not None
 
 
 @pytest.mark.slow

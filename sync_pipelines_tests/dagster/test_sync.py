@@ -239,8 +239,8 @@ def test_the_batch_size_is_the_unit_of_writing(world: World, monkeypatch):
 
     mapped = Run._mapped
 
-    def watched(self, upserts, written):
-        for batch in mapped(self, upserts, written):
+    def watched(self, upserts, **told):
+        for batch in mapped(self, upserts, **told):
             sizes.append(batch.num_rows)
             yield batch
 

@@ -15,7 +15,7 @@ def log_lines(world: World) -> int:
 
 
 @pytest.mark.slow
-def test_confirmed_changes_go_and_waiting_ones_stay(world: World):
+def test_confirmed_changes_and_events_go_and_waiting_ones_stay(world: World):
     world.put("a")
     world.sync()
     world.put("a", stock=2)
@@ -23,9 +23,16 @@ def test_confirmed_changes_go_and_waiting_ones_stay(world: World):
     world.sync()
     world.put("c")
     waiting = log_lines(world)
+    for key, days in (("old", 100), ("new", 80)):
+        world.execute("SELECT sync.publish_event('USER_DELETED', 'user', %s)", key)
+        world.execute(
+            "UPDATE sync.sync_event_log SET status = 'COMPLETED', completed_at = now() - make_interval(days => %s) "
+            "WHERE entity_id = %s", days, key,
+        )  # fmt: skip
     job = definitions(world.component).resolve_job_def("sync_clean_up")
     assert job.execute_in_process(instance=world.instance).success
     assert 1 <= log_lines(world) < waiting
+    assert world.execute("SELECT entity_id FROM sync.sync_event_log") == [("new",)]
     counts = world.sync()
     assert (counts.read, counts.upserted) == (1, 1)
     assert world.last_run().reason == ""

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from sync_pipelines.engine.compare import compare, differing_buckets, scratch
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.engine.model import FINGERPRINTS_SCHEMA, Digest, bucket_of
+from sync_pipelines.engine.model import BUCKETS, FINGERPRINTS_SCHEMA, Digest, bucket_of, digest_of
+from sync_pipelines.engine.sums import BY_MD5, IN_PROCESS
 from sync_pipelines_tests.engine.sides import Side
 
 
@@ -56,6 +57,27 @@ def test_equal_sides_are_not_listed_at_all():
     left, right = Side(rows, adds_up=True), Side(rows, adds_up=True)
     assert found(left, right) == {"missing": set(), "stale": set(), "extra": set()}
     assert left.listed == right.listed == []
+
+
+@pytest.mark.parametrize("adds_up", [True, False])
+def test_a_side_that_cannot_add_up_is_listed_once_however_much_differs(adds_up):
+    rows = {f"k{n}": "1:a" for n in range(1000)}
+    left, right = Side(rows, adds_up=adds_up), Side(rows | {"k7": "1:b"})
+    assert found(left, right)["stale"] == {"k7"}
+    assert sorted(right.listed) == sorted(rows)
+
+
+@pytest.mark.parametrize("measure", [BY_MD5, IN_PROCESS])
+def test_each_way_of_adding_up_tells_swapped_and_missing_fingerprints_apart(measure):
+    shares = {(key, mark): measure.share_of(key, mark) for key in ("a", "b") for mark in ("1:x", "1:y", None)}
+    assert shares["a", "1:x"] + shares["b", "1:y"] != shares["a", "1:y"] + shares["b", "1:x"]
+    assert len(set(shares.values())) == len(shares)
+    assert {measure.bucket_of(f"k{n}") for n in range(100_000)} == set(range(BUCKETS))
+
+
+@given(keys, st.sampled_from(["1:a", "1:ü", None]))
+def test_sums_are_those_that_a_server_adds_up(key, mark):
+    assert (BY_MD5.bucket_of(key), BY_MD5.share_of(key, mark)) == (bucket_of(key), digest_of(key, mark))
 
 
 def test_a_stranger_without_fingerprint_is_extra_and_not_equal_to_nothing():

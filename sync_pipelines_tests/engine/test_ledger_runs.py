@@ -189,7 +189,7 @@ def test_a_run_that_was_taken_for_dead_confirms_nothing(ledger):
 
 def test_the_end_of_a_run_that_was_taken_for_dead_does_not_change_what_was_written(ledger):
     run = begin(ledger)
-    ledger.close_dead(run, error="nobody holds its lock")
+    ledger.close_dead(run, error="killed: nobody holds its lock")
     closed = end(ledger, run, "cancelled", error="interrupted")
     assert (closed.status, closed.error) == ("failed", "killed: nobody holds its lock")
 

@@ -14,7 +14,7 @@ import pytest
 
 from sync_pipelines.engine import spool as module
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool, SpooledRecords, clean
+from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool, SpooledRecords, clean, columns_of
 
 SCHEMA = pa.schema([pa.field("a", pa.int64())])
 
@@ -105,3 +105,15 @@ def test_a_spool_that_an_interrupt_lost_goes_with_its_last_reader(tmp_path: Path
     del records
     gc.collect()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_some_columns_of_a_spooled_stream_and_of_any_other_are_the_same(tmp_path: Path) -> None:
+    batch = pa.record_batch({"a": [1, 2], "b": ["x", "y"], "c": [0.5, None]})
+    with RecordWriter(Spool(tmp_path), "rows", batch.schema) as rows:
+        rows.write(batch)
+    stored = rows.records()
+    for stream in (stored, [batch]):
+        (found,) = columns_of(stream, ["c", "a"])
+        assert found.to_pydict() == {"c": [0.5, None], "a": [1, 2]}
+    (read,) = stored.only(["b"])
+    assert read.schema.names == ["b"]

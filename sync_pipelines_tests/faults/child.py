@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sync_pipelines_tests.dagster.project import article, definitions
+from sync_pipelines_tests.lake.house import back, document
 
 PROJECT = {"runs": {"batch_size": 10}, "chunking": {"max_characters": 64}}
 """What the children's table Article has beyond the tests' usual one: several batches, several chunks."""
@@ -63,8 +64,8 @@ def main() -> None:
     """Fork for every line, one at a time. Nothing may connect or start a thread before a fork."""
     import sync_pipelines.definitions as project
 
-    component = article(**PROJECT)
-    loaded = (definitions(component), (component,))
+    components = (article(**PROJECT), document(), back())
+    loaded = (definitions(*components), components)
     project.load = lambda *_: loaded
     for line in sys.stdin:
         sys.stdout.write(f"{_fork(json.loads(line))}\n")
@@ -85,12 +86,13 @@ def _fork(order: Mapping[str, Any]) -> int:
 
 def _command(words: Sequence[str], order: Mapping[str, Any], imported: str) -> None:
     from sync_pipelines import cli
-    from sync_pipelines_tests.faults.boundaries import bend, kill_at
+    from sync_pipelines_tests.faults import boundaries, lake_boundaries
 
     os.dup2(2, 1)  # standard output is the answers'
     os.environ.update(order["environment"])
     if order["boundary"]:
-        bend(kill_at(order["boundary"], order["number"]))
+        bend = boundaries.bend if words[1] == "shop/article" else lake_boundaries.bend
+        bend(boundaries.kill_at(order["boundary"], order["number"]))
     sys.argv = ["sync-pipelines", *words]
     code = 1
     try:

@@ -10,7 +10,10 @@ _HERE = Path(__file__).parent
 
 # before they are imported: their assertions say what differed, as those of tests do
 pytest.register_assert_rewrite(
-    *(f"sync_pipelines_tests.faults.{name}" for name in ("matrix", "chroma_line", "alert_line", "equality"))
+    *(
+        f"sync_pipelines_tests.faults.{name}"
+        for name in ("matrix", "chroma_line", "alert_line", "lake_line", "equality")
+    )
 )
 
 

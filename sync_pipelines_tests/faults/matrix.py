@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from sync_pipelines_tests.faults.boundaries import Reach, at
-from sync_pipelines_tests.faults.systems import FAULTS, System
+from sync_pipelines_tests.faults.systems import COMMITS, FAULTS, System
 
 Action = Literal["sync", "check", "repair", "alert"]
 Outcome = Literal["recovers", "fails"]
@@ -82,7 +82,7 @@ class Line(Protocol):
 def strike(systems: Mapping[str, System], moment: Moment, fault: str) -> Iterator[Reach]:
     """What a line bends its boundaries with; when the block ends, the fault must have struck."""
     struck = []
-    fail = getattr(systems[moment.system], FAULTS[fault])
+    fail = getattr(systems[moment.system], {**FAULTS, **COMMITS}[fault])
     yield at(*moment.at, lambda: (struck.append(fault), fail()))
     assert struck, "the boundary was not reached"
 
@@ -134,6 +134,7 @@ class Table:
         moments: boundary → where it is struck; outcomes: what is not the rule (a reset recovers, the rest fails).
         elsewhere: cell → the test that is it, as `file::test`; impossible: cell → why. A fault that a system
             cannot have is told for all boundaries at once, by `impossible_for`: (system, fault) → why.
+        commits: whether the target's faults of commits (`systems.COMMITS`) are columns, too.
     """
 
     moments: Mapping[str, Moment]
@@ -141,10 +142,15 @@ class Table:
     elsewhere: Mapping[tuple[str, str], str]
     impossible: Mapping[tuple[str, str], str]
     impossible_for: Mapping[tuple[str, str], str]
+    commits: bool = False
+
+    @property
+    def faults(self) -> list[str]:
+        return [*FAULTS, *(COMMITS if self.commits else ())]
 
     @property
     def columns(self) -> list[str]:
-        return [*FAULTS, KILLED_RUN]
+        return [*self.faults, KILLED_RUN]
 
     def why_not(self, boundary: str, fault: str) -> str | None:
         """Why there is no such cell, or None."""
@@ -157,10 +163,10 @@ class Table:
         return [
             (boundary, fault)
             for boundary in self.moments
-            for fault in FAULTS
+            for fault in self.faults
             if self.why_not(boundary, fault) is None and (boundary, fault) not in self.elsewhere
         ]
 
     def outcome(self, boundary: str, fault: str) -> Outcome:
-        rule: Outcome = "recovers" if fault.startswith("reset") else "fails"
+        rule: Outcome = "recovers" if fault.startswith("reset") or fault in COMMITS else "fails"
         return self.outcomes.get((boundary, fault), rule)

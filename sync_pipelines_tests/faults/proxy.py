@@ -55,6 +55,7 @@ class Proxy:
         self._thread.start()
         self._open: set[asyncio.StreamWriter] = set()
         self._cut: _Cut | None = None
+        self._words: bytes | None = None
         self._flowing = self._do(self._event())
         self._server: asyncio.Server | None = None
         self._do(self._listen())
@@ -77,6 +78,10 @@ class Proxy:
     def reset_after(self, count: int, direction: Direction, *, times: int = 1) -> None:
         """Reset the connection in which so many more bytes have passed this way; so many connections in turn."""
         self._do(self._arm(_Cut(direction, count, times)))
+
+    def lose_answer_to(self, words: str) -> None:
+        """Reset the connection in which a request with these words has passed, before its answer does; once."""
+        self._do(self._arm_words(words.encode()))
 
     def stall(self) -> None:
         """Nothing passes any more, and new connections are taken and not answered."""
@@ -118,11 +123,14 @@ class Proxy:
     async def _arm(self, cut: _Cut) -> None:
         self._cut = cut
 
+    async def _arm_words(self, words: bytes) -> None:
+        self._words = words
+
     async def _set_flowing(self, flowing: bool) -> None:
         self._flowing.set() if flowing else self._flowing.clear()
 
     async def _heal(self) -> None:
-        self._cut = None
+        self._cut = self._words = None
         self._flowing.set()
         await self._listen()
 
@@ -180,6 +188,8 @@ class Proxy:
 
     def _before_cut(self, data: bytes, direction: Direction) -> tuple[bytes, bool]:
         """What of it still passes, and whether the connection is cut after it."""
+        if direction == "request" and self._words is not None and self._words in data:
+            self._cut, self._words = _Cut("response", 0, 1), None
         cut = self._cut
         if cut is None or cut.direction != direction:
             return data, False

@@ -35,6 +35,10 @@ FAULTS: Mapping[str, str] = {
 }
 """The columns of the matrix, beside the killed run: name → the method of a system that makes it."""
 
+CONFLICT = "commit conflict"
+COMMITS: Mapping[str, str] = {CONFLICT: "commit_first", "answer to a commit lost": "lose_answer"}
+"""Columns of lines whose target commits: somebody else is quicker; it is done, and the answer does not come."""
+
 TRIES = 2
 """Of a call to Chroma, to a provider or to the ledger within these tests."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,11 +10,14 @@ from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import httpx
 import pytest
 from dagster_postgres import DagsterPostgresStorage, utils
+from databricks.sdk._base_client import _BaseClient
+from deltalake import DeltaTable
 
 from sync_pipelines import failures
 from sync_pipelines.alerts import delivery, outbox, sensor
@@ -23,17 +27,23 @@ from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sources.postgres import connection
 from sync_pipelines.targets import retries
 from sync_pipelines.targets.chroma import client
+from sync_pipelines.targets.lake import contention
+from sync_pipelines.targets.postgres import writing
 from sync_pipelines_tests.alerts.receiver import Receiver
+from sync_pipelines_tests.conftest import fresh_database
 from sync_pipelines_tests.dagster.deployment import REPOSITORY
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.faults import alert_line as alerts
 from sync_pipelines_tests.faults import chroma_line as chroma
+from sync_pipelines_tests.faults import lake_line as lake
 from sync_pipelines_tests.faults.alert_line import AlertLine
 from sync_pipelines_tests.faults.chroma_line import DIMENSIONS, ChromaLine
+from sync_pipelines_tests.faults.far_proxy import FarProxy
 from sync_pipelines_tests.faults.matrix import Table, run_cell
 from sync_pipelines_tests.faults.provider import serving
 from sync_pipelines_tests.faults.proxy import Proxy
+from sync_pipelines_tests.faults.stores import QUICK, StoreSystem, WarehouseSystem
 from sync_pipelines_tests.faults.systems import (
     TRIES,
     ChromaSystem,
@@ -45,12 +55,22 @@ from sync_pipelines_tests.faults.systems import (
     through,
     to_server,
 )
+from sync_pipelines_tests.lake.engines import name_warehouse
+from sync_pipelines_tests.lake.house import House, back, document
+from sync_pipelines_tests.lake.s3 import BUCKET, name_store
+from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 TESTS = Path(__file__).parents[1]
 LEDGER_TABLES = ("sync.sync_logs", "sync.reconciliation_runs")
 DAGSTER_TABLES = ("kvs", "event_logs", "asset_check_executions", "runs")
 
-LINES = {"chroma": chroma.TABLE, "alerts": alerts.TABLE}
+LINES = {
+    "chroma": chroma.TABLE,
+    "alerts": alerts.TABLE,
+    "delta": lake.DELTA,
+    "warehouse": lake.WAREHOUSE,
+    "back": lake.BACK,
+}
 """A new sync adds its table here, and a fixture `<name>_line`."""
 
 
@@ -65,6 +85,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_LOCK_TIMEOUT", "SET lock_timeout = '200ms'")
     monkeypatch.setattr(connection, "LOCK_TIMEOUT_MS", 200)
     monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(writing, "_LOCK_TIMEOUT", "200ms")
+    monkeypatch.setattr(contention, "_LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(outbox, "FIRST_PAUSE", timedelta())
     monkeypatch.setattr(delivery, "READ_SECONDS", 1)
     monkeypatch.setattr(sensor, "LAG_SECONDS", 1.0)
@@ -177,6 +199,63 @@ def alerts_line(
         yield AlertLine(world=world, instance=instance, systems=systems, receiver=receiver, patch=monkeypatch)
         for system in systems.values():
             system.heal()
+
+
+@pytest.fixture
+def delta_line(
+    house: House, s3: str, impatient: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[lake.DeltaLine]:
+    """PostgreSQL → Delta on an S3 server, every request of which goes through a proxy."""
+    host, port = s3.removeprefix("http://").split(":")
+    with FarProxy(host, int(port)) as proxy:
+        name_store(f"http://127.0.0.1:{proxy.port}", tmp_path.name, monkeypatch)
+        monkeypatch.setenv("DELTA_STORAGE_OPTIONS", json.dumps(QUICK))
+        place = house.resources.delta.settings().table("shop/item")
+
+        def somebody() -> None:
+            table = DeltaTable(place, storage_options={"AWS_ENDPOINT_URL": s3})
+            table.update({"synced_at": "synced_at"})
+
+        log = f"PUT /{BUCKET}/{tmp_path.name}/shop/item/_delta_log/"
+        system = StoreSystem(proxy, somebody, log)
+        yield lake.DeltaLine(house, document(), {"target": system}, monkeypatch)
+        system.heal()
+
+
+@pytest.fixture
+def warehouse_line(
+    house: House, databricks_schema: Schema, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[lake.WarehouseLine]:
+    """PostgreSQL → Delta through the stand-in of a SQL warehouse."""
+    name_warehouse(databricks_schema, monkeypatch)
+    made = _BaseClient.__init__
+
+    def impatiently(self: _BaseClient, *given: Any, **more: Any) -> None:
+        made(self, *given, **{**more, "retry_timeout_seconds": 1})
+
+    monkeypatch.setattr(_BaseClient, "__init__", impatiently)
+    system = WarehouseSystem(databricks_schema)
+    yield lake.WarehouseLine(house, document(), {"target": system}, monkeypatch)
+    system.heal()
+
+
+@pytest.fixture
+def books_url(postgres_server: PostgresServer, house_template: str) -> Iterator[str]:
+    """A database of its own for the ledger, so that the target can have a fault that it has not."""
+    yield from fresh_database(postgres_server, house_template)
+
+
+@pytest.fixture
+def back_line(
+    review: House, books_url: str, postgres_server: PostgresServer, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[lake.BackLine]:
+    """Delta in a folder → PostgreSQL through a proxy."""
+    with Proxy(to_server(review.url)) as proxy:
+        monkeypatch.setenv("SYNC_DATABASE_URL", books_url)
+        monkeypatch.setenv("SHOP_DATABASE_URL", through(review.url, proxy, connect_timeout="2"))
+        system = PostgresSystem(proxy, postgres_server, review.url, ("review",))
+        yield lake.BackLine(review, back(), {"target": system}, monkeypatch)
+        system.heal()
 
 
 CELLS = [(name, *cell) for name, table in LINES.items() for cell in table.cells()]

@@ -127,6 +127,9 @@ class Lake:
     def there(self) -> bool:
         return DeltaTable.is_deltatable(self.place)
 
+    def rows(self) -> list[dict[str, Any]]:
+        return InFolder(self.place).rows()
+
     def merge(self, rows: pa.Table) -> None:
         merging = self.table.merge(rows, "t.id = s.id", source_alias="s", target_alias="t")
         merging.when_matched_update_all().when_not_matched_insert_all().execute()

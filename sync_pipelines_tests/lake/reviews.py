@@ -6,7 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
+from sync_pipelines.components.delta_to_postgres import DeltaToPostgres
+from sync_pipelines.engine.ledger.ledger import Ledger
+from sync_pipelines.engine.run import Run
 from sync_pipelines_tests.lake.house import House, back
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -46,3 +50,21 @@ def versions(house: House) -> dict[str, tuple[str, str]]:
 
 def reason_of(house: House) -> str:
     return house.bind(back()).ledger.last_runs("shop", "review")[0].reason
+
+
+def interrupted(house: House, table: DeltaToPostgres, monkeypatch: pytest.MonkeyPatch, *, last: bool = False) -> None:
+    """A run that writes and ends as by SIGKILL: nothing of it is confirmed, and its books stay open.
+
+    Args:
+        last: just before they would be closed, when its last mark stands.
+    """
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if not last:
+            patch.setattr(Run, "_confirm", dies)
+        patch.setattr(Ledger, "finish", dies)
+        with pytest.raises(KeyboardInterrupt):
+            house.sync(table)

@@ -89,3 +89,15 @@ def test_a_dry_run_counts_a_record_that_is_held_twice_as_one_that_is_written(hou
     assert (found.upserts, found.unchanged, found.deletes) == (1, 23, 0)
     assert house.sync(table, mode="full").upserted == 1
     assert amounts(house, table) == list(range(1, 25))
+
+
+def test_a_repair_of_many_records_is_few_commits_as_a_run_is(house: House, table: PostgresToDelta):
+    house.execute("INSERT INTO item SELECT i::text, i FROM generate_series(25, 3024) AS i")
+    house.sync(table)
+    store = house.bind(table).target.store
+    store.open().delete("amount > 24")
+    before = store.open().version()
+    done = mend(house, table)
+    assert (done.repaired, done.counts.read, done.counts.upserted) == (3000, 3000, 3000)
+    assert store.open().version() - before <= 2  # one of them marks the run
+    assert house.prove(table, "deep").equal

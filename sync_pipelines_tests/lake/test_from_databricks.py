@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,11 +17,12 @@ from sync_pipelines import checks
 from sync_pipelines.automation import read_facts
 from sync_pipelines.decide import Skip, decide
 from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.ground import PUT_BACK
 from sync_pipelines.reporting import facts_of
 from sync_pipelines.targets.databricks.types import nested_schema
 from sync_pipelines_tests.lake.engines import name_warehouse
 from sync_pipelines_tests.lake.house import House, back
-from sync_pipelines_tests.lake.reviews import held
+from sync_pipelines_tests.lake.reviews import held, interrupted
 from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 COLUMNS = """id STRING, stars INT, note STRING, topics ARRAY<STRING>, detail STRUCT<b: INT, A: STRING>,
@@ -95,7 +98,7 @@ def test_where_what_changed_cannot_be_told_everything_is_read(away: Away, feed: 
     away.add("c")
     monkeypatch.setattr(warehouse, "_NEWER", -1)  # as where the log has been cleaned
     assert away.house.sync(back()).upserted == 1
-    assert "the table's history no longer holds version" in away.reason()
+    assert "the log no longer holds version" in away.reason()
     assert away.house.prove(back(), "deep").equal
 
 
@@ -110,6 +113,34 @@ def test_a_table_that_was_made_anew_or_never_is_told(away: Away):
     counts = away.house.sync(back())
     assert "made anew" in away.reason()
     assert (counts.upserted, counts.deleted) == (1, 1)
+
+
+@pytest.mark.slow
+def test_a_copy_from_before_what_a_killed_run_has_read_is_compared_whole(
+    away: Away, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    house, here, copy = away.house, tmp_path / "here", tmp_path / "copy"
+    feed = "TBLPROPERTIES (delta.enableChangeDataFeed = true)"
+    away.sql(f"CREATE TABLE review ({COLUMNS}) USING delta {feed} LOCATION '{here}'")
+    away.add("a", "b")
+    house.sync(back())
+    shutil.copytree(here, copy)
+    away.sql("UPDATE review SET stars = 5 WHERE id = 'a'")
+    interrupted(house, back(), monkeypatch)
+    assert held(house)["a"][0] == 5
+    # of a table that is named by its place the files stay; the copy has the same id, and counts on from its own version
+    away.sql("DROP TABLE review")
+    away.sql(f"CREATE TABLE review USING delta LOCATION '{copy}'")
+    away.add("c")
+    house.sync(back())
+    assert (away.reason(), held(house)["a"][0], "c" in held(house)) == (PUT_BACK, 3, True)
+    away.add("d")
+    assert (house.sync(back()).read, away.reason()) == (1, "")
+    binding = house.bind(back())
+    since = binding.ledger.watermark("shop", "review")
+    assert binding.source.pending(since).full_reason is None
+    other = replace(since, position={**since.position, "commit": "another"})
+    assert "version 3 is another commit" in binding.source.pending(other).full_reason
 
 
 @pytest.mark.slow

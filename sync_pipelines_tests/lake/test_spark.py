@@ -26,24 +26,17 @@ from sync_pipelines.targets.spark.errors import of_job
 from sync_pipelines.targets.spark.launching import Launcher
 from sync_pipelines.targets.spark.settings import JobSettings, jdbc_url
 from sync_pipelines_tests.dagster.world import World
-from sync_pipelines_tests.lake.engines import name_warehouse
+from sync_pipelines_tests.lake.engines import PASSWORD, name_job
 from sync_pipelines_tests.lake.house import House, by_spark
 from sync_pipelines_tests.lake.test_types import KEPT, REFUSED, TYPES_DDL
 from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
-PASSWORD = "pw-of-the-source-1f8a"
 CHOSEN = [("numeric", "decimal(6,2)", "1.5", "1.555"), ("numeric", "double", "0.5", "0.12345678901234567890123")]
 
 
 @pytest.fixture
 def far(house: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch) -> Schema:
-    """Databricks is named, and the source's password, which this PostgreSQL does not ask for, is a secret there."""
-    name_warehouse(databricks_schema, monkeypatch)
-    monkeypatch.setenv("DATABASE_URL", house.url.replace("@", f":{PASSWORD}@", 1))
-    scope = f"scope-{databricks_schema.name}"
-    databricks_schema.client.secrets.create_scope(scope)
-    databricks_schema.client.secrets.put_secret(scope, "shop_password", string_value=PASSWORD)
-    monkeypatch.setenv("DATABRICKS_SCOPE", scope)
+    name_job(house, databricks_schema, monkeypatch)
     return databricks_schema
 
 

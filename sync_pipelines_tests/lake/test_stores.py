@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
 
 import pyarrow as pa
 import pytest
@@ -17,55 +11,15 @@ from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.sandbox.processes import free_port
 from sync_pipelines_tests.lake.house import House, document
-
-BUCKET = "lake"
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
-    """The address of a moto server."""
-    port = free_port()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(address)
-        urllib.request.urlopen(urllib.request.Request(f"{address}/{BUCKET}", method="PUT"), timeout=10).read()
-        yield address
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _wait(address: str) -> None:
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(f"{address}/moto-api/", timeout=2).read()
-            return
-        except (URLError, OSError):
-            time.sleep(0.1)
-    raise AssertionError("moto did not start")
+from sync_pipelines_tests.lake.s3 import name_store
 
 
 @pytest.fixture(params=["folder", "s3"])
 def store(request: pytest.FixtureRequest, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Which store the environment names."""
     if request.param == "s3":
-        monkeypatch.setenv("DELTA_URI", f"s3://{BUCKET}/{tmp_path.name}")
-        for name, value in {
-            "AWS_ENDPOINT_URL": request.getfixturevalue("s3"),
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_ACCESS_KEY_ID": "an-id",
-            "AWS_SECRET_ACCESS_KEY": "a-secret",
-            "AWS_REGION": "us-east-1",
-            "AWS_CONDITIONAL_PUT": "etag",
-        }.items():
-            monkeypatch.setenv(name, value)
+        name_store(request.getfixturevalue("s3"), tmp_path.name, monkeypatch)
     return request.param
 
 

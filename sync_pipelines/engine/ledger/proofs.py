@@ -103,6 +103,13 @@ class ProofRecord:
 class ProofBook(Store):
     """What was compared and mended, and settings."""
 
+    def open_repair(self, sync: str, table: str, *, started_at: datetime, run_id: str, scope: str = "") -> int:
+        """Write down that a repair has begun; its row's id, for `record_proof`. One that dies leaves it open."""
+        row = {"sync_type": sync, "table_name": table, "kind": "repair", "started_at": started_at}
+        proofs = self._tables.proofs
+        writing = insert(proofs).values(**row, run_id=run_id, scope=scope).returning(proofs.c.id)
+        return self._transaction(lambda connection: connection.execute(writing).scalar_one())
+
     def record_proof(
         self,
         sync: str,
@@ -116,6 +123,7 @@ class ProofBook(Store):
         repaired: int = 0,
         buckets: Mapping[int, tuple[int, int]] | None = None,
         error: str | None = None,
+        opened: int | None = None,
     ) -> int:
         """Write down a proof or repair that has ended; its row's id.
 
@@ -127,6 +135,7 @@ class ProofBook(Store):
             scope: what was compared; empty is the whole table.
             repaired: records that were mended; buckets: of a repair, bucket → (found, repaired).
             error: why it did not end.
+            opened: the row that says that it has begun.
         """
         found = {} if proof is None else {name: getattr(proof, name) for name in _NUMBERS}
         samples = {} if proof is None else proof.samples
@@ -145,7 +154,9 @@ class ProofBook(Store):
             "run_id": run_id or "",
             "error": None if error is None else storable(error, ERROR_CHARACTERS),
         }
-        writing = insert(self._tables.proofs).values(row).returning(self._tables.proofs.c.id)
+        proofs = self._tables.proofs
+        begun = insert(proofs) if opened is None else sa.update(proofs).where(proofs.c.id == opened)
+        writing = begun.values(row).returning(proofs.c.id)
         return self._transaction(lambda connection: connection.execute(writing).scalar_one())
 
     def last_proof(self, sync: str, table: str, kind: Kind | None = None, *, scope: str = "") -> ProofRecord | None:
@@ -160,6 +171,16 @@ class ProofBook(Store):
         chosen = sa.select(proofs).where(*at_place(proofs, sync, table), *ended).order_by(proofs.c.id.desc()).limit(1)
         row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())
         return None if row is None else _proof_of(row)
+
+    def last_whole(self, sync: str, table: str) -> datetime | None:
+        """When the newest proof began that compared the whole table, found it equal and nothing waiting; or None."""
+        proofs = self._tables.proofs
+        compared = (proofs.c.kind.in_(("quick", "deep")), proofs.c.scope == "", proofs.c.finished_at.is_not(None))
+        equal = (proofs.c[name] == 0 for name in ("missing", "stale", "extra", "pending"))
+        chosen = sa.select(sa.func.max(proofs.c.started_at)).where(
+            *at_place(proofs, sync, table), *compared, proofs.c.error.is_(None), *equal
+        )
+        return utc_or_none(self._transaction(lambda connection: connection.execute(chosen).scalar_one()))
 
     def proof_of_run(self, sync: str, table: str, run_id: str, *, scope: str = "") -> ProofRecord | None:
         """The newest proof that this run has made, of keys and fingerprints rather than of counts alone; or None.
@@ -181,7 +202,8 @@ class ProofBook(Store):
     def last_repair(self, sync: str, table: str, *, run_id: str | None = None) -> ProofRecord | None:
         """The newest repair that ended well, of this run or of any; None where there is none."""
         proofs = self._tables.proofs
-        wanted = [proofs.c.kind == "repair", proofs.c.error.is_(None), *at_place(proofs, sync, table)]
+        ended_well = (proofs.c.finished_at.is_not(None), proofs.c.error.is_(None))
+        wanted = [proofs.c.kind == "repair", *ended_well, *at_place(proofs, sync, table)]
         wanted += [proofs.c.run_id == run_id] if run_id else []
         chosen = sa.select(proofs).where(*wanted).order_by(proofs.c.id.desc()).limit(1)
         row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())

@@ -125,22 +125,24 @@ class RunBook(HistoryBook):
         self._noted.pop(run.sync_id, None)
         return self._transaction(work)
 
-    def close_dead(self, run: RunRecord, error: str = "its process ended without a word") -> bool:
-        """Close the books of a run whose process is gone, as failed; whether they were still open.
+    def close_dead(
+        self, run: RunRecord, error: str = "killed: its process ended without a word", *, status: str = "failed"
+    ) -> bool:
+        """Close the books of a run whose process is gone; whether they were still open.
 
         Its duration stays unknown: when it died nobody saw.
         """
         values = {
-            "status": "failed",
+            "status": status,
             "completed_at": sa.func.now(),
-            "error_message": storable(f"killed: {error}", ERROR_CHARACTERS),
+            "error_message": storable(error, ERROR_CHARACTERS),
         }
         logs, state = self._tables.logs, self._tables.state
         closing = sa.update(logs).where(logs.c.sync_id == run.sync_id, logs.c.status == "running").values(values)
         marking = (
             sa.update(state)
             .where(state.c.last_sync_id == run.sync_id, state.c.sync_status == "running")
-            .values(sync_status="failed", error_message=values["error_message"], updated_at=sa.func.now())
+            .values(sync_status=status, error_message=values["error_message"], updated_at=sa.func.now())
         )
 
         def work(connection: sa.Connection) -> bool:

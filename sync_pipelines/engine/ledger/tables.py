@@ -158,6 +158,20 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "table_name": sa.Text,
         "stamp": sa.Text,
     },
+    "sync_status": {
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "entity_type": sa.Text,
+        "entity_id": sa.Text,
+        "source_version": sa.BigInteger,
+        "target_version": sa.BigInteger,
+        "base": JSONB,
+        "has_pending_changes": sa.Boolean,
+        "has_conflict": sa.Boolean,
+        "last_synced_at": _AT,
+        "tombstone": sa.Boolean,
+        "updated_at": _AT,
+    },
     "sync_settings": {
         "setting_key": sa.Text,
         "setting_value": sa.Text,
@@ -187,6 +201,7 @@ class Tables:
         self.conflicts = self._table("sync_conflicts")
         self.bases = self._table("sync_bases")
         self.stamps = self._table("sync_stamps")
+        self.entities = self._table("sync_status")
 
     def _table(self, name: str) -> sa.Table:
         return sa.Table(name, self.metadata, *(sa.Column(column, kind) for column, kind in _COLUMNS[name].items()))

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from sync_pipelines.engine.errors import RunError, TransientError
 from sync_pipelines.engine.model import SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
-from sync_pipelines.sources.delta.log import FEED, Commit, LostError, commits
+from sync_pipelines.sources.delta.log import FEED, Commit, LostError, commit_id, commits
 from sync_pipelines.sources.delta.moment import Conforming, Moment
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.store import DeltaStore, name_of
@@ -105,6 +105,10 @@ class FolderMoment(Moment):
     def commits(self, after: int) -> list[Commit]:
         with self.store.errors("read the log of table"):
             return list(commits(self._filesystem, after + 1, self.version))
+
+    def commit_id(self, version: int) -> str | None:
+        with self.store.errors("read the log of table"):
+            return commit_id(self._filesystem, version)
 
     def touched(self, after: Watermark, made: Sequence[Commit]) -> Iterator[pa.Array]:
         if not any(commit.data for commit in made):

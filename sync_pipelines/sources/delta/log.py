@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,12 +46,32 @@ def commits(filesystem: Any, start: int, end: int) -> Iterator[Commit]:
         LostError: one of them was cleaned away.
     """
     for version in range(start, end + 1):
-        try:
-            with filesystem.open_input_stream(f"_delta_log/{version:020d}.json") as file:
-                text = file.read()
-        except FileNotFoundError:
-            raise LostError(f"the log no longer holds version {version} (log retention)") from None
+        text = _text(filesystem, version)
+        if text is None:
+            raise LostError(no_longer_holds(version))
         yield _commit(version, [json.loads(line) for line in text.splitlines() if line.strip()])
+
+
+def commit_id(filesystem: Any, version: int) -> str | None:
+    """A hash of what a version's commit has written into the log: names of files that only it has, among others.
+
+    None where it was cleaned away.
+    """
+    text = _text(filesystem, version)
+    return None if text is None else hashlib.md5(text, usedforsecurity=False).hexdigest()
+
+
+def no_longer_holds(version: int) -> str:
+    """Why a version cannot be told."""
+    return f"the log no longer holds version {version} (log retention)"
+
+
+def _text(filesystem: Any, version: int) -> bytes | None:
+    try:
+        with filesystem.open_input_stream(f"_delta_log/{version:020d}.json") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def _commit(version: int, actions: Sequence[dict[str, Any]]) -> Commit:

@@ -104,6 +104,13 @@ class Moment(ABC):
         """
 
     @abstractmethod
+    def commit_id(self, version: int) -> str | None:
+        """What tells this version's commit from another one of the same number; None where the log no longer holds it.
+
+        A copy of the files keeps the table's id and counts on from its own last version.
+        """
+
+    @abstractmethod
     def touched(self, after: Watermark, made: Sequence[Commit]) -> Iterator[pa.Array]:
         """Keys that commits have touched, perhaps several times, and perhaps some that they have not changed.
 
@@ -117,12 +124,26 @@ class Moment(ABC):
         """The watermark that this version leads to."""
         return Watermark(
             capture="version",
-            position={"version": self.version, "feed": self.feed, "shape": self.conforming.shape},
+            position={
+                "version": self.version,
+                "feed": self.feed,
+                "shape": self.conforming.shape,
+                **({} if (commit := self.commit_id(self.version)) is None else {"commit": commit}),
+            },
             source=self.identity,
             key=self.spec.key,
             mapping=self.spec.mapping_hash,
             taken_at=self.taken_at,
         )
+
+    def name_of_state(self) -> str:
+        """Version and commit, for the mark of a run that has read it."""
+        return f"{self.version}:{self.commit_id(self.version) or ''}"
+
+    def went_through(self, state: str) -> bool:
+        """Whether the table has had the version that `name_of_state` gave, and this one goes on from it."""
+        version, _, commit = state.partition(":")
+        return int(version) <= self.version and (self.commit_id(int(version)) or "") == commit
 
     def digests(self) -> Mapping[int, Digest] | None:
         """None: fingerprints are made here, so they are added up where they are compared."""

@@ -19,7 +19,7 @@ from sync_pipelines.engine.model import KEY, ChangeSet, FullRead, Pending, Scope
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.delta.changes import Plan, read_changes, unique
-from sync_pipelines.sources.delta.log import Commit, LostError
+from sync_pipelines.sources.delta.log import Commit, LostError, no_longer_holds
 from sync_pipelines.sources.delta.moment import Conforming, Moment
 from sync_pipelines.targets.lake.types import spell
 
@@ -74,6 +74,7 @@ class DeltaSource:
     ) -> None:
         self.spec, self.name, self._table = spec, table.name, table
         self._conforming, self._spool = conforming, spool
+        self._last_read: str | None = None
 
     def is_there(self) -> bool:
         """Whether somebody has made the table."""
@@ -109,6 +110,7 @@ class DeltaSource:
     def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
         """Read what a run needs, from one version, into temporary files; see `engine.model.Scope`."""
         moment = self._now()
+        self._last_read = moment.name_of_state()
         return read_changes(moment, scope, self._plan(moment, scope, since), folder=self._spool)
 
     def _plan(self, moment: Moment, scope: Scope, since: Watermark | None) -> Plan:
@@ -152,8 +154,7 @@ class DeltaSource:
             yield f"the key changed from ({', '.join(since.key)}) to ({', '.join(self.spec.key)})"
         if since.mapping != self.spec.mapping_hash or since.position.get("shape") != moment.conforming.shape:
             yield "the columns or their types changed"
-        if int(since.position["version"]) > moment.version:
-            yield f"the Delta table went back from version {since.position['version']} to {moment.version}"
+        yield from _another_history(moment, since)
 
     @contextmanager
     def at_snapshot(self) -> Generator[Moment]:
@@ -240,6 +241,14 @@ class DeltaSource:
         """None was left, so that none is missing."""
         return True
 
+    def last_read(self) -> str | None:
+        """The version and commit that the last change set was read at."""
+        return self._last_read
+
+    def went_through(self, read: str) -> bool:
+        """Whether the table of now goes on from that version and commit; no where its log no longer says so."""
+        return self._now().went_through(read)
+
     def confirmed(self, watermark: Watermark) -> bool:
         """A Delta table keeps its versions whoever reads them."""
         return True
@@ -254,6 +263,16 @@ class DeltaSource:
 
     def _error(self, message: str, remedy: str) -> RunError:
         return RunError(message, sync=self.spec.sync, table=self.spec.name, remedy=remedy)
+
+
+def _another_history(moment: Moment, since: Watermark) -> Iterator[str]:
+    """Why the table's history is not the one that the watermark was taken of, although its id is the same."""
+    version, commit = int(since.position["version"]), since.position.get("commit")
+    if version > moment.version:
+        yield f"the Delta table went back from version {version} to {moment.version}"
+    elif commit is not None and (now := moment.commit_id(version)) != commit:
+        other = f"version {version} is another commit than the one that was read (a copy that was put back?)"
+        yield no_longer_holds(version) if now is None else other
 
 
 def _type_of(kind: pa.DataType) -> str:

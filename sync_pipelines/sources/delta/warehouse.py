@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -13,7 +14,7 @@ import pyarrow as pa
 from sync_pipelines.engine.errors import RunError, TransientError
 from sync_pipelines.engine.model import SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
-from sync_pipelines.sources.delta.log import FEED, Commit, LostError
+from sync_pipelines.sources.delta.log import FEED, Commit, LostError, no_longer_holds
 from sync_pipelines.sources.delta.moment import Conforming, Moment
 from sync_pipelines.targets.databricks.detail import detail_of
 from sync_pipelines.targets.databricks.settings import TableName, WarehouseSettings, quoted
@@ -24,6 +25,9 @@ from sync_pipelines.targets.lake.types import spell
 
 _NEWER = 1000
 """So many commits may have come since the version was pinned, and the older ones are still found in one answer."""
+
+_TOLD = ("operationParameters", "operationMetrics")
+"""Columns of DESCRIBE HISTORY that say more of what a commit did."""
 
 _WITHOUT_ROWS = frozenset(
     {
@@ -75,21 +79,20 @@ class WarehouseTable:
         if detail is None:
             raise RunError(f"the Delta table {self.table} was dropped meanwhile.", **self.warehouse.place)
         (newest,) = _history(self.warehouse, self.table, 1)
-        return WarehouseMoment(self.warehouse, self.table, detail, newest["version"], self._spec, conforming)
+        return WarehouseMoment(self.warehouse, self.table, detail, newest, self._spec, conforming)
 
 
 def _history(warehouse: Warehouse, table: TableName, limit: int) -> list[dict[str, Any]]:
     """The newest commits, the newest first."""
     found = warehouse.stream(f"DESCRIBE HISTORY {table.sql} LIMIT {limit}", doing=f"read the history of {table}")
-    columns = ["version", "timestamp", "operation"]
-    return [row for batch in found for row in batch.select(columns).to_pylist()]
+    return [row for batch in found for row in batch.select(["version", "timestamp", "operation", *_TOLD]).to_pylist()]
 
 
 class WarehouseMoment(Moment):
     """A table at one version.
 
     Args:
-        detail: what DESCRIBE DETAIL said. Others: `Moment`'s.
+        detail: what DESCRIBE DETAIL said. newest: the version's row of the history. Others: `Moment`'s.
     """
 
     predicates = 40  # 20,000 keys: a statement for each 500 is cheaper than a large table
@@ -99,12 +102,13 @@ class WarehouseMoment(Moment):
         warehouse: Warehouse,
         table: TableName,
         detail: dict[str, Any],
-        version: int,
+        newest: dict[str, Any],
         spec: TableSpec,
         conforming: Callable[[pa.Schema], Conforming],
     ) -> None:
-        super().__init__(version, spec, conforming)
+        super().__init__(newest["version"], spec, conforming)
         self._warehouse, self._table, self._detail = warehouse, table, detail
+        self._rows = {self.version: newest}
 
     def _at(self, version: int) -> str:
         return f"{self._table.sql} VERSION AS OF {int(version)}"
@@ -155,13 +159,25 @@ class WarehouseMoment(Moment):
         return str(value) if isinstance(value, int) else text_literal(value)
 
     def commits(self, after: int) -> list[Commit]:
-        wanted = self.version - after
-        found = _history(self._warehouse, self._table, wanted + _NEWER) if wanted else []
-        made = {row["version"]: row for row in found if after < row["version"] <= self.version}
         for version in range(after + 1, self.version + 1):
-            if version not in made:
-                raise LostError(f"the table's history no longer holds version {version} (log retention)")
-        return [_commit(made[version]) for version in sorted(made)]
+            if self._row(version) is None:
+                raise LostError(no_longer_holds(version))
+        return [_commit(self._rows[version]) for version in range(after + 1, self.version + 1)]
+
+    def commit_id(self, version: int) -> str | None:
+        """By when it was made and what it did: the warehouse shows no more of it."""
+        row = self._row(version)
+        if row is None:
+            return None
+        told = [str(row["timestamp"]), row["operation"], *(sorted(dict(row[name] or {}).items()) for name in _TOLD)]
+        return hashlib.md5(repr(told).encode(), usedforsecurity=False).hexdigest()
+
+    def _row(self, version: int) -> dict[str, Any] | None:
+        """A version's row of the history, which is asked once for all that come after it."""
+        if version not in self._rows and version >= 0:
+            found = _history(self._warehouse, self._table, self.version - version + 1 + _NEWER)
+            self._rows |= {row["version"]: row for row in found if row["version"] < self.version}
+        return self._rows.get(version)
 
     def touched(self, after: Watermark, made: Sequence[Commit]) -> Iterator[pa.Array]:
         if not any(commit.data for commit in made):

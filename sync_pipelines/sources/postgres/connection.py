@@ -49,6 +49,7 @@ _FETCH_FIRST = 4
 _FETCH_ROWS = 32
 """Rows a FETCH, at first and at most: a row may be as large as a hundred before it (32 rows of 1 MB are 32 MB)."""
 LOCK_TIMEOUT_MS = 30_000
+"""So long a reader waits where somebody has locked a table against it (an ALTER TABLE that was left open)."""
 
 
 class Session(Protocol):
@@ -71,9 +72,14 @@ class Writing(Session, Protocol):
         ...
 
 
-def settings_sql() -> str:
-    """A SELECT that fixes `SETTINGS` for the transaction, in one round trip."""
-    calls = (f"pg_catalog.set_config('{name}', '{value}', true) AS {name}" for name, value in SETTINGS.items())
+def settings_sql(*, wait_for_locks: bool = False) -> str:
+    """A SELECT that fixes `SETTINGS` for the transaction, in one round trip.
+
+    Args:
+        wait_for_locks: for `LOCK_TIMEOUT_MS` and no longer; else as the transaction has it.
+    """
+    settings = {**SETTINGS, **({"lock_timeout": str(LOCK_TIMEOUT_MS)} if wait_for_locks else {})}
+    calls = (f"pg_catalog.set_config('{name}', '{value}', true) AS {name}" for name, value in settings.items())
     return f"SELECT {', '.join(calls)}"
 
 
@@ -259,4 +265,4 @@ def _prepare(session: _Small | _Bulk, locks: Sequence[str]) -> None:
     if locks:
         session.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
         session.execute(f"LOCK TABLE {', '.join(locks)} IN ACCESS SHARE MODE")
-    session.all(settings_sql())
+    session.all(settings_sql(wait_for_locks=True))

@@ -283,6 +283,14 @@ class PostgresSource:
         with self._guard():
             return self._marker.knows(since, run)
 
+    def last_read(self) -> str | None:
+        """None: runs are noted here."""
+        return None
+
+    def went_through(self, read: str) -> bool:
+        """No run's mark says what it has read here."""
+        return False
+
     @property
     def _marker(self) -> Marker:
         return Marker(url=self._url, schema=self.sync_schema, spec=self.spec, pool_max=self._pool_max)

@@ -42,10 +42,19 @@ class Staging:
         """Rows as a relation for a statement (``parquet.`/Volumes/…` ``), as long as the block lasts."""
         path = f"{self.folder}/{uuid.uuid4().hex}.parquet"
         try:
-            self._upload(path, rows)
+            self.put(path, rows)
             yield f"parquet.{quoted(path)}"
         finally:
             self._remove(path)
+
+    @contextmanager
+    def gathered(self) -> Generator[StagedFolder]:
+        """A folder for rows that come one after the other, as long as the block lasts."""
+        folder = StagedFolder(self, f"{self.folder}/{uuid.uuid4().hex}")
+        try:
+            yield folder
+        finally:
+            self.remove_folder(folder.path)
 
     def sweep(self) -> int:
         """Remove what a run left that died; how many files. The caller holds the table's lock."""
@@ -75,7 +84,8 @@ class Staging:
                 files += 1
         return files
 
-    def _upload(self, path: str, rows: pa.Table | pa.RecordBatchReader) -> None:
+    def put(self, path: str, rows: pa.Table | pa.RecordBatchReader) -> None:
+        """Put rows there as one Parquet file."""
         # a file, not a buffer: the SDK sends a stream that can seek anew where the front answers 429
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
             _write(rows if isinstance(rows, pa.RecordBatchReader) else rows.to_reader(_ROW_GROUP), file)
@@ -103,6 +113,25 @@ class Staging:
                 yield from [(str(item.path), bool(item.is_directory)) for item in found]
             except NotFound:
                 return
+
+
+@dataclass
+class StagedFolder:
+    """Parquet files of a folder, which a statement reads as one relation."""
+
+    staging: Staging
+    path: str
+    files: int = 0
+
+    @property
+    def sql(self) -> str:
+        """The rows in a statement."""
+        return f"parquet.{quoted(self.path)}"
+
+    def add(self, rows: pa.Table | pa.RecordBatchReader) -> None:
+        """One more file of rows."""
+        self.staging.put(f"{self.path}/{self.files:06d}.parquet", rows)
+        self.files += 1
 
 
 def _write(rows: pa.RecordBatchReader, file: IO[bytes]) -> None:

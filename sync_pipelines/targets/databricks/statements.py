@@ -132,6 +132,26 @@ def merge(table: TableName, staged: str, columns: Sequence[str], *, same: str, p
     )
 
 
+def overwrite(
+    table: TableName, staged: str, columns: Sequence[str], *, stamped: bool, staying: str | None, keyless: bool
+) -> str:
+    """Staged rows in the place of all rows, by one commit; of the old ones some stay as they are.
+
+    Run once more, since an answer was lost, it gives the same rows.
+
+    Args:
+        staying: the relation of the keys of those that stay. keyless: rows without `_key` stay, too.
+    """
+    own = names([*columns, *([SYNCED_AT] if stamped else [])])
+    new = f"SELECT {names(columns)}{', current_timestamp()' if stamped else ''} FROM {staged}"
+    parts = [new]
+    if staying is not None:
+        parts.append(f"SELECT {own} FROM {table.sql} AS t LEFT SEMI JOIN {staying} AS s ON t.{KEY} = s.{KEY}")
+    if keyless:
+        parts.append(f"SELECT {own} FROM {table.sql} WHERE {KEY} IS NULL")
+    return f"INSERT OVERWRITE {table.sql} ({own}) {' UNION ALL '.join(parts)}"
+
+
 def differing(table: TableName, staged: str, *, same: str) -> str:
     """One of the staged rows that a table without copies lacks or has otherwise; the search ends with the first."""
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ _AWAY = (
 )
 _REFUSED = ("accessdenied", "access denied", "permission denied", "forbidden", "unauthorized", "invalidaccesskey")
 _FULL = ("no space left", "disk quota", "disk full")
+_COLOURS = re.compile(r"\x1b\[[\d;]*m↳?")
+"""delta-rs colours the steps of an error for a terminal; it stands in logs, in metadata and in alerts."""
 _FEATURES = ("unsupported", "not supported", "feature", "protocol")
 
 
@@ -48,7 +51,7 @@ def _of_the_client(error: Exception) -> bool:
 
 
 def _classified(error: Exception, doing: str, sync: str | None, table: str | None) -> SyncError:
-    text = " ".join(str(error).split())
+    text = " ".join(_COLOURS.sub("", str(error)).split())
     folded = text.casefold()
     where: dict[str, Any] = {"sync": sync, "table": table}
     if type(error).__name__ == "CommitFailedError" and not _any(_FEATURES, folded):

@@ -24,7 +24,7 @@ from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.store import DeltaStore, stamp_number
 from sync_pipelines.targets.delta.upkeep import optimize, vacuum
 from sync_pipelines.targets.delta.writing import Writer, value_literal
-from sync_pipelines.targets.lake.groups import groups
+from sync_pipelines.targets.lake.groups import Group, groups
 from sync_pipelines.targets.lake.table import (
     REBUILD_SUFFIX,
     Held,
@@ -71,6 +71,11 @@ class DeltaTarget(LakeTarget):
     def create(self) -> None:
         """Make the table, with the comments of the source."""
         self.store.create(self.shape, configuration=self.configuration())
+
+    def configuration(self) -> dict[str, str]:
+        """As every engine's; and the size of files, without which a merge puts all that it rewrites into files of
+        100 MB, whatever the layout says, and the next merges find nothing to leave out."""
+        return {"delta.targetFileSize": str(self._layout.file_bytes), **super().configuration()}
 
     # What a listing is asked
 
@@ -130,9 +135,13 @@ class DeltaTarget(LakeTarget):
     ) -> Iterator[BatchResult]:
         """Write batches of mapped rows (`lake.mapping`); a result for each commit, which has many batches."""
         writer = Writer(self.store, self.shape, self._layout, doubt=doubt, before_write=before_write)
-        for group in groups(iter(batches)):
+
+        def write(group: Group) -> BatchResult:
             self.require_columns(group.rows.schema)
-            yield writer.write(group)
+            return writer.write(group)
+
+        # mapped and not looped over: a loop's variable would keep a group while the next one is put together
+        yield from map(write, groups(iter(batches), most_bytes=writer.group_bytes))
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the table holds."""

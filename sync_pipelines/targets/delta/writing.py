@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sync_pipelines.engine.differences import same_value
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
 from sync_pipelines.targets.delta.store import DeltaStore, literal, name_of
-from sync_pipelines.targets.lake.groups import Group, Layout
+from sync_pipelines.targets.lake.groups import FRESH_BYTES, GROUP_BYTES, Group, Layout
 from sync_pipelines.targets.lake.shape import SYNCED_AT, UTC_MICROSECONDS, Shape
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Writer:
     ) -> None:
         self._store, self._shape, self._layout, self._doubt = store, shape, layout, doubt
         self._before_write = before_write
+        self._own: int | None = None
 
     def write(self, group: Group) -> BatchResult:
         """Bring a group's records into the table.
@@ -60,7 +62,8 @@ class Writer:
         return self._store.contend("write table", lambda table: self._write(table, group))
 
     def _write(self, table: DeltaTable, group: Group) -> BatchResult:
-        stored = self._stored(table, group)
+        fresh = self._is_fresh(table)
+        stored = Stored() if fresh else self._stored(table, group)
         changed = self._changed(table, group, stored)
         counts = Counts(unchanged=group.rows.num_rows - changed.num_rows, upserted=changed.num_rows)
         if changed.num_rows:
@@ -68,8 +71,22 @@ class Writer:
             table.update_incremental()
             rows = finished(changed, self._shape, self._layout)
             counts.bytes = rows.nbytes
+            before = table.version()
             self._commit(table, rows, stored)
+            self._own = before + 1 if fresh and table.version() == before + 1 else None
         return BatchResult(counts=counts, keys=group.keys)
+
+    def group_bytes(self) -> int:
+        """How much of a stream the next commit takes."""
+        return FRESH_BYTES if self._is_fresh(self._store.there()) else GROUP_BYTES
+
+    def _is_fresh(self, table: DeltaTable) -> bool:
+        """Whether the table holds nothing but what this writer has added to an empty one.
+
+        A stream brings each key once, so nothing of a further group is stored: not to look for it is what makes the
+        time of a first load grow with the rows, and not with their square.
+        """
+        return table.version() == self._own if self._own is not None else self._store.count() == 0
 
     def _stored(self, table: DeltaTable, group: Group) -> Stored:
         columns = [KEY, FINGERPRINT, *([self._layout.sort_by] if self._layout.sort_by else [])]
@@ -157,7 +174,18 @@ def finished(rows: pa.Table, shape: Shape, layout: Layout) -> pa.Table:
     if shape.stamped:
         now = pa.scalar(datetime.now(UTC), UTC_MICROSECONDS)
         rows = rows.append_column(SYNCED_AT, pa.repeat(now, rows.num_rows))
-    return rows.sort_by(layout.sort_by) if layout.sort_by else rows
+    if layout.sort_by is None or is_sorted(rows.column(layout.sort_by)):
+        return rows
+    return rows.sort_by(layout.sort_by)
+
+
+def is_sorted(column: pa.ChunkedArray) -> bool:
+    """Whether values stand in order already, as in a table that just grows: then no copy of the rows is made."""
+    if column.null_count:
+        return False
+    values = column.combine_chunks()
+    found = pc.call_function("less_equal", [values.slice(0, max(len(values) - 1, 0)), values.slice(1)])
+    return bool(pc.call_function("all", [found]).as_py() is not False)
 
 
 def append(table: DeltaTable, rows: pa.Table, layout: Layout) -> None:
@@ -196,4 +224,4 @@ def writer_properties() -> Any:
     """Compression that makes a table a third smaller at no cost, and small row groups, which bound the memory."""
     from deltalake import WriterProperties
 
-    return WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=20_000)
+    return WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=10_000)

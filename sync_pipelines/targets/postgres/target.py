@@ -223,7 +223,7 @@ class PostgresTarget:
             return 0
         try:
             with self._errors(), writing_transaction(self.table.url, pool_max=self.table.pool_max) as session:
-                session.all(settings_sql())
+                session.all(settings_sql(wait_for_locks=True))
                 gone = len(session.all(self._delete_sql(keys)))
             # a BEFORE trigger that returns NULL, or a rule, keeps a row without an error
             held.update(dict.fromkeys(self.existing(keys) if gone < len(keys) else (), _KEPT_SILENTLY))
