@@ -14,10 +14,19 @@ _LAZY = {
     "PostgresToChroma": ("sync_pipelines.components.postgres_to_chroma", "PostgresToChroma"),
     "PostgresToDelta": ("sync_pipelines.components.postgres_to_delta", "PostgresToDelta"),
     "DeltaToPostgres": ("sync_pipelines.components.delta_to_postgres", "DeltaToPostgres"),
+    "OutboxToNeo4j": ("sync_pipelines.components.outbox_to_neo4j", "OutboxToNeo4j"),
     "SearchResource": ("sync_pipelines.resources.search", "SearchResource"),
     "search": ("sync_pipelines.api", "search"),
 }
-__all__ = ["DeltaToPostgres", "PostgresToChroma", "PostgresToDelta", "SearchResource", "__version__", "search"]
+__all__ = [
+    "DeltaToPostgres",
+    "OutboxToNeo4j",
+    "PostgresToChroma",
+    "PostgresToDelta",
+    "SearchResource",
+    "__version__",
+    "search",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,11 +14,13 @@ from sync_pipelines.automation import build_automation, timezone
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.io_managers.chroma import ChromaIOManager
 from sync_pipelines.io_managers.delta import DeltaIOManager
+from sync_pipelines.io_managers.neo4j import Neo4jIOManager
 from sync_pipelines.io_managers.postgres import PostgresIOManager
 from sync_pipelines.resources.chroma import ChromaResource
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.lakehouse import LakehouseResource
+from sync_pipelines.resources.neo4j import Neo4jResource
 from sync_pipelines.resources.postgres import LedgerResource, PostgresResource
 from sync_pipelines.resources.search import SearchResource
 from sync_pipelines.upkeep import build_upkeep
@@ -27,6 +29,7 @@ from sync_pipelines.upkeep import build_upkeep
 def default_resources() -> dict[str, Any]:
     """Every resource and IO manager under the name that the assets ask for; none reads the environment yet."""
     chroma, delta, databricks, postgres = ChromaResource(), DeltaResource(), DatabricksResource(), PostgresResource()
+    neo4j = Neo4jResource()
     return {
         "postgres": postgres,
         "postgres_io_manager": PostgresIOManager(postgres=postgres),
@@ -38,6 +41,8 @@ def default_resources() -> dict[str, Any]:
         "databricks": databricks,
         "lakehouse": LakehouseResource(delta=delta, databricks=databricks),
         "delta_io_manager": DeltaIOManager(delta=delta, databricks=databricks),
+        "neo4j": neo4j,
+        "neo4j_io_manager": Neo4jIOManager(neo4j=neo4j),
     }
 
 

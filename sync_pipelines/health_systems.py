@@ -113,5 +113,24 @@ def _ask_delta(settings: Any) -> str:
     return redact(settings.uri)
 
 
-FAR_SYSTEMS: dict[str, Callable[[Any], Dependency]] = {"chroma": _chroma, "delta": _lake}
+def _graph(resources: Any) -> Dependency:
+    from sync_pipelines.resources.neo4j import NOT_SET
+
+    resource = resources.neo4j
+    if not resource.configured():
+        return Dependency(status="not configured", detail=NOT_SET)
+    try:
+        settings = resource.settings()
+    except SyncError as error:
+        return Dependency(status="down", error=str(error))
+    return asked(lambda: _ask_graph(settings))
+
+
+def _ask_graph(settings: Any) -> str:
+    from sync_pipelines.targets.neo4j.client import ask
+
+    return f"{settings.place}, {ask(settings)}"
+
+
+FAR_SYSTEMS: dict[str, Callable[[Any], Dependency]] = {"chroma": _chroma, "delta": _lake, "neo4j": _graph}
 """By `SyncComponent.far_system`; each gets the resources."""

@@ -15,7 +15,8 @@ from sync_pipelines.targets import embedding, embedding_functions
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.test_definitions import REPOSITORY, bare_environment
 
-KINDS = ", ".join(f"sync_pipelines.{name}" for name in ("DeltaToPostgres", "PostgresToChroma", "PostgresToDelta"))
+NAMES = ("DeltaToPostgres", "OutboxToNeo4j", "PostgresToChroma", "PostgresToDelta")
+KINDS = ", ".join(f"sync_pipelines.{name}" for name in NAMES)
 
 GOOD = """\
 type: sync_pipelines.PostgresToChroma

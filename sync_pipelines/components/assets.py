@@ -73,7 +73,7 @@ def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         io_manager_key=component.io_manager_key,
         required_resource_keys={*component.resource_keys},
-        pool=component.op_name,
+        pool=component.pool,
         group_name=component.sync,
         kinds=set(component.kinds),
         owners=component.owners or None,

@@ -166,6 +166,11 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
         """The name under which a run's config holds this table's."""
         return f"{self.sync}__{self.table_name}"
 
+    @property
+    def pool(self) -> str:
+        """The Dagster pool of its runs, so that they queue instead of waiting for the target's lock."""
+        return self.op_name
+
     @cached_property
     def spec(self) -> TableSpec:
         return self.spec_with()

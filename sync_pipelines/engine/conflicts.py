@@ -97,7 +97,20 @@ def winner(policy: Policy, source: Mapping[str, Any], target: Mapping[str, Any])
 
 
 @runtime_checkable
-class Judging(Protocol):
+class Parented(Protocol):
+    """A target whose records may have to wait for others: it knows whether those have come, or gone."""
+
+    def any_there(self, parents: Sequence[Parent]) -> bool:
+        """Whether a record that waits for one of these rows of other tables could be written now."""
+        ...
+
+    def any_free(self, held: Mapping[str, Child]) -> bool:
+        """Whether one of these records is no longer held by what it was, so that it could be deleted now."""
+        ...
+
+
+@runtime_checkable
+class Judging(Parented, Protocol):
     """A target that others may edit: it knows what a run would leave as it is there."""
 
     def excused(self, rows: pa.RecordBatch) -> Mapping[str, str]:
@@ -114,14 +127,6 @@ class Judging(Protocol):
 
     def give_way(self, keys: Sequence[str]) -> None:
         """Take what these records hold now for what the sync has written, so that the source's next version wins."""
-        ...
-
-    def any_there(self, parents: Sequence[Parent]) -> bool:
-        """Whether a record that waits for one of these rows of other tables could be written now."""
-        ...
-
-    def any_free(self, held: Mapping[str, Child]) -> bool:
-        """Whether one of these records is no longer held by what it was, so that it could be deleted now."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sync_pipelines.engine.binding import Binding
-from sync_pipelines.engine.conflicts import Judging
+from sync_pipelines.engine.conflicts import Parented
 from sync_pipelines.engine.model import Scope, Watermark
 
 
@@ -16,7 +16,7 @@ def can_arrive(binding: Binding) -> bool:
     and nothing where nothing waits.
     """
     target = binding.target
-    if not isinstance(target, Judging):
+    if not isinstance(target, Parented):
         return False
     ledger, place = binding.ledger, binding.place
     return any(map(target.any_there, ledger.awaited(*place))) or any(map(target.any_free, ledger.held_by(*place)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from sync_pipelines.engine.capture import NULL_KEY
 from sync_pipelines.engine.model import KEY, ChangeSet, Scope, Watermark
 from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool
+from sync_pipelines.engine.sql import literal
 from sync_pipelines.sources.postgres.continuity import TRUNCATED
 from sync_pipelines.sources.postgres.reading import Reading
 from sync_pipelines.sources.postgres.sql import keys_query
@@ -31,7 +32,7 @@ class Plan:
 
     Args:
         full: the whole table, and why, if nobody asked for it.
-        touched: how many keys the unread log names (trigger).
+        touched: how many keys the unread log names (trigger), or somebody has named.
         bulk: whether it is worth a connection of ADBC.
     """
 
@@ -51,12 +52,13 @@ def plan(reading: Reading, scope: Scope, since: Watermark | None) -> Plan:
     reason = reading.full_reason(since)
     if reason is not None or since is None:
         return Plan(full=True, reason=reason or "", bulk=True)
+    many = scope.window is not None or len(scope.also) > SMALL
     if reading.kind == "cursor":
-        return Plan(reason=scope.reason, bulk=scope.window is not None or _many_news(reading, since))
+        return Plan(reason=scope.reason, bulk=many or _many_news(reading, since))
     touched, truncated = reading.count_touched(since)
     if truncated:
         return Plan(full=True, reason=TRUNCATED, bulk=True)
-    return Plan(reason=scope.reason, touched=touched, bulk=touched > SMALL or scope.window is not None)
+    return Plan(reason=scope.reason, touched=touched, bulk=many or touched > SMALL)
 
 
 def _many_news(reading: Reading, since: Watermark) -> bool:
@@ -90,7 +92,7 @@ def read_changes(
             reason=plan.reason,
             source_empty=reading.session.all(reading.sql.is_empty())[0]["empty"],
             rows=rows.rows,
-            touched=plan.touched,
+            touched=plan.touched + (0 if plan.full else len(scope.also)),
             on_close=[spool.close],
         )
         stack.pop_all()
@@ -113,26 +115,37 @@ def _read(writer: Writer, scope: Scope, since: Watermark | None, plan: Plan) -> 
 
 
 def _read_log(writer: Writer, scope: Scope, since: Watermark, number: int) -> None:
-    """The touched keys; then, for a window, the other rows in it (all rows where there is no change time)."""
+    """The touched keys, and those that wait; then, for a window, the other rows in it (without a change time all)."""
     sql = writer.reading.sql
-    touched = writer.reading.touched(since, number) if number else None
+    queries = [f"({writer.reading.touched(since, number)})"] if number else []
+    queries += [f"({_listed(scope.also)})"] if scope.also else []
+    touched = " UNION ".join(queries)
     if touched:
-        writer.keys_of(touched, number)
+        writer.keys_of(touched, number + len(scope.also))
     if scope.window is None:
         return
     if sql.changed_at is None:
-        writer.rows_of(sql.everything_but(touched))
+        writer.rows_of(sql.everything_but(touched or None))
     else:
-        writer.rows_of(sql.in_window(scope.window, nulls=scope.nulls, but=touched))
+        writer.rows_of(sql.in_window(scope.window, nulls=scope.nulls, but=touched or None))
 
 
 def _read_cursor(writer: Writer, scope: Scope, since: Watermark) -> None:
     sql = writer.reading.sql
     news = writer.reading.reread(since)
-    writer.rows_of(sql.rows(news))
+    other = f" AND {sql.key} NOT IN ({_listed(scope.also)})" if scope.also else ""
+    writer.rows_of(sql.rows(f"({news}){other}"))
     if scope.window is not None:
         rest = sql.in_window(scope.window, nulls=False, but=None)
-        writer.rows_of(f"{rest} AND NOT ({news})")
+        writer.rows_of(f"{rest} AND NOT ({news}){other}")
+    if scope.also:
+        writer.keys_of(_listed(scope.also), len(scope.also))
+
+
+def _listed(keys: Sequence[str]) -> str:
+    """A query of these keys, of which there may be many: JSON is read faster than as many literals."""
+    texts = json.dumps(list(keys), ensure_ascii=False)
+    return f"SELECT v.key FROM pg_catalog.json_array_elements_text({literal(texts)}::json) AS v(key)"
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class PostgresSource:
         try:
             return self._changes(scope, since, casts=True)
         except InvalidKeyError:
-            if scope.keys is None:
+            if scope.keys is None and not scope.also:
                 raise
         return self._changes(scope, since, casts=False)
 

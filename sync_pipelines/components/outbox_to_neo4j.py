@@ -1,0 +1,211 @@
+"""The kind `OutboxToNeo4j`: a PostgreSQL table becomes nodes or relationships of a graph (Neo4j, ArcadeDB)."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sync_pipelines.components.base import SyncComponent
+from sync_pipelines.components.blocks import Block
+from sync_pipelines.components.schema import field_errors
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sync_pipelines.engine.spec import TableSpec
+    from sync_pipelines.targets.neo4j.mapping import GraphMapper
+    from sync_pipelines.targets.neo4j.target import GraphTarget
+
+
+def _can_be(name: str) -> str:
+    from sync_pipelines.targets.neo4j.names import wrong_label
+
+    if (wrong := wrong_label(name)) is not None:
+        raise ValueError(f"{name!r} {wrong}")
+    return name
+
+
+class EndBlock(Block):
+    """One end of a relationship."""
+
+    label: str = Field(description="The label of its node.")
+    key: str | list[str] = Field(description="The column that holds the node's key; several for a key of several.")
+
+    @field_validator("label")
+    @classmethod
+    def _is_a_label(cls, value: str) -> str:
+        return _can_be(value)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+    @model_validator(mode="after")
+    def _has_a_key(self) -> EndBlock:
+        if not self.columns:
+            raise ValueError("key names no column")
+        return self
+
+
+class GraphTargetBlock(Block):
+    """A label of nodes, or a type of relationships, which the sync has for itself."""
+
+    connection: str = "graph"
+    label: str | None = Field(default=None, description="The label of the nodes.")
+    relationship: str | None = Field(default=None, description="The type of the relationships, with `start` and `end`.")
+    start: EndBlock | None = Field(default=None, description="Where a relationship begins.")
+    end: EndBlock | None = Field(default=None, description="Where it leads.")
+
+    @field_validator("label", "relationship")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        return value if value is None else _can_be(value)
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> GraphTargetBlock:
+        if (self.label is None) == (self.relationship is None):
+            raise ValueError("name a label, or a relationship with its start and end")
+        given = [name for name in ("start", "end") if getattr(self, name) is not None]
+        if self.label is not None and given:
+            raise ValueError(f"{given[0]} belongs to a relationship, not to a label")
+        if self.relationship is not None and len(given) < 2:
+            raise ValueError("a relationship needs start and end, each with a label and a key")
+        if self.relationship in [end.label for end in (self.start, self.end) if end is not None]:
+            raise ValueError(f"relationship: {self.relationship!r} is a label, too, which ArcadeDB does not allow")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The label or type."""
+        name = self.label or self.relationship
+        assert name is not None
+        return name
+
+
+class OutboxToNeo4j(SyncComponent):
+    """Keeps the nodes of a label, or the relationships of a type, equal to a PostgreSQL table.
+
+    Each row is one node or relationship. A relationship whose node is not there yet waits for it.
+    """
+
+    target: GraphTargetBlock
+    events: Literal["table", "outbox"] = Field(
+        default="table", description="table: changes are captured by triggers on the table itself."
+    )
+    properties: list[str] | dict[str, str] | None = Field(
+        default=None,
+        description="The columns that become properties, or column → name; all of them, later ones too, if left out. "
+        "A node has its key columns in any case; a relationship's columns of start and end are its nodes.",
+    )
+
+    default_batch_size: ClassVar[int] = 50
+    far_system: ClassVar[str] = "neo4j"
+    kinds: ClassVar[tuple[str, ...]] = ("postgres", "neo4j")
+    io_manager_key: ClassVar[str] = "neo4j_io_manager"
+    resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "neo4j"})
+
+    @field_validator("events")
+    @classmethod
+    def _is_there(cls, value: str) -> str:
+        if value == "outbox":
+            raise ValueError("outbox: this version reads no outbox of events; write table, and triggers capture them")
+        return value
+
+    @model_validator(mode="after")
+    def _names_can_be(self) -> OutboxToNeo4j:
+        with field_errors(without=f"{self.path}: "):
+            self.mapper().named(self.properties or ())
+        return self
+
+    @property
+    def _named(self) -> dict[str, str] | None:
+        if self.properties is None or isinstance(self.properties, dict):
+            return self.properties
+        return {name: name for name in self.properties}
+
+    @property
+    def _ends(self) -> tuple[EndBlock, EndBlock] | None:
+        start, end = self.target.start, self.target.end
+        return (start, end) if start is not None and end is not None else None
+
+    @property
+    def end_columns(self) -> tuple[str, ...]:
+        """The columns that hold the keys of a relationship's nodes."""
+        return tuple(dict.fromkeys(name for end in self._ends or () for name in end.columns))
+
+    def read_columns(self) -> tuple[str, ...]:
+        return () if self._named is None else tuple(dict.fromkeys([*self._named, *self.end_columns]))
+
+    @property
+    def reads_every_column(self) -> bool:
+        return self.properties is None
+
+    @cached_property
+    def spec(self) -> TableSpec:
+        # of its own text a node's key is made: so its spelling is that of the node's table
+        return self.spec_with(every_column=self.reads_every_column, as_text=self.end_columns)
+
+    def mapping_text(self) -> str:
+        return self.mapper().signature
+
+    def mapper(self) -> GraphMapper:
+        from sync_pipelines.targets.neo4j.mapping import End, Ends, GraphMapper
+
+        found = [End(label=end.label, columns=end.columns) for end in self._ends or ()]
+        ends = Ends(start=found[0], end=found[1]) if found else None
+        return GraphMapper(properties=self._named, key=tuple(self.source.key), ends=ends, place=self.path)
+
+    def target_name(self) -> str:
+        return self.target.name
+
+    def target_identity(self) -> str:
+        # one graph serves all documents (NEO4J_URI), so its connection's name tells nothing apart
+        return f"graph {'label' if self.target.label else 'relationship'} {self.target.name!r}"
+
+    @property
+    def pool(self) -> str:
+        return f"graph_{self.target.connection}" if self.target.connection != "graph" else "graph"
+
+    def asset_metadata(self) -> dict[str, Any]:
+        kind = "label" if self.target.label else "relationship"
+        changed_at = self.mapper().property_of(self.source.changed_at)
+        return {
+            f"neo4j/{kind}": self.target.name,
+            "dagster/storage_kind": "neo4j",
+            "dagster/table_name": self.target.name,
+            **({"neo4j/changed_at": changed_at} if changed_at else {}),
+        }
+
+    def not_configured(self, resources: Any) -> str | None:
+        from sync_pipelines.resources.neo4j import NOT_SET
+
+        return None if resources.neo4j.configured() else f"not configured: {NOT_SET}"
+
+    def build_target(self, resources: Any) -> GraphTarget:
+        from sync_pipelines.targets.neo4j.target import GraphTarget, RelationshipTarget
+
+        mapper = self.mapper()
+        kind = GraphTarget if mapper.ends is None else RelationshipTarget
+        return kind(
+            settings=resources.neo4j.settings(),
+            name=self.target.name,
+            shape=lambda: self._shape(resources),
+            sync=self.sync,
+            table=self.table_name,
+            quiet=bool(self.sensitive),
+            ends=mapper.ends,
+        )
+
+    def _shape(self, resources: Any) -> pa.Schema:
+        """The properties that the columns in the catalog become now."""
+        columns, _ = self.build_source(resources).described()
+        return self.mapper().schema(columns)
+
+    def target_parts(self, resources: Any) -> dict[str, Any]:
+        return {
+            "target": self.build_target(resources),
+            "mapper": self.mapper().map,
+            "lock_name": resources.neo4j.settings().lock_name,
+        }

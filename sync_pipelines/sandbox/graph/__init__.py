@@ -1,0 +1,1 @@
+"""Graph databases over Bolt: ArcadeDB, which comes from PyPI, and Neo4j itself, which Maven fetches."""

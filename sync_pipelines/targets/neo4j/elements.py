@@ -1,0 +1,128 @@
+"""The statements on nodes of a label, and on relationships of a type: only what Neo4j and ArcadeDB both run, by index.
+
+ArcadeDB finds a relationship by its key where the statement says `WHERE r.sync_key IN $keys` on a directed pattern; in
+an UNWIND it reads all of the type for each key (500 of 20,000: 182 s instead of 0.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sync_pipelines.targets.neo4j.mapping import End, Ends
+from sync_pipelines.targets.neo4j.names import KEY_NAME, PRINT_NAME, quoted
+from sync_pipelines.targets.neo4j.properties import Properties
+
+_KEYLESS = f"NOT coalesce(toStringOrNull(x.{KEY_NAME}) = x.{KEY_NAME}, false)"
+"""A node or relationship that no sync wrote, or whose key is no text any more."""
+
+
+@dataclass(frozen=True)
+class Elements:
+    """Nodes of a label, or relationships of a type; `x` is one of them in every statement.
+
+    Args:
+        name: the label or type. ends: None for nodes.
+    """
+
+    name: str
+    ends: Ends | None = None
+
+    @property
+    def title(self) -> str:
+        """As messages and the sync's notes call them."""
+        return f"{'label' if self.ends is None else 'type'} {self.name}"
+
+    @cached_property
+    def pattern(self) -> str:
+        """One of them."""
+        return f"(x:{quoted(self.name)})" if self.ends is None else f"(a)-[x:{quoted(self.name)}]->(b)"
+
+    @property
+    def _returned(self) -> str:
+        """Key, fingerprint and ends."""
+        known = f"x.{KEY_NAME} AS key, x.{PRINT_NAME} AS mark"
+        if self.ends is None:
+            return known
+        return f"{known}, {_key_of('a', self.ends.start)} AS start_key, {_key_of('b', self.ends.end)} AS end_key"
+
+    def constraint(self) -> str:
+        pattern = f"(x:{quoted(self.name)})" if self.ends is None else f"()-[x:{quoted(self.name)}]-()"
+        return f"CREATE CONSTRAINT IF NOT EXISTS FOR {pattern} REQUIRE x.{KEY_NAME} IS UNIQUE"
+
+    def count(self) -> str:
+        return f"MATCH {self.pattern} RETURN count(x) AS records"
+
+    def count_keyless(self) -> str:
+        return f"MATCH {self.pattern} WHERE {_KEYLESS} RETURN count(x) AS records"
+
+    def listing(self) -> str:
+        """Keys and fingerprints of all; of those without a key the engine's id."""
+        return (
+            f"MATCH {self.pattern} RETURN x.{KEY_NAME} AS key, x.{PRINT_NAME} AS mark, "
+            f"CASE WHEN {_KEYLESS} THEN elementId(x) END AS id"
+        )
+
+    def held(self) -> str:
+        """Key, fingerprint and ends of `$keys`."""
+        return f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys RETURN {self._returned}"
+
+    def values(self, properties: Properties) -> str:
+        """The same with the properties."""
+        return f"{self.held()}{properties.returned('x')}"
+
+    def keyless(self) -> str:
+        """Those of `$ids` that have no key."""
+        return f"MATCH {self.pattern} WHERE elementId(x) IN $ids AND {_KEYLESS} RETURN elementId(x) AS id"
+
+    @property
+    def _delete(self) -> str:
+        return "DETACH DELETE x" if self.ends is None else "DELETE x"
+
+    def delete(self) -> str:
+        return f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys {self._delete}"
+
+    def delete_keyless(self) -> str:
+        return f"MATCH {self.pattern} WHERE elementId(x) IN $ids AND {_KEYLESS} {self._delete}"
+
+    def merge(self, properties: Properties) -> str:
+        """Nodes: each of `$rows` as it says, made where it is not there."""
+        node = f"(x:{quoted(self.name)} {{{KEY_NAME}: row.key}})"
+        return f"UNWIND $rows AS row MERGE {node} {properties.assign('x')}"
+
+    def create(self, properties: Properties) -> str:
+        """Relationships: each of `$rows` that has both its nodes, made; how many."""
+        assert self.ends is not None
+        nodes = f"MATCH {_node('a', self.ends.start, 'start_key')} MATCH {_node('b', self.ends.end, 'end_key')}"
+        return (
+            f"UNWIND $rows AS row {nodes} "
+            f"CREATE (a)-[x:{quoted(self.name)}]->(b) {properties.assign('x')} RETURN count(x) AS made"
+        )
+
+    def update(self, properties: Properties) -> str:
+        """Relationships: those of `$keys`, each as the map `$rows` says under its key."""
+        return (
+            f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys "
+            f"WITH x, $rows[x.{KEY_NAME}] AS row {properties.assign('x')}"
+        )
+
+
+def nodes_there(label: str) -> str:
+    """Those of `$keys` that are keys of nodes of a label."""
+    return f"MATCH (x:{quoted(label)}) WHERE x.{KEY_NAME} IN $keys RETURN x.{KEY_NAME} AS key"
+
+
+def by_key(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The rows as the map that `update` reads."""
+    return {row["key"]: row for row in rows}
+
+
+def _node(variable: str, end: End, column: str) -> str:
+    return f"({variable}:{quoted(end.label)} {{{KEY_NAME}: row.{column}}})"
+
+
+def _key_of(variable: str, end: End) -> str:
+    """The key of the node at an end; null where it is none of the label."""
+    return f"CASE WHEN {variable}:{quoted(end.label)} THEN {variable}.{KEY_NAME} END"

@@ -1,0 +1,256 @@
+"""Writing batches: what differs from what is there is written in one transaction, a bad row found by halves."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sync_pipelines.engine.batches import pages
+from sync_pipelines.engine.differences import same_value
+from sync_pipelines.engine.errors import RecordError, TransientError
+from sync_pipelines.engine.model import (
+    FINGERPRINT,
+    KEY,
+    PROBLEM,
+    WAITING,
+    BatchResult,
+    Counts,
+    Doubt,
+    Parent,
+    Rejection,
+)
+from sync_pipelines.targets.neo4j.client import Graph, run
+from sync_pipelines.targets.neo4j.elements import Elements, by_key, nodes_there
+from sync_pipelines.targets.neo4j.mapping import End
+from sync_pipelines.targets.neo4j.properties import Properties
+
+if TYPE_CHECKING:
+    from neo4j import ManagedTransaction
+
+_BYTES_A_TRANSACTION = 8 * 1024 * 1024
+_MOST_ROWS = 10_000
+_LOOKS = 3
+
+Row = Mapping[str, Any]
+
+
+@dataclass
+class Looked:
+    """What of some rows is to be written: how many are so already, and those that wait for a node.
+
+    Args:
+        held: what the graph holds of them, by key.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    unchanged: int = 0
+    waiting: list[Rejection] = field(default_factory=list)
+    held: Mapping[str, Row] = field(default_factory=dict)
+
+
+class Writer(ABC):
+    """Writes into one label or type.
+
+    Args:
+        properties: those of the batches. doubt: compare values instead of fingerprints.
+        before_write: called before the first write.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        elements: Elements,
+        properties: Properties,
+        *,
+        doubt: Doubt | None = None,
+        before_write: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.graph, self.elements, self.properties = graph, elements, properties
+        self._doubt, self._before_write = doubt, before_write
+        self._writing = f"write to {elements.title}"
+
+    def write(self, batch: pa.RecordBatch) -> BatchResult:
+        """Bring a batch of mapped rows, each key once, into the graph."""
+        return self._settled(batch.sort_by(KEY), tries=2)
+
+    def judge(self, batch: pa.RecordBatch) -> Looked:
+        """What `write` would do with a batch; writes nothing."""
+        held = self._held(batch)
+        rows = [row for row in batch.to_pylist() if not self._is_same(row, held.get(row[KEY]))]
+        looked = Looked(unchanged=batch.num_rows - len(rows), held=held)
+        self.sort_out(rows, looked)
+        return looked
+
+    @abstractmethod
+    def sort_out(self, rows: Sequence[Row], looked: Looked) -> None:
+        """Which of the rows that differ can be written now."""
+
+    @abstractmethod
+    def put(self, rows: pa.RecordBatch, held: Mapping[str, Row]) -> None:
+        """Write rows in one transaction.
+
+        Raises:
+            AgainError: the graph has changed since it was asked.
+        """
+
+    def _write(self, batch: pa.RecordBatch, *, tries: int) -> BatchResult:
+        """With one row left, a second try tells a bad row from one that somebody made at the same moment."""
+        looked = self.judge(batch)
+        keys = {row[KEY] for row in looked.rows}
+        rows = batch.filter(pa.array([key in keys for key in batch.column(KEY).to_pylist()], pa.bool_()))
+        waiting = Counts(unchanged=looked.unchanged, quarantined=len(looked.waiting))
+        if not rows.num_rows:
+            return BatchResult(counts=waiting, rejected=looked.waiting)
+        self._before_write()
+        try:
+            self.put(rows, looked.held)
+        except RecordError as error:
+            return _joined([BatchResult(counts=waiting, rejected=looked.waiting), *self._halves(rows, error, tries)])
+        written = Counts(upserted=rows.num_rows, bytes=rows.nbytes)
+        written += waiting
+        return BatchResult(counts=written, rejected=looked.waiting)
+
+    def _settled(self, batch: pa.RecordBatch, *, tries: int) -> BatchResult:
+        for _ in range(_LOOKS):
+            try:
+                return self._write(batch, tries=tries)
+            except AgainError:
+                continue
+        raise TransientError(f"could not {self._writing}: its nodes come and go meanwhile.", **self.graph.where)
+
+    def _halves(self, rows: pa.RecordBatch, error: RecordError, tries: int) -> Iterator[BatchResult]:
+        if rows.num_rows == 1 and tries <= 1:
+            refused = Rejection(key=rows.column(KEY)[0].as_py(), reason=error.message, stage="write")
+            yield BatchResult(counts=Counts(quarantined=1), rejected=[refused])
+        elif rows.num_rows == 1:
+            yield self._settled(rows, tries=tries - 1)
+        else:
+            half = rows.num_rows // 2
+            yield self._settled(rows.slice(0, half), tries=tries)
+            yield self._settled(rows.slice(half), tries=tries)
+
+    def _held(self, batch: pa.RecordBatch) -> dict[str, Row]:
+        keys = batch.column(KEY).to_pylist()
+        statement = self.elements.held() if self._doubt is None else self.elements.values(self.properties)
+        found = self.graph.read(f"look into {self.elements.title}", statement, keys=keys)
+        if self._doubt is None:
+            return {row["key"]: {**row, FINGERPRINT: row["mark"]} for row in found}
+        stored = self.properties.batch(found, ends=self.elements.ends is not None)
+        return {row[KEY]: {**row, **told} for row, told in zip(stored.to_pylist(), found, strict=True)}
+
+    def _is_same(self, row: Row, held: Row | None) -> bool:
+        if held is None or held[FINGERPRINT] != row[FINGERPRINT] or held.get(PROBLEM):
+            return False
+        if self._doubt is None:
+            return True
+        return all(same_value(row[name], held[name]) for name in row if name in held)
+
+
+class AgainError(Exception):
+    """What was to be written rests on something that is no longer so; nothing was."""
+
+
+class NodeWriter(Writer):
+    """Nodes: merged by their key."""
+
+    def sort_out(self, rows: Sequence[Row], looked: Looked) -> None:
+        looked.rows = list(rows)
+
+    def put(self, rows: pa.RecordBatch, held: Mapping[str, Row]) -> None:
+        parameters = self.properties.rows(rows)
+
+        def work(transaction: ManagedTransaction) -> None:
+            run(transaction, self.elements.merge(self.properties), {"rows": parameters})
+
+        self.graph.write(self._writing, work)
+
+
+class RelationshipWriter(Writer):
+    """Relationships: one whose node is missing waits; one that leads elsewhere now is made anew."""
+
+    def sort_out(self, rows: Sequence[Row], looked: Looked) -> None:
+        assert self.elements.ends is not None
+        lost: dict[str, Rejection] = {}
+        for name, end, column in self._ends():
+            keys = sorted({row[column] for row in rows})
+            there = self._there(end, keys) if keys else set()
+            for row in rows:
+                if row[column] not in there:
+                    lost.setdefault(row[KEY], _waiting(row[KEY], name, end, row[column]))
+        looked.rows = [row for row in rows if row[KEY] not in lost]
+        looked.waiting = list(lost.values())
+
+    def _ends(self) -> Iterator[tuple[str, End, str]]:
+        assert self.elements.ends is not None
+        yield "start", self.elements.ends.start, "sync_start"
+        yield "end", self.elements.ends.end, "sync_end"
+
+    def _there(self, end: End, keys: Sequence[str]) -> set[str]:
+        found = self.graph.read(f"look for nodes of label {end.label}", nodes_there(end.label), keys=keys)
+        return {row["key"] for row in found}
+
+    def put(self, rows: pa.RecordBatch, held: Mapping[str, Row]) -> None:
+        properties = self.properties
+        kept, made, moved = [], [], []
+        for row in properties.rows(rows):
+            there = held.get(row["key"])
+            if there is not None and all(there[end] == row[end] for end in ("start_key", "end_key")):
+                kept.append(row)
+                continue
+            made.append(row)
+            moved += [row["key"]] if there is not None else []
+
+        def work(transaction: ManagedTransaction) -> None:
+            if moved:
+                run(transaction, self.elements.delete(), {"keys": moved})
+            if made and run(transaction, self.elements.create(properties), {"rows": made})[0]["made"] < len(made):
+                raise AgainError
+            if kept:
+                found = by_key(kept)
+                run(transaction, self.elements.update(properties), {"keys": list(found), "rows": found})
+
+        self.graph.write(self._writing, work)
+
+
+def _waiting(key: str, name: str, end: End, node: str) -> Rejection:
+    return Rejection(
+        key=key,
+        reason=f"it waits for its {name}, the node {node!r} of label {end.label}",
+        stage=WAITING,
+        parent=Parent(constraint=end.label, columns=end.columns, values=(node,)),
+    )
+
+
+def any_there(graph: Graph, ends: Iterable[End], parents: Sequence[Parent]) -> bool:
+    """Whether one of these nodes is there, or is waited for no more since the document names another label."""
+    labels = {end.label for end in ends}
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for parent in parents:
+        if parent.constraint not in labels:
+            return True
+        wanted[parent.constraint] += parent.values
+    return any(
+        graph.read(f"look for nodes of label {label}", f"{nodes_there(label)} LIMIT 1", keys=keys)
+        for label, keys in wanted.items()
+    )
+
+
+def batches_of(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches in which each key stands once, the last one, and which a message can carry."""
+    for batch in rows:
+        last = {key: number for number, key in enumerate(batch.column(KEY).to_pylist())}
+        once = batch if len(last) == batch.num_rows else batch.take(pa.array(sorted(last.values())))
+        yield from pages([once], rows=_MOST_ROWS, most_bytes=_BYTES_A_TRANSACTION)
+
+
+def _joined(found: Iterable[BatchResult]) -> BatchResult:
+    counts, rejected = Counts(), []
+    for item in found:
+        counts += item.counts
+        rejected += item.rejected
+    return BatchResult(counts=counts, rejected=rejected)

@@ -1,0 +1,1 @@
+"""A graph as a target: the same stories on ArcadeDB and on Neo4j."""

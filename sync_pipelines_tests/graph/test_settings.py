@@ -1,0 +1,89 @@
+"""Which graph, and whether one is named at all, is read from the environment; what is wrong is one sentence."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
+from sync_pipelines.health_systems import FAR_SYSTEMS
+from sync_pipelines.resources.neo4j import Neo4jResource
+from sync_pipelines.targets.neo4j.settings import GraphSettings
+from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
+
+NAMES = ("NEO4J_URI", "NEO4J_USER", "NEO4J_PASSWORD", "NEO4J_DATABASE")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "academy" not in request.fixturenames:
+        for name in NAMES:
+            monkeypatch.delenv(name, raising=False)
+
+
+def test_without_address_and_password_no_graph_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = Neo4jResource()
+    assert not resource.configured()
+    with pytest.raises(NotConfiguredError, match="NEO4J_URI and NEO4J_PASSWORD are not set"):
+        resource.settings()
+    resources = SimpleNamespace(neo4j=resource)
+    assert concept().not_configured(resources) == "not configured: NEO4J_URI and NEO4J_PASSWORD are not set"
+    assert FAR_SYSTEMS["neo4j"](resources).status == "not configured"
+    monkeypatch.setenv("NEO4J_DATABASE", "graph")
+    assert not resource.configured()
+
+
+@pytest.mark.parametrize(("name", "value"), [("NEO4J_URI", "neo4j://h"), ("NEO4J_PASSWORD", "open sesame")])
+def test_one_of_them_configures_it_and_the_rest_has_defaults(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    found = Neo4jResource().settings()
+    assert (found.user, found.database) == ("neo4j", "neo4j")
+    assert found.uri == (value if name == "NEO4J_URI" else "bolt://localhost:7687")
+    assert "sesame" not in repr(found)
+
+
+@pytest.mark.parametrize("scheme", ["bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc"])
+def test_every_scheme_of_the_driver_is_taken_and_leads_to_one_lock(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("NEO4J_URI", f"{scheme}://Graph.Example.com")
+    assert Neo4jResource().settings().lock_name == "graph:graph.example.com:7687/neo4j"
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("http://h", "NEO4J_URI begins with none of bolt, bolt"),
+        ("localhost:7687", "begins with none of"),
+        ("bolt://", "names no host"),
+        ("bolt://h:port", "is no address"),
+        ("bolt://neo4j:sesame-word@h", "holds a login: set NEO4J_USER and NEO4J_PASSWORD"),
+        ("bolt://h/graph", "the database is named by NEO4J_DATABASE"),
+        ("bolt://h?policy=eu", "has a query, which only neo4j:// takes"),
+    ],
+)
+def test_a_wrong_address_is_told_in_one_sentence_without_its_secret(
+    monkeypatch: pytest.MonkeyPatch, uri: str, why: str
+) -> None:
+    monkeypatch.setenv("NEO4J_URI", uri)
+    with pytest.raises(ConfigurationError, match=why) as caught:
+        Neo4jResource().settings()
+    assert "sesame-word" not in str(caught.value)
+
+
+def test_a_graph_is_one_target_for_all_its_labels_and_types() -> None:
+    settings = GraphSettings(uri="bolt://h", password="x")
+    resources = SimpleNamespace(neo4j=SimpleNamespace(settings=lambda: settings))
+    names = {table.target_parts(resources)["lock_name"] for table in (concept(), prerequisite())}
+    assert names == {"graph:h:7687/neo4j"}
+    assert {concept().pool, prerequisite().pool} == {"graph"}
+
+
+def test_a_graph_that_answers_is_up_with_what_it_calls_itself(academy: Academy) -> None:
+    found = FAR_SYSTEMS["neo4j"](academy.resources)
+    assert found.status == "up"
+    assert "Neo4j/5.26" in (found.detail or "")
+    assert academy.server.password not in (found.detail or "")
