@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from sync_pipelines_tests.dagster.deployment import REPOSITORY
+from sync_pipelines_tests.faults.child import Children
 
 _HERE = Path(__file__).parent
 
@@ -21,3 +26,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="module")
+def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    """What starts a run in a process of its own, without the seconds of importing."""
+    with (tmp_path_factory.mktemp("children") / "children.log").open("w") as log, Children(log) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DAGSTER_HOME with the project's settings: one for all, since making its databases takes a second."""
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copy(REPOSITORY / "dagster.yaml", folder / "dagster.yaml")
+    return folder

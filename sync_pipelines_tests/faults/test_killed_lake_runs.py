@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sync_pipelines_tests.dagster.deployment import REPOSITORY
 from sync_pipelines_tests.faults.child import Children
 from sync_pipelines_tests.faults.lake_line import BackLine, DeltaLine, HouseLine, WarehouseLine
 from sync_pipelines_tests.lake.engines import name_warehouse, variables
@@ -18,19 +15,6 @@ from sync_pipelines_tests.lake.house import House, back, document
 from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
-    with (tmp_path_factory.mktemp("children") / "children.log").open("w") as log, Children(log) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    shutil.copy(REPOSITORY / "dagster.yaml", folder / "dagster.yaml")
-    return folder
 
 
 def kill_then_run_again(

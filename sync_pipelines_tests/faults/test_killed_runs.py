@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from sync_pipelines_tests.dagster.deployment import REPOSITORY
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.faults.child import Children
 from sync_pipelines_tests.faults.equality import assert_equal
 from sync_pipelines_tests.faults.shop import change, filled, texts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
-    with (tmp_path_factory.mktemp("children") / "children.log").open("w") as log, Children(log) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DAGSTER_HOME with the project's settings: one for all, since making its databases takes a second."""
-    folder = tmp_path_factory.mktemp("home")
-    shutil.copy(REPOSITORY / "dagster.yaml", folder / "dagster.yaml")
-    return folder
 
 
 @pytest.fixture

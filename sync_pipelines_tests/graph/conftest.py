@@ -18,6 +18,17 @@ _KINDS: dict[str, type[GraphServer]] = {"arcadedb": ArcadeServer, "neo4j": Neo4j
 _TEMPLATE = "template_academy"
 
 
+_HERE, _FAST = Path(__file__).parent, "test_nodes.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A JVM in each worker is much for `make test-fast`: the stories of nodes alone stay in it."""
+    for item in items:
+        asked = {"graph", "own_graph"} & set(getattr(item, "fixturenames", ()))
+        if asked and item.path.is_relative_to(_HERE) and item.path.name != _FAST:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def graph_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, GraphServer]]:
     """The graph servers of this session, started where they are first asked for."""
