@@ -36,9 +36,12 @@ BY_MD5 = Measure(bucket_of=_bucket, share_of=_share)
 """As a server adds up: `engine.model.bucket_of` and `digest_of`."""
 
 IN_PROCESS = Measure(
-    bucket_of=lambda key: hash(key) % BUCKETS, share_of=lambda key, fingerprint: hash((key, fingerprint))
+    # Of one text, not of a tuple: a tuple's hash adds its parts up so plainly that the sums of two records often stay
+    # the same where their fingerprints are swapped.
+    bucket_of=lambda key: hash(key) % BUCKETS,
+    share_of=lambda key, fingerprint: hash(f"{fingerprint}\0{key}"),
 )
-"""By Python's own hashes of 64 bits, four times as quick; the same on both sides, in this process alone."""
+"""By Python's own hashes of texts (SipHash, 64 bits), quicker than md5; the same on both sides, in this process."""
 
 
 @dataclass(frozen=True, kw_only=True)

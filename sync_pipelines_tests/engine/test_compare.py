@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Collection, Iterator, Sequence
+from itertools import combinations, pairwise
 
 import pyarrow as pa
 import pytest
@@ -69,9 +70,12 @@ def test_a_side_that_cannot_add_up_is_listed_once_however_much_differs(adds_up):
 
 @pytest.mark.parametrize("measure", [BY_MD5, IN_PROCESS])
 def test_each_way_of_adding_up_tells_swapped_and_missing_fingerprints_apart(measure):
-    shares = {(key, mark): measure.share_of(key, mark) for key in ("a", "b") for mark in ("1:x", "1:y", None)}
-    assert shares["a", "1:x"] + shares["b", "1:y"] != shares["a", "1:y"] + shares["b", "1:x"]
+    names, marks = [f"k{n}" for n in range(200)], ["1:x", "1:y", None]
+    shares = {(key, mark): measure.share_of(key, mark) for key in names for mark in marks}
     assert len(set(shares.values())) == len(shares)
+    for one, other in pairwise(names):
+        for x, y in combinations(marks, 2):
+            assert shares[one, x] + shares[other, y] != shares[one, y] + shares[other, x]
     assert {measure.bucket_of(f"k{n}") for n in range(100_000)} == set(range(BUCKETS))
 
 
