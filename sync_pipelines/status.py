@@ -144,18 +144,6 @@ def table_status(facts: Facts, *, now: datetime) -> TableStatus:
     )
 
 
-def whole_at(facts: Facts) -> datetime | None:
-    """When the proof began that says now what a full sync would: the whole table's content is equal, nothing waits.
-
-    None where a newer proof found something, a change waits, or a run is under way, whose own end will tell.
-    """
-    proof = facts.content or facts.proof
-    if proof is None or facts.problem or facts.running or facts.pending is None or facts.pending:
-        return None
-    compared = proof.kind in ("quick", "deep") and not proof.scope
-    return proof.started_at if compared and proof.equal and not proof.pending else None
-
-
 def _failing(facts: Facts) -> int:
     """Failed syncs in a row that still matter: not those before a proof that all is as they would have left it.
 

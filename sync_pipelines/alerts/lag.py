@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.alerts.incidents import Cause, Seen, Severity
+from sync_pipelines.alerts.proven import whole_at
 from sync_pipelines.alerts.texts import sentence
-from sync_pipelines.status import Thresholds, age, whole_at
+from sync_pipelines.status import Thresholds, age
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -30,7 +31,7 @@ class Lateness:
     Args:
         seconds: age of the oldest pending change; None where it is not known.
         problem: why it could not be asked.
-        whole_at: see `status.whole_at`, which has the same answers.
+        whole_at: see `proven.whole_at`, which has the same answers.
     """
 
     path: str

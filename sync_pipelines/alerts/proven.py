@@ -8,12 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sync_pipelines.alerts.incidents import Cause, Open, Seen
 from sync_pipelines.alerts.runs import DEEP, MENDS, checks_of_kind
 
+if TYPE_CHECKING:
+    from sync_pipelines.status import Facts
+
 Passed = Callable[[str, str], datetime | None]
 """Table and check → when its newest evaluation was made, if that one proves it good."""
+
+
+def whole_at(facts: Facts) -> datetime | None:
+    """When the proof began that says now what a full sync would: the whole table's content is equal, nothing waits.
+
+    None where a newer proof found something, a change waits, or a run is under way, whose own end will tell.
+    """
+    proof = facts.content or facts.proof
+    if proof is None or facts.problem or facts.running or facts.pending is None or facts.pending:
+        return None
+    compared = proof.kind in ("quick", "deep") and not proof.scope
+    return proof.started_at if compared and proof.equal and not proof.pending else None
 
 
 def observed(
@@ -25,7 +41,7 @@ def observed(
 
     Args:
         tables_of: the tables of an incident's subject, a table or a sync; none proves nothing.
-        whole: table → `status.whole_at`, where there is one: it ends what the success of a full sync ends.
+        whole: table → `whole_at`, where there is one: it ends what the success of a full sync ends.
     """
     for subject, incident in incidents.items():
         for cause in incident.causes.values():

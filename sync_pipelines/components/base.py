@@ -231,6 +231,7 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
             lock_timeout=seconds(self.runs.lock_timeout),
             batch_size=batch_size or self.runs.batch_size or self.default_batch_size,
             prices=self.prices_now,
+            spool=resources.postgres.spool_folder(),
             **parts,
         )
 

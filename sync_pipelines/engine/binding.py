@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
@@ -72,6 +73,7 @@ class Binding:
         lock_timeout: seconds to wait for another writer.
         batch_size: records a batch: the unit of writing, of progress and of the look at the lock.
         prices: asked when a run begins.
+        spool: where rows are put aside; the system's temporary folder if None.
     """
 
     spec: TableSpec
@@ -85,6 +87,7 @@ class Binding:
     lock_timeout: float = 900.0
     batch_size: int = 100
     prices: Callable[[Ledger], Prices] = lambda _: Prices()
+    spool: Path | None = None
 
     @property
     def place(self) -> tuple[str, str]:

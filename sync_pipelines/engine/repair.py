@@ -152,7 +152,7 @@ def _mend_all(run: Run, wanted: Wanted) -> Repair:
 def _write(run: Run, differences: Comparison, *, broken: bool, doubt: Doubt) -> None:
     """Read what is missing or stale anew, and write it as one stream: a target groups it as it does a run's."""
     named = ([item.key for item in page if item.broken == broken] for page in differences.named("missing", "stale"))
-    with closing(Spool()) as spool:
+    with closing(Spool(run.binding.spool)) as spool:
         rows = _read(run, (keys for keys in named if keys), spool)
         if rows is not None:
             run.upsert(run.binding.target, rows, doubt=doubt)

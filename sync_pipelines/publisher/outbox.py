@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from sync_pipelines.publisher.connections import Statement
 from sync_pipelines.publisher.events import EventType, SyncEvent
@@ -35,6 +35,14 @@ _MANY = """ WITH ORDINALITY AS e(event, n), LATERAL {schema}.publish_event(
     e.event ->> 'event_type', e.event ->> 'entity_type', e.event ->> 'entity_id', e.event -> 'payload',
     CAST(e.event ->> 'source_version' AS bigint), e.event ->> 'correlation_id', CAST(e.event ->> 'event_id' AS uuid)
 ) AS p"""
+
+
+class Numbered(TypedDict, total=False):
+    """What each event may be given: its version, what it belongs to, and its id; see `SyncEvent`."""
+
+    source_version: int | None
+    correlation_id: str | None
+    event_id: str | UUID | None
 
 
 class OutboxPublisher:
@@ -102,9 +110,7 @@ class OutboxPublisher:
         entity_id: str | int | UUID,
         entity_type: str,
         payload: Mapping[str, Any],
-        source_version: int | None = None,
-        correlation_id: str | None = None,
-        event_id: str | UUID | None = None,
+        **more: Unpack[Numbered],
     ) -> Any:
         """Publish that an entity was made; the payload is the whole of it. See `publish`."""
         return self._publish(
@@ -113,9 +119,7 @@ class OutboxPublisher:
             entity_id=entity_id,
             entity_type=entity_type,
             payload=payload,
-            source_version=source_version,
-            correlation_id=correlation_id,
-            event_id=event_id,
+            **more,
         )
 
     def publish_content_updated(
@@ -125,9 +129,7 @@ class OutboxPublisher:
         entity_id: str | int | UUID,
         entity_type: str,
         payload: Mapping[str, Any],
-        source_version: int | None = None,
-        correlation_id: str | None = None,
-        event_id: str | UUID | None = None,
+        **more: Unpack[Numbered],
     ) -> Any:
         """Publish what changed of an entity: an absent property stays, null removes one. See `publish`."""
         return self._publish(
@@ -136,9 +138,7 @@ class OutboxPublisher:
             entity_id=entity_id,
             entity_type=entity_type,
             payload=payload,
-            source_version=source_version,
-            correlation_id=correlation_id,
-            event_id=event_id,
+            **more,
         )
 
     def publish_content_deleted(
@@ -148,9 +148,7 @@ class OutboxPublisher:
         entity_id: str | int | UUID,
         entity_type: str,
         payload: Mapping[str, Any] | None = None,
-        source_version: int | None = None,
-        correlation_id: str | None = None,
-        event_id: str | UUID | None = None,
+        **more: Unpack[Numbered],
     ) -> Any:
         """Publish that an entity was deleted. See `publish`."""
         return self._publish(
@@ -159,9 +157,7 @@ class OutboxPublisher:
             entity_id=entity_id,
             entity_type=entity_type,
             payload={} if payload is None else payload,
-            source_version=source_version,
-            correlation_id=correlation_id,
-            event_id=event_id,
+            **more,
         )
 
     def publish_relationship_created(
@@ -171,9 +167,7 @@ class OutboxPublisher:
         entity_id: str | int | UUID,
         entity_type: str,
         payload: Mapping[str, Any],
-        source_version: int | None = None,
-        correlation_id: str | None = None,
-        event_id: str | UUID | None = None,
+        **more: Unpack[Numbered],
     ) -> Any:
         """Publish that a relationship was made; the payload is as `relationship` makes it. See `publish`."""
         return self._publish(
@@ -182,9 +176,7 @@ class OutboxPublisher:
             entity_id=entity_id,
             entity_type=entity_type,
             payload=payload,
-            source_version=source_version,
-            correlation_id=correlation_id,
-            event_id=event_id,
+            **more,
         )
 
     def publish_relationship_deleted(
@@ -194,9 +186,7 @@ class OutboxPublisher:
         entity_id: str | int | UUID,
         entity_type: str,
         payload: Mapping[str, Any] | None = None,
-        source_version: int | None = None,
-        correlation_id: str | None = None,
-        event_id: str | UUID | None = None,
+        **more: Unpack[Numbered],
     ) -> Any:
         """Publish that a relationship was deleted; its ends may be left out. See `publish`."""
         return self._publish(
@@ -205,9 +195,7 @@ class OutboxPublisher:
             entity_id=entity_id,
             entity_type=entity_type,
             payload={} if payload is None else payload,
-            source_version=source_version,
-            correlation_id=correlation_id,
-            event_id=event_id,
+            **more,
         )
 
     def publish_user_created(
@@ -217,9 +205,7 @@ class OutboxPublisher:
         entity_id: str | int | UUID,
         entity_type: str = "user",
         payload: Mapping[str, Any],
-        source_version: int | None = None,
-        correlation_id: str | None = None,
-        event_id: str | UUID | None = None,
+        **more: Unpack[Numbered],
     ) -> Any:
         """Publish that a user was made; the payload is the whole of it. See `publish`."""
         return self._publish(
@@ -228,9 +214,7 @@ class OutboxPublisher:
             entity_id=entity_id,
             entity_type=entity_type,
             payload=payload,
-            source_version=source_version,
-            correlation_id=correlation_id,
-            event_id=event_id,
+            **more,
         )
 
     def publish_user_updated(
@@ -240,9 +224,7 @@ class OutboxPublisher:
         entity_id: str | int | UUID,
         entity_type: str = "user",
         payload: Mapping[str, Any],
-        source_version: int | None = None,
-        correlation_id: str | None = None,
-        event_id: str | UUID | None = None,
+        **more: Unpack[Numbered],
     ) -> Any:
         """Publish what changed of a user: an absent property stays, null removes one. See `publish`."""
         return self._publish(
@@ -251,9 +233,7 @@ class OutboxPublisher:
             entity_id=entity_id,
             entity_type=entity_type,
             payload=payload,
-            source_version=source_version,
-            correlation_id=correlation_id,
-            event_id=event_id,
+            **more,
         )
 
     def publish_user_deleted(
@@ -263,9 +243,7 @@ class OutboxPublisher:
         entity_id: str | int | UUID,
         entity_type: str = "user",
         payload: Mapping[str, Any] | None = None,
-        source_version: int | None = None,
-        correlation_id: str | None = None,
-        event_id: str | UUID | None = None,
+        **more: Unpack[Numbered],
     ) -> Any:
         """Publish that a user was deleted. See `publish`."""
         return self._publish(
@@ -274,9 +252,7 @@ class OutboxPublisher:
             entity_id=entity_id,
             entity_type=entity_type,
             payload={} if payload is None else payload,
-            source_version=source_version,
-            correlation_id=correlation_id,
-            event_id=event_id,
+            **more,
         )
 
     def _publish(self, connection: Any, event_type: EventType, **values: Any) -> Any:

@@ -15,7 +15,7 @@ from sync_pipelines.alerts.incidents import Cause, Incident
 from sync_pipelines.alerts.runs import Place
 from sync_pipelines.engine.ledger.proofs import ProofRecord
 from sync_pipelines.engine.model import Pending
-from sync_pipelines.status import Facts, whole_at
+from sync_pipelines.status import Facts
 from sync_pipelines_tests.alerts import project
 from sync_pipelines_tests.alerts.project import KEY, order
 
@@ -132,7 +132,7 @@ def facts(**changed: Any) -> Facts:
     ],
 )
 def test_a_proof_of_the_whole_content_counts_while_nothing_waits(changed: dict[str, Any]):
-    assert whole_at(facts(**changed)) == minutes(1)
+    assert proven.whole_at(facts(**changed)) == minutes(1)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_proof_of_the_whole_content_counts_while_nothing_waits(changed: dict[s
     ],
 )
 def test_no_other_proof_does(changed: dict[str, Any]):
-    assert whole_at(facts(**changed)) is None
+    assert proven.whole_at(facts(**changed)) is None
 
 
 @pytest.fixture

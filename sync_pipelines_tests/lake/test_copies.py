@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines.engine.model import HELD_TWICE, Scope
 from sync_pipelines.engine.plan import plan
 from sync_pipelines.engine.repair import Repair, Wanted, plan_repair, repair
-from sync_pipelines.engine.run import Request
+from sync_pipelines.engine.run import Request, Run
 from sync_pipelines_tests.lake.house import House, document
 
 DDL = "CREATE TABLE item (id text PRIMARY KEY, amount numeric(8,2))"
@@ -91,7 +92,17 @@ def test_a_dry_run_counts_a_record_that_is_held_twice_as_one_that_is_written(hou
     assert amounts(house, table) == list(range(1, 25))
 
 
-def test_a_repair_of_many_records_is_few_commits_as_a_run_is(house: House, table: PostgresToDelta):
+def test_a_repair_of_many_records_is_few_commits_as_a_run_is(
+    house: House, table: PostgresToDelta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SYNC_SPOOL_DIR", str(tmp_path / "spool"))
+    upsert, put_aside = Run.upsert, list[str]()
+
+    def looked(run: Run, *given: Any, **more: Any) -> None:
+        put_aside.extend(path.name for path in (tmp_path / "spool").rglob("*.arrow"))
+        upsert(run, *given, **more)
+
+    monkeypatch.setattr(Run, "upsert", looked)
     house.execute("INSERT INTO item SELECT i::text, i FROM generate_series(25, 3024) AS i")
     house.sync(table)
     store = house.bind(table).target.store
@@ -99,5 +110,6 @@ def test_a_repair_of_many_records_is_few_commits_as_a_run_is(house: House, table
     before = store.open().version()
     done = mend(house, table)
     assert (done.repaired, done.counts.read, done.counts.upserted) == (3000, 3000, 3000)
+    assert "repair.arrow" in put_aside
     assert store.open().version() - before <= 2  # one of them marks the run
     assert house.prove(table, "deep").equal
