@@ -313,6 +313,18 @@ class Listing(Protocol):
         ...
 
 
+class Underived:
+    """A target that derives nothing from its records: what it stores is all that can differ, and all that is found."""
+
+    def faults(self, keys: Sequence[str]) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def unsearchable(self, keys: Sequence[str]) -> dict[str, str]:
+        """None: it has no search of its own beside its records."""
+        return {}
+
+
 class Target(Listing, Protocol):
     """Where records go. Every method raises the classes of `engine.errors` and nothing of its client's."""
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from sync_pipelines.engine.errors import RebuildDueError, RunError, TargetChangedError
-from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, bucket_of
+from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, Underived, bucket_of
 from sync_pipelines.targets.lake.groups import Layout
 from sync_pipelines.targets.lake.shape import Changes, Shape, changes
 
@@ -72,7 +72,7 @@ def refuse_foreign(features: Sequence[str], *, engine: str, sync: str | None, ta
         )
 
 
-class LakeTarget(ABC):
+class LakeTarget(Underived, ABC):
     """One table; with its engine's methods it is an `engine.model.Target`. Making one connects to nothing.
 
     Args:
@@ -156,14 +156,6 @@ class LakeTarget(ABC):
     def digests(self) -> Mapping[int, Digest] | None:
         """None: they are added up where they are compared."""
         return None
-
-    def faults(self, keys: Sequence[str]) -> dict[str, str]:
-        """Nothing is derived here."""
-        return {}
-
-    def unsearchable(self, keys: Sequence[str]) -> dict[str, str]:
-        """A table has no index beside its rows."""
-        return {}
 
     def prepare(self) -> None:
         """Make the table if need be; check that this engine may write it, whose it is and which columns it has.

@@ -25,6 +25,7 @@ from sync_pipelines.engine.model import (
     Doubt,
     Parent,
     PlannedWrites,
+    Underived,
     bucket_of,
 )
 from sync_pipelines.targets.neo4j.books import Books, Noted
@@ -41,7 +42,7 @@ STRANGER = "\u2205 without sync_key: "
 _KEYS_A_STATEMENT = 1000
 
 
-class GraphTarget:
+class GraphTarget(Underived):
     """The nodes of one label; implements `engine.model.Target`. Making one connects to nothing.
 
     Args:
@@ -202,16 +203,10 @@ class GraphTarget:
             nothing = {KEY: strange, FINGERPRINT: [None] * len(strange)}
             yield pa.RecordBatch.from_pydict(nothing, schema=FINGERPRINTS_SCHEMA)
 
-    def faults(self, keys: Sequence[str]) -> dict[str, str]:
-        """Nothing is derived here."""
-        return {}
-
-    def unsearchable(self, keys: Sequence[str]) -> dict[str, str]:
-        """A graph's index is its own affair."""
-        return {}
-
     def holdings(self) -> dict[str, Any]:
-        """What it is called, and where it is."""
+        """What it is called, and where it is; nothing before the first sync."""
+        if self.books.read() is None:
+            return {}
         kind = "label" if self.elements.ends is None else "relationship"
         return {kind: self.elements.name, "graph": self.settings.place}
 

@@ -29,6 +29,7 @@ from sync_pipelines.engine.model import (
     Parent,
     PlannedWrites,
     Rejection,
+    Underived,
     bucket_of,
 )
 from sync_pipelines.sources.postgres.changes import existing
@@ -68,7 +69,7 @@ class _Books:
         self._ledger.forget_bases(*self._place, keys)
 
 
-class PostgresTarget:
+class PostgresTarget(Underived):
     """One table; implements `engine.model.Target` and `engine.conflicts.Judging`. Making one connects to nothing.
 
     A stored row's fingerprint is computed from its values, so a quick proof compares what a deep one does. The stamp
@@ -247,14 +248,6 @@ class PostgresTarget:
             if strange:
                 nothing = {KEY: strange, FINGERPRINT: [None] * len(strange)}
                 yield pa.RecordBatch.from_pydict(nothing, schema=FINGERPRINTS_SCHEMA)
-
-    def faults(self, keys: Sequence[str]) -> dict[str, str]:
-        """Nothing is derived here."""
-        return {}
-
-    def unsearchable(self, keys: Sequence[str]) -> dict[str, str]:
-        """An index of PostgreSQL's is its own affair."""
-        return {}
 
     def drift(self) -> list[str]:
         """What about the table is not as it is asked for now, in words."""
