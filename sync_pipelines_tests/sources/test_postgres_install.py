@@ -309,12 +309,17 @@ def test_a_run_without_changes_writes_nothing_to_the_source(url: str, db: Connec
     db.run("UPDATE item SET amount = 1")
     target.sync()
     noise = db.one("SELECT count(*) FROM sync.capture_readers WHERE snapshot IS NOT NULL")
+    assert noise == 1
+    assert min(_transaction_ids_of_three_idle_runs(target, db) for _ in range(5)) == 0
+
+
+def _transaction_ids_of_three_idle_runs(target: Reader, db: Connection) -> int:
+    # Autovacuum's ANALYZE takes ids of the same server meanwhile: the fewest of several attempts are the runs' own.
     before = db.one("SELECT pg_current_xact_id()::text::bigint")
     for _ in range(3):
         target.sync()
         target.source.pending(target.watermark)
-    assert noise == 1
-    assert db.one("SELECT pg_current_xact_id()::text::bigint") == before + 1
+    return db.one("SELECT pg_current_xact_id()::text::bigint") - before - 1
 
 
 def test_a_table_that_receives_logical_replication_cannot_rest_on_triggers(
