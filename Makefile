@@ -9,7 +9,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-fast lint format bench lock clean
+.PHONY: help install demo dev test test-all test-fast lint format bench lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,11 +32,14 @@ demo: $(INSTALLED)  ## run every sync on embedded engines, prove equality, leave
 dev: $(INSTALLED)  ## open the Dagster UI on 127.0.0.1 over the sandbox
 	$(BIN)/python -m sync_pipelines.sandbox.dev
 
-test: $(INSTALLED)  ## all tests (those of Databricks need Java 17 and Maven)
+test: $(INSTALLED)  ## the tests (those of Databricks and Neo4j need Java 17 and Maven)
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not exhaustive" sync_pipelines_tests
+
+test-all: $(INSTALLED)  ## all of them: every cell of the fault matrix, every boundary at which a run can be killed
 	$(BIN)/python -m pytest -n 3 --dist worksteal sync_pipelines_tests
 
 test-fast: $(INSTALLED)  ## the tests without the slow ones
-	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow" sync_pipelines_tests
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not exhaustive" sync_pipelines_tests
 
 lint: $(INSTALLED)  ## ruff, ty, and the layout of defs/
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from sync_pipelines.sandbox.folders import temporary_folder
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.prepare import prepare_database
 from sync_pipelines_tests.order import longest_first
+from sync_pipelines_tests.spare import mark_spare
 
 if TYPE_CHECKING:
     from sync_pipelines.sandbox.databricks.server import DatabricksServer
@@ -39,8 +40,10 @@ def _not_durable(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA synchronous = OFF")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    mark_spare(items)  # before -m chooses by marks
+    yield
     workers = getattr(config, "workerinput", {}).get("workercount", 0)
     if workers and config.option.dist == "worksteal":
         items[:] = longest_first(items, workers)

@@ -78,6 +78,7 @@ def test_three_differences_behind_the_syncs_back_are_one_alert_and_their_repair_
         arrived(deployment, receiver, "opened", "recovered")
 
 
+@pytest.mark.exhaustive
 def test_a_deep_check_that_could_not_run_is_good_again_when_somebody_has_made_it(
     world: World, receiver: Receiver, tmp_path: Path
 ):
@@ -98,6 +99,7 @@ def test_a_deep_check_that_could_not_run_is_good_again_when_somebody_has_made_it
         arrived(deployment, receiver, "opened", "recovered")
 
 
+@pytest.mark.exhaustive
 def test_a_sync_that_failed_is_good_again_when_its_table_is_proven_and_nothing_waits(
     world: World, receiver: Receiver, tmp_path: Path
 ):

@@ -167,6 +167,12 @@ class Table:
             if self.why_not(boundary, fault) is None and (boundary, fault) not in self.elsewhere
         ]
 
+    def is_spare(self, boundary: str, fault: str) -> bool:
+        """Whether its neighbours stand for it, as on a chess board: each boundary and each fault keeps half of its
+        cells. What is told by name alone (`outcomes`) has no neighbour like it."""
+        row, column = list(self.moments).index(boundary), self.faults.index(fault)
+        return (row + column) % 2 == 1 and (boundary, fault) not in self.outcomes
+
     def outcome(self, boundary: str, fault: str) -> Outcome:
         rule: Outcome = "recovers" if fault.startswith("reset") or fault in COMMITS else "fails"
         return self.outcomes.get((boundary, fault), rule)

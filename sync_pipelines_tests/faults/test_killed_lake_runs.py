@@ -13,6 +13,7 @@ from sync_pipelines_tests.faults.lake_line import BackLine, DeltaLine, HouseLine
 from sync_pipelines_tests.lake.engines import name_warehouse, variables
 from sync_pipelines_tests.lake.house import House, back, document
 from sync_pipelines_tests.sandbox.databricks.shared import Schema
+from sync_pipelines_tests.spare import spare
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -36,12 +37,7 @@ def kill_then_run_again(
 
 @pytest.mark.parametrize(
     "boundary",
-    [
-        ("committing", 1),
-        ("committed", 1),
-        ("deleted", 1),
-        ("closing", 1),
-    ],
+    [*spare(("committing", 1), ("deleted", 1)), ("committed", 1), ("closing", 1)],
     ids=lambda boundary: boundary[0],
 )
 def test_a_run_into_delta_that_is_killed(
@@ -51,7 +47,7 @@ def test_a_run_into_delta_that_is_killed(
     kill_then_run_again(line, children, home, boundary, DELTA_URI=str(tmp_path / "lake"))
 
 
-@pytest.mark.parametrize("boundary", [("staged", 2), ("committed", 1)], ids=lambda boundary: boundary[0])
+@pytest.mark.parametrize("boundary", [*spare(("staged", 2)), ("committed", 1)], ids=lambda boundary: boundary[0])
 def test_a_run_into_a_warehouse_that_is_killed(
     house: House,
     databricks_schema: Schema,
@@ -67,12 +63,7 @@ def test_a_run_into_a_warehouse_that_is_killed(
 
 @pytest.mark.parametrize(
     "boundary",
-    [
-        ("staged", 1),
-        ("committing", 1),
-        ("committed", 1),
-        ("confirmed", 1),
-    ],
+    [*spare(("staged", 1), ("confirmed", 1)), ("committing", 1), ("committed", 1)],
     ids=lambda boundary: boundary[0],
 )
 def test_a_run_back_into_postgresql_that_is_killed(

@@ -258,7 +258,11 @@ def back_line(
         system.heal()
 
 
-CELLS = [(name, *cell) for name, table in LINES.items() for cell in table.cells()]
+CELLS = [
+    pytest.param(name, *cell, marks=[pytest.mark.exhaustive] if table.is_spare(*cell) else [])
+    for name, table in LINES.items()
+    for cell in table.cells()
+]
 
 
 @pytest.mark.parametrize(("name", "boundary", "fault"), CELLS, ids=lambda name: name)

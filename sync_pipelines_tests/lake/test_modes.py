@@ -73,6 +73,7 @@ def test_a_history_keeps_every_state_and_its_proof_takes_the_newest(house: House
         assert (proof.equal, proof.source_count, proof.target_count) == (True, 3, 3)
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_a_state_that_is_there_is_skipped_whatever_asks_for_it(house: House, history: PostgresToDelta):
     before = states(house, history)
     house.execute("UPDATE item SET amount = amount")
@@ -87,6 +88,7 @@ def test_a_state_that_is_there_is_skipped_whatever_asks_for_it(house: House, his
     assert len(after) == len(before) + 1
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_files_are_added_to_a_history_and_none_is_rewritten(house: House, history: PostgresToDelta):
     files = house.opened(history).files()
     house.execute("UPDATE item SET amount = 1; DELETE FROM item WHERE id = '1'")
@@ -142,6 +144,7 @@ def test_the_guard_holds_for_a_history_too(house: House, in_folder: PostgresToDe
     assert not [state for state in states(house, in_folder) if state[3]]
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_a_column_that_is_added_stands_in_newer_states(house: House, history: PostgresToDelta):
     house.execute("ALTER TABLE item ADD COLUMN colour text; UPDATE item SET colour = 'red' WHERE id = '1'")
     house.sync(history)
@@ -152,6 +155,7 @@ def test_a_column_that_is_added_stands_in_newer_states(house: House, history: Po
     assert house.prove(history, "deep").equal
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_a_history_is_not_built_anew(house: House, history: PostgresToDelta):
     with pytest.raises(RunError, match=r"'shop/item' is a history .* Name another table"):
         house.sync(history, mode="rebuild")
@@ -160,6 +164,7 @@ def test_a_history_is_not_built_anew(house: House, history: PostgresToDelta):
         of_mode("append", schema_change="rebuild")
 
 
+@pytest.mark.spare_where(engine="databricks")
 @pytest.mark.parametrize("change", ["DROP COLUMN tags", "ALTER COLUMN amount TYPE text"])
 def test_a_history_whose_columns_cannot_follow_goes_on_in_another_table(
     house: House, in_folder: PostgresToDelta, change: str
@@ -173,6 +178,7 @@ def test_a_history_whose_columns_cannot_follow_goes_on_in_another_table(
     assert len(states(house, in_folder)) == 3
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_a_record_that_is_doubled_and_deleted_is_buried_once(house: House, history: PostgresToDelta):
     house.opened(history).copy("1")
     house.execute("DELETE FROM item WHERE id = '1'")
@@ -184,6 +190,7 @@ def test_a_record_that_is_doubled_and_deleted_is_buried_once(house: House, histo
     ]
 
 
+@pytest.mark.spare_where(engine="databricks")
 @pytest.mark.parametrize("gone", [True, False])
 def test_of_two_states_of_one_version_the_one_that_is_not_gone_counts(
     house: House, history: PostgresToDelta, engine: str, gone: bool
@@ -199,6 +206,7 @@ def test_of_two_states_of_one_version_the_one_that_is_not_gone_counts(
     assert house.prove(history, "deep").equal
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_a_version_that_nothing_follows_stops_its_record_alone(house: House, history: PostgresToDelta):
     for key in ("1", "3"):
         house.opened(history).set_version(key, 2**63 - 1)
@@ -210,6 +218,7 @@ def test_a_version_that_nothing_follows_stops_its_record_alone(house: House, his
     assert house.prove(history, "deep").quarantined == 2
 
 
+@pytest.mark.spare_where(engine="databricks")
 @pytest.mark.usefixtures("engine")
 def test_a_table_that_is_merged_does_not_become_a_history_unnoticed(house: House):
     filled(house, of_mode("merge"))

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from sync_pipelines.cli import app
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop, environment, run
 from sync_pipelines_tests.secrets.canaries import canary
-from sync_pipelines_tests.secrets.leaky import HOW, KEY, SENTENCES
+from sync_pipelines_tests.secrets.leaky import HOW, KEY
+from sync_pipelines_tests.spare import spare
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,7 @@ def told(*results: subprocess.CompletedProcess[str], **variables: str) -> dict[s
     return {**texts, **printed}
 
 
-@pytest.mark.parametrize("variable", ["SHOP_DATABASE_URL", "SYNC_DATABASE_URL"])
+@pytest.mark.parametrize("variable", ["SHOP_DATABASE_URL", *spare("SYNC_DATABASE_URL")])
 def test_a_wrong_password(guarded: Shop, found, address, variable):
     guarded.put("a")
     wrong = {variable: address(variable, password=f"{canary(variable)} and more")}
@@ -70,6 +71,7 @@ def test_a_url_that_nobody_can_read(guarded: Shop, found):
     assert found(**told(result, **wrong)) == []
 
 
+@pytest.mark.exhaustive
 def test_single_variables_in_the_place_of_a_url(guarded: Shop, found):
     parts = {"DATABASE_URL": "", "SHOP_DATABASE_URL": "", "POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": "9"}
     assert found(**told(synced(**parts), **parts)) == []
@@ -111,7 +113,7 @@ def test_a_chroma_that_refuses_the_token_and_repeats_it(guarded: Shop, found):
     assert found(**said) == []
 
 
-@pytest.mark.parametrize("how", SENTENCES)
+@pytest.mark.parametrize("how", ["provided", *spare("received", "json", "bare"), "long"])
 def test_a_provider_that_refuses_the_key_and_repeats_it(guarded: Shop, found, how):
     guarded.put("a")
     result = synced(**{HOW: how})
