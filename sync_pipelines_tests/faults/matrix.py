@@ -167,11 +167,19 @@ class Table:
             if self.why_not(boundary, fault) is None and (boundary, fault) not in self.elsewhere
         ]
 
-    def is_spare(self, boundary: str, fault: str) -> bool:
-        """Whether its neighbours stand for it, as on a chess board: each boundary and each fault keeps half of its
-        cells. What is told by name alone (`outcomes`) has no neighbour like it."""
-        row, column = list(self.moments).index(boundary), self.faults.index(fault)
-        return (row + column) % 2 == 1 and (boundary, fault) not in self.outcomes
+    def spare(self) -> set[tuple[str, str]]:
+        """Cells whose neighbours stand for them, as on a chess board; each boundary and each fault keeps one at least.
+
+        What is told by name alone (`outcomes`) has no neighbour like it.
+        """
+        kept, rows = self.cells(), list(self.moments)
+        for cell in self.cells():
+            is_black = (rows.index(cell[0]) + self.faults.index(cell[1])) % 2 == 1
+            others = [other for other in kept if other != cell]
+            has_others = all(any(other[place] == cell[place] for other in others) for place in (0, 1))
+            if is_black and has_others and cell not in self.outcomes:
+                kept = others
+        return set(self.cells()) - set(kept)
 
     def outcome(self, boundary: str, fault: str) -> Outcome:
         rule: Outcome = "recovers" if fault.startswith("reset") or fault in COMMITS else "fails"

@@ -259,7 +259,7 @@ def back_line(
 
 
 CELLS = [
-    pytest.param(name, *cell, marks=[pytest.mark.exhaustive] if table.is_spare(*cell) else [])
+    pytest.param(name, *cell, marks=[pytest.mark.exhaustive] if cell in table.spare() else [])
     for name, table in LINES.items()
     for cell in table.cells()
 ]
@@ -278,6 +278,13 @@ def test_a_tick_that_is_killed_loses_no_alert(alerts_line: AlertLine, boundary: 
     assert alerts_line.act("alert").ok
     alerts_line.assert_made_once()
     alerts_line.assert_equal()
+
+
+@pytest.mark.parametrize("table", LINES.values(), ids=LINES)
+def test_each_boundary_and_each_fault_has_a_cell_in_make_test(table: Table):
+    kept = set(table.cells()) - table.spare()
+    for place in (0, 1):
+        assert {cell[place] for cell in kept} == {cell[place] for cell in table.cells()}
 
 
 @pytest.mark.parametrize("table", LINES.values(), ids=LINES)
