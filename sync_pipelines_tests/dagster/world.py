@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import chromadb
@@ -32,7 +33,13 @@ class Resources:
     """Resources by attribute, as a run has them."""
 
     def __getattr__(self, name: str) -> Any:
-        return default_resources()[name]
+        return _made()[name]
+
+
+@cache
+def _made() -> dict[str, Any]:
+    """Made once: they read the environment when they are asked, and each takes Dagster milliseconds."""
+    return default_resources()
 
 
 @dataclass

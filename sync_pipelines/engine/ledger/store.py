@@ -6,21 +6,25 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 import tenacity
 from sqlalchemy import event
+from sqlalchemy.util import LRUCache
 
 from sync_pipelines.engine.database import make_engine, place, with_connect_timeout
 from sync_pipelines.engine.errors import TransientError, redact
-from sync_pipelines.engine.ledger.tables import Tables
+from sync_pipelines.engine.ledger.tables import tables_of
 from sync_pipelines.engine.pg_errors import classified
 
 T = TypeVar("T")
 
 REASON_CHARACTERS = 2_000
 ERROR_CHARACTERS = 4_000
+
+_COMPILED: LRUCache[Any, Any] = LRUCache(500)
+"""Statements as text, for every ledger of this process: a run opens several, and each would compile its own."""
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -54,10 +58,11 @@ class Store:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url, self.schema = url, schema
-        self._tables = Tables(schema)
+        self._tables = tables_of(schema)
         self._place = place(url)
         given = url if connect_seconds is None else with_connect_timeout(url, connect_seconds)
         self._engine = make_engine(given, pool_max=pool_max, application_name="sync-pipelines ledger")
+        self._engine.update_execution_options(compiled_cache=_COMPILED)
         event.listen(self._engine, "connect", _on_connect)
         self._clock = clock
         self._checked = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -205,3 +206,9 @@ class Tables:
 
     def _table(self, name: str) -> sa.Table:
         return sa.Table(name, self.metadata, *(sa.Column(column, kind) for column, kind in _COLUMNS[name].items()))
+
+
+@lru_cache(maxsize=8)
+def tables_of(schema: str) -> Tables:
+    """The tables of one schema, made once: SQLAlchemy knows a statement again by the tables in it."""
+    return Tables(schema)
