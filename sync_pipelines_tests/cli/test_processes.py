@@ -22,6 +22,7 @@ from sync_pipelines.engine.database import connect
 from sync_pipelines.sandbox import application
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop, command, environment, run
 from sync_pipelines_tests.dagster.deployment import deployed
+from sync_pipelines_tests.spare import spare
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,7 @@ def test_a_run_killed_by_sigkill_is_closed_by_the_next_which_ends_equal(shop: Sh
     assert shop.slots() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [*spare(signal.SIGINT), signal.SIGTERM])
 def test_a_signal_cancels_the_run_cleanly_and_ends_with_130(shop: Shop, number: signal.Signals):
     shop.put("a")
     process = start(shop, "sync", "shop")
@@ -109,6 +110,7 @@ def test_a_signal_cancels_the_run_cleanly_and_ends_with_130(shop: Shop, number: 
         assert len(instance.get_runs()) == 1  # the second table has not begun
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_a_script_put_in_the_background_can_be_ended(shop: Shop):
     """A shell that is not interactive hands on an ignored SIGINT, which Dagster copies to SIGTERM."""
     shop.put("a")

@@ -22,15 +22,12 @@ from sync_pipelines_tests.faults.boundaries import bend
 from sync_pipelines_tests.faults.child import PROJECT
 
 DEATHS = {
-    "opened": 1,
     "embedded": 2,
     "heads": 3,
-    "before delete": 3,
     "after delete": 3,
-    "before confirm": 1,
     "confirmed": 1,
 }
-"""Boundary → for the so-many-th time."""
+"""Boundary → for the so-many-th time; `test_killed_runs` has the others, each with a run of the command line."""
 
 FOLDER = "MORTAL_ORDERS"
 

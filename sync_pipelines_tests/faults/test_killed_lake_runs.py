@@ -47,7 +47,7 @@ def test_a_run_into_delta_that_is_killed(
     kill_then_run_again(line, children, home, boundary, DELTA_URI=str(tmp_path / "lake"))
 
 
-@pytest.mark.parametrize("boundary", [*spare(("staged", 2)), ("committed", 1)], ids=lambda boundary: boundary[0])
+@pytest.mark.parametrize("boundary", spare(("staged", 2), ("committed", 1)), ids=lambda boundary: boundary[0])
 def test_a_run_into_a_warehouse_that_is_killed(
     house: House,
     databricks_schema: Schema,

@@ -27,7 +27,7 @@ from sync_pipelines_tests.faults.mortal import location
 defs = location()
 """
 SECONDS = 300
-"""For all of them together: each of the fourteen processes of runs takes 5 s to import, on two cores."""
+"""For all of them together: each of the eight processes of runs takes 5 s to import, on two cores."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -62,7 +62,7 @@ def test_a_run_that_is_killed_under_the_daemon_is_followed_by_one_that_ends_equa
         filled(world, **settings(boundary))
         change(world)
     with deployed(tmp_path, CODE, webserver=False) as deployment:
-        last = wait_for("seven deaths", lambda: _last_words(orders), seconds=SECONDS)
+        last = wait_for("their deaths", lambda: _last_words(orders), seconds=SECONDS)
         for world in worlds.values():
             world.put("after")  # so that a run comes also where all was confirmed
         wait_for("equality", lambda: all(_is_equal(world) for world in worlds.values()) or None, seconds=SECONDS)

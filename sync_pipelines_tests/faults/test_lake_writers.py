@@ -38,6 +38,7 @@ def until(seconds: float, sync: Callable[[], object]) -> int:
     return number
 
 
+@pytest.mark.spare_where(engine="databricks")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_whatever_twenty_applications_commit_or_roll_back_is_in_delta(
     request: pytest.FixtureRequest, house: House, monkeypatch: pytest.MonkeyPatch, engine: str
@@ -98,6 +99,7 @@ def committing(lake: Lake, done: dict[str, int]) -> Iterator[None]:
     assert errors == []
 
 
+@pytest.mark.spare_where(feed=False)
 def test_whatever_twenty_writers_commit_to_a_delta_table_is_in_postgresql(review: House, lake: Lake, feed: bool):
     table = back(checks=UNGUARDED)
     lake.write(rows(*(row(f"n{number}") for number in range(50))), feed=feed)

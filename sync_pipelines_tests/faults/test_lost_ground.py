@@ -25,7 +25,13 @@ def shop(world: World) -> World:
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        pytest.param("{source,system_identifier}", "7000000000000000001", "another server", id="server"),
+        pytest.param(
+            "{source,system_identifier}",
+            "7000000000000000001",
+            "another server",
+            id="server",
+            marks=pytest.mark.exhaustive,
+        ),
         pytest.param("{source,database}", "last_week", "another one", id="database", marks=pytest.mark.slow),
         pytest.param(
             "{position,snapshot}", "99999999999:99999999999:", "ahead", id="from the future", marks=pytest.mark.slow

@@ -29,34 +29,35 @@ def test_a_quick_proof_names_nodes_that_are_missing_stale_and_extra(synced: Acad
     assert synced.titles() == ["c1", "c2", "c3", "c4"]
 
 
-@pytest.mark.parametrize(
-    "edit",
-    [
-        "n.title = 'edited'",
-        "n.title = null",
-        "n.difficulty = 5",
-        "n.difficulty = '4'",
-        "n.difficulty = 4.0",
-        "n.tags = ['a', 'b']",
-        "n.tags = '[\"a\"]'",
-        "n.updated_at = datetime('2020-01-01T00:00:00Z')",
-        "n.updated_at = '2024-01-01T00:00:00Z'",
-        "n.id = 'other'",
-    ],
-)
-def test_a_deep_proof_finds_an_edited_property_and_a_repair_mends_it(academy: Academy, edit: str) -> None:
-    academy.execute(
-        "INSERT INTO concept VALUES ('c1', 'Sets', 4, '{a}', '2024-01-01Z'), ('c2', 'Maps', 1, '{}', now())"
-    )
+EDITS = [
+    "n.title = 'edited'",
+    "n.title = null",
+    "n.difficulty = 5",
+    "n.difficulty = '4'",
+    "n.difficulty = 4.0",
+    "n.tags = ['a', 'b']",
+    "n.tags = '[\"a\"]'",
+    "n.updated_at = datetime('2020-01-01T00:00:00Z')",
+    "n.updated_at = '2024-01-01T00:00:00Z'",
+    "n.id = 'other'",
+]
+
+
+def test_a_deep_proof_finds_each_edited_property_and_a_repair_mends_it(academy: Academy) -> None:
+    edits = {f"c{number}": edit for number, edit in enumerate(EDITS)}
+    for key in (*edits, "untouched"):
+        academy.execute("INSERT INTO concept VALUES (%s, 'Sets', 4, '{a}', '2024-01-01Z')", key)
     academy.sync(concept())
-    before = academy.node("c1")
-    academy.cypher(f"MATCH (n:Concept {{sync_key: 'c1'}}) SET {edit}")
+    before = {key: academy.node(key) for key in edits}
+    for key, edit in edits.items():
+        academy.cypher(f"MATCH (n:Concept {{sync_key: '{key}'}}) SET {edit}")
     assert academy.prove(concept()).equal
     proof = academy.prove(concept(), "deep")
-    assert proof.samples == {"stale": ["c1"]}
-    assert edit.split(" ")[0].removeprefix("n.") in proof.reasons["c1"]
-    assert academy.repair(concept()).repaired == 1
-    assert academy.node("c1") == before
+    assert proof.samples == {"stale": sorted(edits)}
+    for key, edit in edits.items():
+        assert edit.split(" ")[0].removeprefix("n.") in proof.reasons[key], edit
+    assert academy.repair(concept()).repaired == len(edits)
+    assert {key: academy.node(key) for key in edits} == before
     assert academy.prove(concept(), "deep").equal
 
 

@@ -16,6 +16,7 @@ from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_killed_server_leaves_no_java_behind_and_knows_its_tables_again(tmp_path: Path) -> None:
     with DatabricksServer(tmp_path) as server:
         before = Schema(server, "voyce")
