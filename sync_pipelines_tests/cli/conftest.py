@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import pytest
 import sync_pipelines.definitions
 from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.postgres import PostgresServer
-from sync_pipelines_tests.cli.shop import CHECKOUT, Shop, build, loaded, new_chroma_database
+from sync_pipelines_tests.cli.shop import Shop, build, loaded, new_chroma_database
+from sync_pipelines_tests.dagster.homes import fresh_home
 
 _TEMPLATE, _SETTLED = "template_shop", "settled_shop"
 
@@ -85,9 +85,7 @@ def settled(settled_shop: Shop, monkeypatch: pytest.MonkeyPatch, bare_environmen
 
 
 def _shop(url: str, chroma: ChromaServer, folder: Path) -> Shop:
-    home = folder / "dagster_home"
-    home.mkdir()
-    shutil.copy(CHECKOUT / "dagster.yaml", home)
+    home = fresh_home(folder / "dagster_home")
     chroma.start()
     return Shop(url=url, chroma_url=chroma.url, chroma_database=new_chroma_database(chroma.url), home=home)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import dagster as dg
 import psutil
 
 from sync_pipelines.sandbox.processes import free_port
+from sync_pipelines_tests.dagster.homes import fresh_home
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -94,9 +94,7 @@ def deployed(folder: Path, code: str, *, webserver: bool = True) -> Iterator[Dep
         code: Python that defines `defs`.
         webserver: whether it is asked anything: it takes two processes, and 10 s of a core to start.
     """
-    home = folder / "home"
-    home.mkdir()
-    shutil.copy(REPOSITORY / "dagster.yaml", home / "dagster.yaml")
+    home = fresh_home(folder / "home")
     (folder / "code_location.py").write_text(code)
     (folder / "workspace.yaml").write_text("load_from:\n  - python_file: {relative_path: code_location.py}\n")
     port = free_port()

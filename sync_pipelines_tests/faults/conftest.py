@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sync_pipelines_tests.dagster.deployment import REPOSITORY
+from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.faults.child import Children
 
 _HERE = Path(__file__).parent
@@ -37,7 +36,5 @@ def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DAGSTER_HOME with the project's settings: one for all, since making its databases takes a second."""
-    folder = tmp_path_factory.mktemp("home")
-    shutil.copy(REPOSITORY / "dagster.yaml", folder / "dagster.yaml")
-    return folder
+    """A DAGSTER_HOME with the project's settings, one for all."""
+    return fresh_home(tmp_path_factory.mktemp("home"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typer.testing import CliRunner
 import sync_pipelines.definitions
 from sync_pipelines.cli import app
 from sync_pipelines.engine.sensitive import masked
-from sync_pipelines_tests.cli.shop import CHECKOUT
+from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.lake.house import House, Lake, back, document
 from sync_pipelines_tests.lake.reviews import NOON, held, row, rows
@@ -36,9 +35,7 @@ def table(**more: Any) -> Any:
 @pytest.fixture
 def contested(review: House, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """`a` was changed on both sides, later in PostgreSQL; `gone` was edited there, and the source has deleted it."""
-    home = tmp_path / "home"
-    home.mkdir()
-    shutil.copy(CHECKOUT / "dagster.yaml", home)
+    home = fresh_home(tmp_path / "home")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     use(monkeypatch, table())
     lake.write(rows(row("a"), row("b"), row("gone")))

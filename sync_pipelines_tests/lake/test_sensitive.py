@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from sync_pipelines.engine.sensitive import masked
 from sync_pipelines.sandbox.demo_proof import _alerts_tick
 from sync_pipelines.sandbox.receiver import Receiver
 from sync_pipelines_tests.cli.hidden import TOLD, leaks
-from sync_pipelines_tests.cli.shop import CHECKOUT
+from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.lake.house import House, Lake, back, document
 from sync_pipelines_tests.lake.reviews import held, row, rows
@@ -40,9 +39,7 @@ def said() -> list[str]:
 @pytest.fixture
 def home(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """DAGSTER_HOME, where the log is, too."""
-    made = tmp_path / "home"
-    made.mkdir()
-    shutil.copy(CHECKOUT / "dagster.yaml", made)
+    made = fresh_home(tmp_path / "home")
     monkeypatch.setenv("DAGSTER_HOME", str(made))
     monkeypatch.setenv("SYNC_LOG_FILE", str(made / "sync.log"))
     log.configure()
