@@ -162,9 +162,7 @@ class Sandbox:
             log: takes lines of progress.
         """
         with temporary_folder() as folder:
-            sandbox = cls(
-                folder / "sandbox", detached=False, durable=durable, graph=graph, prepare=prepare, log=log
-            )
+            sandbox = cls(folder / "sandbox", detached=False, durable=durable, graph=graph, prepare=prepare, log=log)
             try:
                 sandbox.up()
                 yield sandbox
