@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sync_pipelines.sandbox.environment import Sandbox, SandboxStatus
 
 app = typer.Typer(
-    help="PostgreSQL and Chroma on this machine, with sample data, under one folder "
+    help="PostgreSQL, Chroma and a graph on this machine, with sample data, under one folder "
     "(.sandbox, or what SYNC_SANDBOX_DIR names).",
     no_args_is_help=True,
 )

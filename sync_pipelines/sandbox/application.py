@@ -14,7 +14,7 @@ from psycopg2.extras import Json, execute_values
 
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.urls import NormalisedUrl, normalise_url
-from sync_pipelines.sandbox import generated
+from sync_pipelines.sandbox import academy, generated
 from sync_pipelines.sandbox.errors import SandboxError
 
 KNOWLEDGE = "KnowledgeReference"
@@ -86,12 +86,14 @@ TABLES = {
             synced_at timestamptz
         );
         CREATE INDEX IF NOT EXISTS ai_analyses_submission_id_idx ON ai_analyses (submission_id)""",
+    **academy.TABLES,
 }
 
 _FILES = {
     KNOWLEDGE: "knowledge_reference.json",
     JOURNEYS: "journey_template.json",
     SUBMISSIONS: "voice_submissions.json",
+    **dict.fromkeys(academy.TABLES, academy.FILE),
 }
 
 
@@ -192,7 +194,8 @@ def sample_rows(table: str) -> list[dict[str, Any]]:
         table: one of ``_FILES``.
     """
     file = resources.files("sync_pipelines.sandbox") / "data" / _FILES[table]
-    return json.loads(file.read_text(encoding="utf-8"))
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return found[table] if isinstance(found, dict) else found
 
 
 def load_samples(cursor: Any, tables: Collection[str] = TABLES) -> int:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sync_pipelines.engine.errors import SyncError
-from sync_pipelines.sandbox import demo_knowledge, demo_proof, demo_voice
+from sync_pipelines.sandbox import demo_knowledge, demo_learning, demo_proof, demo_voice
 from sync_pipelines.sandbox.environment import Sandbox
 from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.story import DemoFailedError, Story
@@ -25,7 +25,7 @@ SETTINGS = {"SYNC_BATCH_SIZE": "16", "SYNC_LOG_LEVEL": "WARNING"}
 """Small batches, so that progress shows every few seconds; the steps say themselves what goes on."""
 
 WIDTH = 130
-SYNCS = (demo_knowledge.tell, demo_voice.tell, demo_proof.tell)
+SYNCS = (demo_knowledge.tell, demo_voice.tell, demo_learning.tell, demo_proof.tell)
 """One function a sync, in the order in which they are shown, then proof and repair; a new sync adds its own."""
 
 
@@ -42,6 +42,8 @@ def environment(variables: dict[str, str]) -> Generator[None]:
         "POSTGRES_",
         "KNOWLEDGE_",
         "VOICE_",
+        "LEARNING_",
+        "NEO4J_",
         "NOTIFICATION_",
     )
     saved = dict(os.environ)

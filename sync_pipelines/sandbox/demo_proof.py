@@ -8,8 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from sync_pipelines.sandbox.receiver import Receiver
-from sync_pipelines.sandbox.story import DemoFailedError, Story
-from sync_pipelines.silence import silenced
+from sync_pipelines.sandbox.story import Story
 
 TABLE = "knowledge/knowledge_reference"
 STRANGER = "not_of_this_source"
@@ -28,7 +27,8 @@ def tell(story: Story) -> None:
             wanted = _tamper(bound)
             _show_check(story, bound, wanted)
             _show_message(story, receiver, 1)
-            _show_repair(story, bound)
+            line = story.repair(TABLE, records=3)
+            story.expect("records read, and deleted", (line.counts.read, line.counts.deleted), (2, 1))
             _show_message(story, receiver, 2)
         finally:
             del os.environ["SYNC_ALERT_URLS"]
@@ -62,23 +62,6 @@ def _show_check(story: Story, bound: Any, wanted: dict[str, str]) -> None:
         shown.add_row(kind, key, proof.reasons.get(key, ""))
     story.console.print(shown)
     story.expect("what the deep check named", found, wanted)
-
-
-def _show_repair(story: Story, bound: Any) -> None:
-    from sync_pipelines import client
-
-    plain = {"sync": bound.component.sync, "table": bound.component.table_name}
-    with silenced():
-        run_id = client.repair(**plain, wait=True)
-    state = client.status(run_id)
-    if state.state != "completed":
-        raise DemoFailedError(f"repair: run {run_id} is {state.state}: {state.error}")
-    with bound.resources.ledger.ledger() as ledger:
-        done = ledger.last_repair(*bound.binding().place, run_id=run_id)
-        counts = ledger.logs(*bound.binding().place, run_id=run_id, limit=1)[0].counts
-    story.expect("records mended", done.repaired if done else 0, 3)
-    story.expect("records read, and deleted", (counts.read, counts.deleted), (2, 1))
-    story.keep("repair", TABLE, bound.prove(), counts, done.seconds if done else 0.0)
 
 
 def _alerts_tick() -> None:

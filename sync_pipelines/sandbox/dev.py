@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from sync_pipelines import env_file
 from sync_pipelines.sandbox import guard
-from sync_pipelines.sandbox.environment import FOLDER_VARIABLE, Sandbox
+from sync_pipelines.sandbox.environment import FOLDER_VARIABLE, GRAPH_VARIABLE, Sandbox
 from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.folders import read_json, write_json
 from sync_pipelines.sandbox.processes import end_group, port_is_free
@@ -48,13 +48,13 @@ def _command(port: str) -> list[str]:
 
 
 def read_own_settings(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Take the sandbox's folder and port from `.env`, as `sync-pipelines sandbox` does, and nothing else.
+    """Take what is the sandbox's own from `.env`, as `sync-pipelines sandbox` does, and nothing else.
 
     What the file says of databases and servers is about the user's own systems.
     """
     found: dict[str, str] = {}
     env_file.load(environment=found)
-    for name in (FOLDER_VARIABLE, PORT_VARIABLE):
+    for name in (FOLDER_VARIABLE, GRAPH_VARIABLE, PORT_VARIABLE):
         if name in found:
             environment.setdefault(name, found[name])
 

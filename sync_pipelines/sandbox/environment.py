@@ -1,11 +1,11 @@
-"""The sandbox: PostgreSQL, Chroma and a DAGSTER_HOME under one folder, as one thing to bring up and down."""
+"""The sandbox: PostgreSQL, Chroma, a graph and a DAGSTER_HOME in one folder, as one thing to bring up and down."""
 
 import os
 import re
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from sync_pipelines.sandbox.folders import (
     temporary_folder,
     write_json,
 )
+from sync_pipelines.sandbox.graph.arcadedb import ArcadeServer
 from sync_pipelines.sandbox.interrupts import undone
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.server import Log, Server
@@ -34,9 +35,12 @@ APPLICATION_DATABASE = "app"
 FOLDER_VARIABLE = "SYNC_SANDBOX_DIR"
 
 _FAR = re.compile(
-    r"CHROMA_|DELTA_|DATABRICKS_|DAGSTER_POSTGRES_URL$|SYNC_ALERT_URLS|NOTIFICATION_WEBHOOK_URL$|SYNC_HEARTBEAT_URL$"
+    r"CHROMA_|DELTA_|DATABRICKS_|NEO4J_|DAGSTER_POSTGRES_URL$|SYNC_ALERT_URLS|NOTIFICATION_WEBHOOK_URL$|SYNC_HEARTBEAT_URL$"
 )
 _FAR_OR_DATABASE = re.compile(rf"{_FAR.pattern}|POSTGRES_|(\w+_)?DATABASE_URL$")
+GRAPH_VARIABLE = "SYNC_SANDBOX_GRAPH"
+"""`false` leaves the graph out: its Java takes half a gigabyte."""
+
 OWN_URL_VARIABLE = "SYNC_SANDBOX_DATABASE_URL"
 """`sandbox env` sets it beside DATABASE_URL: where the two are equal, DATABASE_URL is a sandbox's, maybe one
 that is gone; where they differ, it is the user's own."""
@@ -90,7 +94,7 @@ class SandboxStatus:
 
 
 class Sandbox:
-    """PostgreSQL, Chroma and DAGSTER_HOME under one folder."""
+    """PostgreSQL, Chroma, ArcadeDB and DAGSTER_HOME under one folder."""
 
     def __init__(
         self,
@@ -99,6 +103,7 @@ class Sandbox:
         database_url: str | None = None,
         detached: bool = True,
         durable: bool = True,
+        graph: bool = True,
         prepare: Prepare | None = None,
         log: Log | None = None,
     ) -> None:
@@ -110,6 +115,7 @@ class Sandbox:
                 created in that database.
             detached: whether the servers are to live on when this process ends.
             durable: False trades safety against a power cut for speed.
+            graph: False leaves ArcadeDB out.
             prepare: makes the application's database ready at each `up`; by default
                 :func:`prepare.prepare_database`.
             log: takes lines of progress.
@@ -120,6 +126,7 @@ class Sandbox:
         self.log = log or (lambda _line: None)
         self.postgres = PostgresServer(self.folder / "postgres", durable=durable, detached=detached, log=self.log)
         self.chroma = ChromaServer(self.folder / "chroma", detached=detached, log=self.log)
+        self.graph = ArcadeServer(self.folder / "graph", detached=detached, log=self.log) if graph else None
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ, *, log: Log | None = None) -> Self:
@@ -127,18 +134,20 @@ class Sandbox:
 
         Args:
             environment: ``SYNC_SANDBOX_DIR`` names the folder, by default ``.sandbox`` in the current one;
-                ``DATABASE_URL``, unless `sandbox env` set it, is a database of the user's own.
+                ``DATABASE_URL``, unless `sandbox env` set it, is a database of the user's own;
+                ``SYNC_SANDBOX_GRAPH=false`` leaves the graph out.
             log: takes lines of progress.
         """
         folder = Path(environment.get(FOLDER_VARIABLE) or ".sandbox")
         given = environment.get("DATABASE_URL") or None
         own = given == environment.get(OWN_URL_VARIABLE)
-        return cls(folder, database_url=None if own else given, log=log)
+        graph = (environment.get(GRAPH_VARIABLE) or "true").strip().lower() not in ("false", "0", "no", "off")
+        return cls(folder, database_url=None if own else given, graph=graph, log=log)
 
     @classmethod
     @contextmanager
     def ephemeral(
-        cls, *, durable: bool = False, prepare: Prepare | None = None, log: Log | None = None
+        cls, *, durable: bool = False, graph: bool = True, prepare: Prepare | None = None, log: Log | None = None
     ) -> Generator[Self]:
         """Give a sandbox in a temporary folder, up and prepared, that ends with this process.
 
@@ -148,11 +157,12 @@ class Sandbox:
 
         Args:
             durable: see :class:`Sandbox`.
+            graph: see :class:`Sandbox`.
             prepare: see :class:`Sandbox`.
             log: takes lines of progress.
         """
         with temporary_folder() as folder:
-            sandbox = cls(folder / "sandbox", detached=False, durable=durable, prepare=prepare, log=log)
+            sandbox = cls(folder / "sandbox", detached=False, durable=durable, graph=graph, prepare=prepare, log=log)
             try:
                 sandbox.up()
                 yield sandbox
@@ -176,7 +186,7 @@ class Sandbox:
         with self._locked():
             self._claim()
             missing = [server for server in self._needed() if not server.answers()]
-            pool = ThreadPoolExecutor(2)
+            pool = ThreadPoolExecutor(3)
             with undone(lambda: _take_back(missing, pool)):
                 # Side by side: Chroma spends its second importing, PostgreSQL its second in initdb.
                 list(pool.map(lambda server: server.start(), self._needed()))
@@ -186,10 +196,10 @@ class Sandbox:
             pool.shutdown()
 
     def down(self) -> None:
-        """Stop both servers; the data stay.
+        """Stop the servers; the data stay.
 
         Raises:
-            SandboxError: when one cannot be stopped; the other is stopped all the same.
+            SandboxError: when one cannot be stopped; the others are stopped all the same.
         """
         if not (self.folder / _STATE).exists():
             return
@@ -197,7 +207,7 @@ class Sandbox:
             self._stop_servers()
 
     def reset(self) -> None:
-        """Stop both servers and remove the folder, and nothing outside it.
+        """Stop the servers and remove the folder, and nothing outside it.
 
         Raises:
             SandboxError: when the folder is not a sandbox's.
@@ -212,7 +222,8 @@ class Sandbox:
 
     def status(self) -> SandboxStatus:
         """Ask each server now, and return how they are."""
-        servers = (self._postgres_status(), self._chroma_status())
+        graph = [self._graph_status()] if self.graph is not None else []
+        servers = (self._postgres_status(), self._chroma_status(), *graph)
         up = all(server.state in ("up", "yours") for server in servers)
         return SandboxStatus(folder=str(self.folder), up=up, servers=servers)
 
@@ -221,7 +232,7 @@ class Sandbox:
 
         Returns:
             DATABASE_URL (not when the user brought one: it stands in the environment already), CHROMA_URL, DELTA_URI,
-            DAGSTER_HOME, and the marker by which a later call knows its own DATABASE_URL.
+            NEO4J_…, DAGSTER_HOME, and the marker by which a later call knows its own DATABASE_URL.
 
         Raises:
             SandboxError: when the sandbox has never been up.
@@ -230,6 +241,7 @@ class Sandbox:
             "CHROMA_URL": self.chroma.url,
             "DELTA_URI": str(self.folder / LAKE),
             "DAGSTER_HOME": str(self.dagster_home),
+            **(self.graph.variables if self.graph is not None else {}),
         }
         if self.database_url is not None:
             return variables
@@ -297,13 +309,16 @@ class Sandbox:
             write_json(self.folder / _STATE, {"format": 1, "created_at": datetime.now(UTC).isoformat()})
 
     def _needed(self) -> list[Server]:
-        return [self.chroma] if self.database_url is not None else [self.chroma, self.postgres]
+        own = [self.postgres] if self.database_url is None else []
+        # Java first: it takes longest
+        return [*([self.graph] if self.graph is not None else []), self.chroma, *own]
 
     def _stop_servers(self) -> None:
-        try:
-            self.chroma.stop()
-        finally:
-            self.postgres.stop()
+        """Stop what runs, also a graph that is left out now."""
+        graph = self.graph or ArcadeServer(self.folder / "graph")
+        with ExitStack() as stack:
+            for server in (self.postgres, self.chroma, graph):
+                stack.callback(server.stop)
 
     def _prepare_dagster_home(self) -> None:
         make_folder(self.dagster_home, PRIVATE)
@@ -334,6 +349,10 @@ class Sandbox:
 
     def _chroma_status(self) -> ServerStatus:
         return _status(self.chroma, lambda: self.chroma.url)
+
+    def _graph_status(self) -> ServerStatus:
+        assert self.graph is not None
+        return _status(self.graph, lambda: self.graph.uri if self.graph else "")
 
 
 def _take_back(servers: Sequence[Server], pool: ThreadPoolExecutor) -> None:

@@ -91,6 +91,32 @@ class Story:
             counts = ledger.last_runs(*bound.binding().place, limit=1)[0].counts
         return self.keep(step, path, proof, counts, seconds)
 
+    def repair(self, path: str, *, deep: bool = False, records: int) -> Line:
+        """Repair one table through Dagster, prove it, and keep the numbers.
+
+        Args:
+            deep: look at values, not only at fingerprints.
+            records: how many it must mend.
+
+        Raises:
+            DemoFailedError: the run failed, or mended another number.
+        """
+        from sync_pipelines import client
+        from sync_pipelines.registry import tables
+
+        bound = tables(path)[0]
+        place = bound.binding().place
+        with silenced():
+            run_id = client.repair(place[0], table=place[1], deep=deep, wait=True)
+        state = client.status(run_id)
+        if state.state != "completed":
+            raise DemoFailedError(f"repair: run {run_id} is {state.state}: {state.error}")
+        with bound.resources.ledger.ledger() as ledger:
+            done = ledger.last_repair(*place, run_id=run_id)
+            counts = ledger.logs(*place, run_id=run_id, limit=1)[0].counts
+        self.expect("records mended", done.repaired if done else 0, records)
+        return self.keep("repair", path, bound.prove("deep" if deep else "quick"), counts, done.seconds if done else 0)
+
     def keep(self, step: str, path: str, proof: Proof, counts: Counts, seconds: float) -> Line:
         """Keep a step's numbers for the summary, and say how it ended."""
         line = Line(step=step, table=path, proof=proof, counts=counts, seconds=seconds)

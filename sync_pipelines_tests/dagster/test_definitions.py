@@ -71,7 +71,7 @@ def test_every_table_has_asset_partitions_check_sensor_and_the_syncs_schedules_a
         node = repository.asset_graph.get(component.asset_key)
         assert isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition)
         assert node.backfill_policy == dg.BackfillPolicy.single_run()
-        assert node.pools == {component.op_name}
+        assert node.pools == {component.pool}
         assert node.kinds >= {"postgres", {"knowledge": "chroma", "voice": "deltalake"}[node.key.path[0]]}
         assert node.owners
         assert node.description

@@ -39,7 +39,7 @@ def shell(folder: Path) -> Iterator[Shell]:
     """A shell in an empty folder with a name that needs quotes; what it brought up goes down."""
     place = folder / "it's a 'folder'"
     place.mkdir(mode=0o755)
-    made = Shell(place)
+    made = Shell(place, SYNC_SANDBOX_GRAPH="false")
     yield made
     made.run("down")
 
@@ -48,6 +48,7 @@ def shell(folder: Path) -> Iterator[Shell]:
 def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
     assert shell.run("status").returncode == 1
     assert "never been started" in shell.run("env").stderr
+    shell.environment.pop("SYNC_SANDBOX_GRAPH")
     up = shell.run("up")
     assert up.returncode == 0, up.stderr
     status = shell.run("status", "--json")
@@ -60,7 +61,7 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
     exports = shell.run("env", SYNC_DATABASE_URL="postgresql://production/ledger").stdout
     assert "export SYNC_DATABASE_URL=''" in exports
     printed = subprocess.run(
-        ["sh", "-c", f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME"'],
+        ["sh", "-c", f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME" "$NEO4J_URI"'],
         capture_output=True,
         text=True,
         check=True,
@@ -69,6 +70,8 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
     assert printed[0].endswith("/app")
     assert printed[1].startswith("http://127.0.0.1:")
     assert printed[2] == str(shell.folder / ".sandbox" / "dagster_home")
+    assert printed[3].startswith("bolt://127.0.0.1:")
+    assert len(json.loads(shell.run("status", "--json", SYNC_SANDBOX_GRAPH="false").stdout)["servers"]) == 2
 
     assert "42 rows were new" in shell.run("load", "--records", "40").stdout
     with application.transaction(printed[0]) as cursor:

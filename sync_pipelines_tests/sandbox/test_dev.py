@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from sync_pipelines.sandbox import dev
-from sync_pipelines.sandbox.environment import FOLDER_VARIABLE, OWN_URL_VARIABLE, Sandbox
+from sync_pipelines.sandbox.environment import FOLDER_VARIABLE, GRAPH_VARIABLE, OWN_URL_VARIABLE, Sandbox
 from sync_pipelines.sandbox.processes import free_port
 from sync_pipelines_tests.sandbox.helpers import CHECKOUT, comes_true, run_python
 
@@ -30,6 +30,7 @@ ELSEWHERE = {
     "CHROMA_URL": "http://production.invalid:8000",
     "CHROMA_DATABASE": "production",
     "DAGSTER_POSTGRES_URL": "postgresql://app:secret@production.invalid/dagster",
+    "NEO4J_URI": "neo4j://production.invalid",
     "DAGSTER_HOME": "/production",
 }
 
@@ -77,7 +78,7 @@ def _make_dev(folder: Path, port: int, *, file: Mapping[str, str]) -> Iterator[s
     checkout.mkdir()
     spies.mkdir()
     (spies / "sitecustomize.py").write_text(SPY)
-    settings = {**file, FOLDER_VARIABLE: str(folder / "sandbox"), dev.PORT_VARIABLE: str(port)}
+    settings = {**file, GRAPH_VARIABLE: "false", FOLDER_VARIABLE: str(folder / "sandbox"), dev.PORT_VARIABLE: str(port)}
     (checkout / ".env").write_text("".join(f"{name}={text}\n" for name, text in settings.items()))
     (checkout / "dagster.yaml").write_text((CHECKOUT / "dagster.yaml").read_text())
     given = {"PYTHONPATH": os.pathsep.join([str(spies), str(CHECKOUT)]), "SPY_FOLDER": str(spies)}
