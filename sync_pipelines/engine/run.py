@@ -16,6 +16,7 @@ from sync_pipelines.engine.batches import ahead, prints_of, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
+from sync_pipelines.engine.deciding import Dispute, disputes_of
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.ground import through, under_way
@@ -111,7 +112,7 @@ class Run(Scoped):
         self.quarantine(result.rejected, written)
         bad = {rejection.key for rejection in result.rejected}
         keys = list(written) if result.keys is None else result.keys
-        self._keep(result.kept, written)
+        self._keep(result.kept, written, result.disputes)
         self.settle([key for key in keys if key not in bad])
         for key in keys:
             written.pop(key, None)
@@ -119,15 +120,18 @@ class Run(Scoped):
         # a target may take a batch before the one in front of it is written: look now, too
         self.lock.check()
 
-    def _keep(self, kept: Mapping[str, str], prints: Mapping[str, str]) -> None:
+    def _keep(self, kept: Mapping[str, str], prints: Mapping[str, str], disputes: Sequence[Dispute] = ()) -> None:
         """Remember and write down what stays as it is in the target although the source says otherwise.
 
         Args:
             prints: fingerprints of the source's rows; none where it lacks them.
+            disputes: what is known of them, and the conflicts that were decided otherwise.
         """
         if kept:
             self.kept.update(kept)
-            self.binding.ledger.note_conflicts(self.record, kept, prints)
+            self.binding.ledger.note_conflicts(self.record, kept, prints, disputes)
+        if decided := [item for item in disputes if item.decision.conflict and item.key not in kept]:
+            self.binding.ledger.note_decisions(self.record, decided)
 
     def _mapped(
         self,
@@ -211,7 +215,7 @@ class Run(Scoped):
             kept = kept_by(target, keys)
             differences.leave_out(kept, label=KEPT)
             if note:
-                self._keep(kept, {})
+                self._keep(kept, {}, disputes_of(target, list(kept)))
 
     def _must_hold(self, missing: int, stale: int, differences: Comparison) -> None:
         # Chroma can lose upserts that it has acknowledged (chroma#6975): ask the store, not the writer.
@@ -229,7 +233,7 @@ class Run(Scoped):
         self.lock.check()
         self._mark()
         kept = kept_by(target, keys)
-        self._keep(kept, {})
+        self._keep(kept, {}, disputes_of(target, keys))
         self.counts.deleted += self.deletes.delete(target, without(keys, kept))
         self.settle([key for key in keys if key not in self.deletes.refused])
 
