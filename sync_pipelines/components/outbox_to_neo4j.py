@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sync_pipelines.engine.binding import Binding
     from sync_pipelines.engine.spec import TableSpec
-    from sync_pipelines.targets.neo4j.judging import Rules
+    from sync_pipelines.targets.neo4j.judgement import Rules
     from sync_pipelines.targets.neo4j.mapping import GraphMapper
     from sync_pipelines.targets.neo4j.target import GraphTarget
 
@@ -139,7 +139,7 @@ class OutboxToNeo4j(SyncComponent):
     def rules(self) -> Rules | None:
         """Who wins where the graph was edited; None where nobody looks."""
         from sync_pipelines.engine.conflicts import Strategy
-        from sync_pipelines.targets.neo4j.judging import Rules
+        from sync_pipelines.targets.neo4j.judgement import Rules
         from sync_pipelines.targets.neo4j.names import END_NAME, START_NAME
 
         if not self.conflict_detection:

@@ -148,14 +148,31 @@ class Dispute:
 
 @runtime_checkable
 class Disputing(Protocol):
-    """A target that knows the three states of its records."""
+    """A target that knows the three states of its records; `rows` are mapped source rows, None where there is none."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether its document asks for edits to be looked for."""
+        ...
 
     def disputes(self, keys: Sequence[str]) -> Sequence[Dispute]:
         """Those of these records, which the source lacks, that were edited here: whether each stays, and why."""
         ...
 
     def judged(self, rows: Any, keys: Sequence[str]) -> Mapping[str, Dispute]:
-        """What would be decided of these records now; `rows` are the mapped source rows of those it has, or None."""
+        """What would be decided of these records now."""
+        ...
+
+    def shown(self, rows: Any, keys: Sequence[str]) -> Mapping[str, Sides]:
+        """The states of these records as people may see them."""
+        ...
+
+    def stand(self, row: Any) -> None:
+        """Let the target's version of a record stand against this row of the source; the caller holds the lock."""
+        ...
+
+    def put_together(self, row: Any, values: State) -> None:
+        """Write a record as a person has put it together, against this row of the source; the caller holds the lock."""
         ...
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
-from sync_pipelines.engine.ledger.conflicts import Conflict
+from sync_pipelines.engine.ledger.conflict_rows import Conflict
 from sync_pipelines.targets.neo4j.judging import Judge
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 
@@ -199,10 +199,11 @@ def test_what_a_run_was_cut_off_from_writing_is_no_edit(
             written(self, found)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Judge, "_written", cut)
-        synced.execute("UPDATE concept SET title = 'ours'; INSERT INTO concept (id, title) VALUES ('c3', 'ours')")
+    synced.execute("UPDATE concept SET title = 'ours'; INSERT INTO concept (id, title) VALUES ('c3', 'ours')")
+    monkeypatch.setattr(Judge, "_written", cut)
+    with pytest.raises(KeyboardInterrupt):
         synced.sync(table)
+    monkeypatch.undo()
     synced.execute("UPDATE concept SET title = 'later'")
     synced.sync(table)
     assert synced.titles() == ["later", "later", "later"]

@@ -6,11 +6,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
-from datetime import date
+from collections.abc import Callable, Collection, Mapping
+from copy import copy
+from datetime import date, datetime
 from typing import Any
 
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.merging import same
+from sync_pipelines.engine.secrets import HIDDEN
 from sync_pipelines.targets.neo4j.names import END_NAME, START_NAME
 from sync_pipelines.targets.neo4j.properties import Properties, received
 from sync_pipelines.targets.neo4j.types import LISTS, Kind
@@ -34,7 +37,17 @@ class Forms:
 
     def __init__(self, properties: Properties, *, hidden: Collection[str] = (), salt: str = "") -> None:
         self.kinds = {**dict.fromkeys((START_NAME, END_NAME), Kind.text), **properties.kinds}
-        self._hidden, self._salt = hidden, salt
+        self._hidden, self._salt, self._readable = hidden, salt, False
+
+    def readable(self) -> Forms:
+        """The same for people: whole values, and `***` for those that nobody is shown."""
+        found = copy(self)
+        found._readable = True
+        return found
+
+    def veiled(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """A state that was kept, as people are shown it."""
+        return {name: HIDDEN if name in self._hidden else value for name, value in state.items()}
 
     def state(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A mapped row, without what is null in it."""
@@ -62,10 +75,30 @@ class Forms:
         if value is None:
             return None
         if name in self._hidden:
-            return {"sha256": self._hash(name, str(value))}
+            return HIDDEN if self._readable else {"sha256": self._hash(name, str(value))}
         return self._plain(name, _json(value, self.kinds[name]))
 
+    def native(self, name: str, value: Any) -> Any:
+        """A value that a merge or a person has made, as a batch carries it.
+
+        Raises:
+            ConfigurationError: a property of this kind cannot hold it.
+        """
+        kind = self.kinds[name]
+        if value is None or (kind is Kind.text and isinstance(value, str)):
+            return value
+        if kind is Kind.text and isinstance(value, dict):
+            return json.dumps(value, ensure_ascii=False)
+        if kind in LISTS and isinstance(value, list):
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        try:
+            return _NATIVE[kind](value)
+        except (KeyError, ValueError, TypeError):
+            raise ConfigurationError(f"the property {name!r} is a {kind.value} and cannot hold this value.") from None
+
     def _plain(self, name: str, value: Any) -> Any:
+        if self._readable:
+            return value
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if len(text) > _LONGEST or _UNSTORABLE.search(text):
             return {"sha256": self._hash(name, text), "characters": len(text)}
@@ -76,6 +109,8 @@ class Forms:
 
     def _strange(self, name: str, value: Any, base: Any) -> Any:
         """A value of another type; the base's where it is that, of before the column's type was changed."""
+        if self._readable:
+            return HIDDEN if name in self._hidden else repr(value)
         if name in self._hidden:
             return {"unlike": self._hash(name, repr(value))}
         for kind in Kind:
@@ -121,8 +156,20 @@ def _maps(values: list[Any]) -> list[dict[str, Any] | None] | None:
     return read if any(read) else None
 
 
-def native(value: Any) -> str:
-    """A list or map that a merge has made, as a batch carries it."""
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _exactly(*kinds: type) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if type(value) not in kinds:
+            raise TypeError
+        return kinds[0](value)
+
+    return read
+
+
+_NATIVE: dict[Kind, Callable[[Any], Any]] = {
+    Kind.integer: _exactly(int),
+    Kind.float: _exactly(float, int),
+    Kind.boolean: _exactly(bool),
+    Kind.date: date.fromisoformat,
+    Kind.local: datetime.fromisoformat,
+    Kind.moment: datetime.fromisoformat,
+}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sync_pipelines.engine.conflicts import Base
-from sync_pipelines.engine.deciding import Dispute
+from sync_pipelines.engine.deciding import Dispute, Sides
 from sync_pipelines.engine.errors import RecordError
 from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.ledger.ledger import Ledger
@@ -18,12 +18,13 @@ from sync_pipelines.engine.model import FINGERPRINT, KEY
 from sync_pipelines.targets.neo4j.books import Books
 from sync_pipelines.targets.neo4j.client import Graph
 from sync_pipelines.targets.neo4j.elements import Elements
-from sync_pipelines.targets.neo4j.judging import Judge, Rules, TableBooks
+from sync_pipelines.targets.neo4j.judgement import Rules, TableBooks
+from sync_pipelines.targets.neo4j.judging import Judge
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.writing import Writer
 
 if TYPE_CHECKING:
-    from sync_pipelines.targets.neo4j.judging import Held
+    from sync_pipelines.targets.neo4j.judgement import Held
 
 STRANGER = "\u2205 without sync_key: "
 """Begins the name of a node or relationship that no sync wrote; the engine's id follows, which is not kept."""
@@ -46,6 +47,11 @@ class Judged:
 
     def _writer(self, properties: Properties, **how: Any) -> Writer:
         raise NotImplementedError
+
+    @property
+    def looks(self) -> bool:
+        """Whether edits are looked for."""
+        return self.rules is not None
 
     def keep_books(self, ledger: Ledger) -> None:
         """Keep what was last synced in this ledger."""
@@ -113,6 +119,12 @@ class Judged:
         writer = None if rows is None else self._writer(Properties(rows.schema))
         judge = self.judge(writer)
         return {} if judge is None else judge.sides(rows, list(keys))
+
+    def shown(self, rows: pa.RecordBatch | None, keys: Sequence[str]) -> Mapping[str, Sides]:
+        """The states of these records as people may see them."""
+        writer = None if rows is None else self._writer(Properties(rows.schema))
+        judge = self.judge(writer)
+        return {} if judge is None else judge.shown(rows, list(keys))
 
     # What a person decides
 

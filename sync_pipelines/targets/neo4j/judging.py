@@ -8,7 +8,7 @@ judged anew.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,97 +17,18 @@ from sync_pipelines.engine.conflicts import Strategy
 from sync_pipelines.engine.deciding import Decision, Dispute, Outcome, Sides, State, decide
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ledger.bases import KnownBase
-from sync_pipelines.engine.ledger.conflicts import OpenConflict
-from sync_pipelines.engine.ledger.ledger import Ledger
+from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
 from sync_pipelines.engine.merging import same
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
 from sync_pipelines.targets.neo4j.client import run
-from sync_pipelines.targets.neo4j.forms import Forms, is_unlike, native, with_maps
+from sync_pipelines.targets.neo4j.forms import Forms, is_unlike, with_maps
+from sync_pipelines.targets.neo4j.judgement import EditedError, Held, Judgement, Rules, TableBooks
 from sync_pipelines.targets.neo4j.writing import Looked, Writer
 
 if TYPE_CHECKING:
     from neo4j import ManagedTransaction
 
 _LOOKS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What a table's document says of conflicts.
-
-    Args:
-        by: the property that LAST_WRITE_WINS compares; None where an edit never has a version.
-        hidden: properties whose values nobody is shown.
-    """
-
-    strategy: Strategy
-    by: str | None = None
-    hidden: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class TableBooks:
-    """What of the ledger belongs to one table."""
-
-    ledger: Ledger
-    place: tuple[str, str]
-
-    def bases(self, keys: Sequence[str]) -> Mapping[str, KnownBase]:
-        return self.ledger.known_bases(*self.place, keys)
-
-    def open(self, keys: Sequence[str]) -> Mapping[str, OpenConflict]:
-        return self.ledger.open_conflicts(*self.place, keys)
-
-    def keep(self, bases: Mapping[str, KnownBase]) -> None:
-        self.ledger.keep_bases(*self.place, bases)
-
-    def forget(self, keys: Sequence[str]) -> None:
-        self.ledger.forget_bases(*self.place, keys)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Held:
-    """A record of the graph.
-
-    Args:
-        row: as a batch has it. state: as JSON. raw: what the driver gave, by which it is recognised.
-    """
-
-    row: Mapping[str, Any]
-    state: State
-    raw: str
-
-    @property
-    def mark(self) -> str | None:
-        """The fingerprint of the source's row that the sync last wrote here."""
-        return self.row[FINGERPRINT]
-
-
-@dataclass(kw_only=True)
-class Judgement:
-    """What becomes of a batch.
-
-    Args:
-        rows: what is to be written, merged where that was decided. told: what was decided, by key.
-        held: what the graph held of them. before, after: bases to keep before and after they are written.
-        lost: records whose bases say nothing any more. doubt: of the writer.
-    """
-
-    rows: pa.RecordBatch
-    told: list[Dispute] = field(default_factory=list)
-    held: Mapping[str, Held] = field(default_factory=dict)
-    before: dict[str, KnownBase] = field(default_factory=dict)
-    after: dict[str, KnownBase] = field(default_factory=dict)
-    lost: list[str] = field(default_factory=list)
-    doubt: bool = False
-
-    @property
-    def kept(self) -> dict[str, str]:
-        return {item.key: item.why for item in self.told if item.decision.stays}
-
-
-class EditedError(Exception):
-    """Somebody has edited a record since it was judged; nothing was written."""
 
 
 class Judge:
@@ -208,7 +129,9 @@ class Judge:
     def _statement(self) -> str:
         return self._elements.values(self._properties)
 
-    def _held(self, keys: Sequence[str], bases: Mapping[str, KnownBase]) -> dict[str, Held]:
+    def _held(
+        self, keys: Sequence[str], bases: Mapping[str, KnownBase], *, forms: Forms | None = None
+    ) -> dict[str, Held]:
         if not keys:
             return {}
         records = self._graph.read(f"look into {self._elements.title}", self._statement, keys=list(keys))
@@ -217,7 +140,7 @@ class Judge:
         for record, row in zip(records, rows, strict=True):
             raw = {name: record[f"p{number}"] for number, name in enumerate(self._properties.names)}
             base = bases.get(row[KEY])
-            state = self._forms.held(row, raw, base.data if base else None)
+            state = (forms or self._forms).held(row, raw, base.data if base else None)
             found[row[KEY]] = Held(row=row, state=state, raw=repr(record))
         return found
 
@@ -307,7 +230,7 @@ class Judge:
             if name not in row or same(value, (sides.source or {}).get(name)):
                 continue
             taken = value is None or same(value, (sides.target or {}).get(name))
-            made[name] = held.row[name] if taken and value is not None else None if value is None else native(value)
+            made[name] = held.row[name] if taken and value is not None else self._forms.native(name, value)
         return made
 
     def _note(self, found: Judgement, row: Mapping[str, Any], held: Held | None, base: KnownBase | None) -> None:
@@ -352,6 +275,21 @@ class Judge:
                 sides = self._sides(None, held.get(key), bases.get(key))
                 found[key] = self._dispute(key, sides, fingerprint=None, accepted=False)
         return found
+
+    def shown(self, batch: pa.RecordBatch | None, keys: Sequence[str]) -> dict[str, Sides]:
+        """What people are shown of these records: the values, but for sensitive ones."""
+        disputes, readable = self.sides(batch, keys), self._forms.readable()
+        rows = {row[KEY]: row for row in batch.to_pylist()} if batch is not None else {}
+        there = self._held(keys, {}, forms=readable)
+        return {
+            key: replace(
+                dispute.sides,
+                source=readable.state(rows[key]) if key in rows else None,
+                target=there[key].state if key in there else None,
+                base=None if dispute.sides.base is None else readable.veiled(dispute.sides.base),
+            )
+            for key, dispute in disputes.items()
+        }
 
     def held(self, keys: Sequence[str]) -> dict[str, Held]:
         """What the graph holds of these records now."""

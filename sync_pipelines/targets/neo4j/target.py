@@ -32,7 +32,7 @@ from sync_pipelines.targets.neo4j.books import Books, Noted
 from sync_pipelines.targets.neo4j.client import Graph
 from sync_pipelines.targets.neo4j.elements import Elements
 from sync_pipelines.targets.neo4j.judged import STRANGER, Judged, pages, plain
-from sync_pipelines.targets.neo4j.judging import Rules
+from sync_pipelines.targets.neo4j.judgement import Rules
 from sync_pipelines.targets.neo4j.mapping import Ends
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.settings import GraphSettings

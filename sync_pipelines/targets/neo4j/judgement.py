@@ -1,0 +1,95 @@
+"""What a judge of a graph's records is told, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from sync_pipelines.engine.conflicts import Strategy
+from sync_pipelines.engine.deciding import Dispute, State
+from sync_pipelines.engine.ledger.bases import KnownBase
+from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
+from sync_pipelines.engine.ledger.ledger import Ledger
+from sync_pipelines.engine.model import FINGERPRINT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a table's document says of conflicts.
+
+    Args:
+        by: the property that LAST_WRITE_WINS compares; None where an edit never has a version.
+        hidden: properties whose values nobody is shown.
+    """
+
+    strategy: Strategy
+    by: str | None = None
+    hidden: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class TableBooks:
+    """What of the ledger belongs to one table."""
+
+    ledger: Ledger
+    place: tuple[str, str]
+
+    def bases(self, keys: Sequence[str]) -> Mapping[str, KnownBase]:
+        return self.ledger.known_bases(*self.place, keys)
+
+    def open(self, keys: Sequence[str]) -> Mapping[str, OpenConflict]:
+        return self.ledger.open_conflicts(*self.place, keys)
+
+    def keep(self, bases: Mapping[str, KnownBase]) -> None:
+        self.ledger.keep_bases(*self.place, bases)
+
+    def forget(self, keys: Sequence[str]) -> None:
+        self.ledger.forget_bases(*self.place, keys)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A record of the graph.
+
+    Args:
+        row: as a batch has it. state: as JSON. raw: what the driver gave, by which it is recognised.
+    """
+
+    row: Mapping[str, Any]
+    state: State
+    raw: str
+
+    @property
+    def mark(self) -> str | None:
+        """The fingerprint of the source's row that the sync last wrote here."""
+        return self.row[FINGERPRINT]
+
+
+@dataclass(kw_only=True)
+class Judgement:
+    """What becomes of a batch.
+
+    Args:
+        rows: what is to be written, merged where that was decided. told: what was decided, by key.
+        held: what the graph held of them. before, after: bases to keep before and after they are written.
+        lost: records whose bases say nothing any more. doubt: of the writer.
+    """
+
+    rows: pa.RecordBatch
+    told: list[Dispute] = field(default_factory=list)
+    held: Mapping[str, Held] = field(default_factory=dict)
+    before: dict[str, KnownBase] = field(default_factory=dict)
+    after: dict[str, KnownBase] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    doubt: bool = False
+
+    @property
+    def kept(self) -> dict[str, str]:
+        return {item.key: item.why for item in self.told if item.decision.stays}
+
+
+class EditedError(Exception):
+    """Somebody has edited a record since it was judged; nothing was written."""
