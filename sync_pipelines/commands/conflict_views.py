@@ -180,7 +180,7 @@ def show_comparison(document: dict[str, Any]) -> None:
 
     typer.echo(f"{document['sync']}/{document['table']} {document['key']!r}: {document.get('reason', '')}")
     typer.echo(f"  since the last sync: source {document['source_is']}, target {document['target_is']}")
-    by_values = "source_version" in document
+    by_values = any("merged" in item for item in document["fields"])
     sides = ("base", "source", "target") if by_values else ("source", "target")
     table = output.table("field", *sides, "", *(("merge",) if by_values else ()))
     for item in document["fields"]:

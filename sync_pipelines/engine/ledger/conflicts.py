@@ -260,10 +260,19 @@ class ConflictBook(Store):
 
     def review_count(self, sync: str, table: str) -> int:
         """How many records wait for a person to decide."""
-        book = self._tables.conflicts
-        waiting = (book.c.review, book.c.resolved_at.is_(None), book.c.accepted_at.is_(None))
-        chosen = sa.select(sa.func.count()).where(*at_place(book, sync, table), *waiting)
+        chosen = sa.select(sa.func.count()).where(*self._in_review(sync, table))
         return self._transaction(lambda connection: connection.execute(chosen).scalar_one())
+
+    def reviews(self, sync: str, table: str, *, limit: int = 20) -> list[Conflict]:
+        """Some of them, by key."""
+        book = self._tables.conflicts
+        page = sa.select(*listed(book)).where(*self._in_review(sync, table)).order_by(book.c.record_key).limit(limit)
+        rows = self._transaction(lambda connection: connection.execute(page).mappings().all())
+        return [conflict_of(row) for row in rows]
+
+    def _in_review(self, sync: str, table: str) -> tuple[Any, ...]:
+        book = self._tables.conflicts
+        return *at_place(book, sync, table), book.c.review, book.c.resolved_at.is_(None), book.c.accepted_at.is_(None)
 
     def conflict_count(self, sync: str, table: str) -> int:
         """How many records stay in the target as they are."""

@@ -18,7 +18,7 @@ from sync_pipelines.targets.neo4j.names import END_NAME, START_NAME
 from sync_pipelines.targets.neo4j.properties import Properties, received
 from sync_pipelines.targets.neo4j.types import LISTS, Kind
 
-_LONGEST = 64 * 1024
+_LONGEST = 64_000
 """Characters of a value that is kept as it is; of a longer one its hash is, which tells that it has changed."""
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
