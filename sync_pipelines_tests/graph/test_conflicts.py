@@ -203,7 +203,7 @@ def test_what_a_run_was_cut_off_from_writing_is_no_edit(
     monkeypatch.setattr(Judge, "_written", cut)
     with pytest.raises(KeyboardInterrupt):
         synced.sync(table)
-    monkeypatch.undo()
+    monkeypatch.setattr(Judge, "_written", written)
     synced.execute("UPDATE concept SET title = 'later'")
     synced.sync(table)
     assert synced.titles() == ["later", "later", "later"]
