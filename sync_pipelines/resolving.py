@@ -32,7 +32,8 @@ class EntityConflict:
     """A record that source and target have both changed since it was last synced.
 
     Args:
-        source_version, target_version: by which LAST_WRITE_WINS decides; None where there is none.
+        source_version, target_version: by which LAST_WRITE_WINS decides; those of its events where the records have
+            none; None where there is neither.
         source_data, target_data, base_data: values by property; None where there is no such record, or (of the base)
             none are kept. Sensitive ones are shown as `***`.
         clashes: the properties that a merge could not decide.
@@ -168,14 +169,17 @@ def conflict_of(case: Case, strategy: Strategy, *, entity_type: str) -> EntityCo
     """A case as it is shown."""
     noted, dispute = case.noted, case.dispute
     shown = _shown(case)
+    versions = (dispute.sides.source_version, dispute.sides.target_version) if dispute is not None else (None, None)
+    if versions == (None, None):
+        versions = case.binding.ledger.versions(*case.binding.place, case.key)
     decision = Decision(outcome=Outcome.SAME) if dispute is None else decide(strategy, dispute.sides)
     return EntityConflict(
         entity_type=entity_type,
         entity_id=case.key,
         strategy=strategy,
         reason=dispute.why if dispute is not None else noted.reason if noted else "",
-        source_version=dispute.sides.source_version if dispute else None,
-        target_version=dispute.sides.target_version if dispute else None,
+        source_version=versions[0],
+        target_version=versions[1],
         source_data=shown.source,
         target_data=shown.target,
         base_data=shown.base,

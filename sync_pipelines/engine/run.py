@@ -112,13 +112,24 @@ class Run(Scoped):
         self.quarantine(result.rejected, written)
         bad = {rejection.key for rejection in result.rejected}
         keys = list(written) if result.keys is None else result.keys
-        self._keep(result.kept, written, result.disputes)
+        self.note_judged(result, written)
         self.settle([key for key in keys if key not in bad])
         for key in keys:
             written.pop(key, None)
         self.binding.ledger.progress(self.record, self.counts)
         # a target may take a batch before the one in front of it is written: look now, too
         self.lock.check()
+
+    def note_judged(self, result: BatchResult, prints: Mapping[str, str]) -> None:
+        """Write down what a target has left as it is, and what was decided of conflicts; before `settle`.
+
+        Args:
+            prints: fingerprints of the source's rows.
+        """
+        for key in result.keys or ():
+            if key not in result.kept:
+                self.kept.pop(key, None)  # a consumer meets a record again and again
+        self._keep(result.kept, prints, result.disputes)
 
     def _keep(self, kept: Mapping[str, str], prints: Mapping[str, str], disputes: Sequence[Dispute] = ()) -> None:
         """Remember and write down what stays as it is in the target although the source says otherwise.

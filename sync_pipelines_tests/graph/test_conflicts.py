@@ -10,6 +10,7 @@ import pytest
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.ledger.conflict_rows import Conflict
 from sync_pipelines.targets.neo4j.judging import Judge
+from sync_pipelines.targets.neo4j.target import GraphTarget
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 
 
@@ -284,3 +285,22 @@ def test_a_new_column_and_a_new_type_make_no_node_look_edited(synced: Academy) -
 def test_a_document_that_contradicts_itself_is_refused(more: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         concept(**more)
+
+
+def test_an_edit_that_comes_before_a_deletion_is_done_is_judged_too(
+    synced: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = by("manual_review")
+    synced.sync(table)
+    delete, edits = GraphTarget._delete, iter(["n.title = 'theirs'"])
+
+    def late(self: GraphTarget, *given: Any) -> None:
+        for change in edits:
+            edit(synced, change)
+        delete(self, *given)
+
+    monkeypatch.setattr(GraphTarget, "_delete", late)
+    synced.execute("DELETE FROM concept")
+    assert synced.sync(table, allow=True).deleted == 1
+    assert synced.titles() == ["theirs"]
+    assert synced.prove(table).excluded == 1

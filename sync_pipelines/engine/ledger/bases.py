@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
 from sync_pipelines.engine.ledger.history import at_place
 from sync_pipelines.engine.ledger.store import Store
 from sync_pipelines.engine.sql import qualified
@@ -22,6 +23,17 @@ FROM unnest(:keys, :prints, :data, :previous, :previous_data)
 ON CONFLICT (sync_type, table_name, record_key) DO UPDATE SET
     fingerprint = excluded.fingerprint, data = excluded.data,
     previous = excluded.previous, previous_data = excluded.previous_data, noted_at = now()
+"""
+
+
+_KNOWN = """
+SELECT given.key, b.fingerprint, b.data, b.previous, b.previous_data,
+    c.id IS NOT NULL AS is_open, c.source_fingerprint AS mark, c.accepted_at IS NOT NULL AS accepted
+FROM unnest(:keys) AS given (key)
+LEFT JOIN {bases} AS b ON b.sync_type = :sync AND b.table_name = :table AND b.record_key = given.key
+LEFT JOIN {conflicts} AS c ON c.sync_type = :sync AND c.table_name = :table AND c.record_key = given.key
+    AND c.resolved_at IS NULL
+WHERE b.record_key IS NOT NULL OR c.id IS NOT NULL
 """
 
 
@@ -42,16 +54,18 @@ class KnownBase:
 class BaseBook(Store):
     """Bases with values; those without are `conflicts.ConflictBook`'s, in the same table."""
 
-    def known_bases(self, sync: str, table: str, keys: Collection[str]) -> dict[str, KnownBase]:
-        """What was last synced of these records."""
+    def known_bases(
+        self, sync: str, table: str, keys: Collection[str]
+    ) -> tuple[dict[str, KnownBase], dict[str, OpenConflict]]:
+        """What was last synced of these records, and those that are in conflict now; by one question a batch."""
         if not keys:
-            return {}
-        book = self._tables.bases
-        given = sa.cast(sa.bindparam(None, list(keys), type_=ARRAY(sa.Text), unique=True), ARRAY(sa.Text))
-        names = (book.c.record_key, book.c.fingerprint, book.c.data, book.c.previous, book.c.previous_data)
-        chosen = sa.select(*names).where(*at_place(book, sync, table), book.c.record_key == sa.any_(given))
-        rows = self._transaction(lambda connection: connection.execute(chosen).all())
-        return {key: KnownBase(*values) for key, *values in rows}
+            return {}, {}
+        names = {name: qualified(self.schema, f"sync_{name}").replace(":", "\\:") for name in ("bases", "conflicts")}
+        statement = sa.text(_KNOWN.format(**names)).bindparams(sa.bindparam("keys", type_=ARRAY(sa.Text)))
+        values = {"sync": sync, "table": table, "keys": list(keys)}
+        rows = self._transaction(lambda connection: connection.execute(statement, values).all())
+        bases = {row.key: KnownBase(*row[1:5]) for row in rows if row.fingerprint is not None}
+        return bases, {row.key: OpenConflict(row.mark, row.accepted) for row in rows if row.is_open}
 
     def keep_bases(self, sync: str, table: str, bases: Mapping[str, KnownBase]) -> None:
         """Note what is about to be written, or was."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 
 from sync_pipelines.engine.conflicts import Base
 from sync_pipelines.engine.deciding import Dispute
-from sync_pipelines.engine.ledger.conflict_rows import DETAILS, Conflict, OpenConflict, conflict_of, details, listed
+from sync_pipelines.engine.ledger.conflict_rows import DETAILS, Conflict, conflict_of, details, listed
 from sync_pipelines.engine.ledger.history import RunRecord, at_place
 from sync_pipelines.engine.ledger.store import REASON_CHARACTERS, Store, storable
 from sync_pipelines.engine.sql import qualified
@@ -248,15 +248,14 @@ class ConflictBook(Store):
         if keys:
             self._transaction(work)
 
-    def open_conflicts(self, sync: str, table: str, keys: Collection[str]) -> dict[str, OpenConflict]:
-        """Those of these records that are in conflict now."""
-        book = self._tables.conflicts
-        given = sa.cast(sa.bindparam(None, list(keys), type_=ARRAY(sa.Text), unique=True), ARRAY(sa.Text))
-        chosen = sa.select(book.c.record_key, book.c.source_fingerprint, book.c.accepted_at.is_not(None)).where(
-            *at_place(book, sync, table), book.c.resolved_at.is_(None), book.c.record_key == sa.any_(given)
+    def versions(self, sync: str, table: str, key: str) -> tuple[int | None, int | None]:
+        """Those of an entity whose changes events tell: the newest known, and what the target holds."""
+        book = self._tables.entities
+        chosen = sa.select(book.c.source_version, book.c.target_version).where(
+            *at_place(book, sync, table), book.c.entity_id == key
         )
-        rows = self._transaction(lambda connection: connection.execute(chosen).all()) if keys else []
-        return {key: OpenConflict(mark, accepted) for key, mark, accepted in rows}
+        row = self._transaction(lambda connection: connection.execute(chosen).one_or_none())
+        return (None, None) if row is None else (row[0], row[1])
 
     def review_count(self, sync: str, table: str) -> int:
         """How many records wait for a person to decide."""

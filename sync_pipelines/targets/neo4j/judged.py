@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,25 +12,27 @@ import pyarrow as pa
 
 from sync_pipelines.engine.conflicts import Base
 from sync_pipelines.engine.deciding import Dispute, Sides
-from sync_pipelines.engine.errors import RecordError
+from sync_pipelines.engine.errors import RecordError, TransientError
 from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import FINGERPRINT, KEY
 from sync_pipelines.targets.neo4j.books import Books
-from sync_pipelines.targets.neo4j.client import Graph
+from sync_pipelines.targets.neo4j.client import Graph, run
 from sync_pipelines.targets.neo4j.elements import Elements
-from sync_pipelines.targets.neo4j.judgement import Rules, TableBooks
+from sync_pipelines.targets.neo4j.judgement import EditedError, Rules, TableBooks
 from sync_pipelines.targets.neo4j.judging import Judge
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.writing import Writer
 
 if TYPE_CHECKING:
+    from neo4j import ManagedTransaction
+
     from sync_pipelines.targets.neo4j.judgement import Held
 
 STRANGER = "\u2205 without sync_key: "
 """Begins the name of a node or relationship that no sync wrote; the engine's id follows, which is not kept."""
 
-_KEYS_A_STATEMENT = 1000
+_KEYS_A_STATEMENT, _LOOKS = 1000, 3
 
 
 class Judged:
@@ -69,15 +72,47 @@ class Judged:
         if self.rules is not None and self._ledger is not None:
             self._ledger.forget_every_base(self._place["sync"], self._place["table"])
 
-    def forget_deleted(self, keys: Sequence[str]) -> None:
-        """These are about to be deleted, and with nodes their relationships: those nobody has deleted by hand."""
+    def delete_judged(self, keys: Sequence[str]) -> int:
+        """Delete these records; how many went. One that was edited since the run has judged it, and wins, stays.
+
+        Raises:
+            TransientError: they are edited again and again.
+        """
+        for _ in range(_LOOKS):
+            judge = self.judge()
+            held = {} if judge is None else judge.held(keys)
+            kept = self.keeps(list(held))
+            doomed = [key for key in keys if key not in kept]
+            with suppress(EditedError):
+                if doomed:
+                    self._delete(doomed, judge, held)
+                return len(doomed)
+        raise TransientError(
+            f"could not delete from {self.elements.title}: its records are edited meanwhile, again and again.",
+            **self._place,
+        )
+
+    def _delete(self, keys: Sequence[str], judge: Judge | None, held: Mapping[str, Held]) -> None:
+        tied = self._tied(keys) if self._ledger is not None else {}
+
+        def work(transaction: ManagedTransaction) -> None:
+            if judge is not None:
+                judge.recheck(transaction, keys, held)
+            # before the commit: were it lost, and the bases there, the records would look deleted by somebody
+            self._forget(keys, tied)
+            run(transaction, self.elements.delete(), {"keys": keys})
+
+        self.graph.write(f"delete from {self.elements.title}", work)
+
+    def _forget(self, keys: Sequence[str], tied: Mapping[str, Sequence[str]]) -> None:
+        """These go, and with nodes their relationships: those nobody has deleted by hand."""
         if self._ledger is None:
             return
         if self.rules is not None:
             self._ledger.forget_bases(self._place["sync"], self._place["table"], keys)
-        for owner, tied in self._tied(keys).items():
+        for owner, others in tied.items():
             sync, _, table = owner.partition("/")
-            for page in pages(tied):
+            for page in pages(others):
                 self._ledger.forget_bases(sync, table, page)
 
     def _tied(self, keys: Sequence[str]) -> dict[str, list[str]]:

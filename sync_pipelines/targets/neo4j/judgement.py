@@ -37,11 +37,8 @@ class TableBooks:
     ledger: Ledger
     place: tuple[str, str]
 
-    def bases(self, keys: Sequence[str]) -> Mapping[str, KnownBase]:
+    def known(self, keys: Sequence[str]) -> tuple[Mapping[str, KnownBase], Mapping[str, OpenConflict]]:
         return self.ledger.known_bases(*self.place, keys)
-
-    def open(self, keys: Sequence[str]) -> Mapping[str, OpenConflict]:
-        return self.ledger.open_conflicts(*self.place, keys)
 
     def keep(self, bases: Mapping[str, KnownBase]) -> None:
         self.ledger.keep_bases(*self.place, bases)
@@ -60,7 +57,7 @@ class Held:
 
     row: Mapping[str, Any]
     state: State
-    raw: str
+    raw: Mapping[str, Any]
 
     @property
     def mark(self) -> str | None:
@@ -74,13 +71,15 @@ class Judgement:
 
     Args:
         rows: what is to be written, merged where that was decided. told: what was decided, by key.
-        held: what the graph held of them. before, after: bases to keep before and after they are written.
+        held: what the graph held of those that were judged; marks: the fingerprints of all.
+        before, after: bases to keep before and after they are written.
         lost: records whose bases say nothing any more. doubt: of the writer.
     """
 
     rows: pa.RecordBatch
     told: list[Dispute] = field(default_factory=list)
     held: Mapping[str, Held] = field(default_factory=dict)
+    marks: Mapping[str, Any] = field(default_factory=dict)
     before: dict[str, KnownBase] = field(default_factory=dict)
     after: dict[str, KnownBase] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)

@@ -42,7 +42,7 @@ class Judge:
     def __init__(self, writer: Writer, rules: Rules, books: TableBooks) -> None:
         self._writer, self._rules, self._books = writer, rules, books
         self._graph, self._elements, self._properties = writer.graph, writer.elements, writer.properties
-        self._doubted = writer.doubt
+        self._doubted, self._eager = writer.doubt, True
         self._forms = Forms(writer.properties, hidden=rules.hidden, salt="/".join(books.place))
 
     # Writing
@@ -84,20 +84,34 @@ class Judge:
         if not found.rows.num_rows:
             return BatchResult(counts=Counts())
         writer, doubt = self._writer, self._writer.doubt
-        writer.recheck = lambda transaction, keys: self._recheck(transaction, keys, found.held)
+        writer.recheck = lambda transaction, keys: self.recheck(transaction, keys, found.held)
         writer.doubt = doubt or ("values" if found.doubt else None)
+        writer.known = self._known(found, writer.doubt)
         try:
             return writer.write(found.rows)
         finally:
             writer.doubt = doubt
 
-    def _recheck(self, transaction: ManagedTransaction, keys: Sequence[str], held: Mapping[str, Held]) -> None:
+    def _known(self, found: Judgement, doubt: Doubt | None) -> dict[str, Mapping[str, Any]] | None:
+        """What the writer would ask the graph for, where it was asked already: a batch that is new costs one look."""
+        if any(key in found.marks and key not in found.held for key in found.rows.column(KEY).to_pylist()):
+            return None
+        if doubt:
+            return {key: {**held.row, **held.raw} for key, held in found.held.items()}
+        return {key: {**held.raw, FINGERPRINT: held.raw["mark"]} for key, held in found.held.items()}
+
+    def recheck(self, transaction: ManagedTransaction, keys: Sequence[str], held: Mapping[str, Held]) -> None:
+        """Lock those of these records that were judged, and see that they are what they were then.
+
+        Raises:
+            EditedError: one of them is not.
+        """
         known = [key for key in keys if key in held]
         if not known:
             return
         run(transaction, self._elements.touch(), {"keys": known})
         now = {row["key"]: repr(row) for row in run(transaction, self._statement, {"keys": known})}
-        if any(now.get(key) != held[key].raw for key in known):
+        if any(now.get(key) != repr(held[key].raw) for key in known):
             raise EditedError
 
     # Judging
@@ -106,12 +120,14 @@ class Judge:
         """What becomes of a batch; writes nothing. Only what differs, by its fingerprint, is judged without doubt."""
         rows = batch.to_pylist()
         keys = [row[KEY] for row in rows]
-        bases, noted = self._books.bases(keys), self._books.open(keys)
-        marks = self._marks(keys)
+        bases, noted = self._books.known(keys)
+        marks, held = self._asked(keys, bases, doubt)
         suspects = [row for row in rows if doubt or row[KEY] in noted or marks.get(row[KEY]) != row[FINGERPRINT]]
-        held = self._held([row[KEY] for row in suspects if row[KEY] in marks], bases)
+        wanted = [row[KEY] for row in suspects if row[KEY] in marks]
+        held = self._held(wanted, bases) if held is None else {key: held[key] for key in wanted}
+        self._eager = 2 * len(suspects) > len(rows)
         lost = self._waiting([row for row in suspects if row[KEY] not in marks and row[KEY] in bases])
-        found = Judgement(rows=batch, held=held, lost=lost)
+        found = Judgement(rows=batch, held=held, lost=lost, marks=marks)
         judged = {
             row[KEY]: self._judged(row, held.get(row[KEY]), bases.get(row[KEY]), noted.get(row[KEY]))
             for row in suspects
@@ -121,9 +137,15 @@ class Judge:
         self._fill(found, rows, judged, bases)
         return found
 
-    def _marks(self, keys: Sequence[str]) -> dict[str, Any]:
+    def _asked(
+        self, keys: Sequence[str], bases: Mapping[str, KnownBase], doubt: Doubt | None
+    ) -> tuple[dict[str, Any], dict[str, Held] | None]:
+        """The fingerprints there; and the values, where most of the last batch differed, or all are looked at."""
+        if doubt or self._eager:
+            held = self._held(keys, bases)
+            return {key: item.raw["mark"] for key, item in held.items()}, held
         found = self._graph.read(f"look into {self._elements.title}", self._elements.held(), keys=list(keys))
-        return {row["key"]: row["mark"] for row in found}
+        return {row["key"]: row["mark"] for row in found}, None
 
     @property
     def _statement(self) -> str:
@@ -141,7 +163,7 @@ class Judge:
             raw = {name: record[f"p{number}"] for number, name in enumerate(self._properties.names)}
             base = bases.get(row[KEY])
             state = (forms or self._forms).held(row, raw, base.data if base else None)
-            found[row[KEY]] = Held(row=row, state=state, raw=repr(record))
+            found[row[KEY]] = Held(row=row, state=state, raw=record)
         return found
 
     def _waiting(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -253,7 +275,7 @@ class Judge:
     def disputes(self, keys: Sequence[str]) -> list[Dispute]:
         """Those of these records, which the source lacks, that were edited or made here."""
         found = []
-        bases, noted = self._books.bases(keys), self._books.open(keys)
+        bases, noted = self._books.known(keys)
         for key, held in self._held(keys, bases).items():
             sides = self._sides(None, held, bases.get(key))
             accepted = key in noted and noted[key].accepted and noted[key].source_fingerprint is None
@@ -265,7 +287,7 @@ class Judge:
     def sides(self, batch: pa.RecordBatch | None, keys: Sequence[str]) -> dict[str, Dispute]:
         """What would be decided now of these records, whether they differ or not."""
         rows = {row[KEY]: row for row in batch.to_pylist()} if batch is not None else {}
-        bases, noted = self._books.bases(keys), self._books.open(keys)
+        bases, noted = self._books.known(keys)
         held = self._held(keys, bases)
         found = {}
         for key in keys:
@@ -293,7 +315,7 @@ class Judge:
 
     def held(self, keys: Sequence[str]) -> dict[str, Held]:
         """What the graph holds of these records now."""
-        return self._held(keys, self._books.bases(keys))
+        return self._held(keys, self._books.known(keys)[0])
 
 
 def _is_told(decision: Decision) -> bool:

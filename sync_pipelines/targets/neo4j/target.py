@@ -33,6 +33,7 @@ from sync_pipelines.targets.neo4j.client import Graph
 from sync_pipelines.targets.neo4j.elements import Elements
 from sync_pipelines.targets.neo4j.judged import STRANGER, Judged, pages, plain
 from sync_pipelines.targets.neo4j.judgement import Rules
+from sync_pipelines.targets.neo4j.judging import Judge
 from sync_pipelines.targets.neo4j.mapping import Ends
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.settings import GraphSettings
@@ -153,9 +154,12 @@ class GraphTarget(Judged, Underived):
     ) -> Iterator[BatchResult]:
         """Write batches of mapped rows (`mapping`), a transaction each."""
         writer: Writer | None = None
+        judge: Judge | None = None
         for batch in batches_of(batches):
-            writer = writer or self._writer(self._prepared(batch.schema), doubt=doubt, before_write=before_write)
-            if (judge := self.judge(writer)) is not None:
+            if writer is None:
+                writer = self._writer(self._prepared(batch.schema), doubt=doubt, before_write=before_write)
+                judge = self.judge(writer)
+            if judge is not None:
                 yield from judge.bring(batch)
                 continue
             keys = batch.column(KEY).to_pylist()
@@ -190,14 +194,10 @@ class GraphTarget(Judged, Underived):
     def delete(self, keys: Sequence[str]) -> Deletion:
         """Delete these; with a node go its relationships, whoever made them. A graph refuses none."""
         there = self.existing(keys)
-        for page in pages(plain(there)):
-            self.forget_deleted(page)
-        doing = f"delete from {self.elements.title}"
-        for page in pages(plain(there)):
-            self.graph.execute(doing, self.elements.delete(), keys=sorted(page))
-        for page in pages(_strange(there)):
-            self.graph.execute(doing, self.elements.delete_keyless(), ids=page)
-        return Deletion(deleted=len(there))
+        gone = sum(self.delete_judged(sorted(page)) for page in pages(plain(there)))
+        for page in pages(strange := _strange(there)):
+            self.graph.execute(f"delete from {self.elements.title}", self.elements.delete_keyless(), ids=page)
+        return Deletion(deleted=gone + len(strange))
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored properties of these, and a relationship's ends, as the mapping would make them."""

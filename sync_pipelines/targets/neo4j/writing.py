@@ -74,6 +74,8 @@ class Writer(ABC):
         self.doubt, self._before_write = doubt, before_write
         self.recheck: Callable[[ManagedTransaction, Sequence[str]], None] = lambda *_: None
         """Called with the keys at the beginning of each transaction that writes; what it raises undoes that."""
+        self.known: Mapping[str, Row] | None = None
+        """What the graph holds of the next batch, where somebody has just asked it."""
         self._writing = f"write to {elements.title}"
 
     def write(self, batch: pa.RecordBatch) -> BatchResult:
@@ -137,6 +139,9 @@ class Writer(ABC):
             yield self._settled(rows.slice(half), tries=tries)
 
     def _held(self, batch: pa.RecordBatch) -> dict[str, Row]:
+        if (known := self.known) is not None:
+            self.known = None
+            return dict(known)
         keys = batch.column(KEY).to_pylist()
         statement = self.elements.held() if self.doubt is None else self.elements.values(self.properties)
         found = self.graph.read(f"look into {self.elements.title}", statement, keys=keys)
