@@ -50,6 +50,12 @@ class KnownBase:
     previous: str | None = None
     previous_data: Mapping[str, Any] | None = None
 
+    def of(self, fingerprint: str) -> Mapping[str, Any] | None:
+        """What was synced with this fingerprint; None where that is not known."""
+        if fingerprint == self.fingerprint:
+            return self.data
+        return self.previous_data if fingerprint == self.previous else None
+
 
 class BaseBook(Store):
     """Bases with values; those without are `conflicts.ConflictBook`'s, in the same table."""

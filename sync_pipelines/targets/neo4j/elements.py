@@ -77,9 +77,11 @@ class Elements:
         """The same with the properties."""
         return f"{self.held()}{properties.returned('x')}"
 
-    def touch(self) -> str:
-        """Lock `$keys` against other writers, to the end of the transaction, and change nothing."""
-        return f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys SET x.{KEY_NAME} = x.{KEY_NAME}"
+    def locked(self, properties: Properties) -> str:
+        """`values`, locked against other writers to the end of the transaction: a property is set to what it is."""
+        lock = f"SET x.{KEY_NAME} = x.{KEY_NAME} WITH {'x' if self.ends is None else 'a, x, b'}"
+        found = f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys {lock}"
+        return f"{found} RETURN {self._returned}{properties.returned('x')}"
 
     def keyless(self) -> str:
         """Those of `$ids` that have no key."""

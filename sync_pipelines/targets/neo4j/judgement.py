@@ -13,7 +13,6 @@ from sync_pipelines.engine.deciding import Dispute, State
 from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
 from sync_pipelines.engine.ledger.ledger import Ledger
-from sync_pipelines.engine.model import FINGERPRINT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +51,14 @@ class Held:
     """A record of the graph.
 
     Args:
-        row: as a batch has it. state: as JSON. raw: what the driver gave, by which it is recognised.
+        mark: the fingerprint of the source's row that the sync last wrote there. state: as JSON.
+        row: as a batch has it; raw: what the driver gave. None where it was not read, but is taken to be its base.
     """
 
-    row: Mapping[str, Any]
+    mark: str | None
     state: State
-    raw: Mapping[str, Any]
-
-    @property
-    def mark(self) -> str | None:
-        """The fingerprint of the source's row that the sync last wrote here."""
-        return self.row[FINGERPRINT]
+    row: Mapping[str, Any] | None = None
+    raw: Mapping[str, Any] | None = None
 
 
 @dataclass(kw_only=True)
@@ -71,7 +67,7 @@ class Judgement:
 
     Args:
         rows: what is to be written, merged where that was decided. told: what was decided, by key.
-        held: what the graph held of those that were judged; marks: the fingerprints of all.
+        held: what the graph held of those that were judged; there: fingerprint and ends of all.
         before, after: bases to keep before and after they are written.
         lost: records whose bases say nothing any more. doubt: of the writer.
     """
@@ -79,7 +75,7 @@ class Judgement:
     rows: pa.RecordBatch
     told: list[Dispute] = field(default_factory=list)
     held: Mapping[str, Held] = field(default_factory=dict)
-    marks: Mapping[str, Any] = field(default_factory=dict)
+    there: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     before: dict[str, KnownBase] = field(default_factory=dict)
     after: dict[str, KnownBase] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)

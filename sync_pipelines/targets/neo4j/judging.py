@@ -18,7 +18,7 @@ from sync_pipelines.engine.deciding import Decision, Dispute, Outcome, Sides, St
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
-from sync_pipelines.engine.merging import same
+from sync_pipelines.engine.merging import same, same_state
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
 from sync_pipelines.targets.neo4j.client import run
 from sync_pipelines.targets.neo4j.forms import Forms, is_unlike, with_maps
@@ -42,7 +42,7 @@ class Judge:
     def __init__(self, writer: Writer, rules: Rules, books: TableBooks) -> None:
         self._writer, self._rules, self._books = writer, rules, books
         self._graph, self._elements, self._properties = writer.graph, writer.elements, writer.properties
-        self._doubted, self._eager = writer.doubt, True
+        self._doubted = writer.doubt
         self._forms = Forms(writer.properties, hidden=rules.hidden, salt="/".join(books.place))
 
     # Writing
@@ -54,8 +54,8 @@ class Judge:
             TransientError: somebody edits these records again and again.
         """
         batch = batch.sort_by(KEY)
-        for _ in range(_LOOKS):
-            found = self.look(batch, doubt=self._doubted)
+        for number in range(_LOOKS):
+            found = self.look(batch, doubt=self._doubted, trust=number == 0)
             if decided := [item for item in found.told if item.decision.conflict and not item.decision.stays]:
                 yield BatchResult(counts=Counts(), keys=(), disputes=decided)
             try:
@@ -94,40 +94,47 @@ class Judge:
 
     def _known(self, found: Judgement, doubt: Doubt | None) -> dict[str, Mapping[str, Any]] | None:
         """What the writer would ask the graph for, where it was asked already: a batch that is new costs one look."""
-        if any(key in found.marks and key not in found.held for key in found.rows.column(KEY).to_pylist()):
+        if doubt is None:
+            return {key: {**row, FINGERPRINT: row["mark"]} for key, row in found.there.items()}
+        if any(key in found.there and key not in found.held for key in found.rows.column(KEY).to_pylist()):
             return None
-        if doubt:
-            return {key: {**held.row, **held.raw} for key, held in found.held.items()}
-        return {key: {**held.raw, FINGERPRINT: held.raw["mark"]} for key, held in found.held.items()}
+        whole = {key: (held.row, held.raw) for key, held in found.held.items()}
+        return {key: {**row, **raw} for key, (row, raw) in whole.items() if row is not None and raw is not None}
 
     def recheck(self, transaction: ManagedTransaction, keys: Sequence[str], held: Mapping[str, Held]) -> None:
-        """Lock those of these records that were judged, and see that they are what they were then.
+        """Lock those of these records that were judged, and see that they are what they were then, or were taken to be.
 
         Raises:
             EditedError: one of them is not.
         """
-        known = [key for key in keys if key in held]
+        known = {key: held[key] for key in keys if key in held}
         if not known:
             return
-        run(transaction, self._elements.touch(), {"keys": known})
-        now = {row["key"]: repr(row) for row in run(transaction, self._statement, {"keys": known})}
-        if any(now.get(key) != repr(held[key].raw) for key in known):
+        records = run(transaction, self._elements.locked(self._properties), {"keys": list(known)})
+        states = {key: item.state for key, item in known.items()}
+        now = self._read(records, states)
+        if any(key not in now or not _is_as(item, now[key]) for key, item in known.items()):
             raise EditedError
 
     # Judging
 
-    def look(self, batch: pa.RecordBatch, *, doubt: Doubt | None = None) -> Judgement:
-        """What becomes of a batch; writes nothing. Only what differs, by its fingerprint, is judged without doubt."""
+    def look(self, batch: pa.RecordBatch, *, doubt: Doubt | None = None, trust: bool = False) -> Judgement:
+        """What becomes of a batch; writes nothing. Only what differs, by its fingerprint, is judged without doubt.
+
+        Args:
+            trust: take what bears the fingerprint of its base for what was last synced; it is looked at as it is
+                written (`recheck`), and then alone, since nearly always nobody has edited it.
+        """
         rows = batch.to_pylist()
         keys = [row[KEY] for row in rows]
         bases, noted = self._books.known(keys)
-        marks, held = self._asked(keys, bases, doubt)
-        suspects = [row for row in rows if doubt or row[KEY] in noted or marks.get(row[KEY]) != row[FINGERPRINT]]
-        wanted = [row[KEY] for row in suspects if row[KEY] in marks]
-        held = self._held(wanted, bases) if held is None else {key: held[key] for key in wanted}
-        self._eager = 2 * len(suspects) > len(rows)
-        lost = self._waiting([row for row in suspects if row[KEY] not in marks and row[KEY] in bases])
-        found = Judgement(rows=batch, held=held, lost=lost, marks=marks)
+        there = {row["key"]: row for row in self._ask(self._elements.held(), keys)}
+        suspects = [row for row in rows if doubt or row[KEY] in noted or _mark(there, row[KEY]) != row[FINGERPRINT]]
+        wanted = [row[KEY] for row in suspects if row[KEY] in there]
+        held = self._trusted([key for key in wanted if key not in noted], there, bases) if trust and not doubt else {}
+        held |= self._held([key for key in wanted if key not in held], bases)
+        lost = self._waiting([row for row in suspects if row[KEY] not in there and row[KEY] in bases])
+        found = Judgement(rows=batch, held=held, lost=lost, there=there)
         judged = {
             row[KEY]: self._judged(row, held.get(row[KEY]), bases.get(row[KEY]), noted.get(row[KEY]))
             for row in suspects
@@ -137,33 +144,39 @@ class Judge:
         self._fill(found, rows, judged, bases)
         return found
 
-    def _asked(
-        self, keys: Sequence[str], bases: Mapping[str, KnownBase], doubt: Doubt | None
-    ) -> tuple[dict[str, Any], dict[str, Held] | None]:
-        """The fingerprints there; and the values, where most of the last batch differed, or all are looked at."""
-        if doubt or self._eager:
-            held = self._held(keys, bases)
-            return {key: item.raw["mark"] for key, item in held.items()}, held
-        found = self._graph.read(f"look into {self._elements.title}", self._elements.held(), keys=list(keys))
-        return {row["key"]: row["mark"] for row in found}, None
+    def _ask(self, statement: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+        return self._graph.read(f"look into {self._elements.title}", statement, keys=list(keys))
 
-    @property
-    def _statement(self) -> str:
-        return self._elements.values(self._properties)
+    def _trusted(
+        self, keys: Sequence[str], there: Mapping[str, Mapping[str, Any]], bases: Mapping[str, KnownBase]
+    ) -> dict[str, Held]:
+        """Those of these records that bear the fingerprint of what was last synced, as that."""
+        found: dict[str, Held] = {}
+        for key in keys:
+            base, mark = bases.get(key), there[key]["mark"]
+            data = None if base is None or mark is None else base.of(mark)
+            if data is not None:
+                found[key] = Held(mark=mark, state=self._forms.of_now(data))
+        return found
 
     def _held(
         self, keys: Sequence[str], bases: Mapping[str, KnownBase], *, forms: Forms | None = None
     ) -> dict[str, Held]:
         if not keys:
             return {}
-        records = self._graph.read(f"look into {self._elements.title}", self._statement, keys=list(keys))
+        known = {key: base.data for key, base in bases.items() if base.data is not None}
+        return self._read(self._ask(self._elements.values(self._properties), keys), known, forms=forms)
+
+    def _read(
+        self, records: Sequence[Mapping[str, Any]], bases: Mapping[str, State], *, forms: Forms | None = None
+    ) -> dict[str, Held]:
+        """The records that a statement gave."""
         rows = self._properties.batch(records, ends=self._elements.ends is not None).to_pylist()
         found: dict[str, Held] = {}
         for record, row in zip(records, rows, strict=True):
             raw = {name: record[f"p{number}"] for number, name in enumerate(self._properties.names)}
-            base = bases.get(row[KEY])
-            state = (forms or self._forms).held(row, raw, base.data if base else None)
-            found[row[KEY]] = Held(row=row, state=state, raw=record)
+            state = (forms or self._forms).held(row, raw, bases.get(row[KEY]))
+            found[row[KEY]] = Held(mark=row[FINGERPRINT], state=state, row=row, raw=record)
         return found
 
     def _waiting(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -196,8 +209,8 @@ class Judge:
         """What was last synced; what is there now where the sync wrote it and noted nothing."""
         if base is None or base.data is None:
             return held.state if held is not None and held.mark is not None else None
-        before = held is not None and base.fingerprint != held.mark == base.previous and base.previous_data
-        return self._forms.of_now(before or base.data)
+        then = base.of(held.mark) if held is not None and held.mark is not None else None
+        return self._forms.of_now(base.data if then is None else then)
 
     def _dispute(self, key: str, sides: Sides, *, fingerprint: str | None, accepted: bool) -> Dispute:
         decision = decide(self._rules.strategy, sides)
@@ -229,6 +242,7 @@ class Judge:
         for row in rows:
             key, dispute, held = row[KEY], judged.get(row[KEY]), found.held.get(row[KEY])
             if dispute is not None and dispute.decision.stays:
+                self._put_back(found, key, held, bases.get(key))
                 continue
             brought.append(self._merged(row, held, dispute))
             found.doubt |= held is not None and held.mark == row[FINGERPRINT]
@@ -236,9 +250,14 @@ class Judge:
         if len(brought) < len(rows) or any(given is not row for given, row in zip(brought, rows, strict=True)):
             found.rows = pa.RecordBatch.from_pylist([dict(row) for row in brought], schema=found.rows.schema)
 
+    def _put_back(self, found: Judgement, key: str, held: Held | None, base: KnownBase | None) -> None:
+        """The base of what stays, where it was noted for a write that did not come."""
+        if held is not None and held.mark is not None and base is not None and held.mark == base.previous:
+            found.before[key] = KnownBase(held.mark, base.previous_data)
+
     def _merged(self, row: Mapping[str, Any], held: Held | None, dispute: Dispute | None) -> Mapping[str, Any]:
         if dispute is None or held is None or dispute.decision.outcome is not Outcome.MERGED:
-            return row
+            return row  # what was merged was read, not trusted: it was edited
         values = dispute.decision.values or {}
         return self.put_together(row, held, dispute.sides, values)
 
@@ -246,13 +265,13 @@ class Judge:
         self, row: Mapping[str, Any], held: Held, sides: Sides, values: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The source's row with these values, each of which is one side's, or was made of both."""
-        made = dict(row)
+        made, there = dict(row), held.row or {}
         for name in self._forms.kinds:
             value = values.get(name)
             if name not in row or same(value, (sides.source or {}).get(name)):
                 continue
             taken = value is None or same(value, (sides.target or {}).get(name))
-            made[name] = held.row[name] if taken and value is not None else self._forms.native(name, value)
+            made[name] = there[name] if taken and value is not None else self._forms.native(name, value)
         return made
 
     def _note(self, found: Judgement, row: Mapping[str, Any], held: Held | None, base: KnownBase | None) -> None:
@@ -342,3 +361,12 @@ def _verdict(decision: Decision) -> str:
         Outcome.MERGED: "both edits were put together",
         Outcome.REVIEW: "a person must decide",
     }[decision.outcome]
+
+
+def _mark(there: Mapping[str, Mapping[str, Any]], key: str) -> Any:
+    return there[key]["mark"] if key in there else None
+
+
+def _is_as(then: Held, now: Held) -> bool:
+    """Whether a record is as it was read, or as it was taken to be."""
+    return then.mark == now.mark and same_state(then.state, now.state)
