@@ -139,7 +139,9 @@ class ReviewedConflictsBlock(Block):
         "kept until a person decides. merge: by property; what both have changed goes to review.",
     )
     by: str | None = Field(
-        default=None, description="The column whose values are the versions of last_write_wins; changed_at if left out."
+        default=None,
+        description="The column whose values are the versions of last_write_wins; changed_at if left out, and with "
+        "events: outbox their versions, over which no edit by hand wins.",
     )
 
     @model_validator(mode="after")

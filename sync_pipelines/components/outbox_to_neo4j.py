@@ -147,7 +147,9 @@ class OutboxToNeo4j(SyncComponent):
         mapper = self.mapper()
         ends = {START_NAME, END_NAME} if set(self.sensitive) & set(self.end_columns) else set()
         hidden = {name for column in self.sensitive if (name := mapper.property_of(column)) is not None}
-        by = mapper.property_of(self.conflicts.by or self.source.changed_at)
+        # events have versions, and an edit by hand has none
+        changed_at = self.source.changed_at if self.events == "table" else None
+        by = mapper.property_of(self.conflicts.by or changed_at)
         return Rules(strategy=Strategy(self.conflicts.strategy), by=by, hidden=frozenset(hidden | ends))
 
     def bind(self, resources: Any, *, batch_size: int | None = None) -> Binding:

@@ -120,16 +120,25 @@ class Run(Scoped):
         # a target may take a batch before the one in front of it is written: look now, too
         self.lock.check()
 
-    def note_judged(self, result: BatchResult, prints: Mapping[str, str]) -> None:
+    def note_judged(
+        self, result: BatchResult, prints: Mapping[str, str], *, versions: Mapping[str, int] | None = None
+    ) -> None:
         """Write down what a target has left as it is, and what was decided of conflicts; before `settle`.
 
         Args:
-            prints: fingerprints of the source's rows.
+            prints: fingerprints of the source's rows. versions: of the events that brought them, by key.
         """
         for key in result.keys or ():
             if key not in result.kept:
                 self.kept.pop(key, None)  # a consumer meets a record again and again
-        self._keep(result.kept, prints, result.disputes)
+        self._keep(result.kept, prints, [self._versioned(item, versions or {}) for item in result.disputes])
+
+    def _versioned(self, item: Dispute, versions: Mapping[str, int]) -> Dispute:
+        """A record that has no versions of its own has those of its events."""
+        if item.key not in versions or item.sides.source_version is not None:
+            return item
+        held = self.binding.ledger.versions(*self.place, item.key)[1]
+        return replace(item, sides=replace(item.sides, source_version=versions[item.key], target_version=held))
 
     def _keep(self, kept: Mapping[str, str], prints: Mapping[str, str], disputes: Sequence[Dispute] = ()) -> None:
         """Remember and write down what stays as it is in the target although the source says otherwise.
