@@ -237,9 +237,9 @@ def test_sensitive_values_are_compared_but_not_stored_readable(synced: Academy) 
 
 
 def test_a_node_that_the_source_made_anew_gets_its_relationships_again(academy: Academy) -> None:
-    nodes, arrows = by("target_wins"), prerequisite(conflicts={"strategy": "target_wins"})
-    academy.add("c1", "c2", "c3")
-    academy.require(("c1", "c2"), ("c2", "c3"))
+    nodes, arrows = by("source_wins"), prerequisite(conflicts={"strategy": "target_wins"})
+    academy.add("c1", "c2", "c3", "c4", "c5")
+    academy.require(("c1", "c2"), ("c2", "c3"), ("c3", "c4"), ("c4", "c5"))
     academy.sync(nodes)
     academy.sync(arrows)
     academy.execute("DELETE FROM concept WHERE id = 'c2'")
@@ -248,11 +248,17 @@ def test_a_node_that_the_source_made_anew_gets_its_relationships_again(academy: 
     academy.sync(nodes)
     academy.execute("UPDATE prerequisite SET weight = 2")
     academy.sync(arrows)
-    assert academy.arrows() == [("c1", "c2"), ("c2", "c3")]
+    assert academy.arrows() == [("c1", "c2"), ("c2", "c3"), ("c3", "c4"), ("c4", "c5")]
     academy.cypher('MATCH ()-[r:PREREQUISITE_OF {sync_key: \'["c2", "c1"]\'}]->() DELETE r')
     academy.execute("UPDATE prerequisite SET weight = 3")
     academy.sync(arrows)
-    assert academy.arrows() == [("c2", "c3")]
+    assert academy.arrows() == [("c2", "c3"), ("c3", "c4"), ("c4", "c5")]
+    academy.cypher("MATCH (n:Concept {sync_key: 'c3'}) DETACH DELETE n")
+    academy.execute("UPDATE prerequisite SET weight = 4 WHERE concept_id <> 'c2'")
+    academy.sync(arrows)
+    academy.repair(nodes)
+    academy.sync(arrows)
+    assert academy.arrows() == [("c2", "c3"), ("c3", "c4"), ("c4", "c5")]
     assert academy.prove(arrows).equal
 
 
@@ -265,12 +271,12 @@ def test_a_graph_that_was_emptied_is_filled_anew_whatever_the_strategy(synced: A
     assert conflicts(synced) == []
 
 
-def test_a_new_column_and_a_new_type_make_no_node_look_edited(synced: Academy) -> None:
+def test_columns_that_come_go_or_change_their_type_make_no_node_look_edited(synced: Academy) -> None:
     table = by("manual_review")
     synced.sync(table)
-    synced.execute("ALTER TABLE concept ADD COLUMN level int DEFAULT 3; ALTER TABLE concept ALTER difficulty TYPE text")
+    synced.execute("ALTER TABLE concept ADD COLUMN level int DEFAULT 3, DROP tags, ALTER difficulty TYPE text")
     synced.sync(table)
-    assert held(synced, "level", "difficulty") == [3, "1"]
+    assert held(synced, "level", "difficulty", "tags") == [3, "1", None]
     assert conflicts(synced) == []
 
 

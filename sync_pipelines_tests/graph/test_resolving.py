@@ -108,6 +108,20 @@ def test_what_was_accepted_holds_until_the_sources_row_changes_and_stays_on_reco
     assert len(conflicts(contested)) == 2
 
 
+def test_what_a_person_has_accepted_stands_over_the_tables_own_strategy(
+    contested: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, table := concept(conflicts={"strategy": "source_wins"}))
+    ConflictResolver().resolve_conflict("c1", "concept", "target", "ada")
+    contested.sync(table)
+    contested.sync(table, mode="full")
+    assert contested.repair(table, deep=True).repaired == 0
+    assert held(contested, "title", "difficulty") == ["theirs", 5]
+    contested.execute("UPDATE concept SET title = 'ours again' WHERE id = 'c1'")
+    contested.sync(table)
+    assert held(contested, "title") == ["ours again"]
+
+
 def test_an_edit_after_the_decision_for_the_source_is_held_again(contested: Academy) -> None:
     contested.sync(REVIEW)
     contested.bind(REVIEW).target.give_way(["c1"])
