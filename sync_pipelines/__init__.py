@@ -16,13 +16,17 @@ _LAZY = {
     "DeltaToPostgres": ("sync_pipelines.components.delta_to_postgres", "DeltaToPostgres"),
     "OutboxToNeo4j": ("sync_pipelines.components.outbox_to_neo4j", "OutboxToNeo4j"),
     "SearchResource": ("sync_pipelines.resources.search", "SearchResource"),
+    "ConflictResolver": ("sync_pipelines.resolving", "ConflictResolver"),
+    "ResolutionStrategy": ("sync_pipelines.engine.conflicts", "ResolutionStrategy"),
     "search": ("sync_pipelines.api", "search"),
 }
 __all__ = [
+    "ConflictResolver",
     "DeltaToPostgres",
     "OutboxToNeo4j",
     "PostgresToChroma",
     "PostgresToDelta",
+    "ResolutionStrategy",
     "SearchResource",
     "__version__",
     "search",

@@ -139,9 +139,12 @@ def backlog_result(
     limits: Limits,
     last_success: datetime | None,
     resting: str | None = None,
+    reviews: Sequence[Any] = (),
+    in_review: int = 0,
     now: datetime | None = None,
 ) -> dg.AssetCheckResult:
-    """How long the oldest change has waited (over `lag_error` an error, over `lag_warn` a warning), and quarantine.
+    """How long the oldest change has waited (over `lag_error` an error, over `lag_warn` a warning), and quarantine, and
+    conflicts that wait for a person.
 
     A reason to read everything that no run ends is a warning for as long as it stands; what is a lag then, see
     `decide.waited`.
@@ -149,6 +152,7 @@ def backlog_result(
     Args:
         quarantined: up to 20 records in quarantine; counts: quarantined and excluded in all.
         last_success: the time of the source's state that the target holds.
+        reviews: up to 20 conflicts in review; in_review: how many there are.
         resting: why the source is not asked, whose changes are then not known; that alone is no reason to warn.
         now: UTC; for tests.
     """
@@ -157,15 +161,18 @@ def backlog_result(
     said = [f"the oldest pending change is {age(lag.seconds)} old"] if late else []
     said += [f"every run must read the whole table: {pending.full_reason}"] if pending.lasting else []
     said += [f"{counts[0]} records in quarantine"] if counts[0] else []
+    said += [f"{in_review} conflicts wait for a review (`sync-pipelines conflicts list`)"] if in_review else []
     unasked = [f"its changes are not counted now: {resting}"] if resting else []
     metadata: dict[str, Any] = {"quarantined": counts[0], "excluded": counts[1]}
     waiting = {"pending": pending.changes, "lag_seconds": round(lag.seconds, 1)}
     metadata |= {"not_asked": resting} if resting else waiting
     if pending.full_reason:
         metadata["full_sync_due"] = pending.full_reason
-    if quarantined:
+    if in_review:
+        metadata["in_review"] = in_review
+    if samples := [*(("quarantined", item) for item in quarantined), *(("in review", item) for item in reviews)]:
         metadata["samples"] = dg.MetadataValue.table(
-            [dg.TableRecord({"difference": "quarantined", "key": it.key, "why": it.reason}) for it in quarantined]
+            [dg.TableRecord({"difference": kind, "key": item.key, "why": item.reason}) for kind, item in samples]
         )
     return dg.AssetCheckResult(
         passed=not said,

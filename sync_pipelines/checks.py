@@ -172,6 +172,8 @@ def _backlog(asked: Asked) -> dg.AssetCheckResult:
         pending=Pending() if resting else source.pending(ledger.watermark(*place)),
         resting=resting,
         quarantined=[mask.record(record) for record in waiting],
+        reviews=[mask.record(conflict) for conflict in ledger.reviews(*place, limit=20)],
+        in_review=ledger.review_count(*place),
         counts=ledger.left_out(*place),
         limits=asked.component.checks,
         last_success=_last_success(ledger, place),
@@ -188,7 +190,7 @@ _CHECKS: dict[str, tuple[str, Work]] = {
     "content": ("Keys and fingerprints of both sides; what is missing, stale or extra is named.", _content),
     "deep": ("The values themselves, read back and compared; a sample is found by a search.", _deep),
     "schema": ("Whether source and target are still shaped as the document says.", _schema),
-    "backlog": ("The oldest change that waits, and the records in quarantine.", _backlog),
+    "backlog": ("The oldest change that waits, and the records in quarantine or in review.", _backlog),
 }
 
 

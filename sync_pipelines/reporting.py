@@ -126,6 +126,7 @@ def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
         "running": _running(binding),
         "quarantined": quarantined,
         "excluded": excluded,
+        "in_review": ledger.review_count(*place),
     }
 
 

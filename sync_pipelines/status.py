@@ -40,7 +40,7 @@ class Facts:
         failures: failed syncs since the last completed one; failed_at: when the newest of them ended;
             answered_at: when the newest proof began that found the whole table equal, and nothing waiting.
         running: a run of it is queued or running, or has its books open.
-        quarantined, excluded: records that stay out now.
+        quarantined, excluded: records that stay out now; in_review: those of them that wait for a person.
         warnings: what an operator should know of the capture.
         interval: from one scheduled run to the next; next_run: when the next one starts.
     """
@@ -60,6 +60,7 @@ class Facts:
     running: bool = False
     quarantined: int | None = None
     excluded: int | None = None
+    in_review: int = 0
     warnings: Sequence[str] = ()
     interval: timedelta | None = None
     next_run: datetime | None = None
@@ -205,6 +206,8 @@ def _warnings(facts: Facts, lag: float | None) -> Iterable[str]:
     yield from facts.warnings
     if facts.quarantined:
         yield f"{facts.quarantined} in quarantine"
+    if facts.in_review:
+        yield f"{facts.in_review} conflicts wait for a review"
     warn, error = (limit.total_seconds() for limit in (facts.thresholds.lag_warn, facts.thresholds.lag_error))
     if lag is not None and warn < lag <= error:
         yield f"the oldest pending change is {age(lag)} old"

@@ -50,6 +50,10 @@ def publish_events(world: World) -> None:
         "INSERT INTO sync.sync_status (sync_type, table_name, entity_type, entity_id, has_pending_changes) "
         "VALUES ('learning', 'concept', 'concept', 'FAILED', true)"
     )
+    world.execute(
+        "INSERT INTO sync.sync_conflicts (sync_type, table_name, record_key, reason, run_id, method, resolved_by) "
+        "VALUES ('learning', 'concept', 'c1', 'both', 'r1', 'merge', 'ada')"
+    )
 
 
 def test_the_readme_answers_what_an_operator_asks():

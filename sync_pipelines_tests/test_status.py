@@ -95,6 +95,7 @@ HARMLESS = {
         ("the oldest pending change is 20m old",),
     ),
     "a fresh change": ({"pending": Pending(changes=4, oldest=NOW - timedelta(minutes=2))}, ()),
+    "a conflict in review": ({"excluded": 1, "in_review": 1}, ("1 conflicts wait for a review",)),
     "a word of the capture": ({"warnings": ("the log grows",)}, ("the log grows",)),
     "it runs now": ({"running": True}, ()),
     "records that were dropped": ({"excluded": 5}, ()),

@@ -130,6 +130,27 @@ class ConflictsBlock(Block):
         return Policy(strategy=Strategy(self.strategy), by=self.by)
 
 
+class ReviewedConflictsBlock(Block):
+    """Who wins where source and target have both changed a record since it was last synced."""
+
+    strategy: Literal["last_write_wins", "source_wins", "target_wins", "manual_review", "merge"] = Field(
+        default="last_write_wins",
+        description="last_write_wins: the higher version, an edit that has raised none loses. manual_review: both are "
+        "kept until a person decides. merge: by property; what both have changed goes to review.",
+    )
+    by: str | None = Field(
+        default=None,
+        description="The column whose values are the versions of last_write_wins; changed_at if left out, and with "
+        "events: outbox their versions, over which no edit by hand wins.",
+    )
+
+    @model_validator(mode="after")
+    def _by_is_of_last_write_wins(self) -> ReviewedConflictsBlock:
+        if self.by is not None and self.strategy != "last_write_wins":
+            raise ValueError("by: it names the column of last_write_wins")
+        return self
+
+
 class PartitionsBlock(Block):
     """Windows of change time. `start` is a literal date: a computed one would rename partitions."""
 

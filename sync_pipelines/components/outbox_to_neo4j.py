@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sync_pipelines.components.base import SyncComponent
-from sync_pipelines.components.blocks import Block
+from sync_pipelines.components.blocks import Block, ReviewedConflictsBlock
 from sync_pipelines.components.schema import field_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sync_pipelines.engine.binding import Binding
     from sync_pipelines.engine.spec import TableSpec
+    from sync_pipelines.targets.neo4j.judgement import Rules
     from sync_pipelines.targets.neo4j.mapping import GraphMapper
     from sync_pipelines.targets.neo4j.target import GraphTarget
 
@@ -99,6 +101,12 @@ class OutboxToNeo4j(SyncComponent):
         description="The columns that become properties, or column → name; all of them, later ones too, if left out. "
         "A node has its key columns in any case; a relationship's columns of start and end are its nodes.",
     )
+    conflicts: ReviewedConflictsBlock = ReviewedConflictsBlock()
+    conflict_detection: bool = Field(
+        default=True,
+        description="Whether edits in the graph are looked for. false: nothing is kept of what was last synced, and "
+        "the source's version is written over whatever stands there.",
+    )
 
     default_batch_size: ClassVar[int] = 50
     far_system: ClassVar[str] = "neo4j"
@@ -118,6 +126,36 @@ class OutboxToNeo4j(SyncComponent):
         with field_errors(without=f"{self.path}: "):
             self.mapper().named(self.properties or ())
         return self
+
+    @model_validator(mode="after")
+    def _conflicts_can_be_seen(self) -> OutboxToNeo4j:
+        if not self.conflict_detection and "conflicts" in self.model_fields_set:
+            raise ValueError("conflicts: conflict_detection is false, so none is seen; leave one of the two out")
+        by = self.conflicts.by
+        if by is not None and not self.reads_every_column and self.mapper().property_of(by) is None:
+            raise ValueError(f"conflicts.by: {by!r} becomes no property")
+        return self
+
+    def rules(self) -> Rules | None:
+        """Who wins where the graph was edited; None where nobody looks."""
+        from sync_pipelines.engine.conflicts import Strategy
+        from sync_pipelines.targets.neo4j.judgement import Rules
+        from sync_pipelines.targets.neo4j.names import END_NAME, START_NAME
+
+        if not self.conflict_detection:
+            return None
+        mapper = self.mapper()
+        ends = {START_NAME, END_NAME} if set(self.sensitive) & set(self.end_columns) else set()
+        hidden = {name for column in self.sensitive if (name := mapper.property_of(column)) is not None}
+        # events have versions, and an edit by hand has none
+        changed_at = self.source.changed_at if self.events == "table" else None
+        by = mapper.property_of(self.conflicts.by or changed_at)
+        return Rules(strategy=Strategy(self.conflicts.strategy), by=by, hidden=frozenset(hidden | ends))
+
+    def bind(self, resources: Any, *, batch_size: int | None = None) -> Binding:
+        binding = super().bind(resources, batch_size=batch_size)
+        binding.target.keep_books(binding.ledger)  # ty: ignore[missing-attribute]
+        return binding
 
     @property
     def _named(self) -> dict[str, str] | None:
@@ -196,6 +234,7 @@ class OutboxToNeo4j(SyncComponent):
             table=self.table_name,
             quiet=bool(self.sensitive),
             ends=mapper.ends,
+            rules=self.rules(),
         )
 
     def _shape(self, resources: Any) -> pa.Schema:

@@ -30,6 +30,10 @@ class Strategy(Enum):
     MERGE = "merge"
 
 
+ResolutionStrategy = Strategy
+"""As applications call it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Policy:
     """What a table's document says of conflicts; `by` is the column that LAST_WRITE_WINS compares."""
@@ -110,7 +114,7 @@ class Parented(Protocol):
 
 
 @runtime_checkable
-class Judging(Parented, Protocol):
+class Judging(Protocol):
     """A target that others may edit: it knows what a run would leave as it is there."""
 
     def excused(self, rows: pa.RecordBatch) -> Mapping[str, str]:

@@ -245,12 +245,14 @@ class BatchResult:
         keys: the records that this speaks of, rejected ones included, where the target has taken more than it
             has written; None for all that it has taken.
         kept: records that were left as they are in the target, on purpose: key → why.
+        disputes: what is known of those, and of conflicts that were decided otherwise (`engine.deciding.Dispute`).
     """
 
     counts: Counts
     rejected: Sequence[Rejection] = ()
     keys: Sequence[str] | None = None
     kept: Mapping[str, str] = field(default_factory=dict)
+    disputes: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

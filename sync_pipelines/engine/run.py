@@ -5,9 +5,9 @@ Nothing here knows Dagster or a client: source, target and ledger are given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -15,10 +15,12 @@ import pyarrow as pa
 from sync_pipelines.engine.batches import ahead, prints_of, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
-from sync_pipelines.engine.conflicts import KEPT, kept_by, without
+from sync_pipelines.engine.conflicts import kept_by, without
+from sync_pipelines.engine.deciding import disputes_of
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.ground import through, under_way
+from sync_pipelines.engine.keeping import Keeping
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import changed_since, listing_of
 from sync_pipelines.engine.loading import read, to_write
@@ -34,24 +36,21 @@ from sync_pipelines.engine.model import (
     Watermark,
 )
 from sync_pipelines.engine.overwriting import Overwriting, overwrite
-from sync_pipelines.engine.scoped import Scoped
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.veil import Veil
 
 
 @dataclass(kw_only=True)
-class Run(Scoped):
+class Run(Keeping):
     """A run under way: it holds the target's lock from the first look at the watermark to the last write.
 
     Args:
         held: records in the target at the end.
-        kept: records that stay in the target as they are, on purpose, with why.
     """
 
     held: int = 0
     _marked: bool = False
     _marked_at: str | None = None
-    kept: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def veil(self) -> Veil:
@@ -111,23 +110,13 @@ class Run(Scoped):
         self.quarantine(result.rejected, written)
         bad = {rejection.key for rejection in result.rejected}
         keys = list(written) if result.keys is None else result.keys
-        self._keep(result.kept, written)
+        self.note_judged(result, written)
         self.settle([key for key in keys if key not in bad])
         for key in keys:
             written.pop(key, None)
         self.binding.ledger.progress(self.record, self.counts)
         # a target may take a batch before the one in front of it is written: look now, too
         self.lock.check()
-
-    def _keep(self, kept: Mapping[str, str], prints: Mapping[str, str]) -> None:
-        """Remember and write down what stays as it is in the target although the source says otherwise.
-
-        Args:
-            prints: fingerprints of the source's rows; none where it lacks them.
-        """
-        if kept:
-            self.kept.update(kept)
-            self.binding.ledger.note_conflicts(self.record, kept, prints)
 
     def _mapped(
         self,
@@ -174,14 +163,14 @@ class Run(Scoped):
             pages = map(self.deletes.fresh, changes.deletes)
             return sum(len(target.existing(without(keys, kept_by(target, keys)))) for keys in pages)
         with changed_since(listing_of(changes.upserts), target) as differences:
-            self._leave_out_kept(target, differences, note=False)
+            self.leave_out_kept(target, differences, note=False)
             return self.deletes.fresh_among(differences)
 
     def _delete_by_absence(self, target: Target, changes: ChangeSet, *, guarded: bool = True) -> None:
         """Remove what the whole source lacks; and look whether the store holds what was written."""
         with changed_since(listing_of(changes.upserts), target) as differences:
             self._leave_out_quarantined(differences)
-            self._leave_out_kept(target, differences, note=True)
+            self.leave_out_kept(target, differences, note=True)
             self._must_hold(differences.count("missing"), differences.count("stale"), differences)
             if guarded:
                 self.guard(deletes=self.deletes.fresh_among(differences), source_empty=changes.source_empty)
@@ -203,16 +192,6 @@ class Run(Scoped):
         for keys in differences.keys("missing", "stale"):
             differences.leave_out(self.binding.ledger.quarantined_among(*self.place, keys), label="quarantined")
 
-    def _leave_out_kept(self, target: Target, differences: Comparison, *, note: bool) -> None:
-        """What the target is to keep is no difference: an edit that won, and what was made there."""
-        for keys in differences.keys("missing", "stale"):
-            differences.leave_out([key for key in keys if key in self.kept], label=KEPT)
-        for keys in differences.keys("extra"):
-            kept = kept_by(target, keys)
-            differences.leave_out(kept, label=KEPT)
-            if note:
-                self._keep(kept, {})
-
     def _must_hold(self, missing: int, stale: int, differences: Comparison) -> None:
         # Chroma can lose upserts that it has acknowledged (chroma#6975): ask the store, not the writer.
         if missing or stale:
@@ -229,7 +208,7 @@ class Run(Scoped):
         self.lock.check()
         self._mark()
         kept = kept_by(target, keys)
-        self._keep(kept, {})
+        self.keep(kept, {}, disputes_of(target, keys))
         self.counts.deleted += self.deletes.delete(target, without(keys, kept))
         self.settle([key for key in keys if key not in self.deletes.refused])
 

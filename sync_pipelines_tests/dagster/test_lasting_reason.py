@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
@@ -99,3 +100,18 @@ def test_a_source_that_rests_is_told_and_its_lag_is_not_known():
     assert found.description == "2 records in quarantine; its changes are not counted now: the warehouse is STOPPED"
     assert found.metadata["not_asked"].value == "the warehouse is STOPPED"
     assert not {"pending", "lag_seconds"} & set(found.metadata)
+
+
+def test_conflicts_that_wait_for_a_person_are_a_warning():
+    found = backlog_result(
+        pending=Pending(),
+        quarantined=[],
+        reviews=[SimpleNamespace(key="c1", reason="a person must decide")],
+        in_review=1,
+        counts=(0, 1),
+        limits=article().checks,
+        last_success=datetime.now(UTC),
+    )
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "1 conflicts wait for a review" in (found.description or "")
+    assert found.metadata["in_review"].value == 1

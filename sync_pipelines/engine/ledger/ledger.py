@@ -14,6 +14,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.ledger.bases import BaseBook
 from sync_pipelines.engine.ledger.conflicts import ConflictBook
 from sync_pipelines.engine.ledger.differences import DifferenceBook
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, FailureStreak, RunRecord, TableState
@@ -43,7 +44,7 @@ _CHUNK = 10_000
 """Rows that one transaction of `clean` removes: a year's backlog must not hold the tables for minutes."""
 
 
-class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook):
+class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook, BaseBook):
     """All books of the ledger over one pool; see `store.Store` for the arguments."""
 
     def left_out(self, sync: str, table: str) -> QuarantineCounts:
@@ -56,7 +57,8 @@ class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook):
 
         What is needed stays, however old: open runs; of each table the newest run of each status, with and
         without records; the newest ended proof of each kind and scope, and the newest repair. Watermarks,
-        quarantine, states and settings are no history and are not touched, nor are conflicts that are open.
+        quarantine, states and settings are no history and are not touched, nor are conflicts that are open. Those that
+        were decided stay for good: somebody may ask who did what, and with which values, however late.
 
         Raises:
             ConfigurationError: for less than one day.
@@ -93,7 +95,8 @@ class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook):
 
     def _old_conflicts(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
         conflicts = self._tables.conflicts
-        return conflicts, sa.select(conflicts.c.id).where(conflicts.c.resolved_at < _before(days))
+        undecided = conflicts.c.method.is_(None)
+        return conflicts, sa.select(conflicts.c.id).where(conflicts.c.resolved_at < _before(days), undecided)
 
     def _old_proofs(self, days: int) -> tuple[sa.Table, sa.Select[tuple[int]]]:
         proofs = self._tables.proofs

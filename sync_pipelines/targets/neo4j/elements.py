@@ -55,6 +55,10 @@ class Elements:
     def count(self) -> str:
         return f"MATCH {self.pattern} RETURN count(x) AS records"
 
+    def one(self) -> str:
+        """Whether there is any."""
+        return f"MATCH {self.pattern} RETURN 1 AS one LIMIT 1"
+
     def count_keyless(self) -> str:
         return f"MATCH {self.pattern} WHERE {_KEYLESS} RETURN count(x) AS records"
 
@@ -73,6 +77,12 @@ class Elements:
         """The same with the properties."""
         return f"{self.held()}{properties.returned('x')}"
 
+    def locked(self, properties: Properties) -> str:
+        """`values`, locked against other writers to the end of the transaction: a property is set to what it is."""
+        lock = f"SET x.{KEY_NAME} = x.{KEY_NAME} WITH {'x' if self.ends is None else 'a, x, b'}"
+        found = f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys {lock}"
+        return f"{found} RETURN {self._returned}{properties.returned('x')}"
+
     def keyless(self) -> str:
         """Those of `$ids` that have no key."""
         return f"MATCH {self.pattern} WHERE elementId(x) IN $ids AND {_KEYLESS} RETURN elementId(x) AS id"
@@ -86,6 +96,17 @@ class Elements:
 
     def delete_keyless(self) -> str:
         return f"MATCH {self.pattern} WHERE elementId(x) IN $ids AND {_KEYLESS} {self._delete}"
+
+    def set_mark(self) -> str:
+        """Give those of `$keys` the fingerprint `$mark`, and nothing else."""
+        return f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys SET x.{PRINT_NAME} = $mark"
+
+    def tied(self) -> str:
+        """The relationships of the nodes `$keys` that a sync has written: type and key."""
+        return (
+            f"MATCH {self.pattern}-[r]-() WHERE x.{KEY_NAME} IN $keys AND r.{KEY_NAME} IS NOT NULL "
+            f"RETURN DISTINCT type(r) AS name, r.{KEY_NAME} AS key"
+        )
 
     def merge(self, properties: Properties) -> str:
         """Nodes: each of `$rows` as it says, made where it is not there."""

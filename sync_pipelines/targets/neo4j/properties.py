@@ -92,8 +92,13 @@ def _iso(value: date | datetime | None) -> str | None:
     return value.replace(tzinfo=None).isoformat() + ("Z" if value.tzinfo else "")
 
 
+def received(value: Any, kind: Kind) -> Any:
+    """A value of the graph as the sync would have written one of this kind; None where it would not."""
+    return None if value is None else _READ[kind](value)
+
+
 def _received(value: Any, kind: Kind, name: str, problems: list[str]) -> Any:
-    found = None if value is None else _READ[kind](value)
+    found = received(value, kind)
     if value is not None and found is None:
         problems.append(f"property {name!r} holds no {_WORDS[kind]} that the sync would write")
     return found

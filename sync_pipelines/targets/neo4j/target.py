@@ -31,24 +31,23 @@ from sync_pipelines.engine.model import (
 from sync_pipelines.targets.neo4j.books import Books, Noted
 from sync_pipelines.targets.neo4j.client import Graph
 from sync_pipelines.targets.neo4j.elements import Elements
+from sync_pipelines.targets.neo4j.judged import STRANGER, Judged, pages, plain
+from sync_pipelines.targets.neo4j.judgement import Rules
+from sync_pipelines.targets.neo4j.judging import Judge
 from sync_pipelines.targets.neo4j.mapping import Ends
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.settings import GraphSettings
 from sync_pipelines.targets.neo4j.writing import NodeWriter, RelationshipWriter, Writer, any_there, batches_of
 
-STRANGER = "\u2205 without sync_key: "
-"""Begins the name of a node or relationship that no sync wrote; the engine's id follows, which is not kept."""
 
-_KEYS_A_STATEMENT = 1000
-
-
-class GraphTarget(Underived):
+class GraphTarget(Judged, Underived):
     """The nodes of one label; implements `engine.model.Target`. Making one connects to nothing.
 
     Args:
         settings: the graph. name: the label (or the type).
         shape: gives the properties that the source's columns become now; asked once a run.
         sync, table: the owner, and for errors. quiet: what the server says of values is not repeated.
+        rules: who wins where people have edited the graph; None where nobody looks.
     """
 
     at_once = 1000
@@ -64,8 +63,9 @@ class GraphTarget(Underived):
         table: str | None = None,
         quiet: bool = False,
         ends: Ends | None = None,
+        rules: Rules | None = None,
     ) -> None:
-        self.settings, self._shape = settings, shape
+        self.settings, self._shape, self.rules = settings, shape, rules
         self.elements = Elements(name, ends)
         self.owner = f"{sync}/{table}" if sync and table else ""
         self._place: dict[str, Any] = {"sync": sync, "table": table}
@@ -134,6 +134,8 @@ class GraphTarget(Underived):
         self.graph.execute(f"make the constraint of {self.elements.title}", self.elements.constraint())
         if noted is None:
             self.books.open(self.owner)
+        if noted is None or not self._read(self.elements.one()):
+            self.forget_bases()
 
     def _refuse_foreign(self) -> None:
         if found := self._read(self.elements.count_keyless())[0]["records"]:
@@ -152,8 +154,14 @@ class GraphTarget(Underived):
     ) -> Iterator[BatchResult]:
         """Write batches of mapped rows (`mapping`), a transaction each."""
         writer: Writer | None = None
+        judge: Judge | None = None
         for batch in batches_of(batches):
-            writer = writer or self._writer(self._prepared(batch.schema), doubt=doubt, before_write=before_write)
+            if writer is None:
+                writer = self._writer(self._prepared(batch.schema), doubt=doubt, before_write=before_write)
+                judge = self.judge(writer)
+            if judge is not None:
+                yield from judge.bring(batch)
+                continue
             keys = batch.column(KEY).to_pylist()
             result = writer.write(batch)
             yield BatchResult(counts=result.counts, rejected=result.rejected, keys=keys)
@@ -178,25 +186,23 @@ class GraphTarget(Underived):
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the graph holds."""
-        held = {row["key"] for page in _pages(_plain(keys)) for row in self._read(self.elements.held(), keys=page)}
-        for page in _pages(_strange(keys)):
+        held = {row["key"] for page in pages(plain(keys)) for row in self._read(self.elements.held(), keys=page)}
+        for page in pages(_strange(keys)):
             held |= {f"{STRANGER}{row['id']}" for row in self._read(self.elements.keyless(), ids=page)}
         return [key for key in dict.fromkeys(keys) if key in held]
 
     def delete(self, keys: Sequence[str]) -> Deletion:
         """Delete these; with a node go its relationships, whoever made them. A graph refuses none."""
         there = self.existing(keys)
-        doing = f"delete from {self.elements.title}"
-        for page in _pages(_plain(there)):
-            self.graph.execute(doing, self.elements.delete(), keys=sorted(page))
-        for page in _pages(_strange(there)):
-            self.graph.execute(doing, self.elements.delete_keyless(), ids=page)
-        return Deletion(deleted=len(there))
+        gone = sum(self.delete_judged(sorted(page)) for page in pages(plain(there)))
+        for page in pages(strange := _strange(there)):
+            self.graph.execute(f"delete from {self.elements.title}", self.elements.delete_keyless(), ids=page)
+        return Deletion(deleted=gone + len(strange))
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored properties of these, and a relationship's ends, as the mapping would make them."""
         ends = self.elements.ends is not None
-        for page in _pages(_plain(keys)):
+        for page in pages(plain(keys)):
             found = self._read(self.elements.values(self.properties), keys=page)
             yield self.properties.batch(found, ends=ends)
         if strange := self.existing(_named(keys)):
@@ -221,8 +227,12 @@ class GraphTarget(Underived):
         """What `upsert` of these batches would do; writes nothing."""
         counts = Counts()
         for batch in batches_of(batches):
-            looked = self._writer(Properties(batch.schema)).judge(batch)
-            counts += Counts(unchanged=looked.unchanged, upserted=len(looked.rows), quarantined=len(looked.waiting))
+            writer = self._writer(Properties(batch.schema))
+            judge = self.judge(writer)
+            rows = batch if judge is None else judge.look(batch).rows
+            looked, kept = writer.judge(rows), batch.num_rows - rows.num_rows
+            counts += Counts(unchanged=looked.unchanged + kept, upserted=len(looked.rows))
+            counts += Counts(quarantined=len(looked.waiting))
         return PlannedWrites(counts=counts)
 
     # A rebuild
@@ -267,15 +277,6 @@ def _named(keys: Iterable[str]) -> list[str]:
     return [key for key in keys if key.startswith(STRANGER)]
 
 
-def _plain(keys: Iterable[str]) -> list[str]:
-    return [key for key in dict.fromkeys(keys) if not key.startswith(STRANGER)]
-
-
 def _strange(keys: Iterable[str]) -> list[str]:
     """The engine's ids in such names."""
     return [key.removeprefix(STRANGER) for key in _named(keys)]
-
-
-def _pages(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(keys), _KEYS_A_STATEMENT):
-        yield keys[start : start + _KEYS_A_STATEMENT]

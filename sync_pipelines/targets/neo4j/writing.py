@@ -71,7 +71,11 @@ class Writer(ABC):
         before_write: Callable[[], object] = lambda: None,
     ) -> None:
         self.graph, self.elements, self.properties = graph, elements, properties
-        self._doubt, self._before_write = doubt, before_write
+        self.doubt, self._before_write = doubt, before_write
+        self.recheck: Callable[[ManagedTransaction, Sequence[str]], None] = lambda *_: None
+        """Called with the keys at the beginning of each transaction that writes; what it raises undoes that."""
+        self.known: Mapping[str, Row] | None = None
+        """What the graph holds of the next batch, where somebody has just asked it."""
         self._writing = f"write to {elements.title}"
 
     def write(self, batch: pa.RecordBatch) -> BatchResult:
@@ -135,10 +139,13 @@ class Writer(ABC):
             yield self._settled(rows.slice(half), tries=tries)
 
     def _held(self, batch: pa.RecordBatch) -> dict[str, Row]:
+        if (known := self.known) is not None:
+            self.known = None
+            return dict(known)
         keys = batch.column(KEY).to_pylist()
-        statement = self.elements.held() if self._doubt is None else self.elements.values(self.properties)
+        statement = self.elements.held() if self.doubt is None else self.elements.values(self.properties)
         found = self.graph.read(f"look into {self.elements.title}", statement, keys=keys)
-        if self._doubt is None:
+        if self.doubt is None:
             return {row["key"]: {**row, FINGERPRINT: row["mark"]} for row in found}
         stored = self.properties.batch(found, ends=self.elements.ends is not None)
         return {row[KEY]: {**row, **told} for row, told in zip(stored.to_pylist(), found, strict=True)}
@@ -146,7 +153,7 @@ class Writer(ABC):
     def _is_same(self, row: Row, held: Row | None) -> bool:
         if held is None or held[FINGERPRINT] != row[FINGERPRINT] or held.get(PROBLEM):
             return False
-        if self._doubt is None:
+        if self.doubt is None:
             return True
         return all(same_value(row[name], held[name]) for name in row if name in held)
 
@@ -165,6 +172,7 @@ class NodeWriter(Writer):
         parameters = self.properties.rows(rows)
 
         def work(transaction: ManagedTransaction) -> None:
+            self.recheck(transaction, [row["key"] for row in parameters])
             run(transaction, self.elements.merge(self.properties), {"rows": parameters})
 
         self.graph.write(self._writing, work)
@@ -206,6 +214,7 @@ class RelationshipWriter(Writer):
             moved += [row["key"]] if there is not None else []
 
         def work(transaction: ManagedTransaction) -> None:
+            self.recheck(transaction, rows.column(KEY).to_pylist())
             if moved:
                 run(transaction, self.elements.delete(), {"keys": moved})
             if made and run(transaction, self.elements.create(properties), {"rows": made})[0]["made"] < len(made):

@@ -1,0 +1,208 @@
+"""What a person decides of a conflict in the graph, from Python and from the terminal, and what is remembered of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import sync_pipelines.definitions
+from sync_pipelines import ConflictResolver, ResolutionStrategy
+from sync_pipelines.cli import app
+from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
+from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
+from sync_pipelines_tests.graph.house import Academy, concept
+from sync_pipelines_tests.graph.test_conflicts import conflicts, edit, held
+
+REVIEW = concept(conflicts={"strategy": "manual_review"})
+
+
+def use(monkeypatch: pytest.MonkeyPatch, *tables: OutboxToNeo4j) -> None:
+    """Put these documents in the place of those below `defs/`."""
+    monkeypatch.setattr(sync_pipelines.definitions, "load", lambda *_: (None, tables))
+
+
+def run(*words: str, code: int = 0) -> Any:
+    result = CliRunner().invoke(app, ["conflicts", *words])
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout) if "--json" in words else result.output
+
+
+@pytest.fixture
+def contested(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> Academy:
+    """Of `c1` both sides have changed the title; the graph the difficulty, too, and the source the tags."""
+    use(monkeypatch, REVIEW)
+    academy.execute(
+        "INSERT INTO concept VALUES ('c1', 'Sets', 1, '{a}', '2024-01-01Z'), ('c2', 'Maps', 1, '{}', now())"
+    )
+    academy.sync(REVIEW)
+    edit(academy, "n.title = 'theirs', n.difficulty = 5")
+    academy.execute("UPDATE concept SET title = 'ours', tags = '{a,b}' WHERE id = 'c1'")
+    return academy
+
+
+def test_a_conflict_is_seen_with_its_three_states_before_any_run_meets_it(contested: Academy) -> None:
+    resolver = ConflictResolver(strategy=ResolutionStrategy.MERGE)
+    assert resolver.has_conflict("c1", "concept")
+    assert not resolver.has_conflict("c2", "Concept")
+    assert resolver.get_conflict("c2", "learning/concept") is None
+    found = resolver.get_conflict("c1", "concept")
+    assert found is not None
+    states = (found.base_data, found.source_data, found.target_data)
+    assert [(state or {})["title"] for state in states] == ["Sets", "ours", "theirs"]
+    assert (found.clashes, found.detected_at) == (("title",), None)
+    assert found.source_version == found.target_version == "2024-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("method", "after"),
+    [
+        ("source_wins", ["ours", 1, ["a", "b"]]),
+        ("target_wins", ["theirs", 5, ["a"]]),
+        (ResolutionStrategy.MERGE, ["both", 5, ["a", "b"]]),
+        (None, ["ours", 1, ["a", "b"]]),
+    ],
+)
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_decision_is_carried_out_and_kept_with_who_and_why(
+    contested: Academy, method: Any, after: list[Any], seen: bool
+) -> None:
+    if seen:
+        contested.sync(REVIEW)
+    values = {"title": "both"} if method is ResolutionStrategy.MERGE else None
+    resolver = ConflictResolver()
+    done = resolver.resolve_conflict("c1", "concept", method, "ada", "we have talked", values=values)
+    assert (done.resolved_by, done.still) == ("ada", None)
+    assert held(contested, "title", "difficulty", "tags") == after
+    assert not resolver.has_conflict("c1", "concept")
+    contested.sync(REVIEW, mode="full")
+    assert contested.repair(REVIEW, deep=True).repaired == 0
+    assert held(contested, "title", "difficulty", "tags") == after
+    for kind in ("quick", "deep"):
+        assert contested.prove(REVIEW, kind).equal
+    (found,) = conflicts(contested)
+    assert (found.resolved_by, found.resolution_notes) == ("ada", "we have talked")
+    assert found.method == done.method.value
+    assert found.state == ("resolved" if done.took == "source" else "accepted")
+    assert [(data or {})["title"] for data in (found.source_data, found.target_data)] == ["ours", "theirs"]
+
+
+def test_what_was_accepted_holds_until_the_sources_row_changes_and_stays_on_record(contested: Academy) -> None:
+    contested.sync(REVIEW)
+    ConflictResolver().resolve_conflict("c1", "concept", "target", "ada")
+    contested.sync(REVIEW, mode="full")
+    assert [item.state for item in conflicts(contested)] == ["accepted"]
+    contested.execute("UPDATE concept SET title = 'ours again' WHERE id = 'c1'")
+    contested.sync(REVIEW)
+    assert held(contested, "title") == ["theirs"]
+    assert [(item.state, item.method) for item in conflicts(contested)] == [
+        ("review", None), ("resolved", "target_wins"),
+    ]  # fmt: skip
+    contested.bind(REVIEW).ledger.clean(days=1)
+    contested.execute(
+        "UPDATE sync.sync_conflicts SET resolved_at = now() - interval '99 years' WHERE method IS NOT NULL"
+    )
+    assert contested.bind(REVIEW).ledger.clean()["sync_conflicts"] == 0
+    assert len(conflicts(contested)) == 2
+
+
+def test_what_a_person_has_accepted_stands_over_the_tables_own_strategy(
+    contested: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, table := concept(conflicts={"strategy": "source_wins"}))
+    ConflictResolver().resolve_conflict("c1", "concept", "target", "ada")
+    contested.sync(table)
+    contested.sync(table, mode="full")
+    assert contested.repair(table, deep=True).repaired == 0
+    assert held(contested, "title", "difficulty") == ["theirs", 5]
+    contested.execute("UPDATE concept SET title = 'ours again' WHERE id = 'c1'")
+    contested.sync(table)
+    assert held(contested, "title") == ["ours again"]
+
+
+def test_an_edit_after_the_decision_for_the_source_is_held_again(contested: Academy) -> None:
+    contested.sync(REVIEW)
+    contested.bind(REVIEW).target.give_way(["c1"])
+    edit(contested, "n.title = 'theirs again'")
+    contested.sync(REVIEW, mode="full")
+    assert held(contested, "title") == ["theirs again"]
+
+
+@pytest.mark.parametrize(
+    ("key", "method", "error", "said"),
+    [
+        ("c1", "merge", ConfigurationError, "both sides changed title"),
+        ("c1", "manual_review", ConfigurationError, "decides nothing"),
+        ("c1", "coin", ConfigurationError, "There are source, target"),
+        ("c2", "source", UnknownRecordError, "no such record is in conflict"),
+        ("c9", "source", UnknownRecordError, "no such record is in conflict"),
+    ],
+)
+def test_what_decides_nothing_is_refused_and_changes_nothing(
+    contested: Academy, key: str, method: str, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        ConflictResolver().resolve_conflict(key, "concept", method)
+    assert held(contested, "title") == ["theirs"]
+    assert conflicts(contested) == []
+
+
+def test_deletions_against_edits_are_resolved_either_way(contested: Academy) -> None:
+    contested.cypher("MATCH (n:Concept {sync_key: 'c2'}) DELETE n")
+    contested.execute("UPDATE concept SET title = 'ours' WHERE id = 'c2'; DELETE FROM concept WHERE id = 'c1'")
+    contested.sync(REVIEW)
+    assert {item.state for item in conflicts(contested)} == {"review"}
+    resolver = ConflictResolver()
+    resolver.resolve_conflict("c1", "concept", "target")
+    resolver.resolve_conflict("c2", "concept", "target")
+    contested.sync(REVIEW, mode="full")
+    assert contested.titles() == ["theirs"]
+    assert {item.state for item in conflicts(contested)} == {"accepted"}
+    proof = contested.prove(REVIEW, "deep")
+    assert (proof.equal, proof.excluded) == (True, 2)
+    resolver.resolve_conflict("c1", "concept", "source")
+    resolver.resolve_conflict("c2", "concept", "source")
+    assert contested.titles() == ["ours"]
+    assert contested.prove(REVIEW, "deep").excluded == 0
+    decided = [(item.key, item.method, item.state) for item in conflicts(contested)]
+    assert sorted(decided) == [
+        (key, side, "resolved") for key in ("c1", "c2") for side in ("source_wins", "target_wins")
+    ]
+
+
+def test_an_operator_lists_shows_compares_and_merges(contested: Academy) -> None:
+    contested.sync(REVIEW)
+    assert [(item["key"], item["state"]) for item in run("list", "--json")["conflicts"]] == [("c1", "review")]
+    fields = {item["field"]: item for item in run("diff", "learning/concept", "c1", "--json")["fields"]}
+    assert sorted(fields) == ["difficulty", "tags", "title"]
+    assert [fields["title"][name] for name in ("base", "source", "target", "merged")] == [
+        "Sets", "ours", "theirs", "clash",
+    ]  # fmt: skip
+    assert [fields[name]["merged"] for name in ("difficulty", "tags")] == ["target", "source"]
+    assert all(word in run("diff", "learning/concept", "c1") for word in ("Sets", "ours", "theirs", "clash"))
+    words = ("resolve", "learning/concept", "c1", "--take", "merge", "--by", "ada", "--notes", "agreed")
+    assert "both sides changed title" in run(*words, code=3)
+    assert "accepted" in run(*words, "--property", "title=target", "--set", "difficulty=7")
+    assert held(contested, "title", "difficulty", "tags") == ["theirs", 7, ["a", "b"]]
+    (past,) = run("show", "learning/concept", "c1", "--json")["history"]
+    assert (past["method"], past["resolved_by"], past["resolution_notes"]) == ("merge", "ada", "agreed")
+    assert "agreed" in run("show", "learning/concept", "c1")
+    assert "merge" in run("list", "--history")
+
+
+def test_sensitive_values_are_masked_wherever_a_conflict_is_shown(
+    contested: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, table := concept(conflicts={"strategy": "manual_review"}, sensitive=["title"]))
+    contested.execute("UPDATE concept SET title = 'ours too'")
+    edit(contested, "n.title = 'theirs too'", key="c2")
+    contested.sync(table)
+    shown = run("show", "learning/concept", "c2", "--json")
+    title = next(item for item in shown["fields"] if item["field"] == "title")
+    assert [title[side] for side in ("source", "target", "differs")] == ["***", "***", True]
+    found = ConflictResolver().get_conflict("c2", "concept")
+    assert found is not None
+    assert {(data or {}).get("title") for data in (found.source_data, found.target_data)} == {"***"}
+    assert "theirs" not in run("show", "learning/concept", "c2") + run("list")
