@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.ledger.conflicts import ConflictBook
 from sync_pipelines.engine.ledger.differences import DifferenceBook
+from sync_pipelines.engine.ledger.entities import EntityBook
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, FailureStreak, RunRecord, TableState
 from sync_pipelines.engine.ledger.proofs import Findings, ProofBook, ProofRecord
 from sync_pipelines.engine.ledger.quarantine import (
@@ -43,7 +44,7 @@ _CHUNK = 10_000
 """Rows that one transaction of `clean` removes: a year's backlog must not hold the tables for minutes."""
 
 
-class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook):
+class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook, EntityBook):
     """All books of the ledger over one pool; see `store.Store` for the arguments."""
 
     def left_out(self, sync: str, table: str) -> QuarantineCounts:

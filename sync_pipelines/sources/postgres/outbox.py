@@ -1,14 +1,32 @@
-"""The outbox in a source database: what may be removed from it."""
+"""The outbox in a source database: whether it can be read, and what may be removed from it."""
 
 from __future__ import annotations
 
 from sync_pipelines.engine.capture import NEXT_TX
-from sync_pipelines.engine.sql import qualified
-from sync_pipelines.sources.postgres.connection import NormalisedUrl, normalise_url, writing_transaction
+from sync_pipelines.engine.sql import literal, qualified
+from sync_pipelines.sources.postgres.connection import NormalisedUrl, Session, normalise_url, writing_transaction
 from sync_pipelines.sources.postgres.errors import reading
 from sync_pipelines.sources.postgres.readers import BATCH
 
 TABLE = "sync_event_log"
+
+
+def is_there(session: Session, schema: str) -> bool:
+    """Whether the database has an outbox that a consumer of this version can read."""
+    return session.all(
+        f"SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass({_name(schema)}) "
+        "AND attname = 'waits_for' AND NOT attisdropped) AS found"
+    )[0]["found"]
+
+
+def may_consume(session: Session, schema: str) -> bool:
+    """Whether this role may read the outbox and note what became of each event."""
+    may = " AND ".join(f"pg_catalog.has_table_privilege({_name(schema)}, '{name}')" for name in ("SELECT", "UPDATE"))
+    return session.all(f"SELECT {may} AS may")[0]["may"]
+
+
+def _name(schema: str) -> str:
+    return literal(qualified(schema, TABLE))
 
 
 def purge_events(url: str | NormalisedUrl, *, schema: str = "sync", keep_days: float = 90, batch: int = BATCH) -> int:

@@ -27,8 +27,12 @@ from sync_pipelines.sources.postgres.continuity import (
     full_reason,
 )
 from sync_pipelines.sources.postgres.definition import definition
+from sync_pipelines.sources.postgres.events import backlog
 from sync_pipelines.sources.postgres.marks import TABLE as MARKS
 from sync_pipelines.sources.postgres.marks import carried
+from sync_pipelines.sources.postgres.outbox import TABLE as OUTBOX
+from sync_pipelines.sources.postgres.outbox import is_there as outbox_is_there
+from sync_pipelines.sources.postgres.outbox import may_consume
 from sync_pipelines.sources.postgres.readers import Reader, lagging
 from sync_pipelines.sources.postgres.sql import TableSql
 from sync_pipelines.sources.postgres.state import (
@@ -39,7 +43,7 @@ from sync_pipelines.sources.postgres.state import (
     receives_replication,
 )
 
-Kind = Literal["trigger", "cursor"]
+Kind = Literal["trigger", "cursor", "outbox"]
 
 REPLICATION = "logical replication writes to this table, which fires no statement triggers"
 
@@ -140,11 +144,33 @@ class Reading:
         """
         if self.spec.capture == "cursor":
             return "cursor"
+        if self.spec.capture == "outbox":
+            return self._outbox
         if self.not_captured is None:
             return "trigger"
         if self.spec.capture == "auto" and self.spec.changed_at:
             return "cursor"
         raise self.not_captured
+
+    @property
+    def _outbox(self) -> Literal["outbox"]:
+        """`outbox`, if this database has one of this version that this role may read.
+
+        Raises:
+            CaptureMissingError, RunError: it has none, or the role may not.
+        """
+        log = qualified(self.sync_schema, OUTBOX)
+        if not outbox_is_there(self.session, self.sync_schema):
+            raise self._error(
+                CaptureMissingError, f"there is no outbox {log} of this version.", "Run `sync-pipelines db upgrade`."
+            )
+        if self.access == "forbidden" or not may_consume(self.session, self.sync_schema):
+            raise self._error(
+                RunError,
+                f"this role may not read and update {log}.",
+                f"GRANT USAGE ON SCHEMA {self.sync_schema} and SELECT, UPDATE ON {log} TO it.",
+            )
+        return "outbox"
 
     @cached_property
     def facts(self) -> Facts:
@@ -218,6 +244,8 @@ class Reading:
     def _position(self) -> dict[str, Any]:
         if self.kind == "cursor":
             return cursor.newest(self.session, self.sql, self._bound).as_mapping()
+        if self.kind == "outbox":
+            return {"snapshot": str(self.snapshot)}
         assert self.state is not None
         return {
             "snapshot": str(self.snapshot),
@@ -272,6 +300,9 @@ class Reading:
         if self.kind == "cursor":
             row = self.session.all(cursor.pending_sql(self.sql, self.news(since), limit))[0]
             return Pending(changes=row["changes"], oldest=row["oldest"])
+        if self.kind == "outbox":
+            waits = backlog(self.session, self.sync_schema, self.spec.entity_type, most=limit)
+            return Pending(changes=waits.due, oldest=waits.oldest)
         row = self.session.all(
             "SELECT count(DISTINCT u.key) AS keys, min(u.changed_at) AS oldest, "
             "coalesce(bool_or(u.key IS NULL), false) AS truncated "
@@ -296,7 +327,7 @@ class Reading:
             found.extend(
                 self._held_back(reader) for reader in lagging(self.session, self.sync_schema, self.state.number)
             )
-        else:
+        elif self.kind == "cursor":
             found.extend(f"change times are trusted only after the lookback: {why}" for why in self._bound.caveats)
             if not self._bound.stats and not self._bound.caveats:
                 found.append("this role does not see other roles' transactions: GRANT pg_read_all_stats TO it")

@@ -27,6 +27,7 @@ from sync_pipelines.sources.postgres.connection import (
     small_transaction,
 )
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
+from sync_pipelines.sources.postgres.events import PostgresOutbox
 from sync_pipelines.sources.postgres.exporting import SnapshotExport, can_be_shared, exported_changes, has_rows
 from sync_pipelines.sources.postgres.marks import Marker
 from sync_pipelines.sources.postgres.named import spelled
@@ -310,6 +311,13 @@ class PostgresSource:
             _log.warning("How far this sync has read is not noted in the source, which keeps its log: %s", error)
             return False
 
+    @property
+    def outbox(self) -> PostgresOutbox | None:
+        """The events that say what changed; None where something else does."""
+        if self.spec.capture != "outbox":
+            return None
+        return PostgresOutbox(self._url, self.spec, schema=self.sync_schema, pool_max=self._pool_max)
+
     def _guard(self) -> AbstractContextManager[None]:
         return reading(self._url, sync=self.spec.sync, table=self.spec.name, sync_schema=self.sync_schema)
 
@@ -317,7 +325,7 @@ class PostgresSource:
         """Where the table is; and the bound of a cursor, which must be older than the reading snapshot."""
         with plain_session(self._url, pool_max=self._pool_max) as session:
             place = find_table(session, self.spec, schema=self.spec.schema or self._url.schema)
-            if self.spec.capture == "trigger":
+            if self.spec.capture in ("trigger", "outbox"):
                 return place, None
             return place, cursor.look(session, self.spec.lookback_seconds)
 

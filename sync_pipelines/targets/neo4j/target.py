@@ -34,7 +34,7 @@ from sync_pipelines.targets.neo4j.elements import Elements
 from sync_pipelines.targets.neo4j.mapping import Ends
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.settings import GraphSettings
-from sync_pipelines.targets.neo4j.writing import NodeWriter, RelationshipWriter, Writer, any_there, batches_of
+from sync_pipelines.targets.neo4j.writing import NodeWriter, RelationshipWriter, Writer, any_there, batches_of, nodes_among
 
 STRANGER = "\u2205 without sync_key: "
 """Begins the name of a node or relationship that no sync wrote; the engine's id follows, which is not kept."""
@@ -193,6 +193,12 @@ class GraphTarget(Underived):
             self.graph.execute(doing, self.elements.delete_keyless(), ids=page)
         return Deletion(deleted=len(there))
 
+    def as_parents(self, keys: Sequence[str]) -> list[Parent]:
+        """These nodes, as relationships call them that wait for one."""
+        if self.elements.ends is not None:
+            return []
+        return [Parent(constraint=self.elements.name, columns=(), values=(key,)) for key in keys]
+
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored properties of these, and a relationship's ends, as the mapping would make them."""
         ends = self.elements.ends is not None
@@ -251,6 +257,12 @@ class RelationshipTarget(GraphTarget, Parented):
         ends = self.elements.ends
         assert ends is not None
         return any_there(self.graph, (ends.start, ends.end), parents)
+
+    def there(self, parents: Sequence[Parent]) -> list[Parent]:
+        """Those of these nodes that are there, or are waited for no more since the document names another label."""
+        ends = self.elements.ends
+        assert ends is not None
+        return nodes_among(self.graph, (ends.start, ends.end), parents)
 
     def any_free(self, held: Mapping[str, Child]) -> bool:
         """Nothing holds a relationship."""
