@@ -16,6 +16,7 @@ _LAZY = {
     "DeltaToPostgres": ("sync_pipelines.components.delta_to_postgres", "DeltaToPostgres"),
     "OutboxToNeo4j": ("sync_pipelines.components.outbox_to_neo4j", "OutboxToNeo4j"),
     "SearchResource": ("sync_pipelines.resources.search", "SearchResource"),
+    "run_consumer": ("sync_pipelines.consumer", "run_consumer"),
     "search": ("sync_pipelines.api", "search"),
 }
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "PostgresToDelta",
     "SearchResource",
     "__version__",
+    "run_consumer",
     "search",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -11,10 +12,14 @@ from pydantic import Field, field_validator, model_validator
 from sync_pipelines.components.base import SyncComponent, snake_case
 from sync_pipelines.components.blocks import Block
 from sync_pipelines.components.schema import field_errors
+from sync_pipelines.engine.events import RETRY_MAX
+from sync_pipelines.engine.locks import consumer_is_alive
+from sync_pipelines.engine.settings import positive, resolve
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from sync_pipelines.engine.ledger.ledger import Ledger
     from sync_pipelines.engine.spec import TableSpec
     from sync_pipelines.targets.neo4j.mapping import GraphMapper
     from sync_pipelines.targets.neo4j.target import GraphTarget
@@ -220,6 +225,22 @@ class OutboxToNeo4j(SyncComponent):
         """The properties that the columns in the catalog become now."""
         columns, _ = self.build_source(resources).described()
         return self.mapper().schema(columns)
+
+    def run_settings(self, ledger: Ledger, *, batch_size: int | None = None) -> dict[str, Any]:
+        tries = resolve(
+            "retry_max",
+            sync=self.sync,
+            parse=positive,
+            default=RETRY_MAX,
+            stored=ledger.setting(f"{self.sync}.retry_max"),
+            environment=os.environ,
+        )
+        return {**super().run_settings(ledger, batch_size=batch_size), "retry_max": tries}
+
+    def not_watched(self, resources: Any) -> str | None:
+        if self.events == "outbox" and consumer_is_alive(resources.ledger.database_url(), self.sync):
+            return f"a consumer brings the events (`sync-pipelines consume {self.sync}`)"
+        return None
 
     def target_parts(self, resources: Any) -> dict[str, Any]:
         return {

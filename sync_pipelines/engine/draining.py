@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sync_pipelines.engine.batches import prints_of
-from sync_pipelines.engine.conflicts import Awaited, Awaiting
+from sync_pipelines.engine.conflicts import Awaited
 from sync_pipelines.engine.errors import ConfigurationError, LockLostError, SyncError
 from sync_pipelines.engine.events import (
     Entity,
@@ -27,11 +27,12 @@ from sync_pipelines.engine.events import (
     Event,
     Outbox,
     folded,
-    parent_of,
+    key_of,
     pause_after,
     record_key,
     token,
 )
+from sync_pipelines.engine.freeing import look_again
 from sync_pipelines.engine.model import WAITING, RecordStream, Rejection, Scope
 from sync_pipelines.engine.sensitive import mask_of
 
@@ -42,7 +43,6 @@ _log = logging.getLogger(__name__)
 
 GONE = "the table has no such row (any more), so there was nothing to write"
 STAYS = "its row is still there, or is there again, and was written as it is"
-DROPPED = "dropped from quarantine"
 COVERED = "a sync of the whole table brought its row"
 _PAGE, _ROUNDS = 1000, 10
 _TOLD = 20
@@ -98,7 +98,7 @@ class Drain:
         waiting = self.outbox.deletions(most=limits.records + 1)
         if waiting > limits.records:
             self.run.guard(deletes=self.outbox.deletions(most=None), source_empty=False, written=False)
-        self.look_again()
+        look_again(self.run.binding, self.outbox)
 
     def all(self) -> int:
         """Bring what is due, and what may go on then; how many events that was.
@@ -309,34 +309,8 @@ class Drain:
             self.run.binding.ledger.note_entities(*self.run.place, self.outbox.entity_type, notes)
             self.outbox.complete([event.number for event in done], note=COVERED)
 
-    # What stood still, and may go on
-
-    def look_again(self) -> None:
-        """Free events that were given up and whose records left quarantine, and those whose node has come."""
-        failed = self.outbox.failed()
-        for start in range(0, len(failed), _PAGE):
-            self._free(failed[start : start + _PAGE])
-        target = self.run.binding.target
-        if isinstance(target, Awaiting):
-            tokens = self.outbox.awaited()
-            for start in range(0, len(tokens), _PAGE):
-                there = target.there([parent_of(noted) for noted in tokens[start : start + _PAGE]])
-                self.outbox.release([token(parent) for parent in there])
-
-    def _free(self, failed: Sequence[Event]) -> None:
-        """One that was replayed is tried afresh; one that was dropped is left out, and lets those behind it go on."""
-        ledger, place = self.run.binding.ledger, self.run.place
-        keys = {event.number: self._key_of(event) for event in failed}
-        inside = ledger.quarantined_among(*place, list(keys.values()))
-        dropped = ledger.excluded_among(*place, list(keys.values()))
-        self.outbox.complete([number for number, key in keys.items() if key in dropped], note=DROPPED)
-        self.outbox.put_back([number for number, key in keys.items() if key not in inside], afresh=True)
-
     def _key_of(self, event: Event) -> str:
-        try:
-            return record_key(event.entity_id, event.ends, self.run.binding.spec)
-        except ValueError:
-            return event.entity_id
+        return key_of(event, self.run.binding.spec)
 
 
 def _no_key(entity: Entity, why: str) -> Rejection:

@@ -107,6 +107,14 @@ def record_key(entity_id: str, ends: tuple[str, str] | None, spec: TableSpec) ->
     return normal(entity_id, spec.key)
 
 
+def key_of(event: Event, spec: TableSpec) -> str:
+    """`record_key`, or the entity's id where that is none."""
+    try:
+        return record_key(event.entity_id, event.ends, spec)
+    except ValueError:
+        return event.entity_id
+
+
 def pause_after(attempts: int) -> float:
     """Seconds until an event that was refused so often is tried again: 1 s, doubled each time, 5 minutes at most."""
     return min(_FIRST_PAUSE * 2 ** min(max(attempts - 1, 0), 30), _LONGEST_PAUSE)

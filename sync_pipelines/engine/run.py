@@ -19,6 +19,7 @@ from sync_pipelines.engine.conflicts import KEPT, kept_by, without
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.draining import Drain
 from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.freeing import look_again
 from sync_pipelines.engine.ground import through, under_way
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import changed_since, listing_of
@@ -74,27 +75,32 @@ class Run(Scoped):
         return changes
 
     def write(self, changes: ChangeSet) -> Counts:
-        """Bring the target to what the changes say, then confirm. Order: upserts, guard, deletes, watermark."""
+        """Bring the target to what the changes say, then confirm. Order: upserts, guard, deletes, events, watermark."""
+        self.bring(changes)
+        if (drain := self.drain(changes)) is not None:
+            changes.touched += drain.all()
+        self._confirm(changes)
+        return self.counts
+
+    def conclude(self, changes: ChangeSet) -> None:
+        """Confirm what was brought; for a caller that does not `write`, and holds the lock."""
+        self._confirm(changes)
+
+    def bring(self, changes: ChangeSet) -> None:
+        """All of `write` but events and watermark."""
         self.refusals.due, self.refusals.whole = changes.rows, changes.full
         if self.request.mode == "rebuild":
             self._rebuild(changes)
         else:
             self.guard_first(lambda: self._deletes(changes), source_empty=changes.source_empty)
             self.measure_before(self.before if changes.full else sum(map(len, changes.deletes)))
-            self.bring(changes)
-        self._confirm(changes)
-        return self.counts
-
-    def bring(self, changes: ChangeSet) -> None:
-        """Upserts, guard, deletes; then the events of an outbox, whose rows are read anew and so are never older."""
-        self._bring(changes)
-        self._delete(changes)
-        if (drain := self.drain(changes)) is not None:
-            changes.touched += drain.all()
+            self._bring(changes)
+            self._delete(changes)
 
     def drain(self, changes: ChangeSet) -> Drain | None:
         """What brings the events that wait, begun; None where there is no outbox, or the run is not about what waits.
 
+        It follows `bring`: rows are read anew for each event, so they are never older than what was brought before.
         A run of the whole table has brought what it saw; one of single records frees what was given up for their sake.
         """
         if self.binding.outbox is None:
@@ -103,7 +109,7 @@ class Run(Scoped):
         if changes.full and changes.watermark is not None:
             found.covered(changes.watermark.position["snapshot"])
         if changes.full or changes.watermark is None:
-            found.look_again()
+            look_again(self.binding, self.binding.outbox)
             return None
         found.begin()
         return found
@@ -284,6 +290,7 @@ class Run(Scoped):
         old.swap()
 
     def _confirm(self, changes: ChangeSet) -> None:
+        """Close the books, and move the watermark."""
         self.held = self.binding.target.count()
         self.lock.check()
         watermark = None if self._nothing_happened(changes) else changes.watermark
