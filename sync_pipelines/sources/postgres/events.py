@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -90,7 +90,7 @@ RETURNING NOT c.held AS taken, {_READ}"""
         told = "NULL" if note is None else literal(note)
         with self._writing() as session:
             rows = session.all(
-                f"UPDATE {self._log} AS e SET status = 'COMPLETED', completed_at = pg_catalog.clock_timestamp(), "
+                f"UPDATE {self._log} AS e SET status = 'COMPLETED', completed_at = pg_catalog.now(), "
                 f"updated_at = pg_catalog.clock_timestamp(), last_error = {told}, retry_at = NULL, waits_for = NULL "
                 f"WHERE e.id IN ({_list(numbers)}) RETURNING e.entity_id"
             )
@@ -186,6 +186,18 @@ RETURNING NOT c.held AS taken, {_READ}"""
             counted = f"SELECT count(*) AS entities FROM ({chosen}AND e.event_type LIKE '%\\_DELETED'{limit}) AS d"
             return session.all(counted)[0]["entities"]
 
+    def of_correlation(self, correlation_id: str) -> list[dict[str, Any]]:
+        """The events of a correlation id, of every type; times in UTC."""
+        with self._writing() as session:
+            rows = session.all(
+                "SELECT e.event_id::text AS event_id, e.event_type, e.entity_type, e.entity_id, "
+                "e.source_version AS version, e.status, e.attempts, e.created_at AS published_at, "
+                "e.published_at AS taken_at, e.completed_at, e.last_error AS note, "
+                "e.payload #>> '{start,id}' AS start_id, e.payload #>> '{end,id}' AS end_id "
+                f"FROM {self._log} AS e WHERE e.correlation_id = {literal(correlation_id)} ORDER BY e.id"
+            )
+        return [{name: _utc(value) for name, value in row.items()} for row in rows]
+
     @contextmanager
     def _writing(self) -> Generator[Writing]:
         sync, table = self._place
@@ -236,6 +248,10 @@ def _event(row: Mapping[str, Any]) -> Event:
         attempts=row["attempts"],
         ends=None if None in ends else ends,
     )
+
+
+def _utc(value: Any) -> Any:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def _list(numbers: Sequence[int]) -> str:
