@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -88,7 +87,7 @@ def _with_ledger(bound: BoundTable, found: TracedEvent, row: Mapping[str, Any]) 
         key = record_key(found.entity_id, None if None in ends else ends, bound.spec)
     except ValueError:
         key = found.entity_id
-    with closing(bound.resources.ledger.ledger()) as ledger:
+    with bound.resources.ledger.ledger() as ledger:
         state = ledger.entities(sync, table, [found.entity_id]).get(found.entity_id)
         held = ledger.list_quarantine(sync, table, keys=[key])
     known = {

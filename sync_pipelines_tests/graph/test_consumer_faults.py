@@ -209,8 +209,8 @@ def test_a_trace_shows_the_way_of_each_event(academy: Academy, app: Application)
         [sys.executable, "-m", "sync_pipelines_tests.graph.consuming_child", "", "1", "trace", "request-7", "--json"],
         capture_output=True,
         text=True,
-        check=True,
     )
+    assert child.returncode == 0, child.stderr
     found = json.loads(child.stdout)["events"]
     shown = [(event["table"], event["version"], event["status"], event["target_version"]) for event in found]
     assert shown == [("learning/concept", 1, "COMPLETED", 1), ("learning/concept", 2, "PENDING", 1)]

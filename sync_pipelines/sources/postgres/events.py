@@ -30,6 +30,7 @@ _TRIES, _COUNTED = 20, 10_000
 _GATE = "pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())"
 _WAITING = "status IN ('PENDING', 'PROCESSING')"
 _DUE = "(e.retry_at IS NULL OR e.retry_at <= pg_catalog.clock_timestamp())"
+_DELETIONS = "'CONTENT_DELETED', 'RELATIONSHIP_DELETED', 'USER_DELETED'"
 _READ = (
     "e.id, e.event_id::text AS event_id, e.correlation_id, e.event_type, e.entity_id, e.source_version, e.attempts, "
     "e.payload #>> '{start,id}' AS start_id, e.payload #>> '{end,id}' AS end_id"
@@ -183,7 +184,7 @@ RETURNING NOT c.held AS taken, {_READ}"""
         chosen = f"SELECT DISTINCT e.entity_id FROM {self._log} AS e WHERE {self._type} AND e.{_WAITING} "
         limit = "" if most is None else f" LIMIT {most}"
         with self._writing() as session:
-            counted = f"SELECT count(*) AS entities FROM ({chosen}AND e.event_type LIKE '%\\_DELETED'{limit}) AS d"
+            counted = f"SELECT count(*) AS entities FROM ({chosen}AND e.event_type IN ({_DELETIONS}){limit}) AS d"
             return session.all(counted)[0]["entities"]
 
     def of_correlation(self, correlation_id: str) -> list[dict[str, Any]]:

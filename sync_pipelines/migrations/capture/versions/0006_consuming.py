@@ -11,7 +11,8 @@ down_revision = "capture_0005"
 branch_labels = None
 depends_on = None
 
-# Each table reads the events of its own type alone: behind a million of another one it would else read those, too.
+# Each table reads the events of its own type alone: behind 300,000 of another one a reading took 120 ms instead of 1.
+# The index without the type goes: while it is there, it is the one that is chosen.
 # A node's key may be longer than an index entry, so what is waited for is found by its md5.
 _STATEMENTS = """
 ALTER TABLE {s}.sync_event_log ADD COLUMN waits_for text
@@ -24,6 +25,12 @@ COMMENT ON COLUMN {s}.sync_event_log.status IS
 ;;
 CREATE INDEX sync_event_log_due_idx ON {s}.sync_event_log (entity_type, tx, id)
     WHERE status IN ('PENDING', 'PROCESSING')
+;;
+DROP INDEX {s}.sync_event_log_waiting_idx
+;;
+CREATE INDEX sync_event_log_deletions_idx ON {s}.sync_event_log (entity_type, entity_id)
+    WHERE status IN ('PENDING', 'PROCESSING')
+    AND event_type IN ('CONTENT_DELETED', 'RELATIONSHIP_DELETED', 'USER_DELETED')
 ;;
 CREATE INDEX sync_event_log_failed_idx ON {s}.sync_event_log (entity_type, id) WHERE status = 'FAILED'
 ;;
