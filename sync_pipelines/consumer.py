@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 POLL_INTERVAL = 5.0
 """Seconds between two looks where nothing is notified (SYNC_POLL_INTERVAL)."""
 
-_GATED_POLL = 0.1
+_FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
 _BUSY_POLL = 0.1
 _BATCHES_A_TURN = 20
 _END_SECONDS = 10.0
@@ -162,7 +162,7 @@ class _Consumer:
     lock: ConsumerLock
     waker: _Waker
     interval: float
-    _pause: float = field(default=_GATED_POLL)
+    _pause: float = field(default=_FIRST_POLL)
 
     def run(self) -> None:
         from sync_pipelines.sources.postgres.ear import Ear
@@ -205,16 +205,17 @@ class _Consumer:
         return taken
 
     def _rest(self) -> float:
-        """How long nothing is looked at unless somebody calls: shortly where an event waits for a transaction to end,
-        or for another writer."""
+        """How long nothing is looked at unless somebody calls: shortly where an event is there all the same (it waits
+        for a transaction to end, or its next try), or another writer has the target."""
         if any(table.busy for table in self.tables):
             return min(_BUSY_POLL, self.interval)
-        gated = False
+        soon = False
         for table in self.tables:
-            with _told(table.path):
-                gated = gated or table.outbox.backlog(most=1).gated
-        self._pause = min(self._pause * 1.5, 1.0) if gated else _GATED_POLL
-        return min(self._pause, self.interval) if gated else self.interval
+            if not table.waits:
+                with _told(table.path):
+                    soon = soon or table.outbox.backlog(most=1).oldest is not None
+        self._pause = min(self._pause * 1.5, _LONGEST_POLL) if soon else _FIRST_POLL
+        return min(self._pause if soon else self.interval, self.interval)
 
     def _end(self) -> None:
         """Confirm what is open; another writer is waited for a moment, and confirms it by its own run else."""

@@ -25,6 +25,7 @@ from sync_pipelines.engine.run import Run, begin
 BOUT_SECONDS = 60.0
 """So long one run of a consumer takes at most, and so often at most it is reported."""
 
+_ALIVE_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
@@ -66,6 +67,7 @@ class TableConsumer:
     _changes: ChangeSet | None = None
     _drain: Drain | None = None
     _began: float = 0.0
+    _alive: float = float("-inf")
     _checked: float = float("-inf")
     _looked: float = field(default=float("-inf"))
 
@@ -133,19 +135,19 @@ class TableConsumer:
             self._conclude()
         if self._run is None:
             return self._open() if self._is_due() else 0
-        if not self.outbox.backlog(most=1).due:
-            return 0
         return self._batch(self._run)
 
     def _batch(self, run: Run) -> int:
         assert self._drain is not None
-        if not run.lock.try_acquire():
+        if self.clock() - self._alive >= _ALIVE_SECONDS:
+            run.sign_of_life.check()
+            self._alive = self.clock()
+        if not run.lock.retake():
             raise LockBusyError("another writer has the target")
         try:
-            run.sign_of_life.check()
             return self._drain.batch()
         finally:
-            run.lock.release()
+            run.lock.give_way()
 
     def _is_due(self) -> bool:
         """Whether there is work; once a minute the source is asked whether everything is to be read."""
@@ -169,9 +171,10 @@ class TableConsumer:
         self._drain = run.drain(changes)
         if self._drain is None:
             return self._conclude()
-        taken = self._drain.batch()
-        run.lock.release()
-        return taken
+        try:
+            return self._drain.batch()
+        finally:
+            run.lock.give_way()
 
     def _keep(self, run: Run) -> None:
         self._run = run
@@ -180,7 +183,7 @@ class TableConsumer:
         """Confirm, close, and tell; 1, for there may be more to do."""
         run, changes, drain = self._run, self._changes, self._drain
         assert run is not None and changes is not None
-        if drain is not None and not run.lock.try_acquire():
+        if drain is not None and not run.lock.retake():
             raise LockBusyError("another writer has the target")
         with run:
             changes.touched += drain.brought if drain else 0

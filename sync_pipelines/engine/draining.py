@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from sync_pipelines.engine.batches import prints_of
 from sync_pipelines.engine.conflicts import Awaited
 from sync_pipelines.engine.errors import ConfigurationError, LockLostError, SyncError
@@ -33,7 +35,7 @@ from sync_pipelines.engine.events import (
     token,
 )
 from sync_pipelines.engine.freeing import look_again
-from sync_pipelines.engine.model import WAITING, RecordStream, Rejection, Scope
+from sync_pipelines.engine.model import WAITING, Rejection
 from sync_pipelines.engine.sensitive import mask_of
 
 if TYPE_CHECKING:
@@ -165,13 +167,12 @@ class Drain:
         """Write the rows that these keys have, and delete the records of those that have none."""
         if not keys:
             return
-        with self.run.binding.source.changes(Scope(keys=tuple(keys)), since=None) as changes:
-            self._upsert(changes.upserts, batch)
-            lost = [key for page in changes.deletes for key in page]
+        rows, lost = self.outbox.rows(keys)
+        self._upsert(rows, batch)
         if lost:
             self._delete(lost, batch)
 
-    def _upsert(self, rows: RecordStream, batch: _Batch) -> None:
+    def _upsert(self, rows: Iterable[pa.RecordBatch], batch: _Batch) -> None:
         run, target = self.run, self.run.binding.target
         for read in rows:
             run.veil.cover(read)

@@ -8,10 +8,12 @@ and an event that comes twice, late or out of order finds the same row and chang
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+import pyarrow as pa
 
 from sync_pipelines.engine.keys import as_postgres, normal
 from sync_pipelines.engine.model import Parent
@@ -158,6 +160,11 @@ class Outbox(Protocol):
 
         What cannot be taken, for a lower event of its entity stands in the way, becomes BLOCKED.
         """
+        ...
+
+    @property
+    def rows(self) -> Callable[[Sequence[str]], tuple[list[pa.RecordBatch], list[str]]]:
+        """Gives the rows that records have now, and the keys of those that have none."""
         ...
 
     def complete(self, numbers: Sequence[int], *, note: str | None = None, tokens: Sequence[str] = ()) -> None:

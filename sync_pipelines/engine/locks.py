@@ -180,6 +180,28 @@ class TargetLock(_SessionLock):
             sleep(min(poll_s, left))
             poll_s = min(poll_s * 1.5, 2.0)
 
+    def give_way(self) -> None:
+        """Give the lock back and keep its session, for `retake`.
+
+        A session that is closed frees its lock a moment later: whoever takes it again at once would find it held.
+        """
+        try:
+            with classified():
+                _ask(self._connection, "SELECT pg_advisory_unlock(%(key)s)", key=self.key)
+        except SyncError:
+            self._close()
+
+    def retake(self) -> bool:
+        """Take the lock again after `give_way`, if it is free; whether it was."""
+        if self._connection is None:
+            return self.try_acquire()
+        try:
+            with classified(database=place(self._url)):
+                return _ask(self._connection, "SELECT pg_try_advisory_lock(%(key)s)", key=self.key)[0][0]
+        except SyncError:  # the database was restarted
+            self._close()
+            return self.try_acquire()
+
     def holder(self) -> Holder | None:
         """Who holds the lock now, or None."""
         rows = _asked(self._url, _HOLDER, keys=[self.key])

@@ -8,7 +8,7 @@ Within an entity the version decides, and nothing else: transaction ids and row 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -37,14 +37,21 @@ _READ = (
 )
 
 
+Rows = tuple[list[pa.RecordBatch], list[str]]
+
+
 class PostgresOutbox:
     """Implements `engine.events.Outbox`. Making one connects to nothing.
 
     Args:
         url: the source database. spec: whose `entity_type` it reads. schema: of the capture branch.
+        rows: gives the rows that records have now.
     """
 
-    def __init__(self, url: NormalisedUrl, spec: TableSpec, *, schema: str, pool_max: int) -> None:
+    def __init__(
+        self, url: NormalisedUrl, spec: TableSpec, *, schema: str, pool_max: int, rows: Callable[[Sequence[str]], Rows]
+    ) -> None:
+        self.rows = rows
         self.url, self._schema, self._pool_max = url, schema, pool_max
         self.entity_type, self._place = spec.entity_type, (spec.sync, spec.name)
         self._log = qualified(schema, TABLE)

@@ -71,6 +71,7 @@ class GraphTarget(Underived):
         self._place: dict[str, Any] = {"sync": sync, "table": table}
         self.graph = Graph(settings, quiet=quiet, **self._place)
         self.books = Books(self.graph, self.elements.title)
+        self._ready: tuple[pa.Schema, Properties] | None = None
 
     @cached_property
     def properties(self) -> Properties:
@@ -124,6 +125,8 @@ class GraphTarget(Underived):
         Raises:
             RunError: something else made nodes of this label, or it belongs to another table.
         """
+        self._ready = None
+        self.__dict__.pop("properties", None)
         noted = self.books.read()
         if noted is None:
             self._refuse_foreign()
@@ -159,11 +162,17 @@ class GraphTarget(Underived):
             yield BatchResult(counts=result.counts, rejected=result.rejected, keys=keys)
 
     def _prepared(self, schema: pa.Schema) -> Properties:
-        """The properties of batches, whose names are noted before the first is written: so none is left behind."""
+        """The properties of batches, whose names are noted before the first is written: so none is left behind.
+
+        Noted once by each object: a consumer brings many batches of one shape.
+        """
+        if self._ready is not None and self._ready[0].equals(schema, check_metadata=True):
+            return self._ready[1]
         noted = self.books.read() or self._opened()
         found = Properties(schema, retired=noted.properties)
         if not set(found.names) <= set(noted.properties):
             self.books.add_properties({*found.names, *noted.properties})
+        self._ready = (schema, found)
         return found
 
     def _opened(self) -> Noted:
