@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from sync_pipelines.log import log_context
 if TYPE_CHECKING:
     import dagster as dg
 
+    from sync_pipelines.engine.urls import NormalisedUrl
     from sync_pipelines.registry import BoundTable
 
 POLL_INTERVAL = 5.0
@@ -64,10 +65,11 @@ def run_consumer(
     interval = _poll_interval(tables[0], poll_interval)
     reporter = _Reporter(tables)
     consumers = [_consumer(table, batch_size, reporter) for table in tables]
+    urls = list(dict.fromkeys(table.source().url for table in tables))
     with ExitStack() as stack:
         stack.callback(reporter.close)
         waker = stack.enter_context(_waker(stop or threading.Event()))
-        _Consumer(consumers, _lock(tables[0]), waker, interval).run()
+        _Consumer(consumers, urls, _lock(tables[0]), waker, interval).run()
 
 
 def _tables(sync: str) -> list[BoundTable]:
@@ -112,9 +114,7 @@ def _consumer(table: BoundTable, batch_size: int | None, reporter: _Reporter) ->
     with binding.ledger as ledger:
         ledger.check()
         settings = table.component.run_settings(ledger, batch_size=batch_size)
-    return TableConsumer(
-        binding=replace(binding, **settings), report=lambda bout: reporter.report(table, bout)
-    )
+    return TableConsumer(binding=replace(binding, **settings), report=lambda bout: reporter.report(table, bout))
 
 
 def _lock(table: BoundTable) -> ConsumerLock:
@@ -159,6 +159,7 @@ class _Consumer:
     """The loop over a sync's tables."""
 
     tables: Sequence[TableConsumer]
+    urls: Sequence[NormalisedUrl]
     lock: ConsumerLock
     waker: _Waker
     interval: float
@@ -167,8 +168,7 @@ class _Consumer:
     def run(self) -> None:
         from sync_pipelines.sources.postgres.ear import Ear
 
-        urls = dict.fromkeys(table.outbox.url for table in self.tables)
-        ear = Ear(urls, wake=self.waker.descriptor)
+        ear = Ear(self.urls, wake=self.waker.descriptor)
         _log.info("consuming %s", ", ".join(table.path for table in self.tables))
         try:
             while not self.waker.stop.is_set():

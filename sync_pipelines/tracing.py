@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +90,9 @@ def _with_ledger(bound: BoundTable, found: TracedEvent, row: Mapping[str, Any]) 
     with bound.resources.ledger.ledger() as ledger:
         state = ledger.entities(sync, table, [found.entity_id]).get(found.entity_id)
         held = ledger.list_quarantine(sync, table, keys=[key])
-    known = {
-        "target_version": state.target_version if state else None,
-        "quarantined": held[0].reason if held else None,
-        "entity_id": mask_of(bound.spec).key(found.entity_id),
-    }
-    return TracedEvent(**{**asdict(found), **known})
+    return replace(
+        found,
+        entity_id=mask_of(bound.spec).key(found.entity_id),
+        target_version=state.target_version if state else None,
+        quarantined=held[0].reason if held else None,
+    )

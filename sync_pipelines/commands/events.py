@@ -56,7 +56,9 @@ def _show(found: list[TracedEvent]) -> None:
     if not found:
         output.say("No outbox holds an event of this correlation id: completed ones are kept 90 days.")
         return
-    table = output.table("event", "entity", "version", "status", "published (UTC)", "took", "tries", "target has", "note")
+    table = output.table(
+        "event", "entity", "version", "status", "published (UTC)", "took", "tries", "target has", "note"
+    )
     for event in found:
         colour = _COLOURS.get(event.status, "")
         table.add_row(

@@ -182,7 +182,8 @@ class TableConsumer:
     def _conclude(self) -> int:
         """Confirm, close, and tell; 1, for there may be more to do."""
         run, changes, drain = self._run, self._changes, self._drain
-        assert run is not None and changes is not None
+        assert run is not None
+        assert changes is not None
         if drain is not None and not run.lock.retake():
             raise LockBusyError("another writer has the target")
         with run:

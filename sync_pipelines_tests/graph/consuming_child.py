@@ -1,6 +1,6 @@
 """Run as a process of its own: `sync-pipelines …` over the academy's documents; it may die by SIGKILL at a boundary.
 
-    python -m sync_pipelines_tests.graph.consuming_child "BOUNDARY" NUMBER consume learning …
+python -m sync_pipelines_tests.graph.consuming_child "BOUNDARY" NUMBER consume learning …
 """
 
 from __future__ import annotations

@@ -31,9 +31,7 @@ PUBLISHERS, CONCEPTS = 20, 60
 
 
 @pytest.fixture
-def academy(
-    academy_url: str, own_graph: GraphServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Academy:
+def academy(academy_url: str, own_graph: GraphServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Academy:
     """An academy with a graph of its own, and a first sync."""
     name_graph(own_graph, monkeypatch)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
@@ -160,8 +158,8 @@ def test_killed_at_every_boundary_beside_late_publishers_it_loses_and_resurrects
         assert proof.equal, proof
         assert proof.pending == proof.quarantined == 0
     # no event was completed before one of its entity with a lower version
-    disorder = """SELECT count(*) FROM (SELECT completed_at < max(completed_at) OVER (
-        PARTITION BY entity_type, entity_id ORDER BY source_version) AS late FROM sync.sync_event_log) AS e WHERE late"""
+    disorder = """SELECT count(*) FROM (SELECT completed_at < max(completed_at) OVER (PARTITION BY
+        entity_type, entity_id ORDER BY source_version) AS late FROM sync.sync_event_log) AS e WHERE late"""
     assert app.run(disorder) == [(0,)]
     assert app.run("SELECT count(*) > 1500 FROM sync.sync_event_log") == [(True,)]
 
@@ -193,7 +191,10 @@ def test_a_restart_of_postgresql_is_waited_out(academy: Academy, app: Applicatio
     with consumer():
         app.create("c1")
         until(lambda: completed(app), seconds=60)
-        app.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()")
+        app.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
         app.create("c2")
         until(lambda: completed(app), seconds=60)
     assert academy.titles() == ["c0", "c1", "c2"]

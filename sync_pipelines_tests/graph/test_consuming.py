@@ -136,7 +136,8 @@ def test_it_reports_a_materialization_a_minute_and_asset_with_its_lag(academy: A
             until(lambda: completed(app))
     with dg.DagsterInstance.get() as instance:
         found = [
-            instance.fetch_materializations(table.asset_key, limit=10).records for table in (concepts(), prerequisites())
+            instance.fetch_materializations(table.asset_key, limit=10).records
+            for table in (concepts(), prerequisites())
         ]
     assert [len(records) for records in found] == [1, 0]
     metadata = found[0][0].asset_materialization.metadata

@@ -15,7 +15,6 @@ from sync_pipelines.engine.ledger.history import at_place
 from sync_pipelines.engine.ledger.store import Store, utc_or_none
 from sync_pipelines.engine.sql import qualified
 
-
 # as one statement of arrays: an INSERT of so many rows took SQLAlchemy longer to write than PostgreSQL to do
 _NOTE = """
 INSERT INTO {entities} AS old (sync_type, table_name, entity_type, entity_id, source_version, target_version,

@@ -30,7 +30,8 @@ class Ear:
 
     def wait(self, seconds: float) -> None:
         """Return when something was published, `wake` can be read, or the time is over."""
-        if any([not self._listen(url) for url in self._connections]):
+        listening = [self._listen(url) for url in self._connections]
+        if not all(listening):
             return  # what was published before it listened was not heard
         opened = {connection.fileno(): url for url, connection in self._connections.items() if connection}
         ready, _, _ = select.select([*opened, self._wake], [], [], seconds)

@@ -34,7 +34,14 @@ from sync_pipelines.targets.neo4j.elements import Elements
 from sync_pipelines.targets.neo4j.mapping import Ends
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.settings import GraphSettings
-from sync_pipelines.targets.neo4j.writing import NodeWriter, RelationshipWriter, Writer, any_there, batches_of, nodes_among
+from sync_pipelines.targets.neo4j.writing import (
+    NodeWriter,
+    RelationshipWriter,
+    Writer,
+    any_there,
+    batches_of,
+    nodes_among,
+)
 
 STRANGER = "\u2205 without sync_key: "
 """Begins the name of a node or relationship that no sync wrote; the engine's id follows, which is not kept."""
