@@ -11,16 +11,21 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sync_pipelines.engine.binding import Binding, Request
+from sync_pipelines.engine.dead import DIED
 from sync_pipelines.engine.draining import Drain
 from sync_pipelines.engine.errors import LockBusyError, SyncError
 from sync_pipelines.engine.events import Outbox
 from sync_pipelines.engine.freeing import look_again
+from sync_pipelines.engine.locks import run_is_alive
 from sync_pipelines.engine.model import ChangeSet, Counts, Scope
 from sync_pipelines.engine.run import Run, begin
+
+TRIGGER = "consumer"
+"""What the ledger says of who asked for these runs."""
 
 BOUT_SECONDS = 60.0
 """So long one run of a consumer takes at most, and so often at most it is reported."""
@@ -69,7 +74,7 @@ class TableConsumer:
     _began: float = 0.0
     _alive: float = float("-inf")
     _checked: float = float("-inf")
-    _looked: float = field(default=float("-inf"))
+    _next_look: float = float("-inf")
 
     def __post_init__(self) -> None:
         self.binding = replace(self.binding, lock_timeout=0.0)
@@ -111,10 +116,11 @@ class TableConsumer:
         return taken
 
     def look(self, *, every: float) -> None:
-        """Free what stood still, at most so often (seconds)."""
-        if self.clock() - self._looked >= every:
-            self._looked = self.clock()
+        """Free what stood still, at most so often (seconds), and no more than a twentieth of the time."""
+        began = self.clock()
+        if began >= self._next_look:
             look_again(self.binding, self.outbox)
+            self._next_look = began + max(every, 20 * (self.clock() - began))
 
     def end(self) -> None:
         """End the run that is open, if any: what was brought is confirmed.
@@ -161,11 +167,12 @@ class TableConsumer:
 
     def _open(self) -> int:
         """Begin a run; one that reads everything is all that it does."""
-        request = Request(mode="incremental", scope=Scope(), trigger="consumer", run_id=str(uuid.uuid4()))
+        request = Request(mode="incremental", scope=Scope(), trigger=TRIGGER, run_id=str(uuid.uuid4()))
         self._began = self._checked = self.clock()
         begin(self.binding, request, keep=self._keep)
         run = self._run
         assert run is not None
+        self._close_dead(run)
         changes = self._changes = run.open_changes()
         run.bring(changes)
         self._drain = run.drain(changes)
@@ -175,6 +182,13 @@ class TableConsumer:
             return self._drain.batch()
         finally:
             run.lock.give_way()
+
+    def _close_dead(self, run: Run) -> None:
+        """Close the books of consumers that were killed: no Dagster run is theirs, by which somebody else would."""
+        for record in self.binding.ledger.open_runs(*self.binding.place):
+            theirs = record.trigger == TRIGGER and record.run_id != run.request.run_id
+            if theirs and not run_is_alive(self.binding.lock_url, record.run_id):
+                self.binding.ledger.close_dead(record, DIED.error)
 
     def _keep(self, run: Run) -> None:
         self._run = run

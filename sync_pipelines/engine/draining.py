@@ -35,6 +35,7 @@ from sync_pipelines.engine.events import (
     token,
 )
 from sync_pipelines.engine.freeing import look_again
+from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.model import WAITING, Rejection
 from sync_pipelines.engine.sensitive import mask_of
 
@@ -192,27 +193,27 @@ class Drain:
         """Under these names there is no row: perhaps under the table's own spelling, else the record goes."""
         again: list[str] = []
         gone: list[str] = []
-        for key in keys:
-            found = self._spelled(key, batch)
-            if found is None:
-                continue
-            name, there = found
-            if name != key:
-                batch.groups[name] += batch.groups.pop(key)
-            (again if there and name != key else gone).append(name)
+        for key, found in self._spelled(keys, batch).items():
+            if found.key != key:
+                batch.groups[found.key] += batch.groups.pop(key)
+            (again if found.found and found.key != key else gone).append(found.key)
         batch.gone.update(gone)
         if gone:
             self._remove(gone)
         self._write(batch, again)
 
-    def _spelled(self, key: str, batch: _Batch) -> tuple[str, bool] | None:
-        """The key as the table spells it, and whether it has the row under that spelling."""
-        try:
-            found = self.run.binding.source.named([key])[key]
-        except ConfigurationError as error:
-            batch.strange += [(item, _no_key(item, error.message)) for item in batch.groups.pop(key)]
-            return None
-        return found.key, found.found
+    def _spelled(self, keys: Sequence[str], batch: _Batch) -> dict[str, NamedKey]:
+        """These keys as the table spells them, and whether it has the row; those that are none are set apart."""
+        source = self.run.binding.source
+        with suppress(ConfigurationError):
+            return dict(source.named(keys))
+        found: dict[str, NamedKey] = {}
+        for key in keys:
+            try:
+                found |= source.named([key])
+            except ConfigurationError as error:
+                batch.strange += [(item, _no_key(item, error.message)) for item in batch.groups.pop(key)]
+        return found
 
     def _remove(self, keys: Sequence[str]) -> None:
         run, target = self.run, self.run.binding.target

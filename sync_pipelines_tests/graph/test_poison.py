@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
+from sync_pipelines.cli import app as cli
 from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
 
@@ -79,11 +81,16 @@ def test_a_replay_frees_the_events_of_its_record(academy: Academy, app: Applicat
     assert academy.titles() == ["c0", "mended"]
 
 
-def test_a_drop_leaves_the_event_out_and_lets_those_behind_it_go_on(academy: Academy, app: Application) -> None:
+def test_a_drop_leaves_the_event_out_and_lets_those_behind_it_go_on(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app.create("c1", title="c0")
     _refuse(academy, app)
     app.update("c1", title="mended")
-    academy.bind(concepts()).ledger.drop_quarantined("learning", "concept", ["c1"])
+    with monkeypatch.context() as patched:
+        patched.setattr("sync_pipelines.definitions.load", lambda: (None, (concepts(),)))
+        ended = CliRunner().invoke(cli, ["quarantine", "drop", "learning/concept", "--key", "c1"])
+    assert (ended.exit_code, app.statuses("c1")) == (0, ["COMPLETED", "PENDING"]), ended.output
     academy.sync(concepts())
     assert app.statuses("c1") == ["COMPLETED", "COMPLETED"]
     assert "dropped" in app.events("last_error")[0][0]

@@ -232,6 +232,15 @@ def backlog(session: Session, schema: str, entity_type: str, *, most: int | None
     )
 
 
+def gated_since(session: Session, schema: str, entity_type: str) -> datetime | None:
+    """When the oldest event was published that stands behind an open transaction (UTC)."""
+    rows = session.all(
+        f"SELECT e.created_at FROM {qualified(schema, TABLE)} AS e WHERE e.entity_type = {literal(entity_type)} "
+        f"AND e.{_WAITING} AND e.tx >= {_GATE} AND e.tx < {NEXT_TX} ORDER BY e.tx, e.id LIMIT 1"
+    )
+    return rows[0]["created_at"].astimezone(UTC) if rows else None
+
+
 ENTITIES = pa.schema([pa.field(name, pa.string()) for name in ("entity_id", "start_id", "end_id")])
 
 

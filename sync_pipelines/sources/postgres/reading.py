@@ -27,7 +27,7 @@ from sync_pipelines.sources.postgres.continuity import (
     full_reason,
 )
 from sync_pipelines.sources.postgres.definition import definition
-from sync_pipelines.sources.postgres.events import backlog
+from sync_pipelines.sources.postgres.events import backlog, gated_since
 from sync_pipelines.sources.postgres.marks import TABLE as MARKS
 from sync_pipelines.sources.postgres.marks import carried
 from sync_pipelines.sources.postgres.outbox import TABLE as OUTBOX
@@ -44,6 +44,8 @@ from sync_pipelines.sources.postgres.state import (
 )
 
 Kind = Literal["trigger", "cursor", "outbox"]
+
+_LONG_GATED = 60.0
 
 REPLICATION = "logical replication writes to this table, which fires no statement triggers"
 
@@ -327,11 +329,23 @@ class Reading:
             found.extend(
                 self._held_back(reader) for reader in lagging(self.session, self.sync_schema, self.state.number)
             )
-        elif self.kind == "cursor":
+        elif self.kind == "outbox":
+            found.extend(self._gated())
+        else:
             found.extend(f"change times are trusted only after the lookback: {why}" for why in self._bound.caveats)
             if not self._bound.stats and not self._bound.caveats:
                 found.append("this role does not see other roles' transactions: GRANT pg_read_all_stats TO it")
         return found
+
+    def _gated(self) -> list[str]:
+        """Events that have stood behind the gate for long."""
+        since = gated_since(self.session, self.sync_schema, self.spec.entity_type)
+        if since is None or (self.now - since).total_seconds() < _LONG_GATED:
+            return []
+        return [
+            f"events that were published since {since:%Y-%m-%d %H:%M:%S} UTC wait for a transaction that is open on "
+            "this server: look into pg_stat_activity (backend_xid, xact_start) and pg_prepared_xacts, and end it"
+        ]
 
     @property
     def _unissued(self) -> str:
