@@ -18,6 +18,7 @@ _LAZY = {
     "SearchResource": ("sync_pipelines.resources.search", "SearchResource"),
     "ConflictResolver": ("sync_pipelines.resolving", "ConflictResolver"),
     "ResolutionStrategy": ("sync_pipelines.engine.conflicts", "ResolutionStrategy"),
+    "run_consumer": ("sync_pipelines.consumer", "run_consumer"),
     "search": ("sync_pipelines.api", "search"),
 }
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "ResolutionStrategy",
     "SearchResource",
     "__version__",
+    "run_consumer",
     "search",
 ]
 

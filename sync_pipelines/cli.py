@@ -31,6 +31,7 @@ from sync_pipelines.commands import (
     capture,
     conflicts,
     db,
+    events,
     health,
     history,
     jobs,
@@ -87,6 +88,8 @@ for command in (
     history.logs,
     history.stats,
     health.health,
+    events.consume,
+    events.trace,
 ):
     app.command()(command)
 for name, group in (

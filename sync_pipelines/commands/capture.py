@@ -25,9 +25,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the SQL and chang
 def install(selector: Selector = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Make the triggers that are missing, disabled or changed; run it again after a partition was attached.
 
-    Tables with `capture: cursor` are left alone. Waits for each table's lock in short tries.
+    Tables with `capture: cursor`, or `events: outbox`, are left alone. Waits for each table's lock in short tries.
     """
-    tables = [table for table in _captured(selector) if table.spec.capture != "cursor"]
+    tables = [table for table in _captured(selector) if table.spec.capture not in ("cursor", "outbox")]
     _change(tables, lambda table: table.source().install_capture(dry_run=dry_run), dry_run=dry_run, as_json=as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from sync_pipelines.commands import output, selection
 from sync_pipelines.commands.output import AsJson, Named, Selector
-from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.errors import ConfigurationError, SyncError
 from sync_pipelines.engine.sensitive import mask_of
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ def drop(
         for spec in _specs(selector)
         if (keys := ledger.drop_quarantined(spec.sync, spec.name, _real(ledger, spec, key)))
     ]
+    for item in dropped:
+        _let_go_on(f"{item['sync']}/{item['table']}")
     if as_json:
         output.print_json({"dropped": dropped})
     else:
@@ -150,6 +153,21 @@ def _show_dropped(dropped: list[dict[str, Any]]) -> None:
         typer.echo(f"{item['sync']}/{item['table']}: {len(item['keys'])} dropped")
     if not dropped:
         typer.echo("Nothing of it is in quarantine.")
+
+
+def _let_go_on(path: str) -> None:
+    """Events that stood behind a dropped record's go on at once, not with the next run."""
+    from sync_pipelines.engine.freeing import look_again
+    from sync_pipelines.registry import tables
+
+    for bound in tables(path):
+        if bound.spec.capture == "outbox" and not bound.not_configured():
+            try:
+                with closing(bound.binding()) as binding:
+                    assert binding.outbox is not None
+                    look_again(binding, binding.outbox)
+            except SyncError as error:
+                output.say(f"{path}: what stood behind it goes on with the next run: {error}")
 
 
 def _absent(ledger: Ledger, selector: str, named: Sequence[str] | None) -> list[str]:

@@ -105,7 +105,7 @@ def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config:
     )
     try:
         with context.resources.ledger.ledger() as ledger:
-            binding = replace(binding, batch_size=component.batch_size_now(ledger, run_config=config.batch_size))
+            binding = replace(binding, **component.run_settings(ledger, batch_size=config.batch_size))
     except ConfigurationError as error:
         engine.refuse(binding, request, error)
         raise

@@ -252,6 +252,17 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
             yaml=self.runs.batch_size,
         )
 
+    def run_settings(self, ledger: Ledger, *, batch_size: int | None = None) -> dict[str, Any]:
+        """Fields of the binding of a run that begins now; `ledger` has the settings.
+
+        Args:
+            batch_size: of the run's config.
+
+        Raises:
+            ConfigurationError: a setting has not its form.
+        """
+        return {"batch_size": self.batch_size_now(ledger, run_config=batch_size)}
+
     def prices_now(self, ledger: Ledger) -> Prices:
         """The prices that hold for a run that begins now; `ledger` has the settings.
 

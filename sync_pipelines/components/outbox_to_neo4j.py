@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sync_pipelines.components.base import SyncComponent
+from sync_pipelines.components.base import SyncComponent, snake_case
 from sync_pipelines.components.blocks import Block, ReviewedConflictsBlock
 from sync_pipelines.components.schema import field_errors
+from sync_pipelines.engine.events import RETRY_MAX
+from sync_pipelines.engine.locks import consumer_is_alive
+from sync_pipelines.engine.settings import positive, resolve
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from sync_pipelines.engine.binding import Binding
+    from sync_pipelines.engine.ledger.ledger import Ledger
     from sync_pipelines.engine.spec import TableSpec
     from sync_pipelines.targets.neo4j.judgement import Rules
     from sync_pipelines.targets.neo4j.mapping import GraphMapper
@@ -94,7 +100,12 @@ class OutboxToNeo4j(SyncComponent):
 
     target: GraphTargetBlock
     events: Literal["table", "outbox"] = Field(
-        default="table", description="table: changes are captured by triggers on the table itself."
+        default="table",
+        description="What says which rows changed. outbox: the events that the application publishes. table: triggers "
+        "on the table itself.",
+    )
+    entity_type: str | None = Field(
+        default=None, description="As its events name it; the label or type in lower case with _ if left out."
     )
     properties: list[str] | dict[str, str] | None = Field(
         default=None,
@@ -114,12 +125,15 @@ class OutboxToNeo4j(SyncComponent):
     io_manager_key: ClassVar[str] = "neo4j_io_manager"
     resource_keys: ClassVar[frozenset[str]] = frozenset({"postgres", "ledger", "neo4j"})
 
-    @field_validator("events")
-    @classmethod
-    def _is_there(cls, value: str) -> str:
-        if value == "outbox":
-            raise ValueError("outbox: this version reads no outbox of events; write table, and triggers capture them")
-        return value
+    @model_validator(mode="after")
+    def _events_can_be(self) -> OutboxToNeo4j:
+        if self.events == "table" and self.entity_type is not None:
+            raise ValueError("entity_type belongs to events: outbox")
+        if self.events == "outbox" and self.source.capture != "trigger":
+            raise ValueError(f"source.capture: {self.source.capture} is for events: table")
+        if self.entity_type == "":
+            raise ValueError("entity_type is empty")
+        return self
 
     @model_validator(mode="after")
     def _names_can_be(self) -> OutboxToNeo4j:
@@ -183,7 +197,16 @@ class OutboxToNeo4j(SyncComponent):
     @cached_property
     def spec(self) -> TableSpec:
         # of its own text a node's key is made: so its spelling is that of the node's table
-        return self.spec_with(every_column=self.reads_every_column, as_text=self.end_columns)
+        found = self.spec_with(every_column=self.reads_every_column, as_text=self.end_columns)
+        if self.events == "table":
+            return found
+        ends = self._ends and (self._ends[0].columns, self._ends[1].columns)
+        return replace(found, capture="outbox", entity_type=self.events_of, ends=ends)
+
+    @property
+    def events_of(self) -> str:
+        """The entity type whose events tell of this table's rows."""
+        return self.entity_type or snake_case(self.target.name)
 
     def mapping_text(self) -> str:
         return self.mapper().signature
@@ -241,6 +264,22 @@ class OutboxToNeo4j(SyncComponent):
         """The properties that the columns in the catalog become now."""
         columns, _ = self.build_source(resources).described()
         return self.mapper().schema(columns)
+
+    def run_settings(self, ledger: Ledger, *, batch_size: int | None = None) -> dict[str, Any]:
+        tries = resolve(
+            "retry_max",
+            sync=self.sync,
+            parse=positive,
+            default=RETRY_MAX,
+            stored=ledger.setting(f"{self.sync}.retry_max"),
+            environment=os.environ,
+        )
+        return {**super().run_settings(ledger, batch_size=batch_size), "retry_max": tries}
+
+    def not_watched(self, resources: Any) -> str | None:
+        if self.events == "outbox" and consumer_is_alive(resources.ledger.database_url(), self.sync):
+            return f"a consumer brings the events (`sync-pipelines consume {self.sync}`)"
+        return None
 
     def target_parts(self, resources: Any) -> dict[str, Any]:
         return {

@@ -11,6 +11,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from sync_pipelines.engine.cost import Prices
+from sync_pipelines.engine.events import RETRY_MAX, Outbox
 from sync_pipelines.engine.ground import Noting
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.keys import NamedKey
@@ -74,6 +75,7 @@ class Binding:
         batch_size: records a batch: the unit of writing, of progress and of the look at the lock.
         prices: asked when a run begins.
         spool: where rows are put aside; the system's temporary folder if None.
+        retry_max: how often the target may refuse an event before it is given up.
     """
 
     spec: TableSpec
@@ -88,6 +90,12 @@ class Binding:
     batch_size: int = 100
     prices: Callable[[Ledger], Prices] = lambda _: Prices()
     spool: Path | None = None
+    retry_max: int = RETRY_MAX
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """The events that say what changed; None where the source's capture does."""
+        return getattr(self.source, "outbox", None)
 
     @property
     def place(self) -> tuple[str, str]:

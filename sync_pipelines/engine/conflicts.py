@@ -114,6 +114,24 @@ class Parented(Protocol):
 
 
 @runtime_checkable
+class Awaited(Protocol):
+    """A target whose records others may wait for."""
+
+    def as_parents(self, keys: Sequence[str]) -> Sequence[Parent]:
+        """These records, as others call them that wait for one; none where nothing can wait for them."""
+        ...
+
+
+@runtime_checkable
+class Awaiting(Protocol):
+    """A target whose records wait for others, one by one."""
+
+    def there(self, parents: Sequence[Parent]) -> Sequence[Parent]:
+        """Those of these that need not be waited for: they are there, or nothing is tied to such a record any more."""
+        ...
+
+
+@runtime_checkable
 class Judging(Protocol):
     """A target that others may edit: it knows what a run would leave as it is there."""
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -179,6 +180,28 @@ class TargetLock(_SessionLock):
             sleep(min(poll_s, left))
             poll_s = min(poll_s * 1.5, 2.0)
 
+    def give_way(self) -> None:
+        """Give the lock back and keep its session, for `retake`.
+
+        A session that is closed frees its lock a moment later: whoever takes it again at once would find it held.
+        """
+        try:
+            with classified():
+                _ask(self._connection, "SELECT pg_advisory_unlock(%(key)s)", key=self.key)
+        except SyncError:
+            self._close()
+
+    def retake(self) -> bool:
+        """Take the lock again after `give_way`, if it is free; whether it was."""
+        if self._connection is None:
+            return self.try_acquire()
+        try:
+            with classified(database=place(self._url)):
+                return _ask(self._connection, "SELECT pg_try_advisory_lock(%(key)s)", key=self.key)[0][0]
+        except SyncError:  # the database was restarted
+            self._close()
+            return self.try_acquire()
+
     def holder(self) -> Holder | None:
         """Who holds the lock now, or None."""
         rows = _asked(self._url, _HOLDER, keys=[self.key])
@@ -229,6 +252,36 @@ class RunLock(_SessionLock):
         if self._connection is None:
             self.acquire()
         return self
+
+
+class ConsumerLock(_SessionLock):
+    """The sign of life of a sync's long-running consumers: each of them holds it, shared."""
+
+    _take = "SELECT pg_try_advisory_lock_shared(%s)"
+
+    def __init__(self, url: str, sync: str) -> None:
+        super().__init__(url, _consumer_name(sync), f"sync consumer {sync}")
+
+    def hold(self) -> None:
+        """Take it where it is not held, or is no longer: the database was restarted.
+
+        Raises:
+            TransientError, RunError: the database cannot be reached, or refuses.
+        """
+        if self._connection is not None:
+            with suppress(LockLostError):
+                self.check()
+                return
+        self.try_acquire()
+
+
+def consumer_is_alive(url: str, sync: str) -> bool:
+    """Whether a long-running consumer of this sync is there; `url` is the ledger's database."""
+    return bool(_asked(url, _HELD, keys=[lock_key(_consumer_name(sync))]))
+
+
+def _consumer_name(sync: str) -> str:
+    return f"consumer:{sync}"
 
 
 def run_is_alive(url: str, run_id: str) -> bool:

@@ -79,14 +79,14 @@ class SourceIdentity:
 class Watermark:
     """What has been read and confirmed of one table.
 
-    `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger`, `{"changed_at": iso or null,
-    "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version` (a Delta table). `target` is the target's
-    identity at that time (a collection's id), so that a dropped and remade target is recognised. `stamp` is what the
+    `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger` and `outbox`, `{"changed_at": iso or
+    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version` (a Delta table). `target` is the
+    target's identity then (a collection's id), so that a dropped and remade target is recognised. `stamp` is what the
     run has left in it: a ledger that was restored remembers an older one. `records` is what the target held after the
     run, by which the mass-delete guard measures the next. All three are None in watermarks of older versions.
     """
 
-    capture: Literal["trigger", "cursor", "version"]
+    capture: Literal["trigger", "cursor", "version", "outbox"]
     position: Mapping[str, Any]
     source: SourceIdentity
     key: tuple[str, ...]

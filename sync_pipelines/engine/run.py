@@ -18,7 +18,9 @@ from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import kept_by, without
 from sync_pipelines.engine.deciding import disputes_of
 from sync_pipelines.engine.deleting import Deletes
+from sync_pipelines.engine.draining import Drain
 from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.freeing import look_again
 from sync_pipelines.engine.ground import through, under_way
 from sync_pipelines.engine.keeping import Keeping
 from sync_pipelines.engine.keys import texts
@@ -72,7 +74,19 @@ class Run(Keeping):
         return changes
 
     def write(self, changes: ChangeSet) -> Counts:
-        """Bring the target to what the changes say, then confirm. Order: upserts, guard, deletes, watermark."""
+        """Bring the target to what the changes say, then confirm. Order: upserts, guard, deletes, events, watermark."""
+        self.bring(changes)
+        if (drain := self.drain(changes)) is not None:
+            changes.touched += drain.all()
+        self._confirm(changes)
+        return self.counts
+
+    def conclude(self, changes: ChangeSet) -> None:
+        """Confirm what was brought; for a caller that does not `write`, and holds the lock."""
+        self._confirm(changes)
+
+    def bring(self, changes: ChangeSet) -> None:
+        """All of `write` but events and watermark."""
         self.refusals.due, self.refusals.whole = changes.rows, changes.full
         if self.request.mode == "rebuild":
             self._rebuild(changes)
@@ -81,25 +95,40 @@ class Run(Keeping):
             self.measure_before(self.before if changes.full else sum(map(len, changes.deletes)))
             self._bring(changes)
             self._delete(changes)
-        self._confirm(changes)
-        return self.counts
+
+    def drain(self, changes: ChangeSet) -> Drain | None:
+        """What brings the events that wait, begun; None where there is no outbox, or the run is not about what waits.
+
+        It follows `bring`: rows are read anew for each event, so they are never older than what was brought before.
+        A run of the whole table has brought what it saw; one of single records frees what was given up for their sake.
+        """
+        if self.binding.outbox is None:
+            return None
+        found = Drain(run=self, outbox=self.binding.outbox)
+        if changes.full and changes.watermark is not None:
+            found.covered(changes.watermark.position["snapshot"])
+        if changes.full or changes.watermark is None:
+            look_again(self.binding, self.binding.outbox)
+            return None
+        found.begin()
+        return found
 
     def _bring(self, changes: ChangeSet) -> None:
         target = self.binding.target
         if changes.full and isinstance(target, Overwriting):
-            overwrite(self, changes, target, mapped=self._mapped, mark=self._mark)
+            overwrite(self, changes, target, mapped=self._mapped, mark=self.mark)
         else:
             self.upsert(target, changes.upserts)
 
     def upsert(self, target: Target, upserts: RecordStream, *, doubt: Doubt | None = None) -> None:
         """Write records; what the target refuses goes to quarantine, what arrives leaves it."""
         written: dict[str, str] = {}
-        upserts = to_write(self, target, upserts, mark=self._mark)
+        upserts = to_write(self, target, upserts, mark=self.mark)
         # Closed here, for each waits for a thread: left to the garbage collector, one was closed within the start
         # of another thread, and the process hung.
         with (
             closing(self._mapped(upserts, given=lambda mapped: written.update(prints_of(mapped)))) as mapped,
-            closing(self.veil.results(target.upsert(mapped, doubt=doubt, before_write=self._mark))) as results,
+            closing(self.veil.results(target.upsert(mapped, doubt=doubt, before_write=self.mark))) as results,
         ):
             for result in results:
                 self._note(result, written)
@@ -206,7 +235,7 @@ class Run(Keeping):
     def delete(self, target: Target, keys: Sequence[str]) -> None:
         """Delete these records, and take them out of quarantine; the guard was asked before, `end_deletes` follows."""
         self.lock.check()
-        self._mark()
+        self.mark()
         kept = kept_by(target, keys)
         self.keep(kept, {}, disputes_of(target, keys))
         self.counts.deleted += self.deletes.delete(target, without(keys, kept))
@@ -240,6 +269,7 @@ class Run(Keeping):
         old.swap()
 
     def _confirm(self, changes: ChangeSet) -> None:
+        """Close the books, and move the watermark."""
         self.held = self.binding.target.count()
         self.lock.check()
         watermark = None if self._nothing_happened(changes) else changes.watermark
@@ -257,7 +287,7 @@ class Run(Keeping):
         if watermark is not None:
             self.binding.source.confirmed(watermark)
 
-    def _mark(self) -> None:
+    def mark(self) -> None:
         """Leave this run's id in source and target, before it writes anything there."""
         run, read = str(self.record.sync_id), self.binding.source.last_read()
         if self._marked and read == self._marked_at:

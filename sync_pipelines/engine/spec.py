@@ -10,7 +10,7 @@ from typing import Literal
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import SYSTEM_FIELDS
 
-Capture = Literal["trigger", "cursor", "auto", "version"]
+Capture = Literal["trigger", "cursor", "auto", "version", "outbox"]
 
 FINGERPRINT_VERSION = 1
 """Stands in front of each fingerprint; raised when the algorithm changes, so that old ones differ."""
@@ -35,6 +35,8 @@ class TableSpec:
         changed_at: a column that says when a row changed, or None.
         capture: how changes are read (DESIGN.md §4).
         lookback_seconds: overlap of `cursor` capture.
+        entity_type: whose events `outbox` reads.
+        ends: of a relationship, the columns that hold the keys of its start and of its end.
         mapping: a text that changes when the mapping to the target does (text fields, functions, chunking);
             it is part of every fingerprint, so that a changed mapping makes every record differ.
         sensitive: the columns whose values nobody is shown (`engine.sensitive`).
@@ -52,6 +54,8 @@ class TableSpec:
     changed_at: str | None = None
     capture: Capture = "trigger"
     lookback_seconds: float = 300.0
+    entity_type: str = ""
+    ends: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     mapping: str = ""
     sensitive: tuple[str, ...] = ()
     _projection: tuple[str, ...] = field(init=False, repr=False, compare=False)

@@ -28,6 +28,6 @@ def install_captures(url: str) -> None:
     from sync_pipelines.sources.postgres.capture import install
 
     for table in tables():
-        captured = table.component.captures_in_postgres and table.spec.capture != "cursor"
+        captured = table.component.captures_in_postgres and table.spec.capture not in ("cursor", "outbox")
         if captured and table.spec.table in application.TABLES:
             install(url, table.spec, schema=sync_schema())

@@ -53,6 +53,8 @@ def plan(reading: Reading, scope: Scope, since: Watermark | None) -> Plan:
     if reason is not None or since is None:
         return Plan(full=True, reason=reason or "", bulk=True)
     many = scope.window is not None or len(scope.also) > SMALL
+    if reading.kind == "outbox":
+        return Plan(reason=scope.reason, bulk=many)
     if reading.kind == "cursor":
         return Plan(reason=scope.reason, bulk=many or _many_news(reading, since))
     touched, truncated = reading.count_touched(since)

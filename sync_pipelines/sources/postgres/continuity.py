@@ -34,7 +34,7 @@ class Facts:
         snapshot: the current one. state: the captured table (`trigger` only).
     """
 
-    kind: Literal["trigger", "cursor"]
+    kind: Literal["trigger", "cursor", "outbox"]
     identity: SourceIdentity
     definition: Definition
     relations: tuple[Relation, ...]
@@ -67,7 +67,7 @@ def explains(spec: TableSpec, facts: Facts, since: Watermark, *, after: Watermar
     """
     if next(_moves(spec, facts, since), None):
         return ANY
-    lost = next(_log_reasons(facts, since), None) if facts.kind == "trigger" else None
+    lost = next(_position_reasons(facts, since), None)
     if lost is not None and full_reason(spec, facts, after) != lost:
         return ANY
     return frozenset({"stale"}) if next(_changes(spec, facts, since), None) else NONE
@@ -75,15 +75,21 @@ def explains(spec: TableSpec, facts: Facts, since: Watermark, *, after: Watermar
 
 def continues(spec: TableSpec, facts: Facts, since: Watermark) -> bool:
     """Whether the log (the cursor) goes on from this watermark, so that it names changes by the keys of today."""
-    readable = facts.kind == "cursor" or confirmed_snapshot(since) is not None
+    readable = facts.kind != "trigger" or confirmed_snapshot(since) is not None
     return readable and next(_moves(spec, facts, since), None) is None
 
 
 def _reasons(spec: TableSpec, facts: Facts, since: Watermark) -> Iterator[str]:
     yield from _moves(spec, facts, since)
     yield from _changes(spec, facts, since)
+    yield from _position_reasons(facts, since)
+
+
+def _position_reasons(facts: Facts, since: Watermark) -> Iterator[str]:
     if facts.kind == "trigger":
         yield from _log_reasons(facts, since)
+    elif facts.kind == "outbox":
+        yield from _order_reasons(facts, since)
 
 
 def _moves(spec: TableSpec, facts: Facts, since: Watermark) -> Iterator[str]:
@@ -115,14 +121,21 @@ def _other_source(now: SourceIdentity, then: SourceIdentity) -> Iterator[str]:
         yield "the table was made anew (dropped and created, or restored from a dump)"
 
 
-def _log_reasons(facts: Facts, since: Watermark) -> Iterator[str]:
-    """Reasons that lie in the change log; the first of them ends the search, so later ones may rely on it."""
+def _order_reasons(facts: Facts, since: Watermark) -> Iterator[str]:
+    """Why the database cannot be the one that goes on from the watermark's snapshot."""
     previous = confirmed_snapshot(since)
     if previous is None:
         yield "the watermark cannot be read"
-        return
-    if previous.xmax > facts.snapshot.xmax:
+    elif previous.xmax > facts.snapshot.xmax:
         yield "the watermark is ahead of the database (a restored copy, or a standby that lags)"
+
+
+def _log_reasons(facts: Facts, since: Watermark) -> Iterator[str]:
+    """Reasons that lie in the change log; the first of them ends the search, so later ones may rely on it."""
+    yield from _order_reasons(facts, since)
+    previous = confirmed_snapshot(since)
+    if previous is None:
+        return
     assert facts.state is not None
     yield from _capture_reasons(facts.state, previous)
     if not is_known(since.position, facts.state.runs):

@@ -27,8 +27,12 @@ from sync_pipelines.sources.postgres.continuity import (
     full_reason,
 )
 from sync_pipelines.sources.postgres.definition import definition
+from sync_pipelines.sources.postgres.events import backlog, gated_since
 from sync_pipelines.sources.postgres.marks import TABLE as MARKS
 from sync_pipelines.sources.postgres.marks import carried
+from sync_pipelines.sources.postgres.outbox import TABLE as OUTBOX
+from sync_pipelines.sources.postgres.outbox import is_there as outbox_is_there
+from sync_pipelines.sources.postgres.outbox import may_consume
 from sync_pipelines.sources.postgres.readers import Reader, lagging
 from sync_pipelines.sources.postgres.sql import TableSql
 from sync_pipelines.sources.postgres.state import (
@@ -39,7 +43,9 @@ from sync_pipelines.sources.postgres.state import (
     receives_replication,
 )
 
-Kind = Literal["trigger", "cursor"]
+Kind = Literal["trigger", "cursor", "outbox"]
+
+_LONG_GATED = 60.0
 
 REPLICATION = "logical replication writes to this table, which fires no statement triggers"
 
@@ -140,11 +146,33 @@ class Reading:
         """
         if self.spec.capture == "cursor":
             return "cursor"
+        if self.spec.capture == "outbox":
+            return self._outbox
         if self.not_captured is None:
             return "trigger"
         if self.spec.capture == "auto" and self.spec.changed_at:
             return "cursor"
         raise self.not_captured
+
+    @property
+    def _outbox(self) -> Literal["outbox"]:
+        """`outbox`, if this database has one of this version that this role may read.
+
+        Raises:
+            CaptureMissingError, RunError: it has none, or the role may not.
+        """
+        log = qualified(self.sync_schema, OUTBOX)
+        if not outbox_is_there(self.session, self.sync_schema):
+            raise self._error(
+                CaptureMissingError, f"there is no outbox {log} of this version.", "Run `sync-pipelines db upgrade`."
+            )
+        if self.access == "forbidden" or not may_consume(self.session, self.sync_schema):
+            raise self._error(
+                RunError,
+                f"this role may not read and update {log}.",
+                f"GRANT USAGE ON SCHEMA {self.sync_schema} and SELECT, UPDATE ON {log} TO it.",
+            )
+        return "outbox"
 
     @cached_property
     def facts(self) -> Facts:
@@ -218,6 +246,8 @@ class Reading:
     def _position(self) -> dict[str, Any]:
         if self.kind == "cursor":
             return cursor.newest(self.session, self.sql, self._bound).as_mapping()
+        if self.kind == "outbox":
+            return {"snapshot": str(self.snapshot)}
         assert self.state is not None
         return {
             "snapshot": str(self.snapshot),
@@ -272,6 +302,9 @@ class Reading:
         if self.kind == "cursor":
             row = self.session.all(cursor.pending_sql(self.sql, self.news(since), limit))[0]
             return Pending(changes=row["changes"], oldest=row["oldest"])
+        if self.kind == "outbox":
+            waits = backlog(self.session, self.sync_schema, self.spec.entity_type, most=limit)
+            return Pending(changes=waits.due, oldest=waits.oldest)
         row = self.session.all(
             "SELECT count(DISTINCT u.key) AS keys, min(u.changed_at) AS oldest, "
             "coalesce(bool_or(u.key IS NULL), false) AS truncated "
@@ -296,11 +329,23 @@ class Reading:
             found.extend(
                 self._held_back(reader) for reader in lagging(self.session, self.sync_schema, self.state.number)
             )
+        elif self.kind == "outbox":
+            found.extend(self._gated())
         else:
             found.extend(f"change times are trusted only after the lookback: {why}" for why in self._bound.caveats)
             if not self._bound.stats and not self._bound.caveats:
                 found.append("this role does not see other roles' transactions: GRANT pg_read_all_stats TO it")
         return found
+
+    def _gated(self) -> list[str]:
+        """Events that have stood behind the gate for long."""
+        since = gated_since(self.session, self.sync_schema, self.spec.entity_type)
+        if since is None or (self.now - since).total_seconds() < _LONG_GATED:
+            return []
+        return [
+            f"events that were published since {since:%Y-%m-%d %H:%M:%S} UTC wait for a transaction that is open on "
+            "this server: look into pg_stat_activity (backend_xid, xact_start) and pg_prepared_xacts, and end it"
+        ]
 
     @property
     def _unissued(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from sync_pipelines.engine.spool import KeyWriter, Spool
 from sync_pipelines.sources.postgres import cursor as cursor
 from sync_pipelines.sources.postgres.capture import install, remove
 from sync_pipelines.sources.postgres.catalog import Place, TableInfo, find_table, identity
-from sync_pipelines.sources.postgres.changes import plan, read_changes
+from sync_pipelines.sources.postgres.changes import SMALL, plan, read_changes, split_found
 from sync_pipelines.sources.postgres.connection import (
     NormalisedUrl,
     Session,
@@ -27,12 +28,13 @@ from sync_pipelines.sources.postgres.connection import (
     small_transaction,
 )
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
+from sync_pipelines.sources.postgres.events import PostgresOutbox, Rows
 from sync_pipelines.sources.postgres.exporting import SnapshotExport, can_be_shared, exported_changes, has_rows
 from sync_pipelines.sources.postgres.marks import Marker
 from sync_pipelines.sources.postgres.named import spelled
 from sync_pipelines.sources.postgres.readers import confirm_reader
 from sync_pipelines.sources.postgres.reading import Reading
-from sync_pipelines.sources.postgres.sql import keys_query
+from sync_pipelines.sources.postgres.sql import TableSql, keys_query
 from sync_pipelines.sources.postgres.status import CaptureStatus, capture_status
 from sync_pipelines.sources.postgres.view import PENDING_LIMIT, SnapshotView
 
@@ -100,6 +102,7 @@ class PostgresSource:
         Args:
             since: the last confirmed watermark, or None for a first run.
         """
+        self.__dict__.pop("_known_sql", None)
         try:
             return self._changes(scope, since, casts=True)
         except InvalidKeyError:
@@ -166,6 +169,37 @@ class PostgresSource:
         """Keys and fingerprints, streamed."""
         with self.at_snapshot() as view:
             yield from view.fingerprints(buckets=buckets)
+
+    def rows_now(self, keys: Sequence[str]) -> Rows:
+        """The rows of a few keys as `changes` gives them, held in memory, and the keys that have none.
+
+        What the table is like is asked once a run, by `changes`: a consumer asks for rows many times a second.
+        """
+        with suppress(InvalidKeyError):
+            if len(keys) <= SMALL and (found := self._few_rows(keys)) is not None:
+                return found
+        with self.changes(Scope(keys=tuple(keys)), since=None) as read:
+            return list(read.upserts), [key for page in read.deletes for key in page]
+
+    def _few_rows(self, keys: Sequence[str]) -> Rows | None:
+        """None where a key may hold a NULL, which takes other questions."""
+        with self._guard():
+            place, sql = self._known_sql
+            if sql.info.key_can_be_null:
+                return None
+            rows, lost = [], []
+            locks = [place.sql] if place.lockable else []
+            with small_transaction(self._url, pool_max=self._pool_max, locks=locks) as session:
+                for batch in session.stream(sql.by_keys(keys_query(keys), ordered=False), sql.found_schema):
+                    found, missing = split_found(batch, sql.schema)
+                    rows += [found] if found.num_rows else []
+                    lost += missing
+        return rows, lost
+
+    @cached_property
+    def _known_sql(self) -> tuple[Place, TableSql]:
+        with self._small() as found:
+            return found.place, found.sql
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows of these keys, in the batches' full schema; keys that are not there are left out."""
@@ -310,6 +344,15 @@ class PostgresSource:
             _log.warning("How far this sync has read is not noted in the source, which keeps its log: %s", error)
             return False
 
+    @property
+    def outbox(self) -> PostgresOutbox | None:
+        """The events that say what changed; None where something else does."""
+        if self.spec.capture != "outbox":
+            return None
+        return PostgresOutbox(
+            self._url, self.spec, schema=self.sync_schema, pool_max=self._pool_max, rows=self.rows_now
+        )
+
     def _guard(self) -> AbstractContextManager[None]:
         return reading(self._url, sync=self.spec.sync, table=self.spec.name, sync_schema=self.sync_schema)
 
@@ -317,7 +360,7 @@ class PostgresSource:
         """Where the table is; and the bound of a cursor, which must be older than the reading snapshot."""
         with plain_session(self._url, pool_max=self._pool_max) as session:
             place = find_table(session, self.spec, schema=self.spec.schema or self._url.schema)
-            if self.spec.capture == "trigger":
+            if self.spec.capture in ("trigger", "outbox"):
                 return place, None
             return place, cursor.look(session, self.spec.lookback_seconds)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 import pyarrow as pa
 
+from sync_pipelines.engine.events import record_key
 from sync_pipelines.engine.model import FINGERPRINTS_SCHEMA, KEY, Digest, Pending, Watermark
 from sync_pipelines.engine.sql import identifier
 from sync_pipelines.sources.postgres.changes import existing
+from sync_pipelines.sources.postgres.events import ENTITIES, open_entities
 from sync_pipelines.sources.postgres.reading import Reading
 from sync_pipelines.sources.postgres.sql import keys_query
 
@@ -63,7 +65,9 @@ class SnapshotView:
         """
         with self._guard():
             query = self._pending_keys_sql(since)
-        if query is not None:
+        if query is not None and self._reading.kind == "outbox":
+            yield from self._pending_entities(query)
+        elif query is not None:
             for batch in self._stream(query, _KEY):
                 yield batch.column(0).to_pylist()
 
@@ -71,10 +75,22 @@ class SnapshotView:
         reading = self._reading
         if since is None or not reading.continues(since):
             return None
+        if reading.kind == "outbox":
+            return open_entities(reading.sync_schema, reading.spec.entity_type)
         if reading.kind == "trigger":
             return f"SELECT DISTINCT l.key AS {identifier(KEY)} {reading.log(since)} AND l.key IS NOT NULL"
         sql = reading.sql
         return f"SELECT {sql.key} AS {identifier(KEY)} FROM {sql.info.sql} AS t WHERE {reading.news(since)}"
+
+    def _pending_entities(self, query: str) -> Iterator[list[str]]:
+        """The keys of what events are on their way for; of an event that names no record there is nothing to prove."""
+        for batch in self._stream(query, ENTITIES):
+            found: list[str] = []
+            for row in batch.to_pylist():
+                ends = None if None in (row["start_id"], row["end_id"]) else (row["start_id"], row["end_id"])
+                with suppress(ValueError):
+                    found.append(record_key(row["entity_id"], ends, self._reading.spec))
+            yield found
 
     def _stream(self, query: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with self._guard():

@@ -37,7 +37,14 @@ from sync_pipelines.targets.neo4j.judging import Judge
 from sync_pipelines.targets.neo4j.mapping import Ends
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.settings import GraphSettings
-from sync_pipelines.targets.neo4j.writing import NodeWriter, RelationshipWriter, Writer, any_there, batches_of
+from sync_pipelines.targets.neo4j.writing import (
+    NodeWriter,
+    RelationshipWriter,
+    Writer,
+    any_there,
+    batches_of,
+    nodes_among,
+)
 
 
 class GraphTarget(Judged, Underived):
@@ -71,6 +78,7 @@ class GraphTarget(Judged, Underived):
         self._place: dict[str, Any] = {"sync": sync, "table": table}
         self.graph = Graph(settings, quiet=quiet, **self._place)
         self.books = Books(self.graph, self.elements.title)
+        self._ready: tuple[pa.Schema, Properties] | None = None
 
     @cached_property
     def properties(self) -> Properties:
@@ -124,6 +132,8 @@ class GraphTarget(Judged, Underived):
         Raises:
             RunError: something else made nodes of this label, or it belongs to another table.
         """
+        self._ready = None
+        self.__dict__.pop("properties", None)
         noted = self.books.read()
         if noted is None:
             self._refuse_foreign()
@@ -167,11 +177,17 @@ class GraphTarget(Judged, Underived):
             yield BatchResult(counts=result.counts, rejected=result.rejected, keys=keys)
 
     def _prepared(self, schema: pa.Schema) -> Properties:
-        """The properties of batches, whose names are noted before the first is written: so none is left behind."""
+        """The properties of batches, whose names are noted before the first is written: so none is left behind.
+
+        Noted once by each object: a consumer brings many batches of one shape.
+        """
+        if self._ready is not None and self._ready[0].equals(schema, check_metadata=True):
+            return self._ready[1]
         noted = self.books.read() or self._opened()
         found = Properties(schema, retired=noted.properties)
         if not set(found.names) <= set(noted.properties):
             self.books.add_properties({*found.names, *noted.properties})
+        self._ready = (schema, found)
         return found
 
     def _opened(self) -> Noted:
@@ -198,6 +214,12 @@ class GraphTarget(Judged, Underived):
         for page in pages(strange := _strange(there)):
             self.graph.execute(f"delete from {self.elements.title}", self.elements.delete_keyless(), ids=page)
         return Deletion(deleted=gone + len(strange))
+
+    def as_parents(self, keys: Sequence[str]) -> list[Parent]:
+        """These nodes, as relationships call them that wait for one."""
+        if self.elements.ends is not None:
+            return []
+        return [Parent(constraint=self.elements.name, columns=(), values=(key,)) for key in keys]
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The stored properties of these, and a relationship's ends, as the mapping would make them."""
@@ -261,6 +283,12 @@ class RelationshipTarget(GraphTarget, Parented):
         ends = self.elements.ends
         assert ends is not None
         return any_there(self.graph, (ends.start, ends.end), parents)
+
+    def there(self, parents: Sequence[Parent]) -> list[Parent]:
+        """Those of these nodes that are there, or are waited for no more since the document names another label."""
+        ends = self.elements.ends
+        assert ends is not None
+        return nodes_among(self.graph, (ends.start, ends.end), parents)
 
     def any_free(self, held: Mapping[str, Child]) -> bool:
         """Nothing holds a relationship."""

@@ -249,6 +249,21 @@ def any_there(graph: Graph, ends: Iterable[End], parents: Sequence[Parent]) -> b
     )
 
 
+def nodes_among(graph: Graph, ends: Iterable[End], parents: Sequence[Parent]) -> list[Parent]:
+    """Those of these nodes that are there, and those of labels that the document names no more."""
+    labels = {end.label for end in ends}
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for parent in parents:
+        wanted[parent.constraint] += parent.values
+    there = {
+        (label, row["key"])
+        for label, keys in wanted.items()
+        if label in labels
+        for row in graph.read(f"look for nodes of label {label}", nodes_there(label), keys=keys)
+    }
+    return [item for item in parents if item.constraint not in labels or (item.constraint, item.values[0]) in there]
+
+
 def batches_of(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Batches in which each key stands once, the last one, and which a message can carry."""
     for batch in rows:

@@ -1,0 +1,288 @@
+"""The long-running consumer of a sync's outbox: `sync-pipelines consume SYNC`, and `run_consumer` from Python.
+
+Woken by NOTIFY, and by its own poll where none comes (an event behind an open transaction, a lost connection). Nodes
+come before relationships, so that few of these have to wait. One table's failure stops that table alone, for a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from sync_pipelines.engine.consuming import Bout, TableConsumer
+from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, NotConfiguredError, SyncError
+from sync_pipelines.engine.locks import ConsumerLock
+from sync_pipelines.engine.settings import resolve
+from sync_pipelines.log import log_context
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from sync_pipelines.engine.urls import NormalisedUrl
+    from sync_pipelines.registry import BoundTable
+
+POLL_INTERVAL = 5.0
+"""Seconds between two looks where nothing is notified (SYNC_POLL_INTERVAL)."""
+
+_FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
+_BUSY_POLL = 0.1
+_BATCHES_A_TURN = 20
+_END_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+def run_consumer(
+    batch_size: int | None = None,
+    poll_interval: float | None = None,
+    *,
+    sync: str = "learning",
+    stop: threading.Event | None = None,
+) -> None:
+    """Consume a sync's events until SIGTERM, SIGINT (in the main thread), or until `stop` is set.
+
+    What is under way is finished and confirmed then. Systems that restart are waited for. It may run twice, and beside
+    scheduled runs: each holds the target's lock for a batch at a time.
+
+    Args:
+        batch_size: events a transaction; by default sync_settings, <SYNC>_BATCH_SIZE, SYNC_BATCH_SIZE, YAML, 50.
+        poll_interval: seconds; by default <SYNC>_POLL_INTERVAL, SYNC_POLL_INTERVAL, 5.
+        sync: its name, or `sync/table`.
+        stop: looked at between batches, and at least every poll interval.
+
+    Raises:
+        ConfigurationError, NotConfiguredError: no such sync, none of its tables follows events, or a setting is wrong.
+    """
+    tables = _tables(sync)
+    interval = _poll_interval(tables[0], poll_interval)
+    reporter = _Reporter(tables)
+    consumers = [_consumer(table, batch_size, reporter) for table in tables]
+    urls = list(dict.fromkeys(table.source().url for table in tables))
+    with ExitStack() as stack:
+        stack.callback(reporter.close)
+        waker = stack.enter_context(_waker(stop or threading.Event()))
+        _Consumer(consumers, urls, _lock(tables[0]), waker, interval).run()
+
+
+def _tables(sync: str) -> list[BoundTable]:
+    """The tables that follow events, nodes first."""
+    from sync_pipelines.registry import tables
+
+    found = tables(sync)
+    chosen = [table for table in found if table.spec.capture == "outbox"]
+    if not chosen:
+        raise ConfigurationError(f"{sync}: no table follows an outbox.", remedy="Write events: outbox in its document.")
+    if reason := chosen[0].not_configured():
+        raise NotConfiguredError(f"{sync}: {reason}.")
+    return sorted(chosen, key=lambda table: (table.spec.ends is not None, table.path))
+
+
+def _poll_interval(table: BoundTable, given: float | None) -> float:
+    if given is not None and given <= 0:
+        raise ConfigurationError(f"A poll interval of {given} s is none.", remedy="Give seconds above 0.")
+    found = resolve(
+        "poll_interval",
+        sync=table.component.sync,
+        parse=_seconds,
+        default=POLL_INTERVAL,
+        run_config=given,
+        environment=os.environ,
+    )
+    return float(found)
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError("expected seconds above 0")
+    return number
+
+
+def _consumer(table: BoundTable, batch_size: int | None, reporter: _Reporter) -> TableConsumer:
+    binding = table.binding()
+    with binding.ledger as ledger:
+        ledger.check()
+        settings = table.component.run_settings(ledger, batch_size=batch_size)
+    return TableConsumer(binding=replace(binding, **settings), report=lambda bout: reporter.report(table, bout))
+
+
+def _lock(table: BoundTable) -> ConsumerLock:
+    return ConsumerLock(table.resources.ledger.database_url(), table.component.sync)
+
+
+@dataclass
+class _Waker:
+    """What ends the consumer's waiting, and says whether it is to stop."""
+
+    stop: threading.Event
+    descriptor: int
+
+
+@contextmanager
+def _waker(stop: threading.Event) -> Generator[_Waker]:
+    """SIGTERM and SIGINT set `stop`; a signal ends a wait at once."""
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT) if main else ()
+
+    def asked(number: int, _frame: Any) -> None:
+        _log.info("%s: what is under way is finished first", signal.Signals(number).name)
+        stop.set()
+
+    before = {number: signal.signal(number, asked) for number in numbers}
+    previous = signal.set_wakeup_fd(told.fileno()) if main else -1
+    try:
+        yield _Waker(stop, heard.fileno())
+    finally:
+        if main:
+            signal.set_wakeup_fd(previous)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        heard.close()
+        told.close()
+
+
+@dataclass
+class _Consumer:
+    """The loop over a sync's tables."""
+
+    tables: Sequence[TableConsumer]
+    urls: Sequence[NormalisedUrl]
+    lock: ConsumerLock
+    waker: _Waker
+    interval: float
+    _pause: float = field(default=_FIRST_POLL)
+
+    def run(self) -> None:
+        from sync_pipelines.sources.postgres.ear import Ear
+
+        ear = Ear(self.urls, wake=self.waker.descriptor)
+        _log.info("consuming %s", ", ".join(table.path for table in self.tables))
+        try:
+            while not self.waker.stop.is_set():
+                self._hold()
+                if not self._round():
+                    ear.wait(self._rest())
+        finally:
+            ear.close()
+            self._end()
+            self.lock.release()
+
+    def _hold(self) -> None:
+        """The sign of life, by which sensors know that they need not ask for runs."""
+        with _told("the ledger"):
+            self.lock.hold()
+
+    def _round(self) -> int:
+        """Some batches of each table; how many events those had."""
+        taken = 0
+        for table in self.tables:
+            if not table.waits and not self.waker.stop.is_set():
+                with _told(table.path), log_context(sync=table.binding.place[0], table=table.binding.place[1]):
+                    taken += self._turn(table)
+        return taken
+
+    def _turn(self, table: TableConsumer) -> int:
+        table.look(every=self.interval)
+        taken = 0
+        for _ in range(_BATCHES_A_TURN):
+            found = table.step()
+            taken += found
+            if not found or self.waker.stop.is_set():
+                break
+        return taken
+
+    def _rest(self) -> float:
+        """How long nothing is looked at unless somebody calls: shortly where an event is there all the same (it waits
+        for a transaction to end, or its next try), or another writer has the target."""
+        if any(table.busy for table in self.tables):
+            return min(_BUSY_POLL, self.interval)
+        soon = False
+        for table in self.tables:
+            if not table.waits:
+                with _told(table.path):
+                    soon = soon or table.outbox.backlog(most=1).oldest is not None
+        self._pause = min(self._pause * 1.5, _LONGEST_POLL) if soon else _FIRST_POLL
+        return min(self._pause if soon else self.interval, self.interval)
+
+    def _end(self) -> None:
+        """Confirm what is open; another writer is waited for a moment, and confirms it by its own run else."""
+        deadline = time.monotonic() + _END_SECONDS
+        for table in self.tables:
+            while True:
+                try:
+                    table.end()
+                except LockBusyError:
+                    if time.monotonic() < deadline:
+                        time.sleep(_BUSY_POLL)
+                        continue
+                except SyncError as error:
+                    _log.error("%s", error)
+                break
+
+
+@contextmanager
+def _told(what: str) -> Generator[None]:
+    """An expected error is a line in the log; the consumer goes on."""
+    try:
+        yield
+    except SyncError as error:
+        _log.error("%s: %s", what, error)
+
+
+class _Reporter:
+    """Records in Dagster what was brought: at most a materialization a minute and asset."""
+
+    def __init__(self, tables: Sequence[BoundTable]) -> None:
+        from sync_pipelines.launch import dagster_instance
+
+        self._instance = dagster_instance()
+
+    def report(self, table: BoundTable, bout: Bout) -> None:
+        _log.info("%s: %d events in %.0f s, lag %.1f s", table.path, bout.events, bout.seconds, bout.lag)
+        try:
+            self._instance.report_runless_asset_event(_materialization(table, bout))
+        except Exception:  # its storage may be away for a moment, which must not hold up the events
+            _log.warning("%s: the materialization could not be recorded in Dagster", table.path, exc_info=True)
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._instance.dispose()
+
+
+def _materialization(table: BoundTable, bout: Bout) -> dg.AssetMaterialization:
+    import dagster as dg
+
+    from sync_pipelines.automation import newest_partition
+
+    counts = bout.counts
+    return dg.AssetMaterialization(
+        asset_key=table.component.asset_key,
+        partition=newest_partition(table.component),
+        metadata={
+            "dagster/row_count": bout.held,
+            "mode": f"consumer ({bout.reason})" if bout.reason else "consumer",
+            "events": bout.events,
+            "read": counts.read,
+            "upserted": counts.upserted,
+            "unchanged": counts.unchanged,
+            "deleted": counts.deleted,
+            "quarantined": counts.quarantined,
+            "lag_seconds": round(bout.lag, 3),
+            "seconds": round(bout.seconds, 3),
+            "consumer_run": bout.run_id,
+            "correlation_ids": list(bout.correlations),
+        },
+    )

@@ -1,0 +1,223 @@
+"""Events of an outbox, as a consumer sees them: what was said of which entity, in which order (DESIGN.md §4).
+
+An event says *which* entity changed and *when* in its own history; what is written is the row that the entity has
+when the event is brought. So the graph and the tables can be compared row by row whatever the events' payloads say,
+and an event that comes twice, late or out of order finds the same row and changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from sync_pipelines.engine.keys import as_postgres, normal
+from sync_pipelines.engine.model import Parent
+from sync_pipelines.engine.spec import TableSpec
+
+RETRY_MAX = 3
+"""How often a target may refuse an event before it is given up, where nobody says otherwise (SYNC_RETRY_MAX)."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """A row of the outbox.
+
+    Args:
+        number: of the row. version: orders the events of one entity, and nothing else does.
+        attempts: how often the target has refused it.
+        ends: of a relationship's payload, the keys of its start and end where both stand there.
+    """
+
+    number: int
+    event_id: str
+    correlation_id: str
+    event_type: str
+    entity_id: str
+    version: int
+    attempts: int = 0
+    ends: tuple[str, str] | None = None
+
+    @property
+    def deletes(self) -> bool:
+        return self.event_type.endswith("_DELETED")
+
+    def __str__(self) -> str:
+        return f"event {self.event_id}, version {self.version}, correlation {self.correlation_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """The events of one entity that are brought together: the row says their net effect.
+
+    Args:
+        events: in the order of their versions.
+    """
+
+    entity_id: str
+    events: Sequence[Event]
+
+    @property
+    def first(self) -> Event:
+        return self.events[0]
+
+    @property
+    def last(self) -> Event:
+        return self.events[-1]
+
+    @property
+    def numbers(self) -> list[int]:
+        return [event.number for event in self.events]
+
+    @property
+    def ends(self) -> tuple[str, str] | None:
+        """Those of the newest event that has them."""
+        return next((event.ends for event in reversed(self.events) if event.ends is not None), None)
+
+
+def folded(events: Iterable[Event]) -> list[Entity]:
+    """The events by entity, each entity's by version."""
+    found: dict[str, list[Event]] = {}
+    for event in events:
+        found.setdefault(event.entity_id, []).append(event)
+    by_version = {key: sorted(some, key=lambda event: event.version) for key, some in found.items()}
+    return [Entity(entity_id=key, events=some) for key, some in sorted(by_version.items())]
+
+
+def record_key(entity_id: str, ends: tuple[str, str] | None, spec: TableSpec) -> str:
+    """The key of the record that an event speaks of, as far as its form tells (`keys.normal`).
+
+    A relationship whose key is made of those of its nodes is known by its ends, where the event has them; else an
+    entity's id is its key: of several columns a JSON array.
+
+    Raises:
+        ValueError: it is none of this table; one clause says why.
+    """
+    if ends is not None and spec.ends is not None:
+        values: dict[str, Any] = {}
+        for columns, text in zip(spec.ends, ends, strict=True):
+            values |= zip(columns, [text] if len(columns) == 1 else json.loads(normal(text, columns)), strict=True)
+        if values.keys() >= set(spec.key):
+            parts = [values[column] for column in spec.key]
+            return parts[0] if len(parts) == 1 else as_postgres(parts)
+    return normal(entity_id, spec.key)
+
+
+def key_of(event: Event, spec: TableSpec) -> str:
+    """`record_key`, or the entity's id where that is none."""
+    try:
+        return record_key(event.entity_id, event.ends, spec)
+    except ValueError:
+        return event.entity_id
+
+
+def pause_after(attempts: int) -> float:
+    """Seconds until an event that was refused so often is tried again: 1 s, doubled each time, 5 minutes at most."""
+    return min(_FIRST_PAUSE * 2 ** min(max(attempts - 1, 0), 30), _LONGEST_PAUSE)
+
+
+def token(parent: Parent) -> str:
+    """What an event that waits for this record notes."""
+    return json.dumps([parent.constraint, *parent.values], ensure_ascii=False)
+
+
+def parent_of(noted: str) -> Parent:
+    """The record that such a text names."""
+    constraint, *values = json.loads(noted)
+    return Parent(constraint=constraint, columns=(), values=tuple(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityNote:
+    """What the ledger is told of an entity after a batch (`sync_status`).
+
+    Args:
+        source_version: of the newest event that was taken. target_version: of the newest that the target has; None
+            where the batch brought none. pending: an event of it has not arrived. tombstone: the source has it no more.
+    """
+
+    entity_id: str
+    source_version: int
+    target_version: int | None = None
+    pending: bool = False
+    tombstone: bool = False
+
+
+class Outbox(Protocol):
+    """The events of one entity type in a source. Calls that write are made with the target's lock held."""
+
+    @property
+    def entity_type(self) -> str: ...
+
+    def take(self, most: int) -> list[Event]:
+        """Mark up to about so many events PROCESSING and give them: each with every lower open one of its entity.
+
+        What cannot be taken, for a lower event of its entity stands in the way, becomes BLOCKED.
+        """
+        ...
+
+    @property
+    def rows(self) -> Callable[[Sequence[str]], tuple[list[pa.RecordBatch], list[str]]]:
+        """Gives the rows that records have now, and the keys of those that have none."""
+        ...
+
+    def complete(self, numbers: Sequence[int], *, note: str | None = None, tokens: Sequence[str] = ()) -> None:
+        """The target has them: what waited behind them may go on, and what waited for the records `tokens`."""
+        ...
+
+    def refuse(self, number: int, *, error: str, retry_in: float | None) -> None:
+        """Count an attempt; without `retry_in` (seconds) the event is given up."""
+        ...
+
+    def block(self, waiting: Mapping[int, tuple[str, str]]) -> None:
+        """Let events wait for records: event → (token, why)."""
+        ...
+
+    def put_back(self, numbers: Sequence[int], *, afresh: bool = False) -> None:
+        """They are as if nobody had taken them; `afresh`: nor ever refused."""
+        ...
+
+    def seen(self, snapshot: str, *, after: Event | None, most: int) -> list[Event]:
+        """Events that are not completed and were there in a snapshot, by entity and version, behind `after`."""
+        ...
+
+    def failed(self) -> list[Event]:
+        """The events that were given up."""
+        ...
+
+    def awaited(self) -> list[str]:
+        """The tokens that events wait for, each once."""
+        ...
+
+    def release(self, tokens: Sequence[str]) -> int:
+        """Let the events go on that wait for these; how many there were."""
+        ...
+
+    def backlog(self, *, most: int | None = ...) -> Backlog:
+        """What waits now, counted up to `most`."""
+        ...
+
+    def deletions(self, *, most: int | None) -> int:
+        """Entities of which a deletion waits, counted up to `most`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What waits in an outbox of one type.
+
+    Args:
+        due: events that can be taken now, counted up to a limit. gated: whether others stand behind a transaction
+            that is open, or wait for their next try. oldest: when the oldest event that is not completed was
+            published, given up ones aside (UTC).
+    """
+
+    due: int = 0
+    gated: bool = False
+    oldest: datetime | None = None

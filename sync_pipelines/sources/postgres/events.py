@@ -1,0 +1,281 @@
+"""The events of one entity type in `sync_event_log`: taken in order, and told what became of them.
+
+Gated reading (facts: 0 lost under concurrent writers): an event is let through when its transaction is below the
+oldest open one (`pg_snapshot_xmin`), or when its id is one that this server has never issued (a dump brought it).
+Within an entity the version decides, and nothing else: transaction ids and row numbers do not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from sync_pipelines.engine.capture import NEXT_TX
+from sync_pipelines.engine.events import Backlog, Event
+from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.engine.sql import literal, qualified
+from sync_pipelines.sources.postgres.connection import NormalisedUrl, Session, Writing, writing_transaction
+from sync_pipelines.sources.postgres.errors import reading
+from sync_pipelines.sources.postgres.outbox import TABLE
+
+CHANNEL = "sync_event_log"
+"""What `publish_event` notifies."""
+
+_TRIES, _COUNTED = 20, 10_000
+_GATE = "pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())"
+_WAITING = "status IN ('PENDING', 'PROCESSING')"
+_DUE = "(e.retry_at IS NULL OR e.retry_at <= pg_catalog.clock_timestamp())"
+_DELETIONS = "'CONTENT_DELETED', 'RELATIONSHIP_DELETED', 'USER_DELETED'"
+_READ = (
+    "e.id, e.event_id::text AS event_id, e.correlation_id, e.event_type, e.entity_id, e.source_version, e.attempts, "
+    "e.payload #>> '{start,id}' AS start_id, e.payload #>> '{end,id}' AS end_id"
+)
+
+
+Rows = tuple[list[pa.RecordBatch], list[str]]
+
+
+class PostgresOutbox:
+    """Implements `engine.events.Outbox`. Making one connects to nothing.
+
+    Args:
+        url: the source database. spec: whose `entity_type` it reads. schema: of the capture branch.
+        rows: gives the rows that records have now.
+    """
+
+    def __init__(
+        self, url: NormalisedUrl, spec: TableSpec, *, schema: str, pool_max: int, rows: Callable[[Sequence[str]], Rows]
+    ) -> None:
+        self.rows = rows
+        self.url, self._schema, self._pool_max = url, schema, pool_max
+        self.entity_type, self._place = spec.entity_type, (spec.sync, spec.name)
+        self._log = qualified(schema, TABLE)
+        self._type = f"e.entity_type = {literal(spec.entity_type)}"
+
+    def take(self, most: int) -> list[Event]:
+        for _ in range(_TRIES):
+            with self._writing() as session:
+                rows = session.all(self._take(most))
+            if taken := [_event(row) for row in rows if row["taken"]]:
+                return taken
+            if len(rows) < most:
+                break
+        return []
+
+    def _take(self, most: int) -> str:
+        """Look at the first ones in the order of the index; what a lower event stands before is set aside for good,
+        so that no reading comes by it again."""
+        same = "o.entity_type = e.entity_type AND o.entity_id = e.entity_id AND o.source_version < e.source_version"
+        let = f"o.{_WAITING} AND (o.tx < {_GATE} OR o.tx >= {NEXT_TX}) AND {_DUE.replace('e.', 'o.')}"
+        held = f"EXISTS (SELECT FROM {self._log} AS o WHERE {same} AND o.status <> 'COMPLETED' AND NOT ({let}))"
+        return f"""
+WITH first AS MATERIALIZED (SELECT f.* FROM ({self._first(most)}) AS f LIMIT {most}),
+judged AS MATERIALIZED (SELECT e.*, {held} AS held FROM first AS e),
+lower AS (SELECT o.id FROM judged AS e JOIN {self._log} AS o ON {same} AND o.status <> 'COMPLETED' WHERE NOT e.held),
+chosen AS (SELECT id, false AS held FROM lower UNION SELECT id, held FROM judged)
+UPDATE {self._log} AS e SET updated_at = pg_catalog.clock_timestamp(),
+    status = CASE WHEN c.held THEN 'BLOCKED' ELSE 'PROCESSING' END,
+    published_at = CASE WHEN c.held THEN e.published_at
+        ELSE coalesce(e.published_at, pg_catalog.clock_timestamp()) END
+FROM chosen AS c WHERE e.id = c.id
+RETURNING NOT c.held AS taken, {_READ}"""
+
+    def _first(self, most: int) -> str:
+        """Two walks of the index: what stands behind the gate is passed by, not read."""
+        chosen = f"SELECT e.id, e.entity_type, e.entity_id, e.source_version FROM {self._log} AS e WHERE {self._type} "
+        chosen += f"AND e.{_WAITING} AND {_DUE}"
+        order = f"ORDER BY e.tx, e.id LIMIT {most}"
+        return f"({chosen} AND e.tx < {_GATE} {order}) UNION ALL ({chosen} AND e.tx >= {NEXT_TX} {order})"
+
+    def complete(self, numbers: Sequence[int], *, note: str | None = None, tokens: Sequence[str] = ()) -> None:
+        if not numbers:
+            return
+        told = "NULL" if note is None else literal(note)
+        with self._writing() as session:
+            rows = session.all(
+                f"UPDATE {self._log} AS e SET status = 'COMPLETED', completed_at = pg_catalog.now(), "
+                f"updated_at = pg_catalog.clock_timestamp(), last_error = {told}, retry_at = NULL, waits_for = NULL "
+                f"WHERE e.id IN ({_list(numbers)}) RETURNING e.entity_id"
+            )
+            self._go_on(session, sorted({row["entity_id"] for row in rows}))
+            self._release(session, tokens)
+
+    def _go_on(self, session: Writing, entities: Sequence[str]) -> None:
+        """What was behind a completed event is looked at again."""
+        session.execute(
+            f"UPDATE {self._log} AS e SET status = 'PENDING', updated_at = pg_catalog.clock_timestamp() "
+            f"WHERE {self._type} AND e.entity_id IN ({_texts(entities)}) AND e.status = 'BLOCKED' "
+            "AND e.waits_for IS NULL"
+        )
+
+    def refuse(self, number: int, *, error: str, retry_in: float | None) -> None:
+        status = "'FAILED'" if retry_in is None else "'PENDING'"
+        later = f"pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => {retry_in or 0})"
+        with self._writing() as session:
+            session.execute(
+                f"UPDATE {self._log} AS e SET status = {status}, attempts = e.attempts + 1, "
+                f"last_error = {literal(error)}, retry_at = {'NULL' if retry_in is None else later}, "
+                f"updated_at = pg_catalog.clock_timestamp() WHERE e.id = {int(number)}"
+            )
+
+    def block(self, waiting: Mapping[int, tuple[str, str]]) -> None:
+        given = json.dumps([{"id": n, "w": noted, "e": why} for n, (noted, why) in waiting.items()], ensure_ascii=False)
+        with self._writing() as session:
+            session.execute(
+                f"UPDATE {self._log} AS e SET status = 'BLOCKED', waits_for = g.w, last_error = g.e, "
+                "updated_at = pg_catalog.clock_timestamp() FROM pg_catalog.json_to_recordset("
+                f"{literal(given)}::json) AS g(id int8, w text, e text) WHERE e.id = g.id"
+            )
+
+    def put_back(self, numbers: Sequence[int], *, afresh: bool = False) -> None:
+        if not numbers:
+            return
+        more = ", attempts = 0, retry_at = NULL" if afresh else ""
+        with self._writing() as session:
+            session.execute(
+                f"UPDATE {self._log} AS e SET status = 'PENDING', updated_at = pg_catalog.clock_timestamp(){more} "
+                f"WHERE e.id IN ({_list(numbers)}) AND e.status = '{'FAILED' if afresh else 'PROCESSING'}'"
+            )
+
+    def seen(self, snapshot: str, *, after: Event | None, most: int) -> list[Event]:
+        behind = ""
+        if after is not None:
+            behind = f"AND (e.entity_id, e.source_version) > ({literal(after.entity_id)}, {after.version}) "
+        there = f"pg_catalog.pg_visible_in_snapshot(e.tx, {literal(snapshot)}::pg_catalog.pg_snapshot)"
+        with self._writing() as session:
+            rows = session.all(
+                f"SELECT {_READ} FROM {self._log} AS e WHERE {self._type} AND e.status <> 'COMPLETED' {behind}"
+                f"AND ({there} OR e.tx >= {NEXT_TX}) ORDER BY e.entity_id, e.source_version LIMIT {most}"
+            )
+        return [_event(row) for row in rows]
+
+    def failed(self) -> list[Event]:
+        with self._writing() as session:
+            chosen = f"FROM {self._log} AS e WHERE {self._type} AND e.status = 'FAILED' ORDER BY e.id"
+            return [_event(row) for row in session.all(f"SELECT {_READ} {chosen}")]
+
+    def awaited(self) -> list[str]:
+        with self._writing() as session:
+            rows = session.all(
+                f"SELECT DISTINCT e.waits_for FROM {self._log} AS e WHERE {self._type} AND e.status = 'BLOCKED' "
+                "AND e.waits_for IS NOT NULL ORDER BY 1"
+            )
+        return [row["waits_for"] for row in rows]
+
+    def release(self, tokens: Sequence[str]) -> int:
+        with self._writing() as session:
+            return self._release(session, tokens)
+
+    def _release(self, session: Writing, tokens: Sequence[str]) -> int:
+        """Of every type: a node is waited for by the events of other types than its own."""
+        if not tokens:
+            return 0
+        rows = session.all(
+            f"UPDATE {self._log} AS e SET status = 'PENDING', waits_for = NULL, "
+            "updated_at = pg_catalog.clock_timestamp() WHERE e.status = 'BLOCKED' "
+            f"AND pg_catalog.md5(e.waits_for) IN (SELECT pg_catalog.md5(t) FROM ({_texts(tokens)}) AS g(t)) "
+            f"AND e.waits_for IN ({_texts(tokens)}) RETURNING 1 AS found"
+        )
+        return len(rows)
+
+    def backlog(self, *, most: int | None = _COUNTED) -> Backlog:
+        with self._writing() as session:
+            return backlog(session, self._schema, self.entity_type, most=most)
+
+    def deletions(self, *, most: int | None) -> int:
+        chosen = f"SELECT DISTINCT e.entity_id FROM {self._log} AS e WHERE {self._type} AND e.{_WAITING} "
+        limit = "" if most is None else f" LIMIT {most}"
+        with self._writing() as session:
+            counted = f"SELECT count(*) AS entities FROM ({chosen}AND e.event_type IN ({_DELETIONS}){limit}) AS d"
+            return session.all(counted)[0]["entities"]
+
+    def of_correlation(self, correlation_id: str) -> list[dict[str, Any]]:
+        """The events of a correlation id, of every type; times in UTC."""
+        with self._writing() as session:
+            rows = session.all(
+                "SELECT e.event_id::text AS event_id, e.event_type, e.entity_type, e.entity_id, "
+                "e.source_version AS version, e.status, e.attempts, e.created_at AS published_at, "
+                "e.published_at AS taken_at, e.completed_at, e.last_error AS note, "
+                "e.payload #>> '{start,id}' AS start_id, e.payload #>> '{end,id}' AS end_id "
+                f"FROM {self._log} AS e WHERE e.correlation_id = {literal(correlation_id)} ORDER BY e.id"
+            )
+        return [{name: _utc(value) for name, value in row.items()} for row in rows]
+
+    @contextmanager
+    def _writing(self) -> Generator[Writing]:
+        sync, table = self._place
+        with (
+            reading(self.url, sync=sync, table=table, sync_schema=self._schema),
+            writing_transaction(self.url, pool_max=self._pool_max) as session,
+        ):
+            yield session
+
+
+def backlog(session: Session, schema: str, entity_type: str, *, most: int | None = _COUNTED) -> Backlog:
+    """What waits of a type; a session of any transaction."""
+    log, waits = qualified(schema, TABLE), f"e.entity_type = {literal(entity_type)} AND e.{_WAITING}"
+    limit = "" if most is None else f" LIMIT {most}"
+    due = f"(e.tx < {_GATE} OR e.tx >= {NEXT_TX}) AND {_DUE}"
+    row = session.all(
+        f"SELECT (SELECT count(*) FROM (SELECT FROM {log} AS e WHERE {waits} AND {due}{limit}) AS n) AS due, "
+        f"(SELECT e.created_at FROM {log} AS e WHERE {waits} ORDER BY e.tx, e.id LIMIT 1) AS oldest"
+    )[0]
+    oldest = row["oldest"]
+    # what waits and is not due stands behind the gate, or has been refused a moment ago
+    return Backlog(
+        due=row["due"], gated=oldest is not None and not row["due"], oldest=oldest and oldest.astimezone(UTC)
+    )
+
+
+def gated_since(session: Session, schema: str, entity_type: str) -> datetime | None:
+    """When the oldest event was published that stands behind an open transaction (UTC)."""
+    rows = session.all(
+        f"SELECT e.created_at FROM {qualified(schema, TABLE)} AS e WHERE e.entity_type = {literal(entity_type)} "
+        f"AND e.{_WAITING} AND e.tx >= {_GATE} AND e.tx < {NEXT_TX} ORDER BY e.tx, e.id LIMIT 1"
+    )
+    return rows[0]["created_at"].astimezone(UTC) if rows else None
+
+
+ENTITIES = pa.schema([pa.field(name, pa.string()) for name in ("entity_id", "start_id", "end_id")])
+
+
+def open_entities(schema: str, entity_type: str) -> str:
+    """Query of the entities with an event that is not completed, in batches of `ENTITIES`."""
+    return (
+        "SELECT DISTINCT e.entity_id, e.payload #>> '{start,id}' AS start_id, e.payload #>> '{end,id}' AS end_id "
+        f"FROM {qualified(schema, TABLE)} AS e "
+        f"WHERE e.entity_type = {literal(entity_type)} AND e.status <> 'COMPLETED'"
+    )
+
+
+def _event(row: Mapping[str, Any]) -> Event:
+    ends = (row["start_id"], row["end_id"])
+    return Event(
+        number=row["id"],
+        event_id=row["event_id"],
+        correlation_id=row["correlation_id"],
+        event_type=row["event_type"],
+        entity_id=row["entity_id"],
+        version=row["source_version"],
+        attempts=row["attempts"],
+        ends=None if None in ends else ends,
+    )
+
+
+def _utc(value: Any) -> Any:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
+
+
+def _list(numbers: Sequence[int]) -> str:
+    return ", ".join(str(int(number)) for number in numbers)
+
+
+def _texts(texts: Sequence[str]) -> str:
+    """A query of these texts, one a row."""
+    given = json.dumps(list(texts), ensure_ascii=False)
+    return f"SELECT v.value FROM pg_catalog.json_array_elements_text({literal(given)}::json) AS v(value)"

@@ -1,0 +1,78 @@
+"""Run as a process of its own: `sync-pipelines …` over the academy's documents; it may die by SIGKILL at a boundary.
+
+python -m sync_pipelines_tests.graph.consuming_child "BOUNDARY" NUMBER consume learning …
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+BOUNDARIES = (
+    "events taken",
+    "before a write",
+    "after a write",
+    "entities noted",
+    "before completing",
+    "after completing",
+    "before confirming",
+    "after confirming",
+)
+
+
+def _methods() -> dict[str, tuple[Any, str, str]]:
+    from sync_pipelines.engine.ledger.ledger import Ledger
+    from sync_pipelines.engine.run import Run
+    from sync_pipelines.sources.postgres.events import PostgresOutbox
+    from sync_pipelines.targets.neo4j.client import Graph
+
+    return {
+        "events taken": (PostgresOutbox, "take", "after"),
+        "before a write": (Graph, "write", "before"),
+        "after a write": (Graph, "write", "after"),
+        "entities noted": (Ledger, "note_entities", "after"),
+        "before completing": (PostgresOutbox, "complete", "before"),
+        "after completing": (PostgresOutbox, "complete", "after"),
+        "before confirming": (Run, "_confirm", "before"),
+        "after confirming": (Run, "_confirm", "after"),
+    }
+
+
+def die_at(boundary: str, number: int) -> None:
+    """Let this process die the so-many-th time that it comes there."""
+    kind, name, when = _methods()[boundary]
+    method = getattr(kind, name)
+    calls = iter(range(number - 1, -1, -1))
+
+    def dying(*given: Any, **named: Any) -> Any:
+        last = next(calls, 1) == 0
+        if last and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        found = method(*given, **named)
+        if last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    setattr(kind, name, dying)
+
+
+def main(boundary: str, number: int, *arguments: str) -> None:
+    import sync_pipelines.definitions as project
+    from sync_pipelines.cli import app
+    from sync_pipelines.engine import consuming
+    from sync_pipelines.log import configure
+    from sync_pipelines_tests.graph.app import concepts, prerequisites
+
+    documents = (concepts(), prerequisites())
+    project.load = lambda *_: (None, documents)  # ty: ignore
+    consuming.BOUT_SECONDS = 1.0
+    if boundary:
+        die_at(boundary, number)
+    configure()
+    app(list(arguments))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

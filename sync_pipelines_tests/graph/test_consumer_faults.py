@@ -1,0 +1,218 @@
+"""The consumer as a process: killed at every boundary, beside late publishers; the graph and PostgreSQL restart."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.sandbox.graph.server import GraphServer
+from sync_pipelines.targets.neo4j.writing import NodeWriter
+from sync_pipelines_tests.graph.app import Application, concepts, prerequisites, publish
+from sync_pipelines_tests.graph.conftest import name_graph
+from sync_pipelines_tests.graph.consuming_child import BOUNDARIES
+from sync_pipelines_tests.graph.house import Academy
+from sync_pipelines_tests.graph.test_consuming import completed, until
+
+pytestmark = pytest.mark.slow
+
+PUBLISHERS, CONCEPTS = 20, 60
+
+
+@pytest.fixture
+def academy(academy_url: str, own_graph: GraphServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Academy:
+    """An academy with a graph of its own, and a first sync."""
+    name_graph(own_graph, monkeypatch)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    found = Academy(academy_url, own_graph)
+    found.add("c0")
+    found.require(("c0", "c0"))
+    for table in (concepts(), prerequisites()):
+        found.sync(table)
+    return found
+
+
+@pytest.fixture
+def app(academy: Academy) -> Application:
+    return Application(academy.url)
+
+
+def start(*arguments: str, boundary: str = "", number: int = 1) -> subprocess.Popen[str]:
+    """`sync-pipelines …` in a process of its own."""
+    command = [sys.executable, "-m", "sync_pipelines_tests.graph.consuming_child", boundary, str(number), *arguments]
+    return subprocess.Popen(command, env=os.environ | {"SYNC_LOG_LEVEL": "INFO"}, text=True, stderr=subprocess.PIPE)
+
+
+@contextmanager
+def consumer() -> Iterator[subprocess.Popen[str]]:
+    """A consumer; ended by SIGTERM, which must be clean."""
+    child = start("consume", "learning", "--poll-interval", "0.5")
+    try:
+        yield child
+        child.send_signal(signal.SIGTERM)
+        _, told = child.communicate(timeout=60)
+        assert child.returncode == 0, told
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.communicate()
+
+
+class Publisher(threading.Thread):
+    """Works on concepts and their prerequisites; commits late, sometimes not at all."""
+
+    def __init__(self, url: str, seed: int, events: int) -> None:
+        super().__init__(daemon=True)
+        self._app, self._random, self._left = Application(url), random.Random(seed), events
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            while self._left > 0:
+                self._work()
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _work(self) -> None:
+        chance = self._random
+        try:
+            with self._app.transaction() as cursor:
+                for name in sorted(f"c{chance.randrange(1, CONCEPTS)}" for _ in range(chance.randrange(1, 4))):
+                    self._change(cursor, name)
+                time.sleep(chance.random() ** 4 * 0.5)
+                if chance.random() < 0.1:
+                    raise _RolledBackError
+        except _RolledBackError:
+            return
+
+    def _change(self, cursor: object, name: str) -> None:
+        """The row is locked first, as the publisher's documentation says, so transactions cannot deadlock by key."""
+        chance, self._left = self._random, self._left - 1
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (name,))  # type: ignore[attr-defined]
+        cursor.execute("SELECT title FROM concept WHERE id = %s", (name,))  # type: ignore[attr-defined]
+        found, title = cursor.fetchone(), f"{name} {chance.random()}"  # type: ignore[attr-defined]
+        if found is None:
+            cursor.execute("INSERT INTO concept (id, title) VALUES (%s, %s)", (name, title))  # type: ignore[attr-defined]
+            publish(cursor, "CONTENT_CREATED", "concept", name, {"id": name, "title": title})
+            self._relate(cursor, name)
+        elif chance.random() < 0.2:
+            self._unrelate(cursor, name)
+            cursor.execute("DELETE FROM concept WHERE id = %s", (name,))  # type: ignore[attr-defined]
+            publish(cursor, "CONTENT_DELETED", "concept", name)
+        else:
+            cursor.execute("UPDATE concept SET title = %s WHERE id = %s", (title, name))  # type: ignore[attr-defined]
+            publish(cursor, "CONTENT_UPDATED", "concept", name, {"title": title})
+
+    def _relate(self, cursor: object, name: str) -> None:
+        """Each concept requires c0, which is never deleted."""
+        cursor.execute(  # type: ignore[attr-defined]
+            "INSERT INTO prerequisite (requires_id, concept_id) VALUES ('c0', %s)", (name,)
+        )
+        ends = {"start": {"type": "concept", "id": "c0"}, "end": {"type": "concept", "id": name}}
+        key = json.dumps([name, "c0"])
+        publish(cursor, "RELATIONSHIP_CREATED", "prerequisite_of", key, {"type": "X", "properties": {}, **ends})
+
+    def _unrelate(self, cursor: object, name: str) -> None:
+        cursor.execute("DELETE FROM prerequisite WHERE concept_id = %s", (name,))  # type: ignore[attr-defined]
+        publish(
+            cursor, "RELATIONSHIP_DELETED", "prerequisite_of", json.dumps([name, "c0"]), {"type": "X", "properties": {}}
+        )
+
+
+class _RolledBackError(Exception):
+    pass
+
+
+def test_killed_at_every_boundary_beside_late_publishers_it_loses_and_resurrects_nothing(
+    academy: Academy, app: Application
+) -> None:
+    publishers = [Publisher(academy.url, seed, events=100) for seed in range(PUBLISHERS)]
+    for publisher in publishers:
+        publisher.start()
+    for number, boundary in enumerate(BOUNDARIES):
+        child = start("consume", "learning", "--poll-interval", "0.2", boundary=boundary, number=3)
+        child.communicate(timeout=90)
+        assert child.returncode == -signal.SIGKILL, boundary
+        if number == 3:
+            academy.server.stop()
+            academy.server.start()
+    for publisher in publishers:
+        publisher.join(120)
+        assert publisher.error is None
+    with consumer():
+        until(lambda: completed(app), seconds=120)
+    for table in (concepts(), prerequisites()):
+        proof = academy.prove(table, "deep")
+        assert proof.equal, proof
+        assert proof.pending == proof.quarantined == 0
+    # no event was completed before one of its entity with a lower version
+    disorder = """SELECT count(*) FROM (SELECT completed_at < max(completed_at) OVER (PARTITION BY
+        entity_type, entity_id ORDER BY source_version) AS late FROM sync.sync_event_log) AS e WHERE late"""
+    assert app.run(disorder) == [(0,)]
+    assert app.run("SELECT count(*) > 1500 FROM sync.sync_event_log") == [(True,)]
+
+
+def test_an_outage_of_the_graph_uses_no_try_and_is_waited_out(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = NodeWriter.put
+
+    def stopped(writer: NodeWriter, *given: object) -> None:
+        academy.server.stop()
+        put(writer, *given)  # ty: ignore
+
+    with monkeypatch.context() as broken:
+        broken.setattr("sync_pipelines.targets.neo4j.client._PATIENCE", 0.5)
+        broken.setattr(NodeWriter, "put", stopped)
+        app.create("c1")
+        with pytest.raises(TransientError):
+            academy.sync(concepts())
+    assert app.run("SELECT status, attempts FROM sync.sync_event_log") == [("PENDING", 0)]
+    with consumer():
+        time.sleep(2)
+        academy.server.start()
+        until(lambda: completed(app), seconds=90)
+    assert academy.titles() == ["c0", "c1"]
+
+
+def test_a_restart_of_postgresql_is_waited_out(academy: Academy, app: Application) -> None:
+    with consumer():
+        app.create("c1")
+        until(lambda: completed(app), seconds=60)
+        app.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+        app.create("c2")
+        until(lambda: completed(app), seconds=60)
+    assert academy.titles() == ["c0", "c1", "c2"]
+
+
+def test_a_trace_shows_the_way_of_each_event(academy: Academy, app: Application) -> None:
+    with app.transaction() as cursor:
+        cursor.execute("INSERT INTO concept (id, title) VALUES ('c1', 'one')")
+        publish(cursor, "CONTENT_CREATED", "concept", "c1", {}, correlation_id="request-7")
+    academy.sync(concepts())
+    app.publish("CONTENT_UPDATED", "c1", {}, correlation_id="request-7")
+    child = subprocess.run(
+        [sys.executable, "-m", "sync_pipelines_tests.graph.consuming_child", "", "1", "trace", "request-7", "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert child.returncode == 0, child.stderr
+    found = json.loads(child.stdout)["events"]
+    shown = [(event["table"], event["version"], event["status"], event["target_version"]) for event in found]
+    assert shown == [("learning/concept", 1, "COMPLETED", 1), ("learning/concept", 2, "PENDING", 1)]
+    assert found[0]["seconds"] > 0

@@ -1,0 +1,182 @@
+"""Events of an outbox are brought to the graph: in order, once in effect, and the graph equals the tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync_pipelines_tests.graph.app import Application, change, concepts, prerequisites, publish
+from sync_pipelines_tests.graph.house import Academy
+
+
+@pytest.fixture
+def app(academy: Academy) -> Application:
+    """The application; the first, full sync has brought a concept that requires itself."""
+    academy.add("c0")
+    academy.require(("c0", "c0"))
+    for table in (concepts(), prerequisites()):
+        academy.sync(table)
+    return Application(academy.url)
+
+
+def titles(academy: Academy) -> list[str]:
+    return [title for title in academy.titles() if title != "c0"]
+
+
+def arrows(academy: Academy) -> list[tuple[str, str]]:
+    return [pair for pair in academy.arrows() if pair != ("c0", "c0")]
+
+
+def test_events_bring_nodes_and_each_is_completed(academy: Academy, app: Application) -> None:
+    app.create("c1", "c2")
+    app.update("c1", title="new", difficulty=3)
+    app.update("c1", difficulty=None)
+    counts = academy.sync(concepts())
+    assert (counts.read, counts.upserted, counts.deleted) == (2, 2, 0)
+    node = academy.node("c1") or {}
+    assert (node["title"], "difficulty" in node) == ("new", False)
+    assert {status for *_, status in app.events()} == {"COMPLETED"}
+    app.delete("c2")
+    assert academy.sync(concepts()).deleted == 1
+    assert titles(academy) == ["new"]
+    assert academy.prove(concepts(), "deep").equal
+    assert academy.sync(concepts()).read == 0
+
+
+def test_an_event_that_is_on_its_way_is_no_difference(academy: Academy, app: Application) -> None:
+    app.create("c1")
+    proof = academy.prove(concepts())
+    assert (proof.equal, proof.pending) == (True, 1)
+    academy.execute("INSERT INTO concept (id) VALUES ('c2')")
+    assert academy.prove(concepts()).samples == {"missing": ["c2"]}
+
+
+def test_an_event_behind_an_open_transaction_waits_and_none_of_its_entity_passes_it(
+    academy: Academy, app: Application
+) -> None:
+    app.create("c1")
+    with app.transaction() as early, app.transaction() as late:
+        early.execute("SELECT pg_current_xact_id()")
+        late.execute("SELECT pg_current_xact_id()")
+        app.update("c1", title="of a transaction behind the gate")
+        change(early, "c1", title="let through before it")
+        early.connection.commit()
+        # the second version is gated out, the third is not: it must not be taken alone
+        assert academy.sync(concepts()).read == 1
+        assert app.statuses("c1") == ["COMPLETED", "PENDING", "BLOCKED"]
+    academy.sync(concepts())
+    assert app.statuses("c1") == ["COMPLETED"] * 3
+    assert titles(academy) == ["let through before it"]
+
+
+def test_events_that_come_again_or_late_change_nothing(academy: Academy, app: Application) -> None:
+    app.create("c1", "c2")
+    app.update("c1", title="second")
+    app.delete("c2")
+    academy.sync(concepts())
+    for name, version in (("c1", 1), ("c2", 1)):
+        app.again(name, version)
+    counts = academy.sync(concepts())
+    assert (counts.upserted, counts.deleted) == (0, 0)
+    assert titles(academy) == ["second"]
+    assert {status for *_, status in app.events()} == {"COMPLETED"}
+
+
+def test_an_update_after_a_delete_brings_no_node_back_and_a_new_creation_does(
+    academy: Academy, app: Application
+) -> None:
+    app.create("c1")
+    app.delete("c1")
+    app.publish("CONTENT_UPDATED", "c1", {"title": "late"})
+    academy.sync(concepts())
+    assert titles(academy) == []
+    assert academy.execute("SELECT tombstone, target_version FROM sync.sync_status") == [(True, 3)]
+    app.create("c1", title="again")
+    academy.sync(concepts())
+    assert titles(academy) == ["again"]
+    status = "SELECT tombstone, source_version, target_version, has_pending_changes FROM sync.sync_status"
+    assert academy.execute(status) == [(False, 4, 4, False)]
+
+
+def test_an_event_without_a_row_says_so(academy: Academy, app: Application) -> None:
+    app.publish("CONTENT_CREATED", "c9", {"title": "no row"})
+    academy.sync(concepts())
+    assert titles(academy) == []
+    assert "no such row" in app.events("last_error")[0][0]
+
+
+def test_a_relationship_waits_for_its_node_and_arrives_after_it(academy: Academy, app: Application) -> None:
+    app.create("c1", "c2")
+    app.require(("c1", "c2"), ("c1", "c1"))
+    academy.sync(prerequisites())
+    assert app.statuses("c1-c2") == ["BLOCKED"]
+    assert "waits for its" in app.events("last_error")[-1][0]
+    assert academy.prove(prerequisites()).equal
+    academy.sync(concepts())
+    assert app.statuses("c1-c2") == ["PENDING"]
+    academy.sync(prerequisites())
+    assert arrows(academy) == [("c1", "c1"), ("c1", "c2")]
+    assert academy.prove(prerequisites(), "deep").equal
+    assert not academy.quarantined(prerequisites())
+
+
+def test_with_a_node_go_its_relationships_and_those_whose_rows_stay_are_found(
+    academy: Academy, app: Application
+) -> None:
+    app.create("c1", "c2", "c3")
+    app.require(("c1", "c2"), ("c2", "c3"))
+    for table in (concepts(), prerequisites()):
+        academy.sync(table)
+    app.delete("c2")
+    academy.sync(concepts())
+    assert arrows(academy) == []
+    assert academy.prove(prerequisites()).missing == 2
+    academy.repair(prerequisites())
+    assert academy.prove(prerequisites()).equal
+    app.create("c2")
+    for table in (concepts(), prerequisites()):
+        academy.sync(table)
+    assert arrows(academy) == [("c1", "c2"), ("c2", "c3")]
+
+
+def test_a_key_is_found_however_the_event_spells_it(academy: Academy, app: Application) -> None:
+    academy.execute("CREATE TABLE lesson (number int PRIMARY KEY, title text)")
+    lesson = concepts(
+        source={"connection": "learning", "table": "lesson", "key": ["number"]},
+        target={"label": "Lesson"},
+        entity_type="concept",
+    )
+    academy.execute("INSERT INTO lesson VALUES (1, 'known')")
+    academy.sync(lesson)
+    academy.execute("INSERT INTO lesson VALUES (7, 'x')")
+    app.publish("CONTENT_CREATED", "007", {})
+    app.publish("CONTENT_CREATED", "seven", {})
+    academy.sync(lesson)
+    assert academy.node("7", "Lesson") == {"number": 7, "title": "x"}
+    assert (app.statuses("007"), app.statuses("seven")) == (["COMPLETED"], ["PENDING"])
+    assert "no key of this table" in app.events("last_error")[-1][0]
+
+
+def test_more_events_than_the_guard_lets_go_stop_before_the_first(academy: Academy, app: Application) -> None:
+    from sync_pipelines.engine.errors import MassDeleteError
+
+    names = [f"c{number}" for number in range(1, 151)]
+    app.create(*names)
+    academy.sync(concepts())
+    app.delete(*names[:120])
+    with pytest.raises(MassDeleteError, match="120 of the target's 151"):
+        academy.sync(concepts())
+    assert len(titles(academy)) == 150
+    academy.sync(concepts(), allow=True)
+    assert len(titles(academy)) == 30
+
+
+def test_a_full_sync_completes_the_events_that_it_has_seen(academy: Academy, app: Application) -> None:
+    app.create("c1")
+    with app.transaction() as late:
+        late.execute("INSERT INTO concept (id, title) VALUES ('c2', 'late')")
+        publish(late, "CONTENT_CREATED", "concept", "c2")
+        academy.sync(concepts(), mode="full")
+        assert app.statuses("c1") == ["COMPLETED"]
+    assert app.statuses("c2") == ["PENDING"]
+    academy.sync(concepts())
+    assert titles(academy) == ["c1", "late"]

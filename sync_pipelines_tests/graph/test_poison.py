@@ -1,0 +1,98 @@
+"""Events that the graph refuses: tried again with pauses, given up, and freed."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from sync_pipelines.cli import app as cli
+from sync_pipelines_tests.graph.app import Application, concepts
+from sync_pipelines_tests.graph.house import Academy
+
+_STATES = "status, attempts, round(extract(epoch FROM retry_at - updated_at))::int"
+
+
+@pytest.fixture
+def app(academy: Academy) -> Application:
+    """The application; somebody has told the graph that no two concepts have one title, and c0 has one."""
+    academy.add("c0")
+    academy.sync(concepts())
+    academy.cypher("CREATE CONSTRAINT IF NOT EXISTS FOR (x:Concept) REQUIRE x.title IS UNIQUE")
+    return Application(academy.url)
+
+
+@pytest.fixture(autouse=True)
+def no_rule_is_left(academy: Academy):
+    yield
+    for row in academy.cypher("SHOW CONSTRAINTS YIELD name, properties WHERE 'title' IN properties RETURN name"):
+        academy.cypher(f"DROP CONSTRAINT `{row['name']}`")
+
+
+def _refuse(academy: Academy, app: Application, *, times: int = 3) -> None:
+    """Let the event of c1 be refused so often, without its pauses."""
+    for _ in range(times):
+        academy.sync(concepts())
+        app.run("UPDATE sync.sync_event_log SET retry_at = now() WHERE retry_at IS NOT NULL")
+
+
+def _states(app: Application, name: str) -> list[tuple[object, ...]]:
+    return app.run(f"SELECT {_STATES} FROM sync.sync_event_log WHERE entity_id = %s ORDER BY source_version", name)
+
+
+def test_a_refused_event_is_tried_again_after_longer_and_longer_pauses_then_given_up(
+    academy: Academy, app: Application
+) -> None:
+    app.create("c1", title="c0")
+    app.update("c1", difficulty=2)
+    app.create("c2")
+    seen = []
+    for _ in range(3):
+        academy.sync(concepts())
+        seen.append(_states(app, "c1")[0])
+        assert academy.sync(concepts()).read == 0  # not before its time
+        app.run("UPDATE sync.sync_event_log SET retry_at = now() WHERE retry_at IS NOT NULL")
+    assert seen == [("PENDING", 1, 1), ("PENDING", 2, 2), ("FAILED", 3, None)]
+    assert app.statuses("c1") == ["FAILED", "BLOCKED"]
+    assert app.statuses("c2") == ["COMPLETED"]
+    correlation = app.events("correlation_id")[0][0]
+    assert correlation in academy.quarantined(concepts())["c1"]
+    pending = "SELECT entity_id, has_pending_changes FROM sync.sync_status ORDER BY 1"
+    assert academy.execute(pending) == [("c1", True), ("c2", False)]
+
+
+def test_what_was_given_up_blocks_the_later_events_of_its_own_entity_alone(academy: Academy, app: Application) -> None:
+    app.create("c1", title="c0")
+    _refuse(academy, app)
+    app.update("c1", title="mended")
+    app.create("c2")
+    academy.sync(concepts())
+    assert (app.statuses("c1"), app.statuses("c2")) == (["FAILED", "BLOCKED"], ["COMPLETED"])
+    assert academy.titles() == ["c0", "c2"]
+
+
+def test_a_replay_frees_the_events_of_its_record(academy: Academy, app: Application) -> None:
+    app.create("c1", title="c0")
+    _refuse(academy, app)
+    app.update("c1", title="mended")
+    academy.sync(concepts(), mode="records", keys=("c1",))
+    assert not academy.quarantined(concepts())
+    academy.sync(concepts())
+    assert app.statuses("c1") == ["COMPLETED", "COMPLETED"]
+    assert academy.titles() == ["c0", "mended"]
+
+
+def test_a_drop_leaves_the_event_out_and_lets_those_behind_it_go_on(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.create("c1", title="c0")
+    _refuse(academy, app)
+    app.update("c1", title="mended")
+    with monkeypatch.context() as patched:
+        patched.setattr("sync_pipelines.definitions.load", lambda: (None, (concepts(),)))
+        ended = CliRunner().invoke(cli, ["quarantine", "drop", "learning/concept", "--key", "c1"])
+    assert (ended.exit_code, app.statuses("c1")) == (0, ["COMPLETED", "PENDING"]), ended.output
+    academy.sync(concepts())
+    assert app.statuses("c1") == ["COMPLETED", "COMPLETED"]
+    assert "dropped" in app.events("last_error")[0][0]
+    assert academy.titles() == ["c0", "mended"]
+    assert academy.prove(concepts()).equal
