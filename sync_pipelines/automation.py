@@ -131,11 +131,20 @@ def _schedule(name: str, mode: str, job: Any, cron: str, tables: "list[SyncCompo
     )
     @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
-        reasons = {table.path: table.not_ready(context.resources) for table in tables}
-        requests = [run_request(table, mode=mode) for table in tables if not reasons[table.path]]
-        return requests or dg.SkipReason("; ".join(f"{path}: {why}" for path, why in reasons.items()))
+        ready, left_out = _ready(context, tables)
+        return [run_request(table, mode=mode) for table in ready] or dg.SkipReason(left_out)
 
     return ticked
+
+
+def _ready(context: Any, tables: "list[SyncComponent]") -> "tuple[list[SyncComponent], str]":
+    """The tables that a schedule asks for now, and why not for the others: in the tick's log where it asks at all."""
+    reasons = {table.path: table.not_ready(context.resources) for table in tables}
+    ready = [table for table in tables if not reasons[table.path]]
+    left_out = "; ".join(f"{path}: {why}" for path, why in reasons.items() if why)
+    if ready and left_out:
+        context.log.warning(f"left out: {left_out}")  # a tick that asks for runs has no skip reason
+    return ready, left_out
 
 
 def _check_schedules(sync: str, checks: Any, deep: Any, tables: "list[SyncComponent]") -> list[dg.ScheduleDefinition]:
@@ -166,10 +175,9 @@ def _check_schedule(
     )
     @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
-        reasons = {table.path: table.not_ready(context.resources) for table in chosen}
-        ready = [table for table in chosen if not reasons[table.path]]
+        ready, left_out = _ready(context, chosen)
         if not ready:
-            return dg.SkipReason(f"{chosen[0].sync}: {reasons[chosen[0].path]}")
+            return dg.SkipReason(left_out)
         tags = {PROVES: " ".join(table.path for table in ready)} if {"content", "deep"} & set(names) else {}
         return dg.RunRequest(asset_check_keys=check_keys(ready, *names), asset_selection=[], tags=tags)
 

@@ -9,7 +9,7 @@ import dagster as dg
 from sync_pipelines.engine.binding import Binding
 from sync_pipelines.engine.dead import dead_runs
 from sync_pipelines.engine.locks import alive_runs
-from sync_pipelines.launch import OWN_PROCESS
+from sync_pipelines.launch import has_own_process
 from sync_pipelines.run_status import ending_of
 
 UNDER_WAY = [
@@ -50,12 +50,13 @@ def close_orphans(instance: dg.DagsterInstance, lock_url: str) -> list[str]:
     The ledger does not know them yet, and no daemon watches them, so that nobody else would ever close them.
     """
     born_before = datetime.now(UTC).timestamp() - _BIRTH_SECONDS
-    records = instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY, tags={OWN_PROCESS: "true"}))
+    records = instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY))
     old = [
         record.dagster_run
         for record in records
+        if has_own_process(record.dagster_run)
         # one that has started held its lock before
-        if record.start_time or record.create_timestamp.timestamp() < born_before
+        and (record.start_time or record.create_timestamp.timestamp() < born_before)
     ]
     alive = alive_runs(lock_url, [run.run_id for run in old])
     dead = [run for run in old if run.run_id not in alive]

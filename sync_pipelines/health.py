@@ -168,6 +168,7 @@ def _never_started(why: str | None) -> Dependency:
 
 def _findings(chosen: list[BoundTable]) -> Iterator[Finding]:
     yield from _strays()
+    yield from _settings()
     yield from _migrations(in_use=bool(chosen))
     for bound in chosen:
         for look in (_look_at_table, _look_at_capture, _look_at_target, _look_at_settings):
@@ -182,6 +183,13 @@ def _strays() -> Iterable[Finding]:
     from sync_pipelines.strays import SENTENCE, strays
 
     return [Finding(where=str(path.relative_to(DEFS.parent)), problem=SENTENCE) for path in strays(DEFS)]
+
+
+def _settings() -> Iterator[Finding]:
+    """What only a run or an alert would meet, perhaps in the night."""
+    from sync_pipelines.health_settings import wrong_settings
+
+    return (Finding(where="environment", problem=sentence) for sentence in wrong_settings(os.environ))
 
 
 def _migrations(*, in_use: bool) -> Iterator[Finding]:

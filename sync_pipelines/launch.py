@@ -26,7 +26,11 @@ MODULE = "sync_pipelines.definitions"
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 OWN_PROCESS = "sync/own_process"
-"""Tag of a run that no daemon watches: its process holds the run's lock from before its first step."""
+"""Tag of a run that no daemon watches: its process holds the run's lock from before its first step.
+
+Its value is the run's own id: Dagster copies tags to the run that it starts in place of a killed one, and to one
+that is executed again from the UI, and those are a daemon's (`has_own_process`).
+"""
 
 HEARTBEAT_SECONDS = 75.0
 """A daemon writes a heartbeat every 30 s; after two missed ones nothing should be handed to it."""
@@ -147,6 +151,13 @@ def dagster_instance() -> dg.DagsterInstance:
         raise ConfigurationError(f"Dagster's instance in {home} cannot be opened: {error}") from error
 
 
+def has_own_process(run: dg.DagsterRun) -> bool:
+    """Whether no daemon watches this run; see `OWN_PROCESS`."""
+    tag = run.tags.get(OWN_PROCESS)
+    by_older_version = tag == "true" and run.parent_run_id is None
+    return tag == run.run_id or by_older_version
+
+
 def create(instance: dg.DagsterInstance, order: Order, *, own_process: bool) -> dg.DagsterRun:
     """Write the run down, not started, so that the UI shows it with its job.
 
@@ -155,18 +166,20 @@ def create(instance: dg.DagsterInstance, order: Order, *, own_process: bool) -> 
     """
     from dagster._core.execution.api import create_execution_plan
     from dagster._core.snap import snapshot_from_execution_plan
+    from dagster._core.utils import make_new_run_id
 
     whole = job_definition(order.job)
     # `create_run_for_job` would take every check of the assets, the deep one too
     part = whole.get_subset(asset_selection=order.assets, asset_check_selection=order.checks) if order.assets else None
     job = part or whole
-    tags = {**whole.run_tags, **order.tags, **({OWN_PROCESS: "true"} if own_process else {})}
+    run_id = make_new_run_id()
+    tags = {**whole.run_tags, **order.tags, **({OWN_PROCESS: run_id} if own_process else {})}
     config = dict(order.run_config)
     reference = instance.get_ref() if instance.is_persistent else None
     plan = create_execution_plan(job=job, run_config=config, instance_ref=reference, tags=tags)
     return instance.create_run(
         job_name=job.name,
-        run_id=None,
+        run_id=run_id,
         run_config=config,
         status=None,
         tags=tags,

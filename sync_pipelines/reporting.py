@@ -115,14 +115,12 @@ def _proof_now(bound: BoundTable, binding: Binding) -> dict[str, Any]:
 def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
     ledger, place = binding.ledger, binding.place
     quarantined, excluded = ledger.left_out(*place)
-    streak = ledger.failure_streak(*place)
+    failures = ledger.unanswered_failures(*place)
     return {
         **_proofs(ledger, place),
         "last_success": _last_success(ledger, place),
-        "failures": streak.failures,
-        "failed_at": streak.last_at,
-        "answered_at": ledger.last_whole(*place) if streak.failures else None,
-        "last_error": _last_error(ledger, place) if streak.failures else None,
+        "failures": failures,
+        "last_error": _last_error(ledger, place) if failures else None,
         "running": _running(binding),
         "quarantined": quarantined,
         "excluded": excluded,

@@ -41,7 +41,7 @@ def ask_for_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         instance.report_run_canceling(run, "Cancelled before it started.")
         instance.report_run_canceled(run)
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    elif launch.OWN_PROCESS in run.tags:
+    elif launch.has_own_process(run):
         _ask_own_process(instance, run)
     else:
         _ask_launcher(instance, run)

@@ -37,8 +37,8 @@ class Facts:
             the newest one of all compared counts alone.
         pending: what waits in the source, None where it could not be asked.
         last_success: when the newest completed sync ended; last_error: why the newest failed sync failed.
-        failures: failed syncs since the last completed one; failed_at: when the newest of them ended;
-            answered_at: when the newest proof began that found the whole table equal, and nothing waiting.
+        failures: failed syncs since the last completed one, and since the newest proof began that found the whole
+            table equal, and nothing waiting.
         running: a run of it is queued or running, or has its books open.
         quarantined, excluded: records that stay out now; in_review: those of them that wait for a person.
         warnings: what an operator should know of the capture.
@@ -55,8 +55,6 @@ class Facts:
     last_success: datetime | None = None
     last_error: str | None = None
     failures: int = 0
-    failed_at: datetime | None = None
-    answered_at: datetime | None = None
     running: bool = False
     quarantined: int | None = None
     excluded: int | None = None
@@ -136,22 +134,13 @@ def table_status(facts: Facts, *, now: datetime) -> TableStatus:
         running=facts.running,
         next_run=facts.next_run,
         interval=None if facts.interval is None else brief(facts.interval),
-        last_error=facts.problem or (facts.last_error if _failing(facts) else None),
+        last_error=facts.problem or (facts.last_error if facts.failures else None),
         checked_at=_checked_at(facts),
         pending=facts.pending.changes if facts.pending else None if facts.pending is None else 0,
         full_sync_due=facts.pending.full_reason if facts.pending else None,
         problems=problems,
         warnings=tuple(_warnings(facts, lag)),
     )
-
-
-def _failing(facts: Facts) -> int:
-    """Failed syncs in a row that still matter: not those before a proof that all is as they would have left it.
-
-    What came after that proof, a new change or a new difference, is told by itself.
-    """
-    answered = facts.answered_at is not None and facts.failed_at is not None and facts.answered_at > facts.failed_at
-    return 0 if answered else facts.failures
 
 
 def lag_of(facts: Facts, *, now: datetime) -> float | None:
@@ -184,8 +173,8 @@ def _problems(facts: Facts, numbers: dict[str, int | None], lag: float | None, *
         return
     if facts.last_success is None:
         yield "it was never synced"
-    if failures := _failing(facts):
-        yield f"{failures} failed syncs in a row" if failures > 1 else "the last sync failed"
+    if facts.failures:
+        yield f"{facts.failures} failed syncs in a row" if facts.failures > 1 else "the last sync failed"
     yield from _doubts(facts, numbers, now=now)
     if lag is not None and lag > facts.thresholds.lag_error.total_seconds():
         yield f"the oldest pending change is {age(lag)} old"

@@ -143,17 +143,6 @@ def test_a_limit_of_the_document_decides():
     assert found.problems == ("the last proof is older than 5m", "the oldest pending change is 60s old")
 
 
-def test_a_failure_is_over_once_a_later_proof_found_all_equal_whatever_came_after_it():
-    failed = {"failures": 2, "failed_at": AGO["hours"], "answered_at": AGO["minutes"], "last_error": "no route"}
-    for later in ({}, {"running": True}, {"pending": Pending(changes=1, oldest=NOW)}, {"pending": None}):
-        found = status(**{**failed, **later})
-        assert (found.healthy, found.problems, found.last_error) == (True, (), None)
-    assert status(**failed, proof=proof(missing=1)).problems == ("1 missing",)
-    for unanswered in ({"answered_at": None}, {"answered_at": AGO["days"]}, {"failed_at": NOW}):
-        found = status(**{**failed, **unanswered})
-        assert (found.problems, found.last_error) == (("2 failed syncs in a row",), "no route")
-
-
 def test_the_last_error_is_told_while_syncs_fail_and_not_after():
     assert status(failures=1, last_error="no route").last_error == "no route"
     assert status(failures=0, last_error="no route").last_error is None

@@ -38,10 +38,12 @@ def channels(environment: Mapping[str, str]) -> list[str]:
 
 def of_channel(channel: str, environment: Mapping[str, str]) -> list[Receiver]:
     """The receivers of one channel; none where its variable is not set."""
-    urls = split_urls(value(variable(channel), environment) or "")
-    if channel == DEFAULT:
-        urls += split_urls(value(OLDER_VARIABLE, environment) or "")
-    return [Receiver(channel=channel, mark=_mark(url), url=url) for url in dict.fromkeys(urls)]
+    names = [variable(channel), *([OLDER_VARIABLE] if channel == DEFAULT else [])]
+    found: dict[str, str] = {}
+    for name in names:
+        for url in split_urls(value(name, environment) or ""):
+            found.setdefault(url, name)
+    return [Receiver(channel=channel, mark=_mark(url), url=url, variable=name) for url, name in found.items()]
 
 
 def receivers(chosen: Sequence[str], environment: Mapping[str, str]) -> list[Receiver]:
@@ -67,13 +69,25 @@ def _mark(url: str) -> str:
 
 def send(receiver: Receiver, notice: Notice) -> str | None:
     """Send one message to one receiver: None when it was taken, else one sentence without the URL's secret."""
+    service = _opened(receiver)
+    return service if isinstance(service, str) else _notify(service, receiver, notice)
+
+
+def unusable(environment: Mapping[str, str]) -> list[str]:
+    """What `send` would say of each receiver that takes no message because of its URL; none is sent."""
+    found = [one for channel in channels(environment) for one in of_channel(channel, environment)]
+    return [problem for one in found if isinstance(problem := _opened(one), str)]
+
+
+def _opened(receiver: Receiver) -> Any:
+    """The apprise service, or the sentence that says why there is none."""
     try:
         service = _service(receiver.url)
     except Exception as error:  # a plug-in of apprise that cannot read its own URL
         return f"{described(receiver)} cannot be used ({type(error).__name__})."
     if service is None:
         return f"{described(receiver)} is no URL that apprise knows; see https://github.com/caronc/apprise/wiki."
-    return _notify(service, receiver, notice)
+    return service
 
 
 def _notify(service: Any, receiver: Receiver, notice: Notice) -> str | None:
@@ -137,7 +151,7 @@ def described(receiver: Receiver) -> str:
     """`SYNC_ALERT_URLS (jsons://hooks.example.com)`: which one it is, without what is secret in it."""
     scheme = _scheme(receiver.url)
     what = f"{scheme}://{_host(receiver.url) or '…'}" if scheme else "a value without scheme://"
-    return f"{variable(receiver.channel)} ({what})"
+    return f"{receiver.variable or variable(receiver.channel)} ({what})"
 
 
 def _why(result: Any, url: str) -> str:

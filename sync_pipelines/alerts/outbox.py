@@ -19,11 +19,12 @@ FAILURES_A_TICK = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Receiver:
-    """One URL of a channel. `mark` says which it is in what is stored, without the URL."""
+    """One URL of a channel. `mark` says which it is in what is stored, without the URL; `variable` holds it."""
 
     channel: str
     mark: str
     url: str
+    variable: str = ""
 
     def __repr__(self) -> str:
         return f"Receiver({self.channel}, {self.mark})"

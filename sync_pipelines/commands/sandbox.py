@@ -61,8 +61,8 @@ def env() -> None:
     with _expected_errors():
         sandbox = _sandbox()
         variables, foreign = sandbox.env(), sandbox.foreign()
-    if foreign:
-        typer.echo(f"Set to nothing, so that nothing but the sandbox is used: {', '.join(foreign)}.", err=True)
+    if told := sandbox.left_out():
+        typer.echo(told, err=True)
     for name, value in variables.items():
         typer.echo(f"export {name}={_quoted(value)}")
     for name in foreign:

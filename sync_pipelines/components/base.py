@@ -135,7 +135,7 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
         raise NotImplementedError
 
     def not_ready(self, resources: Any) -> str | None:
-        """Why a schedule has nothing to ask for here, or None; unlike `not_configured` it may ask a system."""
+        """Why a schedule has nothing to ask for here, or None; unlike `not_configured` it may ask systems."""
         return self.not_configured(resources)
 
     def not_watched(self, resources: Any) -> str | None:

@@ -121,13 +121,22 @@ class DeltaToPostgres(SyncComponent):
         )
 
     def not_ready(self, resources: Any) -> str | None:
-        """The Delta table is somebody else's: before its first rows an hourly failure would tell nobody anything."""
+        """The Delta table is somebody else's: before its first rows an hourly failure would tell nobody anything.
+
+        One that was synced and is gone is a fault, which the run tells.
+        """
         if reason := self.not_configured(resources):
             return reason
         try:
-            return None if self.build_source(resources).is_there() else f"there is no Delta table {self.source.table!r}"
+            if self.build_source(resources).is_there() or self._was_synced(resources):
+                return None
         except TransientError:
             return None  # the run waits an outage out, and tells it
+        return f"there is no Delta table {self.source.table!r} yet"
+
+    def _was_synced(self, resources: Any) -> bool:
+        with resources.ledger.ledger() as ledger:
+            return ledger.watermark(self.sync, self.table_name) is not None
 
     def postgres_table(self, resources: Any) -> PostgresTable:
         from sync_pipelines.sources.postgres.connection import normalise_url

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from sync_pipelines.engine import differences as find
@@ -91,7 +91,7 @@ def prove_and_record(
     Args:
         kind: how deep. run_id: the Dagster run that asked.
     """
-    started = datetime.now(UTC)
+    started = table.ledger.now()
     if kind == "count":
         if (proof := counted(table)) is not None:
             _record(table, "count", started, proof, run_id=run_id)
@@ -112,7 +112,7 @@ def prove_and_record(
 
 def prove_touched(table: Provable, batches: Iterable[Sequence[str]], *, run_id: str | None = None) -> Proof:
     """Prove the keys that a run has touched, and write it down as that: it says nothing of the others."""
-    started = datetime.now(UTC)
+    started = table.ledger.now()
     with find.of_keys(table, batches) as found:
         proof = proof_of(table, found)
     _record(table, "quick", started, proof, run_id=run_id, scope=TOUCHED)

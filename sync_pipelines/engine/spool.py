@@ -37,17 +37,19 @@ class Spool:
     """A folder for one change set, readable by its owner alone, locked while its process lives.
 
     Args:
-        parent: where to make it; made with mode 0700 if it is not there. Folders of dead processes in it go.
+        parent: where to make it (SYNC_SPOOL_DIR), by default below TMPDIR; made with mode 0700 if it is not there.
+            Folders of dead processes in it go.
 
     Raises:
         RunError: the folder cannot be made, or belongs to somebody else.
     """
 
     def __init__(self, parent: Path | None = None) -> None:
+        self.setting = "SYNC_SPOOL_DIR" if parent else "TMPDIR"
         parent = parent or default_folder()
         try:
             parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _require_own(parent)
+            _require_own(parent, self.setting)
             clean(parent)
             self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
             # an interrupt can lose the spool before anybody holds it who would close it
@@ -55,7 +57,7 @@ class Spool:
             self._lock = FileLock(self.folder / _LOCK)
             self._lock.acquire(timeout=0)
         except OSError as error:
-            raise _unwritable(parent, error) from error
+            raise self.unwritable(parent, error) from error
 
     def path(self, name: str) -> Path:
         """A file's path; the file is made here, with mode 0600."""
@@ -63,8 +65,15 @@ class Spool:
         try:
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise self.unwritable(path, error) from error
         return path
+
+    def unwritable(self, path: Path, error: OSError) -> RunError:
+        """The error of a file or folder that cannot be written; it names the setting that the place came from."""
+        return RunError(
+            f"a temporary file below {str(path)!r} cannot be written: {error.strerror or error}.",
+            remedy=f"Free space there, or set {self.setting} to another folder.",
+        )
 
     def close(self) -> None:
         """Delete the folder; a second call does nothing."""
@@ -72,20 +81,13 @@ class Spool:
         self._remove()
 
 
-def _require_own(folder: Path) -> None:
+def _require_own(folder: Path, setting: str) -> None:
     # A folder in /tmp that another user made first could be read or swapped by that user.
     if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
         raise RunError(
             f"the folder {str(folder)!r} for temporary files belongs to another user.",
-            remedy="Remove it, or set TMPDIR to a folder of your own.",
+            remedy=f"Remove it, or set {setting} to a folder of your own.",
         )
-
-
-def _unwritable(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"a temporary file below {str(path)!r} cannot be written: {error.strerror or error}.",
-        remedy="Free space there, or set TMPDIR to another folder.",
-    )
 
 
 def clean(parent: Path) -> int:
@@ -168,7 +170,7 @@ class RecordWriter:
         try:
             self._writer.write_batch(batch)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise self._spool.unwritable(self.path, error) from error
         self.rows += batch.num_rows
 
     def records(self) -> SpooledRecords:
@@ -185,7 +187,7 @@ class RecordWriter:
             self._file.close()
         except OSError as failure:
             if kind is None:
-                raise _unwritable(self.path, failure) from failure
+                raise self._spool.unwritable(self.path, failure) from failure
 
 
 class KeyWriter:

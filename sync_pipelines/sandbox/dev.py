@@ -125,6 +125,8 @@ def serve(console: Console, sandbox: Sandbox, port: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     folder, environment = working_folder(sandbox), variables(sandbox)
+    if told := sandbox.left_out():
+        console.print(told, markup=False)
     console.print(f"The Dagster UI: {_address(port)}  (Ctrl-C ends it and the sandbox; the data stay)")
     children.append(subprocess.Popen(_command(port), cwd=folder, env=environment, start_new_session=True))
     if stopping.is_set():  # meanwhile

@@ -258,6 +258,11 @@ class Sandbox:
         pattern = _FAR if self.database_url is not None else _FAR_OR_DATABASE
         return sorted(name for name, value in environment.items() if value and pattern.match(name) and name not in ours)
 
+    def left_out(self, environment: Mapping[str, str] = os.environ) -> str | None:
+        """The sentence that names the variables of `foreign`, for whoever does not hand them on; None for none."""
+        names = ", ".join(self.foreign(environment))
+        return f"Set to nothing, so that nothing but the sandbox is used: {names}." if names else None
+
     def __enter__(self) -> Self:
         """Bring it up."""
         self.up()

@@ -156,6 +156,22 @@ def test_a_run_whose_process_lives_is_not_closed(shop: Shop, monkeypatch: pytest
 
 
 @pytest.mark.slow
+def test_a_copy_of_a_killed_run_that_the_daemon_executes_is_not_taken_for_dead(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sync_pipelines.dead_runs._BIRTH_SECONDS", 0.0)
+    with shop.instance as instance:
+        killed = launch.create(instance, order(shop), own_process=True)
+        copied = {**killed.tags, "dagster/parent_run_id": killed.run_id, "dagster/root_run_id": killed.run_id}
+        old = {**copied, launch.OWN_PROCESS: "true"}
+        ids = {"parent_run_id": killed.run_id, "root_run_id": killed.run_id}
+        job, started = launch.job_definition(killed.job_name), dg.DagsterRunStatus.STARTED
+        retries = [instance.create_run_for_job(job, status=started, tags=tags, **ids).run_id for tags in (copied, old)]
+    assert {run.run_id for run in client.active()} == {*retries}
+    assert client.status(killed.run_id).state == "failed"
+
+
+@pytest.mark.slow
 def test_cancelling_a_run_whose_process_is_gone_closes_its_books(shop: Shop):
     with shop.instance as instance, shop.ledger as ledger:
         run = launch.create(instance, order(shop), own_process=True)

@@ -158,6 +158,27 @@ def test_connect_finds_nothing_where_all_is_right(settled: Shop):
     assert found["warnings"] == []
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("SYNC_ALERT_URLS", "s3cret", "a value without scheme://"),
+        ("SYNC_ALERT_URLS_OPS", "json://127.0.0.1:9/fine, nonsense://s3cret", "no URL that apprise knows"),
+        ("NOTIFICATION_WEBHOOK_URL", "s3cret", "no URL that apprise knows"),
+        ("SYNC_HEARTBEAT_URL", "s3cret", "no web address"),
+        ("SYNC_UI_URL", "ftp:s3cret", "no web address"),
+        ("SYNC_SPOOL_DIR", "/dev/null/spool", "set SYNC_SPOOL_DIR to another folder"),
+    ],
+)
+def test_a_setting_that_only_a_run_or_an_alert_would_meet_is_found_and_not_repeated(
+    bare_environment, monkeypatch, variable, value, told
+):
+    monkeypatch.setenv(variable, value)
+    (problem,) = problems(health("--connect", code=1)).values()
+    assert variable in problem
+    assert told in problem
+    assert "s3cret" not in problem
+
+
 def test_connect_offers_the_right_name_for_a_wrong_table_and_a_wrong_column(shop: Shop):
     shop.execute("""ALTER TABLE "Author" RENAME TO "Authors" """)
     shop.execute("""ALTER TABLE "Article" RENAME COLUMN body TO bodies""")

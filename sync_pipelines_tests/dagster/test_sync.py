@@ -289,7 +289,7 @@ def test_a_command_that_was_killed_before_it_wrote_does_not_stop_the_sensor_for_
 
     world.put("a")
     job = definitions(world.component).resolve_job_def("shop_incremental")
-    tags = {OWN_PROCESS: "true", "sync/table": "shop/article"}
+    tags = {OWN_PROCESS: "true", "sync/table": "shop/article"}  # as older versions wrote it
     run = world.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTING, tags=tags)
     assert read_facts(world.component, world.resources, world.instance).active_runs == (run.run_id,)
     world.instance.report_dagster_event(

@@ -27,7 +27,7 @@ class Found:
 
 def record(ledger, *, kind: str = "quick", **more):
     started = datetime.now(UTC) - timedelta(seconds=5)
-    return ledger.record_proof(*PLACE, kind=kind, started_at=started, **({"proof": Found()} | more))
+    return ledger.record_proof(*PLACE, kind=kind, **({"started_at": started, "proof": Found()} | more))
 
 
 def test_a_proof_is_kept_with_its_numbers_and_samples(ledger):
@@ -41,6 +41,19 @@ def test_a_proof_is_kept_with_its_numbers_and_samples(ledger):
     assert (proof.samples, proof.run_id, proof.scope) == (found.samples, "run-1", "2026-03")
     assert proof.finished_at - proof.started_at >= timedelta(seconds=5)
     assert not proof.equal
+
+
+def test_a_proof_answers_what_failed_before_it_began_also_where_the_books_were_closed_later(ledger):
+    failed, killed = begin(ledger), begin(ledger, run_id="run-2")
+    end(ledger, failed, "failed")
+    assert ledger.unanswered_failures(*PLACE) == 1
+    record(ledger, started_at=ledger.now(), proof=Found(missing=1))
+    assert ledger.unanswered_failures(*PLACE) == 1, "that proof found a difference"
+    record(ledger, started_at=ledger.now())
+    ledger.close_dead(killed)
+    assert ledger.unanswered_failures(*PLACE) == 0
+    end(ledger, begin(ledger, run_id="run-3"), "failed")
+    assert (ledger.unanswered_failures(*PLACE), ledger.failure_streak(*PLACE).failures) == (1, 3)
 
 
 def test_no_more_than_twenty_sample_keys_of_a_kind_are_kept(ledger):

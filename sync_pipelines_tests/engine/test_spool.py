@@ -73,15 +73,24 @@ def test_folders_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path: Pa
 
 def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.os, "getuid", lambda: os.stat(tmp_path).st_uid + 1)
-    with pytest.raises(RunError, match="belongs to another user"):
+    with pytest.raises(RunError, match=r"belongs to another user.*SYNC_SPOOL_DIR"):
         Spool(tmp_path)
+
+
+def test_a_folder_of_the_system_that_cannot_be_made_names_the_variable_that_moves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    with pytest.raises(RunError, match="set TMPDIR to another folder"):
+        Spool()
 
 
 def test_a_full_disk_stops_the_run_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = Spool(tmp_path)
     monkeypatch.setattr(Spool, "path", lambda *_: Path("/dev/full"))
     writer = RecordWriter(spool, "rows", SCHEMA)
-    with pytest.raises(RunError, match=r"No space left.*TMPDIR"):
+    with pytest.raises(RunError, match=r"No space left.*SYNC_SPOOL_DIR"):
         _fill(writer)
     spool.close()
 

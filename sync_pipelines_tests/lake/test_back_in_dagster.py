@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from sync_pipelines.definitions import default_resources
 from sync_pipelines.documents import problems
 from sync_pipelines.engine.plan import plan
-from sync_pipelines.registry import databases
+from sync_pipelines.registry import BoundTable, databases
+from sync_pipelines.reporting import facts_of
+from sync_pipelines.status import table_status
 from sync_pipelines.upkeep import clean_up
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.dagster.world import World
@@ -178,6 +182,31 @@ def test_a_schedule_asks_for_nothing_before_somebody_has_made_the_delta_table(wo
     told = world.schedule_tick(name)
     assert (not told.run_requests, told.skip_message is not None) == (True, True)
     assert "there is no Delta table 'shop/review'" in told.skip_message
+
+
+def test_a_delta_table_that_was_synced_and_is_gone_is_a_fault_and_told_everywhere(
+    world: World, house: House, lake: Lake
+):
+    house.sync(world.component)
+    shutil.rmtree(lake.place)
+    assert world.schedule_tick("shop_incremental_schedule").run_requests
+    assert world.schedule_tick("shop_check_backlog_schedule").run_requests
+    with pytest.raises(Exception, match="there is no Delta table 'shop/review' below"):
+        world.sensor_tick()
+    bound = BoundTable(world.component, house.resources)
+    now = datetime.now(UTC)
+    (problem,) = table_status(facts_of(bound, live=False, now=now), now=now).problems
+    assert "there is no Delta table 'shop/review' below" in problem
+
+
+def test_a_tick_that_leaves_out_one_table_of_two_says_so(world: World, capsys: pytest.CaptureFixture[str]):
+    early: Any = back(source={"table": "shop/early"}, target={"connection": "shop", "table": "early"})
+    found = definitions(world.component, early).resolve_schedule_def("shop_check_schedule")
+    resources = {key: default_resources()[key] for key in found.required_resource_keys}
+    with dg.build_schedule_context(world.instance, resources=resources) as context:
+        (request,) = found.evaluate_tick(context).run_requests
+    assert {key.asset_key for key in request.asset_check_keys} == {world.component.asset_key}
+    assert "left out: shop/early: there is no Delta table 'shop/early' yet" in capsys.readouterr().err
 
 
 def test_nothing_is_captured_in_postgresql_for_it(world: World, monkeypatch: pytest.MonkeyPatch):

@@ -196,10 +196,12 @@ print("is down", flush=True)
 """Ends as `dagster dev` does: by itself after one signal; a second one while it shuts down cuts it off."""
 
 
-def serve(folder: Path, *, dagster: str = DAGSTER, port: int | None = None, more: str = "") -> subprocess.Popen[str]:
+def serve(
+    folder: Path, *, dagster: str = DAGSTER, port: int | None = None, more: str = "", **variables: str
+) -> subprocess.Popen[str]:
     """Start it; all that it says goes to its standard output."""
     (folder / "sandbox").mkdir(mode=0o755, exist_ok=True)
-    given = {FOLDER_VARIABLE: str(folder / "sandbox"), dev.PORT_VARIABLE: str(port or free_port())}
+    given = variables | {FOLDER_VARIABLE: str(folder / "sandbox"), dev.PORT_VARIABLE: str(port or free_port())}
     return run_python(SERVES.format(more=more), dagster, env=given, cwd=folder, stderr=subprocess.STDOUT)
 
 
@@ -236,9 +238,14 @@ def test_a_run_that_outlives_dagster_ends_before_the_servers_that_it_writes_to(f
     assert lines == ["runs", "the run ends", "the servers stop"]
 
 
-def test_dagster_that_ends_by_itself_is_an_error(folder: Path) -> None:
-    with serve(folder, dagster="raise SystemExit(3)") as process:
-        assert process.wait(60) == 3
+def test_dagster_that_ends_by_itself_is_an_error_and_what_was_kept_from_it_is_told(folder: Path) -> None:
+    elsewhere = {"SYNC_ALERT_URLS": "json://hooks.example.com/s3cret", "CHROMA_URL": "http://far.example.com"}
+    with serve(folder, dagster="raise SystemExit(3)", **elsewhere) as process:
+        assert process.stdout is not None
+        told = " ".join(process.stdout.read().split())
+    assert process.returncode == 3
+    assert "nothing but the sandbox is used: CHROMA_URL, SYNC_ALERT_URLS." in told
+    assert "s3cret" not in told
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ class TableState:
 
 
 class FailureStreak(NamedTuple):
-    """Runs that failed since the last completed one, and when the newest of them ended (UTC)."""
+    """Runs that failed since the last completed one, and when the books of the newest were closed (UTC)."""
 
     failures: int = 0
     last_at: datetime | None = None
@@ -163,10 +163,14 @@ class HistoryBook(Store):
         """The newest runs of a table, the newest first."""
         return self.logs(sync, table, limit=limit)
 
-    def failure_streak(self, sync: str, table: str) -> FailureStreak:
+    def failure_streak(self, sync: str, table: str, *, after: datetime | None = None) -> FailureStreak:
         """How many runs have failed since the last completed one; a cancelled one neither counts nor ends it.
 
         A run of Dagster's tries a step four times in an outage, each with a row of its own: it failed once.
+
+        Args:
+            after: only runs whose last sign of life came later than this. Of a run that was closed by another
+                process that is its start: the books were closed when somebody looked, perhaps long after it died.
         """
         logs = self._tables.logs
         syncs = (*at_place(logs, sync, table), logs.c.mode.not_in(sorted(PARTIAL_MODES)))
@@ -174,6 +178,9 @@ class HistoryBook(Store):
         failed = sa.select(sa.func.count(logs.c.run_id.distinct()), sa.func.max(logs.c.completed_at)).where(
             *syncs, logs.c.status == "failed", logs.c.id > done.scalar_subquery()
         )
+        if after is not None:
+            closed_by_another = logs.c.duration_seconds.is_(None)
+            failed = failed.where(sa.case((closed_by_another, logs.c.started_at), else_=logs.c.completed_at) > after)
         count, last_at = self._transaction(lambda connection: connection.execute(failed).one())
         return FailureStreak(failures=count, last_at=utc_or_none(last_at))
 

@@ -53,6 +53,15 @@ class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook, B
         quarantined, dropped = self.quarantine_counts(sync, table)
         return QuarantineCounts(quarantined, dropped + self.conflict_count(sync, table))
 
+    def unanswered_failures(self, sync: str, table: str) -> int:
+        """Failed syncs in a row that still matter: not those before a proof that all is as they would have left it.
+
+        What came after that proof, a new change or a new difference, is told by itself.
+        """
+        failures = self.failure_streak(sync, table).failures
+        answered = self.last_whole(sync, table) if failures else None
+        return self.failure_streak(sync, table, after=answered).failures if answered else failures
+
     def clean(self, days: int = 90) -> dict[str, int]:
         """Remove history that is older than so many days; rows removed, by table.
 

@@ -26,6 +26,8 @@ ERROR_CHARACTERS = 4_000
 _COMPILED: LRUCache[Any, Any] = LRUCache(500)
 """Statements as text, for every ledger of this process: a run opens several, and each would compile its own."""
 
+_NOW = sa.select(sa.func.clock_timestamp())
+
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 # Nothing of the ledger may wait for ever behind somebody's lock; a migration is the only one that takes long.
@@ -89,6 +91,10 @@ class Store:
         found = self._transaction(lambda connection: migrations.revision_of(connection, "ledger", self.schema))
         migrations.require(found, url=self.url, branch="ledger", schema=self.schema)
         self._checked = True
+
+    def now(self) -> datetime:
+        """The time of the ledger's database, by which its books are kept, whatever this machine's clock says."""
+        return utc(self._transaction(lambda connection: connection.execute(_NOW).scalar_one()))
 
     def dispose(self) -> None:
         """Close every connection; the next question opens new ones."""

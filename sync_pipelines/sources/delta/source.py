@@ -190,8 +190,12 @@ class DeltaSource:
         return {key: NamedKey(text, text in there) for key, text in zip(keys, spelled.to_pylist(), strict=True)}
 
     def pending(self, since: Watermark | None, *, limit: int = 10_000) -> Pending:
-        """What the next run would read; a table that is not there yet waits for nothing."""
-        if not self.is_there():
+        """What the next run would read; a table that is not there yet waits for nothing.
+
+        Raises:
+            RunError: it is not there any more.
+        """
+        if since is None and not self.is_there():
             return Pending()
         moment = self._now()
         try:
@@ -256,8 +260,8 @@ class DeltaSource:
     def _now(self) -> Moment:
         if not self.is_there():
             raise self._error(
-                f"there is no Delta table {self.name!r} {self._table.place} yet.",
-                "Run what writes it, or correct source.table.",
+                f"there is no Delta table {self.name!r} {self._table.place}.",
+                "Run what writes it, put back what was there, or correct source.table.",
             )
         return self._table.now(self._conforming)
 
