@@ -249,9 +249,13 @@ def chosen(case: Case, picks: Mapping[str, str]) -> dict[str, Any]:
 
     Raises:
         RunError: neither side has such a property.
-        ConfigurationError: a side is none.
+        ConfigurationError: a side is none, or nothing can be merged here.
     """
-    assert case.dispute is not None
+    if case.dispute is None:
+        raise ConfigurationError(
+            f"{case.key!r}: of this target no values are kept, so nothing is merged.",
+            remedy="Say whose version stands: source or target.",
+        )
     sides = {"source": case.dispute.sides.source or {}, "target": case.dispute.sides.target or {}}
     found: dict[str, Any] = {}
     for name, side in picks.items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
-from sync_pipelines.engine.conflicts import Strategy
+from sync_pipelines.engine.conflicts import Strategy, kept_by
 from sync_pipelines.engine.merging import Merged, merge, same_state
 
 State = Mapping[str, Any]
@@ -176,6 +176,10 @@ class Disputing(Protocol):
         ...
 
 
-def disputes_of(target: object, keys: Sequence[str]) -> Sequence[Dispute]:
-    """What a target says of records that the source lacks; nothing where it cannot be edited."""
-    return target.disputes(keys) if isinstance(target, Disputing) and keys else ()
+def judged_by(target: object, keys: Sequence[str]) -> tuple[Mapping[str, str], Sequence[Dispute]]:
+    """Those of these records, which the source lacks, that a target keeps, with why; and what it says of them, and of
+    others that were edited."""
+    if not isinstance(target, Disputing) or not keys:
+        return kept_by(target, keys), ()
+    found = target.disputes(keys)
+    return {item.key: item.why for item in found if item.decision.stays}, found

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sync_pipelines.engine.compare import Comparison
-from sync_pipelines.engine.conflicts import KEPT, kept_by
-from sync_pipelines.engine.deciding import Dispute, disputes_of
+from sync_pipelines.engine.conflicts import KEPT
+from sync_pipelines.engine.deciding import Dispute, judged_by
 from sync_pipelines.engine.model import BatchResult, Target
 from sync_pipelines.engine.scoped import Scoped
 
@@ -60,7 +60,7 @@ class Keeping(Scoped):
         for keys in differences.keys("missing", "stale"):
             differences.leave_out([key for key in keys if key in self.kept], label=KEPT)
         for keys in differences.keys("extra"):
-            kept = kept_by(target, keys)
+            kept, disputes = judged_by(target, keys)
             differences.leave_out(kept, label=KEPT)
             if note:
-                self.keep(kept, {}, disputes_of(target, list(kept)))
+                self.keep(kept, {}, [item for item in disputes if item.key in kept])

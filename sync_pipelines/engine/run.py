@@ -16,7 +16,7 @@ from sync_pipelines.engine.batches import ahead, prints_of, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import kept_by, without
-from sync_pipelines.engine.deciding import disputes_of
+from sync_pipelines.engine.deciding import judged_by
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.draining import Drain
 from sync_pipelines.engine.errors import SyncError, TransientError
@@ -236,8 +236,8 @@ class Run(Keeping):
         """Delete these records, and take them out of quarantine; the guard was asked before, `end_deletes` follows."""
         self.lock.check()
         self.mark()
-        kept = kept_by(target, keys)
-        self.keep(kept, {}, disputes_of(target, keys))
+        kept, disputes = judged_by(target, keys)
+        self.keep(kept, {}, disputes)
         self.counts.deleted += self.deletes.delete(target, without(keys, kept))
         self.settle([key for key in keys if key not in self.deletes.refused])
 

@@ -49,3 +49,4 @@ def upgrade() -> None:
         schema=schema,
         postgresql_where=sa.text("review AND resolved_at IS NULL AND accepted_at IS NULL"),
     )
+    op.alter_column("sync_status", "base", comment="Not used: what was last synced is sync_bases.data.", schema=schema)
