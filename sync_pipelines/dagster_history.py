@@ -24,17 +24,22 @@ _NO_RUN = ""
 
 
 def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
-    """Delete a run with its events, its checks' results, its compute logs and its file; a second call does nothing."""
+    """Delete a run with its events, its checks' results, its compute logs and its file; a second call does nothing.
+
+    The run itself goes last: where this is killed, the next clean-up finds it, and with it what is left.
+    """
     if not instance.has_run(run_id):
         return
     instance.compute_log_manager.delete_logs(prefix=[run_id])
-    instance.delete_run(run_id)
     if (storage := _sql(instance)) is None:
+        instance.delete_run(run_id)
         return
+    storage.delete_events(run_id)
     checks = _tables().AssetCheckExecutionsTable
     with storage.index_connection() as connection:
         connection.execute(sa.delete(checks).where(checks.c.run_id == run_id))
     _delete_file(storage, run_id)
+    instance.run_storage.delete_run(run_id)  # `instance.delete_run` would open the file again, and so make it
 
 
 def delete_loose(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey], *, before: datetime) -> int:
@@ -83,6 +88,7 @@ def _delete_asset_events(connection: Any, names: Sequence[str], since: datetime)
 
 def _delete_file(storage: SqlEventLogStorage, run_id: str) -> None:
     if _has_files(storage):
+        cast("Any", storage)._initialized_dbs.discard(run_id)  # where it is opened again, its tables are made anew
         for end in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(f"{cast('Any', storage).path_for_shard(run_id)}{end}").unlink()

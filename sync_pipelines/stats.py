@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.errors import SyncError
+from sync_pipelines.engine.ledger.history import PARTIAL_MODES
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.binding import Binding
-    from sync_pipelines.engine.ledger.history import Day
-    from sync_pipelines.engine.ledger.ledger import Ledger, RunRecord
+    from sync_pipelines.engine.ledger.history import Day, RunRecord
+    from sync_pipelines.engine.ledger.ledger import Ledger
     from sync_pipelines.registry import BoundTable
 
 _PAGE = 1000
@@ -37,7 +38,7 @@ class TableStats:
     Args:
         holdings: what the target says of itself: records, and what else it knows (for Chroma chunks,
             dimensions, model, embedding, space); or `problem`, where it cannot be asked.
-        last_sync: when the newest completed run ended (UTC).
+        last_sync: when the newest completed sync ended (UTC); a repair, a check or a run over single records is none.
         totals: sums over the runs in the ledger; `seconds` of those whose duration is known.
         days: the same by day (UTC), the newest first.
     """
@@ -72,11 +73,12 @@ def stats_of(bound: BoundTable, *, days: int = 14) -> TableStats:
         ledger.check()
         runs = list(_runs(ledger, binding.place))
         by_day = tuple(ledger.days(*binding.place, limit=days))
-    completed = [run.completed_at for run in runs if run.status == "completed" and run.completed_at]
+    completed = [run for run in runs if run.status == "completed"]
+    synced = [run.completed_at for run in completed if run.mode not in PARTIAL_MODES and run.completed_at]
     return TableStats(
         path=bound.path,
         holdings=_holdings(binding, synced=bool(completed)),
-        last_sync=max(completed, default=None),
+        last_sync=max(synced, default=None),
         totals=totals(runs),
         days=by_day,
     )

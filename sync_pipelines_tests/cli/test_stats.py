@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sync_pipelines.engine.model import Counts
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop, new_chroma_database
 from sync_pipelines_tests.cli.test_commands import answer, invoke
 
@@ -39,6 +40,14 @@ def test_stats_tell_that_a_target_is_gone_that_a_run_had_written(settled: Shop, 
     table = answer("stats", ARTICLE)["tables"][ARTICLE]
     assert table["records"] == 0
     assert table["problem"] == f"{ARTICLE}: its target is not there any more; the next run writes it anew."
+
+
+def test_a_repair_is_a_run_and_no_sync(shop: Shop):
+    with shop.ledger as ledger:
+        run = ledger.begin("shop", "article", mode="repair", trigger="cli", run_id="r")
+        ledger.finish(run, status="completed", counts=Counts(upserted=1))
+    table = answer("stats", ARTICLE)["tables"][ARTICLE]
+    assert (table["last_sync"], table["totals"]["runs"], table["totals"]["records_upserted"]) == (None, 1, 1)
 
 
 def test_stats_before_the_first_sync_are_empty_and_no_error(shop: Shop):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import dagster as dg
@@ -98,6 +100,23 @@ def test_nothing_of_a_removed_run_stays_and_of_what_had_none_the_newest(
     assert {
         row["evaluation_event_storage_id"] for row in _rows(kept, "asset_check_executions") if not row["run_id"]
     } <= ids
+
+
+def test_of_a_run_whose_removal_was_killed_nothing_stays_after_the_next(kept: dg.DagsterInstance, tmp_path: Path):
+    @dg.asset(check_specs=[dg.AssetCheckSpec("good", asset="thing")])
+    def thing():
+        return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
+
+    run_id = dg.materialize([thing], instance=kept).run_id
+    assert _rows(kept, "asset_check_executions")
+    for end in (KeyboardInterrupt, None):
+        with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt):
+            if end:
+                patch.setattr(type(kept.run_storage), "delete_run", Mock(side_effect=end))
+            dagster_history.delete_run(kept, run_id)
+        assert kept.has_run(run_id) is bool(end), "what is left must be found again"
+        assert _rows(kept, "asset_check_executions") == []
+        assert not [*tmp_path.rglob(f"{run_id}*")]
 
 
 @pytest.mark.slow
