@@ -80,10 +80,9 @@ class Watermark:
     """What has been read and confirmed of one table.
 
     `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger` and `outbox`, `{"changed_at": iso or
-    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version` (a Delta table). `target` is the
-    target's identity then (a collection's id), so that a dropped and remade target is recognised. `stamp` is what the
-    run has left in it: a ledger that was restored remembers an older one. `records` is what the target held after the
-    run, by which the mass-delete guard measures the next. All three are None in watermarks of older versions.
+    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version`. `target` is the target's identity
+    then, so that a dropped and remade one is recognised; `stamp` what the run has left in it (a ledger that was restored
+    remembers an older one); `records` what it held then, by which the mass-delete guard measures the next.
     """
 
     capture: Literal["trigger", "cursor", "version", "outbox"]
@@ -242,8 +241,7 @@ class BatchResult:
     """What became of the batches that a target has taken since its last result.
 
     Args:
-        keys: the records that this speaks of, rejected ones included, where the target has taken more than it
-            has written; None for all that it has taken.
+        keys: the records that this speaks of, rejected ones included; None for all that the target has taken.
         kept: records that were left as they are in the target, on purpose: key → why.
         disputes: what is known of those, and of conflicts that were decided otherwise (`engine.deciding.Dispute`).
     """
@@ -267,8 +265,7 @@ class Deletion:
 class Pending:
     """What waits in the source: `changes` is exact up to `limit`; `oldest` is the oldest change's time (UTC).
 
-    `full_reason` says why the next run will read everything (first run, purged log, restored database, …);
-    `lasting` that the reason would stand after it (a partition without triggers): somebody else must end it.
+    `full_reason`: why the next run will read everything; `lasting`: a run does not end that, somebody else must.
     """
 
     changes: int = 0
