@@ -81,7 +81,7 @@ class Watermark:
 
     `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger` and `outbox`, `{"changed_at": iso or
     null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version`. `target` is the target's identity
-    then, so that a dropped and remade one is recognised; `stamp` what the run has left in it (a ledger that was restored
+    then, so that a dropped and remade one is recognised; `stamp` what the run has left in it (a restored ledger
     remembers an older one); `records` what it held then, by which the mass-delete guard measures the next.
     """
 
