@@ -22,8 +22,8 @@ from sync_pipelines.sandbox.story import DemoFailedError, Story
 
 REPORT = Path("demo-report.json")
 SETTINGS = {"SYNC_BATCH_SIZE": "16", "SYNC_LOG_LEVEL": "WARNING", "SYNC_RETRY_MAX": "1"}
-"""Small batches, so that progress shows every few seconds; the steps say themselves what goes on, and a refused event is
-given up at once."""
+"""Small batches, so that progress shows every few seconds; the steps say themselves what goes on, and what the graph
+refuses is given up at once."""
 
 WIDTH = 130
 SYNCS = (demo_knowledge.tell, demo_voice.tell, demo_learning.tell, demo_proof.tell)

@@ -17,7 +17,8 @@ from sync_pipelines.sandbox.story import DemoFailedError, Story
 from sync_pipelines.silence import silenced
 
 CONCEPT, PREREQUISITE, STUDIES = "learning/concept", "learning/prerequisite_of", "learning/studies"
-NODES = (CONCEPT, "learning/learning_path", "learning/user")
+PATHS = "learning/learning_path"
+NODES = (CONCEPT, PATHS, "learning/user")
 RELATIONSHIPS = (PREREQUISITE, "learning/includes", STUDIES)
 PATH = "machines-that-learn"
 CORRELATION = "demo"
@@ -129,9 +130,8 @@ def _show_consumer(story: Story) -> None:
             stop.set()
             consumer.join(60)
     # the first waits for the consumer to begin
-    story.console.print(
-        f"consume learning: committed → in the graph: {statistics.median(seconds[1:]):.2f} s (p50 of 5)"
-    )
+    median = statistics.median(seconds[1:])
+    story.console.print(f"consume learning: committed → in the graph: {median:.2f} s (p50 of 5)")
     story.sync("after the consumer", CONCEPT)
 
 
@@ -148,9 +148,9 @@ def _seconds_to_the_graph(title: str) -> float:
 
 def _show_repair(story: Story) -> None:
     """Somebody changes a title in the graph and removes a relationship; both are found, named and mended."""
-    _cypher("MATCH (c:Concept {sync_key: 'graphs'}) SET c.title = 'Somebody was here'")
+    _cypher("MATCH (p:LearningPath {sync_key: 'data-engineer'}) SET p.title = 'Somebody was here'")
     _cypher("MATCH (:Concept {sync_key: 'trees'})-[r:PREREQUISITE_OF]->(:Concept {sync_key: 'graphs'}) DELETE r")
-    for path, wanted in ((CONCEPT, {"stale": 1}), (PREREQUISITE, {"missing": 1})):
+    for path, wanted in ((PATHS, {"stale": 1}), (PREREQUISITE, {"missing": 1})):
         proof = _bound(path).prove("deep")
         story.expect(f"what the deep check of {path} named", {k: len(v) for k, v in proof.samples.items() if v}, wanted)
         story.repair(path, deep=True, records=1)
