@@ -36,6 +36,7 @@ WORDS = {
     "quarantine drop": ["shop --all"],
     "conflicts list": ["", "shop"],
     "conflicts show": [f"{ARTICLE} a"],
+    "conflicts diff": [f"{ARTICLE} a"],
     "conflicts resolve": [f"{ARTICLE} a --take target"],
     "alerts test": [""],
     "alerts list": [""],
