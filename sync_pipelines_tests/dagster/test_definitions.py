@@ -72,7 +72,10 @@ def test_every_table_has_asset_partitions_check_sensor_and_the_syncs_schedules_a
         assert isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition)
         assert node.backfill_policy == dg.BackfillPolicy.single_run()
         assert node.pools == {component.pool}
-        assert node.kinds >= {"postgres", {"knowledge": "chroma", "voice": "deltalake"}[node.key.path[0]]}
+        assert node.kinds >= {
+            "postgres",
+            {"knowledge": "chroma", "voice": "deltalake", "learning": "neo4j"}[node.key.path[0]],
+        }
         assert node.owners
         assert node.description
         assert dg.AssetCheckKey(component.asset_key, "count") in repository.asset_graph.asset_check_keys
