@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from sync_pipelines.alerts import heartbeat
+from sync_pipelines.alerts import delivery, heartbeat, message
 from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.failures import as_dagster_failure, no_secrets
@@ -120,7 +120,8 @@ def test_no_tick_of_a_schedule_or_sensor_tells_a_secret(project, monkeypatch):
     def broken(*_: object) -> str:
         raise OddError(SECRET)
 
-    for module in (environment, heartbeat):
+    # those that read it by name, too: one that is first imported here would keep the broken one
+    for module in (environment, heartbeat, delivery, message):
         monkeypatch.setattr(module, "value", broken)
     failed = set()
     with dg.DagsterInstance.ephemeral() as instance:
