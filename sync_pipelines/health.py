@@ -232,7 +232,7 @@ def _look_at_settings(bound: BoundTable) -> None:
             ledger.check()
         except SyncError:
             return  # `_migrations` and the database's own line tell it
-        bound.component.batch_size_now(ledger)
+        bound.component.run_settings(ledger)
         bound.component.prices_now(ledger)
 
 

@@ -27,6 +27,8 @@ WORDS = {
     "logs": ["", f"{ARTICLE} --key a"],
     "stats": [""],
     "health": ["", "--connect"],
+    "consume": ["shop"],  # which follows no outbox, so it ends at once
+    "trace": ["RUN"],
     "jobs list": ["", "--active"],
     "jobs status": ["RUN"],
     "jobs cancel": ["RUN"],
