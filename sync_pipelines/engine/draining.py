@@ -188,6 +188,8 @@ class Drain:
                 for result in target.upsert([mapped], before_write=run.mark):
                     run.counts += replace(result.counts, quarantined=0)
                     batch.refused.update({item.key: item for item in result.rejected})
+                    versions = {key: group[-1].last.version for key, group in batch.groups.items()}
+                    run.note_judged(result, batch.prints, versions=versions)
 
     def _delete(self, keys: Sequence[str], batch: _Batch) -> None:
         """Under these names there is no row: perhaps under the table's own spelling, else the record goes."""
@@ -247,8 +249,9 @@ class Drain:
             EntityNote(
                 entity_id=entity.entity_id,
                 source_version=entity.last.version,
-                target_version=entity.last.version,
-                tombstone=key in batch.gone,
+                # what stays in the target as somebody edited it has not arrived there
+                target_version=None if key in self.run.kept else entity.last.version,
+                tombstone=key in batch.gone and key not in self.run.kept,
             )
             for key, entity in batch.arrived()
         ]
