@@ -18,6 +18,7 @@ from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT, kept_by, without
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.filling import Filling, fill
 from sync_pipelines.engine.ground import through, under_way
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import changed_since, listing_of
@@ -89,6 +90,12 @@ class Run(Scoped):
         target = self.binding.target
         if changes.full and isinstance(target, Overwriting):
             overwrite(self, changes, target, mapped=self._mapped, mark=self._mark)
+        else:
+            self._take(target, changes)
+
+    def _take(self, target: Target, changes: ChangeSet) -> None:
+        if changes.full and isinstance(target, Filling) and target.may_fill():
+            fill(self, changes.upserts, target, mapped=self._mapped, mark=self._mark)
         else:
             self.upsert(target, changes.upserts)
 
@@ -250,7 +257,7 @@ class Run(Scoped):
         self._marked = True  # the old state is not written to; what is built beside is marked when it serves
         beside = old.begin_rebuild()
         self.before = held_before(self.binding, old.count(), self.since)
-        self.upsert(beside, changes.upserts)
+        self._take(beside, changes)
         self._delete_by_absence(beside, changes, guarded=False)
         with changed_since(beside, old) as differences:
             gone = differences.count("extra")

@@ -120,6 +120,10 @@ def test_there_is_one_newest_revision(branch):
     assert migrations.revisions(branch)[-1] == migrations.heads(branch)[0]
 
 
+def test_the_ledger_is_found_current_without_asking_alembic():
+    assert migrations.heads("ledger") == (REVISION,)
+
+
 def test_a_second_upgrade_changes_nothing(empty_database_url):
     for branch in BRANCHES:
         migrations.upgrade(empty_database_url, branch=branch)

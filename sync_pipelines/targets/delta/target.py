@@ -23,7 +23,7 @@ from sync_pipelines.targets.delta.features import foreign_features
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.store import DeltaStore, stamp_number
 from sync_pipelines.targets.delta.upkeep import optimize, vacuum
-from sync_pipelines.targets.delta.writing import Writer, value_literal
+from sync_pipelines.targets.delta.writing import Filler, Writer, value_literal
 from sync_pipelines.targets.lake.groups import Group, groups
 from sync_pipelines.targets.lake.table import (
     REBUILD_SUFFIX,
@@ -142,6 +142,19 @@ class DeltaTarget(LakeTarget):
 
         # mapped and not looped over: a loop's variable would keep a group while the next one is put together
         yield from map(write, groups(iter(batches), most_bytes=writer.group_bytes))
+
+    def may_fill(self) -> bool:
+        """Whether the table is empty."""
+        return self.count() == 0
+
+    def fill(self, batches: Iterable[pa.RecordBatch], *, before_write: Callable[[], object]) -> Counts:
+        """Write mapped rows into the empty table by one commit, sorted in parts; files have the layout's size."""
+        return Filler(self.store, self.shape, self._layout).fill(self._checked(batches), before_write=before_write)
+
+    def _checked(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.require_columns(batch.schema)
+            yield batch
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the table holds."""

@@ -1,0 +1,251 @@
+"""Changed rows put into the place of the old ones: just the files that hold them are written anew, in their order.
+
+A MERGE of delta-rs joins, and leaves the rows of all files that it rewrites in the join's order: after one whose
+changes lie everywhere, no file can be left out of the next ones (300,000 rows: 0.3 s became 1.2 s of CPU for good).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sync_pipelines.engine.model import FINGERPRINT, KEY
+from sync_pipelines.targets.delta.files import ROW_GROUP, FileWriter, Old, commit, filesystem, may_rewrite, remove
+from sync_pipelines.targets.delta.store import DeltaStore
+from sync_pipelines.targets.lake.contention import ConflictError
+from sync_pipelines.targets.lake.groups import Group, Layout
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+_AT_ONCE = 2
+"""Files that are read or written at a time; one takes 40 MB."""
+
+_KEYS_AT_ONCE = 100_000
+_MILLISECOND = np.timedelta64(1, "ms")
+"""By so much a file may hold a later time than its statistics say, which are in milliseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file of the table; `low` and `high` enclose its values of the layout's column, where that is known."""
+
+    path: str
+    size: int
+    low: Any = None
+    high: Any = None
+
+
+@dataclass
+class Found:
+    """Where the records of a group lie.
+
+    Args:
+        files: of the version that was looked at. place: for each record the number of its file, or -1.
+        same: whether the row there has its fingerprint. times: how often the table holds it.
+    """
+
+    files: Sequence[File]
+    place: np.ndarray
+    same: np.ndarray
+    times: np.ndarray
+
+    @property
+    def doubled(self) -> bool:
+        return bool((self.times > 1).any())
+
+    def due(self) -> pa.Array:
+        """Whether a record must be written."""
+        return pa.array(~self.same)
+
+
+class Rewriter:
+    """Looks for records in a table's files, and writes files anew.
+
+    Args:
+        store: the table. table: its handle, at the version that is looked at. layout: how it is laid out.
+    """
+
+    def __init__(self, store: DeltaStore, table: DeltaTable, layout: Layout) -> None:
+        self._store, self._table, self._layout = store, table, layout
+        self.schema = pa.schema([(item.name, item.type) for item in store.schema_of(table)])
+        self._place = filesystem(store.settings, store.uri)
+        self.files = _files(table, layout.sort_by)
+
+    def can(self, names: Sequence[str]) -> bool:
+        """Whether rows with these columns may be put into the table's files."""
+        return set(names) == set(self.schema.names) and may_rewrite(self._table, [file.path for file in self.files])
+
+    # Looking
+
+    def look(self, group: Group) -> Found:
+        """Find a group's records: first in the files that hold the like of their values in the layout's column, then
+        those that are left in all others.
+        """
+        number = group.rows.num_rows
+        found = Found(self.files, np.full(number, -1), np.zeros(number, bool), np.zeros(number, int))
+        keys, prints = (_one(group.rows.column(name)) for name in (KEY, FINGERPRINT))
+        near = self._near(group)
+        self._look_in(near, found, keys, prints, np.arange(number))
+        if rest := [item for item in range(len(self.files)) if item not in set(near)]:
+            left = np.flatnonzero(found.place < 0)
+            if len(left):
+                self._look_in(rest, found, keys.take(pa.array(left)), prints, left)
+        return found
+
+    def _near(self, group: Group) -> list[int]:
+        column = self._layout.sort_by
+        if column is None or column not in group.rows.column_names:
+            return list(range(len(self.files)))
+        values = pc.call_function("drop_null", [_one(group.rows.column(column))])
+        values = np.sort(values.to_numpy(zero_copy_only=False)) if _is_time(values.type) else None
+        return [number for number, file in enumerate(self.files) if _may_hold(file, values)]
+
+    def _look_in(
+        self, files: Sequence[int], found: Found, keys: pa.Array, prints: pa.Array, numbers: np.ndarray
+    ) -> None:
+        """Look for `keys`, which are the records `numbers`, in these files."""
+
+        def look(number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+            return [_matches(batch, keys, numbers, prints) for batch in self._keys_of(self.files[number])]
+
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="look") as pool:
+            for number, parts in zip(files, pool.map(look, files), strict=True):
+                for records, same in parts:
+                    found.place[records] = number
+                    found.same[records] = same
+                    np.add.at(found.times, records, 1)
+
+    def _keys_of(self, file: File) -> Iterator[pa.RecordBatch]:
+        with self._opened(file) as source:
+            yield from source.iter_batches(_KEYS_AT_ONCE, columns=[KEY, FINGERPRINT], use_threads=False)
+
+    def _opened(self, file: File) -> Any:
+        import pyarrow.parquet as parquet
+
+        return parquet.ParquetFile(
+            self._place.open_input_file(file.path), coerce_int96_timestamp_unit="us", pre_buffer=False
+        )
+
+    # Writing
+
+    def write(self, rows: pa.Table, places: np.ndarray) -> None:
+        """Put rows into the table by one commit: into the place of those with their keys, or into a file of their own.
+
+        Args:
+            rows: finished. places: the number of each one's file, or -1.
+
+        Raises:
+            ConflictError: somebody else has committed since the table was opened for this.
+        """
+        rows = rows.select(self.schema.names).cast(self.schema)
+        gone = sorted({int(number) for number in places if number >= 0})
+        writers = [FileWriter(self._place, self.schema, file_bytes=self._layout.file_bytes)]
+        try:
+            with writers[0] as new:
+                new.write(rows.filter(pa.array(places < 0)))
+            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rewrite") as pool:
+                jobs = [(self.files[item], rows.filter(pa.array(places == item))) for item in gone]
+                writers += [writer for writer in pool.map(self._rewritten, jobs) if writer is not None]
+            self._commit([action for writer in writers for action in writer.added], [self.files[n] for n in gone])
+        except Exception:
+            remove(self._place, [action.path for writer in writers for action in writer.added])
+            raise
+        self._store.rewritten += len(gone)
+
+    def _rewritten(self, job: tuple[File, pa.Table]) -> FileWriter:
+        file, rows = job
+        keys = _one(rows.column(KEY))
+        with self._opened(file) as source, FileWriter(self._place, self.schema, file_bytes=2**62) as writer:
+            for batch in source.iter_batches(ROW_GROUP, use_threads=False):
+                writer.write(_replaced(self._as_it_is_now(batch), rows, keys))
+        return writer
+
+    def _as_it_is_now(self, batch: pa.RecordBatch) -> pa.Table:
+        """Rows of a file that may be older than some of the columns."""
+        held = dict(zip(batch.schema.names, batch.columns, strict=True))
+        columns: list[Any] = [
+            held[item.name].cast(item.type) if item.name in held else pa.nulls(batch.num_rows, item.type)
+            for item in self.schema
+        ]
+        return pa.Table.from_arrays(columns, schema=self.schema)
+
+    def _commit(self, added: Sequence[Any], gone: Sequence[File]) -> None:
+        before = {file.path for file in self.files}
+        # the run's mark, which holds no row, is a commit, too
+        self._table.update_incremental()
+        self._require(before)
+        commit(self._table, added, [Old(path=file.path, size=file.size) for file in gone])
+        # another writer's new rows are no conflict for delta-rs; they may be of the same records
+        self._require((before - {file.path for file in gone}) | {action.path for action in added})
+
+    def _require(self, paths: set[str]) -> None:
+        if paths != {file.path for file in _files(self._table, None)}:
+            raise ConflictError(f"Delta: another writer has committed to {self._store.name!r}.")
+
+
+def _files(table: DeltaTable, column: str | None) -> list[File]:
+    told = pa.table(table.get_add_actions(flatten=True))
+    names = set(told.column_names)
+    bounds = [f"min.{column}", f"max.{column}"] if column and {f"min.{column}", f"max.{column}"} <= names else []
+    rows = told.select(["path", "size_bytes"]).to_pylist()
+    # as numpy has the group's own values
+    low, high = (told.column(name).to_numpy(zero_copy_only=False) for name in bounds) if bounds else (None, None)
+    return [
+        File(
+            path=row["path"],
+            size=row["size_bytes"],
+            low=None if low is None else low[number],
+            high=None if high is None else high[number],
+        )
+        for number, row in enumerate(rows)
+    ]
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return pa.types.is_timestamp(kind)
+
+
+def _may_hold(file: File, values: np.ndarray | None) -> bool:
+    """Whether a file's range holds one of some sorted times; yes where nothing is known."""
+    if values is None or file.low is None or np.isnat(file.low) or np.isnat(file.high):
+        return True
+    start = np.searchsorted(values, file.low)
+    return bool(start < len(values) and values[start] <= file.high + _MILLISECOND)
+
+
+def _matches(
+    batch: pa.RecordBatch, keys: pa.Array, numbers: np.ndarray, prints: pa.Array
+) -> tuple[np.ndarray, np.ndarray]:
+    """The records (their numbers) that a file's batch holds, and of each whether its fingerprint is the same."""
+    held = batch.column(0).cast(pa.string())
+    at = pc.call_function("index_in", [held], pc.SetLookupOptions(keys))
+    there = at.is_valid()
+    records = numbers[at.drop_null().to_numpy()]
+    if not len(records):
+        return records, np.zeros(0, bool)
+    stored = batch.column(1).cast(pa.string()).filter(there)
+    same = pc.call_function("equal", [stored, prints.take(pa.array(records))])
+    return records, same.fill_null(False).to_numpy(zero_copy_only=False)
+
+
+def _replaced(rows: pa.Table, new: pa.Table, keys: pa.Array) -> pa.Table:
+    """Rows of which those with these keys are the new ones."""
+    at = pc.call_function("index_in", [_one(rows.column(KEY))], pc.SetLookupOptions(keys))
+    if at.null_count == len(at):
+        return rows
+    place = at.to_numpy(zero_copy_only=False)
+    chosen = np.where(np.isnan(place), np.arange(len(place)), np.nan_to_num(place) + len(place)).astype(np.int64)
+    return pa.concat_tables([rows, new]).combine_chunks().take(pa.array(chosen))
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    found = column.combine_chunks()
+    return found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)
+
