@@ -20,7 +20,11 @@ def place() -> Place:
 
 _IMPORTED = (
     *("adbc_driver_postgresql.dbapi", "deltalake", "pandas", "pyarrow.csv", "pyarrow.parquet"),
-    *("sqlalchemy.dialects.postgresql.psycopg2", "sync_pipelines.definitions", "sync_pipelines.sources.postgres.source"),
+    *(
+        "sqlalchemy.dialects.postgresql.psycopg2",
+        "sync_pipelines.definitions",
+        "sync_pipelines.sources.postgres.source",
+    ),
     *("sync_pipelines.sources.delta.folder", "sync_pipelines.sources.delta.source"),
     *("sync_pipelines.targets.delta.target", "sync_pipelines.targets.lake.mapping"),
     *("sync_pipelines.targets.postgres.conform", "sync_pipelines.targets.postgres.target"),

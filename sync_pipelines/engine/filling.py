@@ -57,4 +57,3 @@ def _noted(run: Run, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBat
     for batch in batches:
         run.binding.ledger.progress(run.record, run.counts)
         yield batch
-

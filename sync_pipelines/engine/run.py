@@ -24,6 +24,7 @@ from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import changed_since, listing_of
 from sync_pipelines.engine.loading import read, to_write
 from sync_pipelines.engine.measure import held_before
+from sync_pipelines.engine.memory import hold_little
 from sync_pipelines.engine.model import (
     BatchResult,
     ChangeSet,
@@ -331,7 +332,7 @@ def begin(binding: Binding, request: Request, *, keep: Callable[[Run], object] |
         LockBusyError: another writer did not finish within `lock_timeout`.
         MigrationDueError: the ledger's schema is missing or old.
     """
-    _hold_little()
+    hold_little()
     run = Run(binding=binding, request=request)
     if keep is not None:
         keep(run)
@@ -341,12 +342,6 @@ def begin(binding: Binding, request: Request, *, keep: Callable[[Run], object] |
         run.close(error)
         raise
     return run
-
-
-def _hold_little() -> None:
-    """Arrow's own pool keeps what was freed: 20 to 40 MB of the peak of a process that loads a table."""
-    if pa.default_memory_pool().backend_name == "mimalloc":
-        pa.set_memory_pool(pa.system_memory_pool())
 
 
 def open_run(binding: Binding, request: Request, *, keep: Callable[[Run], object] | None = None) -> ChangeSet:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sync_pipelines import migrations
 from sync_pipelines.engine.database import connect, driver_url
 from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, MigrationDueError, RunError, TransientError
-from sync_pipelines.engine.ledger.tables import Tables
+from sync_pipelines.engine.ledger.tables import REVISION, Tables
 from sync_pipelines.engine.locks import lock_key
 from sync_pipelines.sandbox import postgres_binaries
 from sync_pipelines_tests.engine.ledger_helpers import emptied, row, rows

@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from sync_pipelines.engine.memory import give_back
 from sync_pipelines.engine.model import FINGERPRINT, KEY
+from sync_pipelines.targets.delta.features import MAY_WRITE
 from sync_pipelines.targets.delta.settings import DeltaSettings
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _TEXT = 32
 _LAST = "\U0010ffff"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_KEPT = frozenset({"appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns", "timestampNtz"})
+_KEPT = MAY_WRITE - {"v2Checkpoint"}
 _RULES = ("delta.invariants", "delta.generationExpression")
 
 
@@ -50,17 +51,15 @@ def is_plain(table: DeltaTable) -> bool:
     )
 
 
-def may_rewrite(table: DeltaTable, paths: Sequence[str]) -> bool:
-    """Whether files of a plain table may be replaced: no change feed asks which of their rows did change, and nothing
-    else is noted of them.
-    """
+def may_rewrite(table: DeltaTable) -> bool:
+    """Whether files of a plain table may be replaced: no change feed asks which of their rows did change."""
     told = table.metadata().configuration
-    return (
-        is_plain(table)
-        and told.get("delta.enableChangeDataFeed", "").lower() != "true"
-        and told.get("delta.appendOnly", "").lower() != "true"
-        and not any(path.startswith("/") or ":" in path or "%" in path for path in paths)
-    )
+    return all(told.get(name, "").lower() != "true" for name in ("delta.enableChangeDataFeed", "delta.appendOnly"))
+
+
+def are_own(paths: Sequence[str]) -> bool:
+    """Whether files lie below the table's place, under names that need no decoding."""
+    return not any(path.startswith("/") or ":" in path or "%" in path for path in paths)
 
 
 def filesystem(settings: DeltaSettings, uri: str) -> fs.FileSystem:
@@ -72,14 +71,6 @@ def filesystem(settings: DeltaSettings, uri: str) -> fs.FileSystem:
     from deltalake.fs import DeltaStorageHandler
 
     return fs.PyFileSystem(DeltaStorageHandler(uri, dict(settings.options) or None))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Old:
-    """A file that a commit takes out of the table."""
-
-    path: str
-    size: int
 
 
 class FileWriter:
@@ -134,6 +125,7 @@ class FileWriter:
         size = self._sink.tell()
         self._sink.close()
         self._writer = self._sink = None
+        give_back()
         self.added.append(
             AddAction(
                 path=self._path,
@@ -163,30 +155,6 @@ def remove(place: fs.FileSystem, paths: Sequence[str]) -> None:
     for path in dict.fromkeys(paths):
         with suppress(Exception):
             place.delete_file(path)
-
-
-@contextmanager
-def removed_on_failure(place: fs.FileSystem, added: Sequence[AddAction]) -> Iterator[None]:
-    """Files whose commit did not come about go."""
-    try:
-        yield
-    except Exception:
-        remove(place, [action.path for action in added])
-        raise
-
-
-def commit(table: DeltaTable, added: Sequence[AddAction], gone: Sequence[Old] = ()) -> None:
-    """Put files into a table and take others out, by one commit; the handle is brought up to it.
-
-    Raises:
-        CommitFailedError: somebody else has taken one of those out.
-    """
-    from deltalake.transaction import RemoveAction
-
-    now = int(time.time() * 1000)
-    removed = [RemoveAction(item.path, True, now, item.size, {}) for item in gone]
-    table.create_write_transaction([*added, *removed], "append", table.schema())
-    table.update_incremental()
 
 
 # What stands in the log of a file

@@ -16,18 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sync_pipelines.engine.model import FINGERPRINT, KEY
-from sync_pipelines.targets.delta.files import ROW_GROUP, FileWriter, Old, commit, filesystem, may_rewrite, remove
+from sync_pipelines.targets.delta.files import ROW_GROUP, FileWriter, are_own, filesystem, is_plain, may_rewrite, remove
 from sync_pipelines.targets.delta.store import DeltaStore
 from sync_pipelines.targets.lake.contention import ConflictError
 from sync_pipelines.targets.lake.groups import Group, Layout
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+    from deltalake.transaction import AddAction
 
 _AT_ONCE = 2
 """Files that are read or written at a time; one takes 40 MB."""
 
-_KEYS_AT_ONCE = 100_000
+_ONE_FILE = 2**62
+_KEYS_AT_ONCE, _KEYS_A_BATCH, _ROWS_AT_ONCE = 100_000, 10_000, 2000
 _MILLISECOND = np.timedelta64(1, "ms")
 """By so much a file may hold a later time than its statistics say, which are in milliseconds."""
 
@@ -78,9 +80,13 @@ class Rewriter:
         self._place = filesystem(store.settings, store.uri)
         self.files = _files(table, layout.sort_by)
 
-    def can(self, names: Sequence[str]) -> bool:
+    def can_read(self) -> bool:
+        """Whether the table's rows are those of its files, each with its own columns."""
+        return is_plain(self._table) and are_own([file.path for file in self.files])
+
+    def can_write(self, names: Sequence[str]) -> bool:
         """Whether rows with these columns may be put into the table's files."""
-        return set(names) == set(self.schema.names) and may_rewrite(self._table, [file.path for file in self.files])
+        return self.can_read() and set(names) == set(self.schema.names) and may_rewrite(self._table)
 
     # Looking
 
@@ -91,7 +97,7 @@ class Rewriter:
         number = group.rows.num_rows
         found = Found(self.files, np.full(number, -1), np.zeros(number, bool), np.zeros(number, int))
         keys, prints = (_one(group.rows.column(name)) for name in (KEY, FINGERPRINT))
-        near = self._near(group)
+        near = self._near(group.rows)
         self._look_in(near, found, keys, prints, np.arange(number))
         if rest := [item for item in range(len(self.files)) if item not in set(near)]:
             left = np.flatnonzero(found.place < 0)
@@ -99,11 +105,45 @@ class Rewriter:
                 self._look_in(rest, found, keys.take(pa.array(left)), prints, left)
         return found
 
-    def _near(self, group: Group) -> list[int]:
+    def scan(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """These columns of all rows: delta-rs's own scan leaves 70 MB behind in its caches."""
+        schema = pa.schema([self.schema.field(name) for name in names])
+        for file in self.files:
+            with self._opened(file) as source:
+                held = [name for name in names if name in source.schema_arrow.names]
+                for batch in source.iter_batches(_KEYS_A_BATCH, columns=held, use_threads=False):
+                    yield from _as_in(batch, schema).to_batches()
+
+    def rows_like(self, rows: pa.Table) -> Iterator[pa.RecordBatch]:
+        """The stored rows of these rows' keys, in batches: first from the files that hold the like of them."""
+        near, left = self._near(rows), _one(rows.column(KEY))
+        for files in (near, [item for item in range(len(self.files)) if item not in set(near)]):
+            found: list[pa.Array] = []
+            for number in files if len(left) else ():
+                for batch in self._rows_in(self.files[number], left):
+                    found.append(batch.column(KEY))
+                    yield batch
+            if found:
+                there = pc.call_function("is_in", [left], pc.SetLookupOptions(pa.concat_arrays(found)))
+                left = left.filter(pc.call_function("invert", [there]))
+
+    def _rows_in(self, file: File, keys: pa.Array) -> Iterator[pa.RecordBatch]:
+        wanted = pc.SetLookupOptions(keys)
+        with self._opened(file) as source:
+            for group in range(source.num_row_groups):
+                held = source.iter_batches(_KEYS_AT_ONCE, row_groups=[group], columns=[KEY], use_threads=False)
+                if not any(pc.call_function("is_in", [batch.column(0)], wanted).true_count for batch in held):
+                    continue
+                for batch in source.iter_batches(_ROWS_AT_ONCE, row_groups=[group], use_threads=False):
+                    there = _as_in(batch, self.schema)
+                    chosen = there.filter(pc.call_function("is_in", [there.column(KEY)], wanted))
+                    yield from chosen.combine_chunks().to_batches()
+
+    def _near(self, rows: pa.Table) -> list[int]:
         column = self._layout.sort_by
-        if column is None or column not in group.rows.column_names:
+        if column is None or column not in rows.column_names:
             return list(range(len(self.files)))
-        values = pc.call_function("drop_null", [_one(group.rows.column(column))])
+        values = pc.call_function("drop_null", [_one(rows.column(column))])
         values = np.sort(values.to_numpy(zero_copy_only=False)) if _is_time(values.type) else None
         return [number for number, file in enumerate(self.files) if _may_hold(file, values)]
 
@@ -146,42 +186,39 @@ class Rewriter:
         """
         rows = rows.select(self.schema.names).cast(self.schema)
         gone = sorted({int(number) for number in places if number >= 0})
-        writers = [FileWriter(self._place, self.schema, file_bytes=self._layout.file_bytes)]
+        added: list[AddAction] = []
+
+        def add(file: int | None) -> None:
+            chosen = rows.filter(pa.array(places < 0 if file is None else places == file))
+            added.extend(self._new(chosen) if file is None else self._rewritten(self.files[file], chosen))
+
         try:
-            with writers[0] as new:
-                new.write(rows.filter(pa.array(places < 0)))
             with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rewrite") as pool:
-                jobs = [(self.files[item], rows.filter(pa.array(places == item))) for item in gone]
-                writers += [writer for writer in pool.map(self._rewritten, jobs) if writer is not None]
-            self._commit([action for writer in writers for action in writer.added], [self.files[n] for n in gone])
+                list(pool.map(add, [None, *gone]))
+            self._commit(added, [self.files[number] for number in gone])
         except Exception:
-            remove(self._place, [action.path for writer in writers for action in writer.added])
+            remove(self._place, [action.path for action in added])
             raise
         self._store.rewritten += len(gone)
 
-    def _rewritten(self, job: tuple[File, pa.Table]) -> FileWriter:
-        file, rows = job
-        keys = _one(rows.column(KEY))
-        with self._opened(file) as source, FileWriter(self._place, self.schema, file_bytes=2**62) as writer:
-            for batch in source.iter_batches(ROW_GROUP, use_threads=False):
-                writer.write(_replaced(self._as_it_is_now(batch), rows, keys))
-        return writer
+    def _new(self, rows: pa.Table) -> list[AddAction]:
+        with FileWriter(self._place, self.schema, file_bytes=self._layout.file_bytes) as writer:
+            writer.write(rows)
+        return writer.added
 
-    def _as_it_is_now(self, batch: pa.RecordBatch) -> pa.Table:
-        """Rows of a file that may be older than some of the columns."""
-        held = dict(zip(batch.schema.names, batch.columns, strict=True))
-        columns: list[Any] = [
-            held[item.name].cast(item.type) if item.name in held else pa.nulls(batch.num_rows, item.type)
-            for item in self.schema
-        ]
-        return pa.Table.from_arrays(columns, schema=self.schema)
+    def _rewritten(self, file: File, rows: pa.Table) -> list[AddAction]:
+        keys = _one(rows.column(KEY))
+        with self._opened(file) as source, FileWriter(self._place, self.schema, file_bytes=_ONE_FILE) as writer:
+            for batch in source.iter_batches(ROW_GROUP, use_threads=False):
+                writer.write(_replaced(_as_in(batch, self.schema), rows, keys))
+        return writer.added
 
     def _commit(self, added: Sequence[Any], gone: Sequence[File]) -> None:
         before = {file.path for file in self.files}
         # the run's mark, which holds no row, is a commit, too
         self._table.update_incremental()
         self._require(before)
-        commit(self._table, added, [Old(path=file.path, size=file.size) for file in gone])
+        self._store.commit_files(self._table, added, {file.path: file.size for file in gone})
         # another writer's new rows are no conflict for delta-rs; they may be of the same records
         self._require((before - {file.path for file in gone}) | {action.path for action in added})
 
@@ -206,6 +243,15 @@ def _files(table: DeltaTable, column: str | None) -> list[File]:
         )
         for number, row in enumerate(rows)
     ]
+
+
+def _as_in(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    """Rows of a file, which may be older than some of the columns."""
+    held = dict(zip(batch.schema.names, batch.columns, strict=True))
+    columns: list[Any] = [
+        held[item.name].cast(item.type) if item.name in held else pa.nulls(batch.num_rows, item.type) for item in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _is_time(kind: pa.DataType) -> bool:
@@ -248,4 +294,3 @@ def _replaced(rows: pa.Table, new: pa.Table, keys: pa.Array) -> pa.Table:
 def _one(column: pa.ChunkedArray) -> pa.Array:
     found = column.combine_chunks()
     return found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)
-

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +16,7 @@ from sync_pipelines.engine.batches import from_a_thread
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import KEY
 from sync_pipelines.targets.delta.errors import delta_errors
+from sync_pipelines.targets.delta.files import filesystem, remove
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.lake.contention import contend
 from sync_pipelines.targets.lake.frames import plain_schema
@@ -23,6 +25,7 @@ from sync_pipelines.targets.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+    from deltalake.transaction import AddAction
 
 _STAMP = "sync_pipelines.stamp"
 _SMALL_LIST = 1000
@@ -178,6 +181,27 @@ class DeltaStore:
             found = batch.filter(pc.call_function("is_in", [batch.column(KEY)], pc.SetLookupOptions(wanted)))
             if found.num_rows:
                 yield found
+
+    def commit_files(self, table: DeltaTable, added: Sequence[AddAction], gone: Mapping[str, int]) -> None:
+        """Put files into the table and take others out, by one commit; the handle is brought up to it.
+
+        Args:
+            added: files that lie in the table's place; they are removed where the commit does not come about.
+            gone: paths of those that are taken out, with their sizes.
+
+        Raises:
+            CommitFailedError: somebody else has taken one of those out.
+        """
+        from deltalake.transaction import RemoveAction
+
+        now = int(time.time() * 1000)
+        removed = [RemoveAction(path, True, now, size, {}) for path, size in gone.items()]
+        try:
+            table.create_write_transaction([*added, *removed], "append", table.schema())
+        except Exception:
+            remove(filesystem(self.settings, self.uri), [action.path for action in added])
+            raise
+        table.update_incremental()
 
     def stamp(self) -> str | None:
         table = self.open()

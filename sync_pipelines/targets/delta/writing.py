@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from sync_pipelines.engine.batches import from_a_thread
 from sync_pipelines.engine.differences import same_value
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
-from sync_pipelines.targets.delta.files import FileWriter, commit, filesystem, is_plain, removed_on_failure
+from sync_pipelines.targets.delta.files import FileWriter, filesystem, is_plain
 from sync_pipelines.targets.delta.rewriting import Found, Rewriter
 from sync_pipelines.targets.delta.store import DeltaStore, literal, name_of
 from sync_pipelines.targets.lake.groups import FRESH_BYTES, GROUP_BYTES, Group, Layout, groups
@@ -72,7 +72,7 @@ class Writer:
         fresh = self._is_fresh(table)
         if not fresh and self._doubt is None:
             files = Rewriter(self._store, table, self._layout)
-            if files.can(self._shape.schema.names) and not (found := files.look(group)).doubled:
+            if files.can_write(self._shape.schema.names) and not (found := files.look(group)).doubled:
                 return self._rewrite(files, group, found)
         stored = Stored() if fresh else self._stored(table, group)
         changed = self._changed(table, group, stored)
@@ -226,8 +226,7 @@ class Filler:
         with FileWriter(place, self._schema, file_bytes=self._layout.file_bytes) as files:
             for rows in parts:
                 files.write(rows)
-        with removed_on_failure(place, files.added):
-            commit(table, files.added)
+        self._store.commit_files(table, files.added, {})
 
     def _finished(self, part: Group) -> pa.Table:
         rows = finished(part.rows, self._shape, self._layout).select(self._schema.names).cast(self._schema)
