@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
     from deltalake.transaction import AddAction
 
-ROW_GROUP = 10_000
+ROW_GROUP, _GROUP_BYTES = 10_000, 32 * 1024 * 1024
 _TEXT = 32
 """Characters of a text in a file's statistics, as other engines have it."""
 
@@ -90,11 +90,12 @@ class FileWriter:
         self.added: list[AddAction] = []
 
     def write(self, rows: pa.Table) -> None:
-        """Add rows, a row group for so many of them."""
-        for start in range(0, rows.num_rows, ROW_GROUP):
+        """Add rows, a row group for so many of them, or for so many as are surely less than a file."""
+        step = max(1, min(ROW_GROUP, rows.num_rows * min(self._bytes, _GROUP_BYTES) // max(rows.nbytes, 1)))
+        for start in range(0, rows.num_rows, step):
             if self._writer is None:
                 self._open()
-            self._writer.write_table(rows.slice(start, ROW_GROUP), row_group_size=ROW_GROUP)
+            self._writer.write_table(rows.slice(start, step), row_group_size=step)
             if self._sink.tell() >= self._bytes:
                 self.end_file()
 

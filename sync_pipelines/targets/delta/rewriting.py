@@ -132,7 +132,8 @@ class Rewriter:
         with self._opened(file) as source:
             for group in range(source.num_row_groups):
                 held = source.iter_batches(_KEYS_AT_ONCE, row_groups=[group], columns=[KEY], use_threads=False)
-                if not any(pc.call_function("is_in", [batch.column(0)], wanted).true_count for batch in held):
+                texts = (batch.column(0).cast(pa.string()) for batch in held)
+                if not any(pc.call_function("is_in", [keys], wanted).true_count for keys in texts):
                     continue
                 for batch in source.iter_batches(_ROWS_AT_ONCE, row_groups=[group], use_threads=False):
                     there = _as_in(batch, self.schema)
