@@ -69,6 +69,12 @@ def test_a_row_is_found_by_each_of_its_values_whatever_the_log_says_of_its_file(
     assert store.count() == 4
 
 
+def test_times_in_the_log_enclose_those_of_the_file(store: DeltaStore):
+    (told,) = pa.table(store.there().get_add_actions(flatten=True)).to_pylist()
+    assert told["max.at"] > MICRO > told["min.at"]
+    assert told["min.local"] <= COLUMNS["local"][1][2] <= MICRO.replace(tzinfo=None) < told["max.local"]
+
+
 def test_what_another_writer_adds_while_files_are_written_anew_is_a_conflict_that_leaves_no_file(store: DeltaStore):
     files = Rewriter(store, store.there(), Layout())
     group = Group(rows("other"))
