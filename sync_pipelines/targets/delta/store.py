@@ -182,12 +182,12 @@ class DeltaStore:
             if found.num_rows:
                 yield found
 
-    def commit_files(self, table: DeltaTable, added: Sequence[AddAction], gone: Mapping[str, int]) -> None:
+    def commit_files(self, table: DeltaTable, added: Sequence[AddAction], gone: Mapping[str, int] | None) -> None:
         """Put files into the table and take others out, by one commit; the handle is brought up to it.
 
         Args:
             added: files that lie in the table's place; they are removed where the commit does not come about.
-            gone: paths of those that are taken out, with their sizes.
+            gone: paths of those that are taken out, with their sizes; None for all.
 
         Raises:
             CommitFailedError: somebody else has taken one of those out.
@@ -195,9 +195,10 @@ class DeltaStore:
         from deltalake.transaction import RemoveAction
 
         now = int(time.time() * 1000)
-        removed = [RemoveAction(path, True, now, size, {}) for path, size in gone.items()]
+        removed = [RemoveAction(path, True, now, size, {}) for path, size in (gone or {}).items()]
+        mode = "overwrite" if gone is None else "append"
         try:
-            table.create_write_transaction([*added, *removed], "append", table.schema())
+            table.create_write_transaction([*added, *removed], mode, table.schema())
         except Exception:
             remove(filesystem(self.settings, self.uri), [action.path for action in added])
             raise
