@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -86,6 +87,31 @@ def test_what_another_writer_adds_while_files_are_written_anew_is_a_conflict_tha
         files.write(group.rows, found.place)
     assert sorted(Path(store.uri).glob("*.parquet")) == before
     assert store.count() == 5
+
+
+def test_a_commit_that_another_one_came_just_before_is_looked_at_again_and_stays_whole(
+    store: DeltaStore, monkeypatch: pytest.MonkeyPatch
+):
+    files = Rewriter(store, store.there(), Layout())
+    group = Group(rows("other"))
+    found = files.look(group)
+    commit = DeltaStore.commit_files
+
+    def late(self: DeltaStore, *given: Any) -> None:
+        write_deltalake(store.uri, rows("new", first=9), mode="append")
+        commit(self, *given)
+
+    monkeypatch.setattr(DeltaStore, "commit_files", late)
+    with pytest.raises(ConflictError):
+        files.write(group.rows, found.place)
+    held = [row for batch in store.scan(store.there(), [KEY, FINGERPRINT]) for row in batch.to_pylist()]
+    assert sorted((row[KEY], row[FINGERPRINT]) for row in held) == [
+        ("k0", "other"),
+        ("k1", "m"),
+        ("k2", "m"),
+        ("k3", "m"),
+        ("k9", "new"),
+    ]
 
 
 def test_a_changed_row_stands_in_its_place_and_the_others_as_they_were(store: DeltaStore):

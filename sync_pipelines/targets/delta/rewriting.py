@@ -196,10 +196,13 @@ class Rewriter:
         try:
             with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="rewrite") as pool:
                 list(pool.map(add, [None, *gone]))
-            self._commit(added, [self.files[number] for number in gone])
-        except Exception:
+            # the run's mark, which holds no row, is a commit, too
+            self._table.update_incremental()
+            self._require({file.path for file in self.files})
+        except Exception:  # not of the commit: where its answer was lost, the table has these files
             remove(self._place, [action.path for action in added])
             raise
+        self._commit(added, [self.files[number] for number in gone])
         self._store.rewritten += len(gone)
 
     def _new(self, rows: pa.Table) -> list[AddAction]:
@@ -214,14 +217,11 @@ class Rewriter:
                 writer.write(_replaced(_as_in(batch, self.schema), rows, keys))
         return writer.added
 
-    def _commit(self, added: Sequence[Any], gone: Sequence[File]) -> None:
-        before = {file.path for file in self.files}
-        # the run's mark, which holds no row, is a commit, too
-        self._table.update_incremental()
-        self._require(before)
+    def _commit(self, added: Sequence[AddAction], gone: Sequence[File]) -> None:
         self._store.commit_files(self._table, added, {file.path: file.size for file in gone})
         # another writer's new rows are no conflict for delta-rs; they may be of the same records
-        self._require((before - {file.path for file in gone}) | {action.path for action in added})
+        left = {file.path for file in self.files} - {file.path for file in gone}
+        self._require(left | {action.path for action in added})
 
     def _require(self, paths: set[str]) -> None:
         if paths != {file.path for file in _files(self._table, None)}:

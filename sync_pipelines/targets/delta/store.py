@@ -16,7 +16,6 @@ from sync_pipelines.engine.batches import from_a_thread
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import KEY
 from sync_pipelines.targets.delta.errors import delta_errors
-from sync_pipelines.targets.delta.files import filesystem, remove
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.lake.contention import contend
 from sync_pipelines.targets.lake.frames import plain_schema
@@ -186,7 +185,8 @@ class DeltaStore:
         """Put files into the table and take others out, by one commit; the handle is brought up to it.
 
         Args:
-            added: files that lie in the table's place; they are removed where the commit does not come about.
+            added: files that lie in the table's place. Where the commit fails they stay for VACUUM: its answer may have
+                been lost, and then the table has them.
             gone: paths of those that are taken out, with their sizes; None for all.
 
         Raises:
@@ -197,11 +197,7 @@ class DeltaStore:
         now = int(time.time() * 1000)
         removed = [RemoveAction(path, True, now, size, {}) for path, size in (gone or {}).items()]
         mode = "overwrite" if gone is None else "append"
-        try:
-            table.create_write_transaction([*added, *removed], mode, table.schema())
-        except Exception:
-            remove(filesystem(self.settings, self.uri), [action.path for action in added])
-            raise
+        table.create_write_transaction([*added, *removed], mode, table.schema())
         table.update_incremental()
 
     def stamp(self) -> str | None:
