@@ -18,9 +18,22 @@ def place() -> Place:
     return Place(url=os.environ["DATABASE_URL"], chroma_url=os.environ["CHROMA_URL"])
 
 
+_IMPORTED = (
+    *("adbc_driver_postgresql.dbapi", "deltalake", "pandas", "pyarrow.csv", "pyarrow.parquet"),
+    *(
+        "sqlalchemy.dialects.postgresql.psycopg2",
+        "sync_pipelines.definitions",
+        "sync_pipelines.sources.postgres.source",
+    ),
+    *("sync_pipelines.sources.delta.folder", "sync_pipelines.sources.delta.source"),
+    *("sync_pipelines.targets.delta.target", "sync_pipelines.targets.lake.mapping"),
+    *("sync_pipelines.targets.postgres.conform", "sync_pipelines.targets.postgres.target"),
+)
+
+
 def _imports() -> None:
     """What a run's process has once Dagster has loaded the project, and what it imports when it reads and writes."""
-    for name in ("adbc_driver_postgresql.dbapi", "deltalake", "pandas", "sync_pipelines.definitions"):
+    for name in _IMPORTED:
         import_module(name)
     assert place().resources  # Dagster makes a class of each when it is first asked, which takes 0.4 s
 

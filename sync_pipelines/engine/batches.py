@@ -52,10 +52,12 @@ def from_a_thread(batches: Iterable[pa.RecordBatch]) -> Generator[Iterator[pa.Re
     """The same batches, made in a thread of their own; at most two wait.
 
     For a client that reads them in a thread of its own runtime, within which it could not be asked for more
-    (delta-rs: "cannot start a runtime from within a runtime"). What making them raises comes out where it is due.
+    (delta-rs: "cannot start a runtime from within a runtime"). What making them raises comes out where it is due; and
+    at the end of the block, where a client has made an error of its own of it.
     """
     waiting: Queue[pa.RecordBatch | BaseException | None] = Queue(2)
     stopped = Event()
+    failed: list[BaseException] = []
 
     def make() -> None:
         try:
@@ -65,6 +67,7 @@ def from_a_thread(batches: Iterable[pa.RecordBatch]) -> Generator[Iterator[pa.Re
                     return
             _offer(waiting, None, stopped)
         except BaseException as error:
+            failed.append(error)
             _offer(waiting, error, stopped)
 
     def taken() -> Iterator[pa.RecordBatch]:
@@ -77,6 +80,10 @@ def from_a_thread(batches: Iterable[pa.RecordBatch]) -> Generator[Iterator[pa.Re
     thread.start()
     try:
         yield taken()
+    except Exception:
+        if failed:
+            raise failed[0] from None
+        raise
     finally:
         stopped.set()
         thread.join()

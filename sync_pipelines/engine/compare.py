@@ -45,7 +45,10 @@ def scratch(folder: Path | None = None) -> Generator[sqlite3.Connection]:
     """
     with (
         tempfile.TemporaryDirectory(prefix="sync-compare-", dir=folder) as place,
-        closing(sqlite3.connect(Path(place) / "keys.sqlite", isolation_level=None)) as connection,
+        # whoever hands rows to another thread waits for it: no two threads use the connection at a time
+        closing(
+            sqlite3.connect(Path(place) / "keys.sqlite", isolation_level=None, check_same_thread=False)
+        ) as connection,
     ):
         connection.execute("PRAGMA journal_mode=OFF")
         connection.execute("PRAGMA synchronous=OFF")

@@ -15,10 +15,12 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from random import random
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from sync_pipelines.engine.alike import suspicious
 from sync_pipelines.engine.batches import pages
 from sync_pipelines.engine.compare import Comparison, Difference, compare, nothing_yet
 from sync_pipelines.engine.conflicts import KEPT, Judging
@@ -26,6 +28,7 @@ from sync_pipelines.engine.ground import Noting, due_scope, ground_of
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.listing import StreamListing
+from sync_pipelines.engine.memory import give_back
 from sync_pipelines.engine.model import (
     DOUBLED,
     FINGERPRINT,
@@ -119,6 +122,7 @@ def deep(table: Provable) -> Generator[Found]:
         for batch in pages(snapshot.upserts, rows=_at_once(table), most_bytes=_BYTES_A_LOOK):
             differences.note(_unlike(table, batch))
             sample.add(batch.column(KEY).to_pylist())
+            give_back()
         _settle(table, differences, deep=True)
         differences.note(_unsearchable(table, sample.keys))
         _explain(table, differences)
@@ -278,17 +282,33 @@ def _unlike(table: Provable, batch: pa.RecordBatch) -> list[Difference]:
     """The rows of a source batch whose stored values are not what the mapping makes of them; absent ones are none."""
     mapped, _ = table.mapper(batch)
     keys = list(dict.fromkeys(mapped.column(KEY).to_pylist()))
-    stored = list(table.target.values(keys)) if keys else []
+    stored = list(_stored(table.target, mapped, keys)) if keys else []
     faults = table.target.faults(keys)
     broken = [Difference(key, "stale", reason, broken=True) for key, reason in faults.items()]
     return [*_unlike_values(mapped, stored), *broken]
 
 
+@runtime_checkable
+class Locating(Protocol):
+    """A target that finds records faster when it is told what they hold."""
+
+    def values_of(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """As `Target.values`, of the keys of these mapped rows."""
+        ...
+
+
+def _stored(target: Target, mapped: pa.RecordBatch, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    return target.values_of(mapped) if isinstance(target, Locating) else target.values(keys)
+
+
 def _unlike_values(mapped: pa.RecordBatch, stored: Sequence[pa.RecordBatch]) -> Iterator[Difference]:
     names = [name for name in mapped.schema.names if name not in (KEY, FINGERPRINT, PROBLEM)]
-    there = {row[KEY]: row for batch in stored for row in batch.to_pylist()}
     copied = _doubled(stored)
-    for row in mapped.to_pylist():
+    suspects = suspicious(mapped, stored, names, copied)
+    wanted = pc.SetLookupOptions(suspects.column(KEY))
+    held_of = (batch.filter(pc.call_function("is_in", [batch.column(KEY)], wanted)) for batch in stored)
+    there = {row[KEY]: row for batch in held_of for row in batch.to_pylist()}
+    for row in suspects.to_pylist():
         held = there.get(row[KEY])
         if held is None:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sync_pipelines.engine.binding import Binding
 from sync_pipelines.engine.export import Export, Exporter, Loader
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from sync_pipelines.engine.run import Run
 
 
+@runtime_checkable
+class Meanwhile(Protocol):
+    """A source whose whole tables are read on while they are written; for targets that say `writes_meanwhile`."""
+
+    def changes_meanwhile(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
+        """What a run needs, as soon as its snapshot is taken."""
+        ...
+
+
 def read(binding: Binding, scope: Scope, *, since: Watermark | None) -> ChangeSet:
     """What a run needs: spooled, or left in its snapshot where the target reads such a table by itself."""
     source, target = binding.source, binding.target
@@ -20,6 +29,8 @@ def read(binding: Binding, scope: Scope, *, since: Watermark | None) -> ChangeSe
         found = source.exported(scope, since=since, least_rows=target.least_rows)
         if found is not None:
             return found
+    if isinstance(source, Meanwhile) and getattr(target, "writes_meanwhile", False):
+        return source.changes_meanwhile(scope, since=since)
     return source.changes(scope, since=since)
 
 

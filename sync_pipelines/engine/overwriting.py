@@ -127,7 +127,7 @@ def overwrite(run: Run, changes: ChangeSet, target: Overwriting, *, mapped: Mapp
             with run.veil.errors(lambda: _rows(run, changes.upserts, staying)):
                 look.counts.bytes = new.commit(look)
         run.counts += look.counts
-        _settle(run, changes.upserts, staying)
+        settle_arrived(run, changes.upserts, staying)
 
 
 def _gather(run: Run, upserts: RecordStream, new: Replacement, staying: KeySet, mapped: Mapped) -> int:
@@ -183,8 +183,12 @@ class _Look:
             return True
 
 
-def _settle(run: Run, upserts: RecordStream, staying: KeySet) -> None:
-    """Take out of quarantine what has arrived; what the source lacks is settled where it is deleted."""
+def settle_arrived(run: Run, upserts: RecordStream, staying: KeySet) -> None:
+    """Take out of quarantine what has arrived; what the source lacks is settled where it is deleted.
+
+    Args:
+        upserts: what the run has read. staying: of it, the records that were refused.
+    """
     noted = [record.key for record in run.binding.ledger.list_quarantine(*run.place, limit=None)]
     waiting = sorted(set(noted) - staying.among(noted))
     if waiting:

@@ -17,6 +17,7 @@ from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT
 from sync_pipelines.engine.differences import KINDS, Found, Provable
 from sync_pipelines.engine.ledger.proofs import TOUCHED
+from sync_pipelines.engine.memory import hold_little
 from sync_pipelines.engine.model import Listing
 from sync_pipelines.engine.sensitive import mask_of
 
@@ -91,6 +92,7 @@ def prove_and_record(
     Args:
         kind: how deep. run_id: the Dagster run that asked.
     """
+    hold_little()
     started = table.ledger.now()
     if kind == "count":
         if (proof := counted(table)) is not None:

@@ -20,6 +20,7 @@ from sync_pipelines.engine.deciding import judged_by
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.draining import Drain
 from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.filling import Filling, fill
 from sync_pipelines.engine.freeing import look_again
 from sync_pipelines.engine.ground import through, under_way
 from sync_pipelines.engine.keeping import Keeping
@@ -27,6 +28,7 @@ from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.listing import changed_since, listing_of
 from sync_pipelines.engine.loading import read, to_write
 from sync_pipelines.engine.measure import held_before
+from sync_pipelines.engine.memory import hold_little
 from sync_pipelines.engine.model import (
     BatchResult,
     ChangeSet,
@@ -117,6 +119,12 @@ class Run(Keeping):
         target = self.binding.target
         if changes.full and isinstance(target, Overwriting):
             overwrite(self, changes, target, mapped=self._mapped, mark=self.mark)
+        else:
+            self._take(target, changes)
+
+    def _take(self, target: Target, changes: ChangeSet) -> None:
+        if changes.full and isinstance(target, Filling) and target.may_fill():
+            fill(self, changes.upserts, target, mapped=self._mapped, mark=self.mark)
         else:
             self.upsert(target, changes.upserts)
 
@@ -258,7 +266,7 @@ class Run(Keeping):
         self._marked = True  # the old state is not written to; what is built beside is marked when it serves
         beside = old.begin_rebuild()
         self.before = held_before(self.binding, old.count(), self.since)
-        self.upsert(beside, changes.upserts)
+        self._take(beside, changes)
         self._delete_by_absence(beside, changes, guarded=False)
         with changed_since(beside, old) as differences:
             gone = differences.count("extra")
@@ -333,7 +341,7 @@ def begin(binding: Binding, request: Request, *, keep: Callable[[Run], object] |
         LockBusyError: another writer did not finish within `lock_timeout`.
         MigrationDueError: the ledger's schema is missing or old.
     """
-    _hold_little()
+    hold_little()
     run = Run(binding=binding, request=request)
     if keep is not None:
         keep(run)
@@ -343,12 +351,6 @@ def begin(binding: Binding, request: Request, *, keep: Callable[[Run], object] |
         run.close(error)
         raise
     return run
-
-
-def _hold_little() -> None:
-    """Arrow's own pool keeps what was freed: 20 to 40 MB of the peak of a process that loads a table."""
-    if pa.default_memory_pool().backend_name == "mimalloc":
-        pa.set_memory_pool(pa.system_memory_pool())
 
 
 def open_run(binding: Binding, request: Request, *, keep: Callable[[Run], object] | None = None) -> ChangeSet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -109,11 +110,47 @@ def _is_free(lock: Path) -> bool:
         return False
 
 
-class SpooledRecords:
-    """Record batches in a file; every `iter()` opens it anew and holds one batch at a time."""
+class Progress:
+    """How far a file has been written, for those who read it meanwhile."""
 
-    def __init__(self, path: Path, schema: pa.Schema, spool: Spool) -> None:
-        self._path, self._schema = path, schema
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._batches, self._ended = 0, False
+        self._error: BaseException | None = None
+
+    def add(self) -> None:
+        """One batch more is there."""
+        with self._changed:
+            self._batches += 1
+            self._changed.notify_all()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Nothing more comes: all is there, or writing it has failed."""
+        with self._changed:
+            self._ended, self._error = True, self._error or error
+            self._changed.notify_all()
+
+    def has(self, number: int) -> bool:
+        """Whether there is a batch of this number, from 0; waits until that is known.
+
+        Raises:
+            BaseException: what ended the writing.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._batches > number)
+            if self._batches <= number and self._error is not None:
+                raise self._error
+            return self._batches > number
+
+
+class SpooledRecords:
+    """Record batches in a file; every `iter()` opens it anew and holds one batch at a time.
+
+    Whoever reads faster than they are written waits.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, spool: Spool, progress: Progress) -> None:
+        self._path, self._schema, self._progress = path, schema, progress
         self._spool = spool  # which goes with its last holder
 
     @property
@@ -128,8 +165,13 @@ class SpooledRecords:
         yield from self._read(pa.ipc.IpcReadOptions(included_fields=[self._schema.names.index(name) for name in names]))
 
     def _read(self, options: pa.ipc.IpcReadOptions) -> Iterator[pa.RecordBatch]:
+        if not self._progress.has(0):
+            return
+        number = 0
         with pa.OSFile(str(self._path), "rb") as file, pa.ipc.open_stream(file, options=options) as reader:
-            yield from reader
+            while self._progress.has(number):
+                yield reader.read_next_batch()
+                number += 1
 
 
 def columns_of(stream: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -152,14 +194,19 @@ class SpooledKeys:
 class RecordWriter:
     """Writes batches to a file of a spool, compressed; a context manager. `rows` counts them.
 
+    Args:
+        progress: if given, who gave it says when nothing more comes; else the end of the block does.
+
     Raises:
         RunError: the file cannot be written (disk full).
     """
 
-    def __init__(self, spool: Spool, name: str, schema: pa.Schema) -> None:
+    def __init__(self, spool: Spool, name: str, schema: pa.Schema, *, progress: Progress | None = None) -> None:
         self.path, self._schema, self._spool = spool.path(name), schema, spool
+        self._progress, self._ends = progress or Progress(), progress is None
         self._file = pa.OSFile(str(self.path), "wb")
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        # zstd halves the file once more, for four times the seconds
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._writer = pa.ipc.new_stream(self._file, schema, options=options)
         self.rows = 0
 
@@ -172,9 +219,11 @@ class RecordWriter:
         except OSError as error:
             raise self._spool.unwritable(self.path, error) from error
         self.rows += batch.num_rows
+        self._progress.add()
 
     def records(self) -> SpooledRecords:
-        return SpooledRecords(self.path, self._schema, self._spool)
+        """What is written, and what will be until the end of the block."""
+        return SpooledRecords(self.path, self._schema, self._spool, self._progress)
 
     def __enter__(self) -> Self:
         return self
@@ -188,6 +237,8 @@ class RecordWriter:
         except OSError as failure:
             if kind is None:
                 raise self._spool.unwritable(self.path, failure) from failure
+        if self._ends:
+            self._progress.end(error)
 
 
 class KeyWriter:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pytest
 
 from sync_pipelines.engine import spool as module
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool, SpooledRecords, clean, columns_of
+from sync_pipelines.engine.spool import KeyWriter, Progress, RecordWriter, Spool, SpooledRecords, clean, columns_of
 
 SCHEMA = pa.schema([pa.field("a", pa.int64())])
 
@@ -126,3 +127,19 @@ def test_some_columns_of_a_spooled_stream_and_of_any_other_are_the_same(tmp_path
         assert found.to_pydict() == {"c": [0.5, None], "a": [1, 2]}
     (read,) = stored.only(["b"])
     assert read.schema.names == ["b"]
+
+
+def test_who_reads_while_rows_are_written_waits_for_them_and_learns_what_ended_them(tmp_path: Path) -> None:
+    spool, progress = Spool(tmp_path), Progress()
+    with ThreadPoolExecutor(1) as pool, RecordWriter(spool, "rows", SCHEMA, progress=progress) as rows:
+        first = pool.submit(next, iter(rows.records()))
+        rows.write(_batch(0, 2))
+        assert first.result(timeout=60).column(0).to_pylist() == [0, 1]
+        whole = pool.submit(lambda: [batch.num_rows for batch in rows.records()])
+        rows.write(_batch(2, 3))
+        progress.end()
+        assert whole.result(timeout=60) == [2, 3]
+    progress.end(OSError("gone"))
+    with pytest.raises(OSError, match="gone"):
+        list(rows.records())
+    spool.close()

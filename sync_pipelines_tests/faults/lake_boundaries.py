@@ -29,6 +29,7 @@ def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
     from sync_pipelines.targets.databricks.staging import Staging
     from sync_pipelines.targets.databricks.target import DatabricksTarget
     from sync_pipelines.targets.databricks.writing import Writer as WarehouseWriter
+    from sync_pipelines.targets.delta.store import DeltaStore
     from sync_pipelines.targets.delta.target import DeltaTarget
     from sync_pipelines.targets.delta.writing import Writer as DeltaWriter
     from sync_pipelines.targets.postgres.target import PostgresTarget
@@ -45,6 +46,7 @@ def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
         named(target, "delete", "deleting", "deleted")
     named(DeltaWriter, "_delete", "deleting", "deleted")
     named(DeltaWriter, "_commit", "committing", "committed")
+    named(DeltaStore, "commit_files", "committing", "committed")
     named(WarehouseWriter, "_merge", "committing", "committed")
     named(Staging, "put", None, "staged")
     named(RowWriter, "_stage", None, "staged")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -11,14 +11,15 @@ from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.run import Binding
 from sync_pipelines.targets.delta import writing
-from sync_pipelines.targets.delta.store import DeltaStore
+from sync_pipelines.targets.delta.rewriting import Found, Rewriter
 from sync_pipelines.targets.delta.writing import is_sorted
+from sync_pipelines.targets.lake.groups import Group
 from sync_pipelines_tests.lake.house import House, document
 
 
 @pytest.fixture
 def table(house: House, monkeypatch: pytest.MonkeyPatch) -> PostgresToDelta:
-    """A table of four rows whose first load makes a commit of each batch."""
+    """A table of four rows; what is written into its empty Delta table is sorted, or committed, by single batches."""
     monkeypatch.setattr(writing, "FRESH_BYTES", 1)
     house.execute("CREATE TABLE item (id text PRIMARY KEY); INSERT INTO item VALUES ('a'), ('b'), ('c'), ('d')")
     made = document()
@@ -30,13 +31,13 @@ def table(house: House, monkeypatch: pytest.MonkeyPatch) -> PostgresToDelta:
 def lookups(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The keys that are looked for in the Delta table, question by question."""
     asked: list[list[str]] = []
-    rows_of = DeltaStore.rows_of
+    look = Rewriter.look
 
-    def noted(self: DeltaStore, table: object, keys: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
-        asked.append(list(keys))
-        return rows_of(self, table, keys, columns)  # ty: ignore[invalid-argument-type]
+    def noted(self: Rewriter, group: Group) -> Found:
+        asked.append(group.keys)
+        return look(self, group)
 
-    monkeypatch.setattr(DeltaStore, "rows_of", noted)
+    monkeypatch.setattr(Rewriter, "look", noted)
     return asked
 
 
@@ -47,12 +48,13 @@ def batches(binding: Binding) -> list[pa.RecordBatch]:
     return [batch.slice(row, 1) for batch in mapped for row in range(batch.num_rows)]
 
 
-def test_a_first_load_of_many_commits_looks_for_nothing_that_is_stored(
+def test_a_first_load_looks_for_nothing_that_is_stored_and_is_one_commit(
     house: House, table: PostgresToDelta, lookups: list[list[str]]
 ):
     before = house.sync(table, batch_size=1)
     assert (before.upserted, lookups) == (4, [])
-    assert house.opened(table).version() >= 4
+    log = Path(house.bind(table).target.store.uri, "_delta_log")
+    assert ['{"add"' in path.read_text() for path in sorted(log.glob("*.json"))].count(True) == 1
     assert house.prove(table, "deep").equal
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sync_pipelines import migrations
 from sync_pipelines.engine.database import connect, driver_url
 from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, MigrationDueError, RunError, TransientError
-from sync_pipelines.engine.ledger.tables import Tables
+from sync_pipelines.engine.ledger.tables import REVISION, Tables
 from sync_pipelines.engine.locks import lock_key
 from sync_pipelines.sandbox import postgres_binaries
 from sync_pipelines_tests.engine.ledger_helpers import emptied, row, rows
@@ -118,6 +118,10 @@ def test_psql_runs_the_script_for_a_schema_of_any_name(empty_database_url, secon
 def test_there_is_one_newest_revision(branch):
     assert len(migrations.heads(branch)) == 1
     assert migrations.revisions(branch)[-1] == migrations.heads(branch)[0]
+
+
+def test_the_ledger_is_found_current_without_asking_alembic():
+    assert migrations.heads("ledger") == (REVISION,)
 
 
 def test_a_second_upgrade_changes_nothing(empty_database_url):

@@ -10,10 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
+import pyarrow as pa
 import pytest
 
 from sync_pipelines.engine.errors import RunError, TransientError
@@ -124,6 +125,27 @@ def test_a_connection_that_is_cut_while_reading_is_transient(url: str, db: Conne
         stop.set()
         killer.join()
     assert target.sync().full
+
+
+def test_what_ends_a_read_under_way_comes_out_where_its_rows_are_read(
+    url: str, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_item(db, rows=10)
+    source = reader(url).source
+    with source.changes_meanwhile(Scope(full=True), since=None) as changes:
+        assert (changes.rows, sum(batch.num_rows for batch in changes.upserts)) == (10, 10)
+
+    def breaks_off(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        yield batch.slice(0, 4)
+        raise OSError("[libpq] PQgetCopyData() failed: server closed the connection unexpectedly")
+
+    monkeypatch.setattr(connection, "_slices", breaks_off)
+    with source.changes_meanwhile(Scope(full=True), since=None) as changes:
+        rows = iter(changes.upserts)
+        assert (changes.rows, next(rows).num_rows) == (10, 4)
+        with pytest.raises(TransientError, match="closed the connection"):
+            next(rows)
+    assert not [thread for thread in threading.enumerate() if thread.name == "reading"]
 
 
 def test_the_servers_statement_timeout_is_transient_and_says_what_to_do(url: str, db: Connection) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+REVISION = "ledger_0007"
+"""Of `migrations/ledger` that made them so."""
+
 _AT = sa.DateTime(timezone=True)
 
 TOTALS = {

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from sync_pipelines.engine.capture import NULL_KEY
 from sync_pipelines.engine.model import KEY, ChangeSet, Scope, Watermark
-from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool
+from sync_pipelines.engine.spool import KeyWriter, Progress, RecordWriter, Spool
 from sync_pipelines.engine.sql import literal
 from sync_pipelines.sources.postgres.continuity import TRUNCATED
 from sync_pipelines.sources.postgres.reading import Reading
@@ -99,6 +102,89 @@ def read_changes(
         )
         stack.pop_all()
         return changes
+
+
+def read_meanwhile(
+    open_reading: Callable[[], AbstractContextManager[Reading]],
+    scope: Scope,
+    since: Watermark | None,
+    *,
+    folder: Path | None,
+) -> ChangeSet:
+    """Read a whole table in a thread of its own: the change set is there when its snapshot is taken.
+
+    Rows are spooled as fast as the source gives them, whatever their reader does, and the transaction is closed then.
+    What fails after the snapshot comes out where the rows are read.
+
+    Args:
+        open_reading: a reading transaction, opened and closed in the thread.
+    """
+    begun: Future[ChangeSet] = Future()
+    progress, stopped = Progress(), Event()
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            with open_reading() as reading:
+                _read_on(reading, scope, since, folder=folder, progress=progress, begun=begun, stopped=stopped)
+        except BaseException as failure:
+            error = failure
+            if not begun.done():
+                begun.set_exception(failure)
+        progress.end(error)
+
+    thread = Thread(target=copy_context().run, args=(work,), name="reading", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        stopped.set()
+        thread.join()
+
+    try:
+        changes = begun.result()
+    except BaseException:
+        stop()
+        raise
+    changes.on_close.append(stop)
+    return changes
+
+
+def _read_on(
+    reading: Reading,
+    scope: Scope,
+    since: Watermark | None,
+    *,
+    folder: Path | None,
+    progress: Progress,
+    begun: Future[ChangeSet],
+    stopped: Event,
+) -> None:
+    decided, sql = plan(reading, scope, since), reading.sql
+    number = reading.session.all(sql.lines())[0]["lines"]
+    watermark = reading.watermark(since)
+    spool = Spool(folder)
+    with ExitStack() as stack:
+        stack.callback(lambda: None if begun.done() else spool.close())
+        rows = stack.enter_context(RecordWriter(spool, "upserts", sql.schema, progress=progress))
+        with KeyWriter(spool, "deletes") as keys:
+            pass
+        begun.set_result(
+            ChangeSet(
+                upserts=rows.records(),
+                deletes=keys.keys(),
+                watermark=watermark,
+                full=True,
+                reason=decided.reason,
+                source_empty=not number,
+                rows=number,
+                touched=decided.touched,
+                on_close=[spool.close],
+            )
+        )
+        for batch in reading.session.stream(sql.rows(), sql.schema):
+            if stopped.is_set():
+                return
+            rows.write(batch)
 
 
 def _read(writer: Writer, scope: Scope, since: Watermark | None, plan: Plan) -> None:

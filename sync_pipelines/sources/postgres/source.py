@@ -18,7 +18,7 @@ from sync_pipelines.engine.spool import KeyWriter, Spool
 from sync_pipelines.sources.postgres import cursor as cursor
 from sync_pipelines.sources.postgres.capture import install, remove
 from sync_pipelines.sources.postgres.catalog import Place, TableInfo, find_table, identity
-from sync_pipelines.sources.postgres.changes import SMALL, plan, read_changes, split_found
+from sync_pipelines.sources.postgres.changes import SMALL, plan, read_changes, read_meanwhile, split_found
 from sync_pipelines.sources.postgres.connection import (
     NormalisedUrl,
     Session,
@@ -109,6 +109,20 @@ class PostgresSource:
             if scope.keys is None and not scope.also:
                 raise
         return self._changes(scope, since, casts=False)
+
+    def changes_meanwhile(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
+        """As `changes`; the rows of a whole table are still being read when this returns, and wait to be read.
+
+        Closing the change set ends the reading.
+        """
+        if scope.keys is not None or not (scope.full or since is None):
+            return self.changes(scope, since=since)
+        return read_meanwhile(self._guarded_bulk, scope, since, folder=self._spool)
+
+    @contextmanager
+    def _guarded_bulk(self) -> Generator[Reading]:
+        with self._guard(), self._bulk() as found:
+            yield found
 
     def _changes(self, scope: Scope, since: Watermark | None, *, casts: bool) -> ChangeSet:
         if (not scope.full and since is not None) or scope.keys is not None:

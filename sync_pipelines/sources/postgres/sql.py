@@ -215,6 +215,10 @@ class TableSql:
     def is_empty(self) -> str:
         return f"SELECT NOT EXISTS (SELECT {self._source}) AS empty"
 
+    def lines(self) -> str:
+        """How many rows `rows` gives, those that cannot be named included."""
+        return f"SELECT count(*) AS lines {self._source}"
+
     def count(self) -> str:
         counted = f"DISTINCT {self.key}" if self.info.keys_can_repeat else "*"
         return f"SELECT count({counted}) AS records {self._source} WHERE {self.has_key}"

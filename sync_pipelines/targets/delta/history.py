@@ -142,6 +142,10 @@ class DeltaHistory(History, DeltaTarget):
             yield batch.filter(pa.array(mask, pa.bool_()))
         yield from super().values([key for key in keys if is_stranger(key)])
 
+    def values_of(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """As `values`: no column says where the newest state lies."""
+        return self.values(rows.column(KEY).to_pylist())
+
     def upsert(
         self,
         batches: Iterable[pa.RecordBatch],

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from sync_pipelines.engine.model import KEY
 from sync_pipelines.engine.overwriting import KeySet
 from sync_pipelines.engine.spool import RecordWriter, Spool
+from sync_pipelines.targets.delta.files import FileWriter, filesystem, is_plain
 from sync_pipelines.targets.delta.target import DeltaTarget
 from sync_pipelines.targets.delta.writing import finished, writer_properties
 from sync_pipelines.targets.lake.contention import ConflictError
@@ -49,17 +50,27 @@ class DeltaOverwrite(DeltaTarget):
 
     def overwrite(self, table: DeltaTable, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
         """Replace every row by ONE commit; columns, comments and properties stay."""
+        replaced = len(table.file_uris())
+        if is_plain(table):
+            place = filesystem(self.settings, self.store.uri)
+            with FileWriter(place, schema, file_bytes=self._layout.file_bytes) as files:
+                for batch in batches:
+                    files.write(pa.Table.from_batches([batch]))
+            self.store.commit_files(table, files.added, None)
+        else:
+            self._overwrite_by_delta_rs(table, pa.RecordBatchReader.from_batches(schema, batches))
+        self.store.rewritten += replaced
+
+    def _overwrite_by_delta_rs(self, table: DeltaTable, rows: pa.RecordBatchReader) -> None:
         from deltalake import write_deltalake
 
-        replaced = len(table.file_uris())
         write_deltalake(
             table,
-            pa.RecordBatchReader.from_batches(schema, batches),
+            rows,
             mode="overwrite",
             target_file_size=self._layout.file_bytes,
             writer_properties=writer_properties(),
         )
-        self.store.rewritten += replaced
 
     def finished(self, rows: pa.Table) -> pa.Table:
         """Rows as they are written: sorted, with the time of writing."""

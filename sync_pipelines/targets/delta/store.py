@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +24,7 @@ from sync_pipelines.targets.retries import RetryPolicy
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+    from deltalake.transaction import AddAction
 
 _STAMP = "sync_pipelines.stamp"
 _SMALL_LIST = 1000
@@ -178,6 +180,25 @@ class DeltaStore:
             found = batch.filter(pc.call_function("is_in", [batch.column(KEY)], pc.SetLookupOptions(wanted)))
             if found.num_rows:
                 yield found
+
+    def commit_files(self, table: DeltaTable, added: Sequence[AddAction], gone: Mapping[str, int] | None) -> None:
+        """Put files into the table and take others out, by one commit; the handle is brought up to it.
+
+        Args:
+            added: files that lie in the table's place. Where the commit fails they stay for VACUUM: its answer may have
+                been lost, and then the table has them.
+            gone: paths of those that are taken out, with their sizes; None for all.
+
+        Raises:
+            CommitFailedError: somebody else has taken one of those out.
+        """
+        from deltalake.transaction import RemoveAction
+
+        now = int(time.time() * 1000)
+        removed = [RemoveAction(path, True, now, size, {}) for path, size in (gone or {}).items()]
+        mode = "overwrite" if gone is None else "append"
+        table.create_write_transaction([*added, *removed], mode, table.schema())
+        table.update_incremental()
 
     def stamp(self) -> str | None:
         table = self.open()

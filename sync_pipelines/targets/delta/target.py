@@ -20,10 +20,11 @@ from sync_pipelines.engine.model import (
 )
 from sync_pipelines.engine.usage import Spent
 from sync_pipelines.targets.delta.features import foreign_features
+from sync_pipelines.targets.delta.rewriting import Rewriter
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.store import DeltaStore, stamp_number
 from sync_pipelines.targets.delta.upkeep import optimize, vacuum
-from sync_pipelines.targets.delta.writing import Writer, value_literal
+from sync_pipelines.targets.delta.writing import Filler, Writer, value_literal
 from sync_pipelines.targets.lake.groups import Group, groups
 from sync_pipelines.targets.lake.table import (
     REBUILD_SUFFIX,
@@ -49,6 +50,8 @@ class DeltaTarget(LakeTarget):
     """
 
     engine = "delta-rs"
+    writes_meanwhile = True
+    """Rows are taken while the source is still being read: nothing of a first load shows before its one commit."""
 
     def __init__(self, *, settings: DeltaSettings, name: str, retry: RetryPolicy | None = None, **table: Any) -> None:
         super().__init__(name=name, **table)
@@ -89,8 +92,16 @@ class DeltaTarget(LakeTarget):
         if table is None:
             return
         wanted = None if buckets is None else set(buckets)
-        for batch in self.store.scan(table, [KEY, FINGERPRINT, *self._key_columns()]):
+        for batch in self._scan(table, [KEY, FINGERPRINT, *self._key_columns()]):
             yield from of_buckets(named(batch), wanted)
+
+    def _scan(self, table: DeltaTable, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        files = Rewriter(self.store, table, self._layout)
+        if not files.can_read():
+            yield from self.store.scan(table, names)
+            return
+        with self.store.errors("read table"):
+            yield from files.scan(list(dict.fromkeys(names)))
 
     def _key_columns(self) -> list[str]:
         held = self.held()
@@ -142,6 +153,19 @@ class DeltaTarget(LakeTarget):
 
         # mapped and not looped over: a loop's variable would keep a group while the next one is put together
         yield from map(write, groups(iter(batches), most_bytes=writer.group_bytes))
+
+    def may_fill(self) -> bool:
+        """Whether the table is empty."""
+        return self.count() == 0
+
+    def fill(self, batches: Iterable[pa.RecordBatch], *, before_write: Callable[[], object]) -> Counts:
+        """Write mapped rows into the empty table by one commit, sorted in parts; files have the layout's size."""
+        return Filler(self.store, self.shape, self._layout).fill(self._checked(batches), before_write=before_write)
+
+    def _checked(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.require_columns(batch.schema)
+            yield batch
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the table holds."""
@@ -197,6 +221,18 @@ class DeltaTarget(LakeTarget):
         if asked:
             there = sorted(asked & self._strangers(table).keys())
             yield pa.RecordBatch.from_pydict({KEY: there, FINGERPRINT: [None] * len(there)}, schema=FINGERPRINTS_SCHEMA)
+
+    def values_of(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """As `values`, of the keys of these rows; what they hold in the layout's column says where to look first."""
+        table = self.store.open()
+        if table is None:
+            return
+        files = Rewriter(self.store, table, self._layout)
+        if files.can_read():
+            with self.store.errors("read table"):
+                yield from files.rows_like(pa.Table.from_batches([rows]))
+        else:
+            yield from self.values(rows.column(KEY).to_pylist())
 
     def holdings(self) -> dict[str, Any]:
         """What the table says of itself; nothing before the first sync."""

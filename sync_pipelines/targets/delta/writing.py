@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sync_pipelines.engine.batches import from_a_thread
 from sync_pipelines.engine.differences import same_value
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
+from sync_pipelines.targets.delta.files import FileWriter, filesystem, is_plain
+from sync_pipelines.targets.delta.rewriting import Found, Rewriter
 from sync_pipelines.targets.delta.store import DeltaStore, literal, name_of
-from sync_pipelines.targets.lake.groups import FRESH_BYTES, GROUP_BYTES, Group, Layout
+from sync_pipelines.targets.lake.groups import FRESH_BYTES, GROUP_BYTES, Group, Layout, groups
 from sync_pipelines.targets.lake.shape import SYNCED_AT, UTC_MICROSECONDS, Shape
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+
+_BATCH_ROWS = 10_000
+"""Rows that delta-rs is given at a time."""
 
 _LIST = 200
 """So many values of the layout's column are listed in a predicate; more become a range."""
@@ -63,6 +70,10 @@ class Writer:
 
     def _write(self, table: DeltaTable, group: Group) -> BatchResult:
         fresh = self._is_fresh(table)
+        if not fresh and self._doubt is None:
+            files = Rewriter(self._store, table, self._layout)
+            if files.can_write(self._shape.schema.names) and not (found := files.look(group)).doubled:
+                return self._rewrite(files, group, found)
         stored = Stored() if fresh else self._stored(table, group)
         changed = self._changed(table, group, stored)
         counts = Counts(unchanged=group.rows.num_rows - changed.num_rows, upserted=changed.num_rows)
@@ -74,6 +85,19 @@ class Writer:
             before = table.version()
             self._commit(table, rows, stored)
             self._own = before + 1 if fresh and table.version() == before + 1 else None
+        return BatchResult(counts=counts, keys=group.keys)
+
+    def _rewrite(self, files: Rewriter, group: Group, found: Found) -> BatchResult:
+        """Put what differs into the files that hold it."""
+        changed = group.rows.filter(found.due())
+        counts = Counts(unchanged=group.rows.num_rows - changed.num_rows, upserted=changed.num_rows)
+        if changed.num_rows:
+            self._before_write()
+            places = found.place[~found.same]
+            order = in_order(changed, self._layout)
+            rows = stamped(changed.take(order), self._shape)
+            counts.bytes = rows.nbytes
+            files.write(rows, places[order.to_numpy()])
         return BatchResult(counts=counts, keys=group.keys)
 
     def group_bytes(self) -> int:
@@ -169,14 +193,74 @@ class Writer:
         self._store.rewritten += done["num_removed_files"]
 
 
+class Filler:
+    """Writes whatever comes into a table that holds nothing.
+
+    Args:
+        store: the table. shape, layout: how it is to look.
+    """
+
+    def __init__(self, store: DeltaStore, shape: Shape, layout: Layout) -> None:
+        self._store, self._shape, self._layout = store, shape, layout
+        self._schema = pa.schema([(item.name, item.type) for item in shape.schema])
+        self._counts = Counts()
+
+    def fill(self, batches: Iterable[pa.RecordBatch], *, before_write: Callable[[], object]) -> Counts:
+        """Write rows, each key once, by one commit; nothing where there are none."""
+        parts = map(self._finished, groups(iter(batches), most_bytes=lambda: FRESH_BYTES))
+        first = next(parts, None)
+        if first is None:
+            return Counts()
+        before_write()
+        table = self._store.there()
+        with self._store.errors("write table"):
+            if is_plain(table):
+                self._add(table, chain([first], parts))
+            else:
+                with from_a_thread(_batches(chain([first], parts))) as rows:
+                    append(table, pa.RecordBatchReader.from_batches(self._schema, rows), self._layout)
+        return self._counts
+
+    def _add(self, table: DeltaTable, parts: Iterable[pa.Table]) -> None:
+        place = filesystem(self._store.settings, self._store.uri)
+        with FileWriter(place, self._schema, file_bytes=self._layout.file_bytes) as files:
+            for rows in parts:
+                files.write(rows)
+        self._store.commit_files(table, files.added, {})
+
+    def _finished(self, part: Group) -> pa.Table:
+        rows = finished(part.rows, self._shape, self._layout).select(self._schema.names).cast(self._schema)
+        self._counts += Counts(upserted=rows.num_rows, bytes=rows.nbytes)
+        return rows
+
+
+def _batches(parts: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
+    for rows in parts:
+        yield from rows.to_batches(max_chunksize=_BATCH_ROWS)
+
+
 def finished(rows: pa.Table, shape: Shape, layout: Layout) -> pa.Table:
     """Sorted, with the time of writing, in the table's own columns."""
-    if shape.stamped:
-        now = pa.scalar(datetime.now(UTC), UTC_MICROSECONDS)
-        rows = rows.append_column(SYNCED_AT, pa.repeat(now, rows.num_rows))
+    rows = stamped(rows, shape)
     if layout.sort_by is None or is_sorted(rows.column(layout.sort_by)):
         return rows
-    return rows.sort_by(layout.sort_by)
+    return rows.take(in_order(rows, layout))
+
+
+def stamped(rows: pa.Table, shape: Shape) -> pa.Table:
+    """Rows with the time of writing."""
+    if not shape.stamped:
+        return rows
+    now = pa.scalar(datetime.now(UTC), UTC_MICROSECONDS)
+    return rows.append_column(SYNCED_AT, pa.repeat(now, rows.num_rows))
+
+
+def in_order(rows: pa.Table, layout: Layout) -> pa.Array:
+    """The rows' numbers in the order of the layout."""
+    if layout.sort_by is None:
+        return pa.array(range(rows.num_rows), pa.int64())
+    options = pc.SortOptions([(layout.sort_by, "ascending")])
+    return pc.call_function("sort_indices", [rows.select([layout.sort_by])], options)
 
 
 def is_sorted(column: pa.ChunkedArray) -> bool:
@@ -188,7 +272,7 @@ def is_sorted(column: pa.ChunkedArray) -> bool:
     return bool(pc.call_function("all", [found]).as_py() is not False)
 
 
-def append(table: DeltaTable, rows: pa.Table, layout: Layout) -> None:
+def append(table: DeltaTable, rows: pa.Table | pa.RecordBatchReader, layout: Layout) -> None:
     """Add finished rows by one commit."""
     from deltalake import write_deltalake
 

@@ -25,6 +25,10 @@ LAST = 2**63 - 1
 class History(LakeTarget):
     """What a history refuses; its engine's target stands behind it in the list of bases."""
 
+    def may_fill(self) -> bool:
+        """No: each row needs its record's version."""
+        return False
+
     def begin_rebuild(self) -> NoReturn:
         """A history is not built anew: what a record was before stands nowhere else.
 

@@ -17,7 +17,7 @@ from sync_pipelines.targets.lake.types import SourceType
 from sync_pipelines.targets.postgres.layout import PostgresTable
 from sync_pipelines.targets.postgres.values import call
 
-_ROWS, _BYTES = 1000, 2 * 1024 * 1024
+_ROWS, _BYTES = 5000, 8 * 1024 * 1024
 """Of one statement's texts."""
 
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
