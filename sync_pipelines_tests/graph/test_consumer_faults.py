@@ -135,6 +135,8 @@ class _RolledBackError(Exception):
     pass
 
 
+@pytest.mark.spare_where(graph="neo4j")
+@pytest.mark.spare_where(own_graph="neo4j")
 def test_killed_at_every_boundary_beside_late_publishers_it_loses_and_resurrects_nothing(
     academy: Academy, app: Application
 ) -> None:
@@ -164,6 +166,8 @@ def test_killed_at_every_boundary_beside_late_publishers_it_loses_and_resurrects
     assert app.run("SELECT count(*) > 1500 FROM sync.sync_event_log") == [(True,)]
 
 
+@pytest.mark.spare_where(graph="neo4j")
+@pytest.mark.spare_where(own_graph="neo4j")
 def test_an_outage_of_the_graph_uses_no_try_and_is_waited_out(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,8 @@ def test_a_node_that_goes_between_the_look_and_the_write_makes_its_relationship_
 
 
 @pytest.mark.slow
+@pytest.mark.spare_where(graph="neo4j")
+@pytest.mark.spare_where(own_graph="neo4j")
 def test_a_run_of_many_rows_takes_no_more_memory_than_one_of_few(academy: Academy) -> None:
     command = [sys.executable, "-m", "sync_pipelines_tests.graph.memory", "9000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
