@@ -111,7 +111,7 @@ class PostgresSource:
         return self._changes(scope, since, casts=False)
 
     def changes_meanwhile(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
-        """As `changes`; the rows of a whole table are still being read when this returns, until the change set closes."""
+        """As `changes`; rows of a whole table are still read when this returns, until the change set is closed."""
         if scope.keys is not None or not (scope.full or since is None):
             return self.changes(scope, since=since)
         return read_meanwhile(self._guarded_bulk, scope, since, folder=self._spool)
