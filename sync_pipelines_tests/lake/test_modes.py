@@ -228,6 +228,19 @@ def test_a_table_that_is_merged_does_not_become_a_history_unnoticed(house: House
     assert house.prove(of_mode("append"), "deep").equal
 
 
+def test_a_table_that_was_merged_can_be_planned_and_proven_before_its_first_run_as_a_history(house: House):
+    filled(house, of_mode("merge"))
+    house.execute("UPDATE item SET amount = 1 WHERE id = '1'")
+    for kind in ("count", "quick", "deep"):
+        proof = house.prove(of_mode("append"), kind)
+        assert (proof.target_count, proof.equal) == (3, True), kind
+    rows = house.bind(of_mode("append"))
+    with rows.source.at_snapshot() as snapshot:
+        mapped = [rows.mapper(batch)[0] for batch in snapshot.values(["1", "2", "3"])]
+    counts = rows.target.plan(mapped).counts
+    assert (counts.upserted, counts.unchanged) == (1, 2)
+
+
 @pytest.mark.slow
 def test_a_warehouse_that_loses_answers_or_conflicts_adds_no_state_twice(
     house: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,7 @@ from sync_pipelines.targets.delta.errors import delta_errors
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.lake.contention import contend
 from sync_pipelines.targets.lake.frames import plain_schema
-from sync_pipelines.targets.lake.shape import Shape
+from sync_pipelines.targets.lake.shape import HISTORY, Shape
 from sync_pipelines.targets.retries import RetryPolicy
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _STAMP = "sync_pipelines.stamp"
 _SMALL_LIST = 1000
 """So many keys are asked for by a predicate, which skips files by their statistics; more by reading all keys."""
+
+_OF_A_HISTORY = {item.name: item for item in HISTORY}
 
 Result = TypeVar("Result")
 
@@ -153,13 +155,19 @@ class DeltaStore:
         return self.attempt("count table", ask)
 
     def scan(self, table: DeltaTable, columns: Sequence[str], predicate: str | None = None) -> Iterator[pa.RecordBatch]:
-        """These columns of the rows that a predicate chooses, in batches; nothing is held."""
+        """These columns of the rows that a predicate chooses, in batches; nothing is held.
+
+        Those of a history are NULL in a table that was merged so far, and is looked at before its first run as one.
+        """
         held = {item.name: item for item in self.schema_of(table)}
-        schema = pa.schema([held[name] for name in columns])
+        schema = pa.schema([held[name] if name in held else _OF_A_HISTORY[name] for name in columns])
+        asked = [name for name in columns if name in held]
         with self.errors("read table"):
-            reader = pa.RecordBatchReader.from_stream(table.scan(columns=list(columns), predicate=predicate))
-            for batch in reader:
-                arrays = [batch.column(name).cast(schema.field(name).type) for name in columns]
+            for batch in pa.RecordBatchReader.from_stream(table.scan(columns=asked, predicate=predicate)):
+                given = {name: batch.column(name).cast(schema.field(name).type) for name in asked}
+                arrays = [
+                    given[item.name] if item.name in given else pa.nulls(len(batch), item.type) for item in schema
+                ]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     @staticmethod

@@ -75,15 +75,16 @@ class Shape:
                 pa.field(FINGERPRINT, pa.string(), True, metadata={"comment": "hash of the source's row"}),
                 *(pa.field(item.name, item.type, True, metadata=_comment(item)) for item in self.columns),
                 *([pa.field(SYNCED_AT, UTC_MICROSECONDS, True)] if self.stamped else []),
-                *(_HISTORY if self.history else []),
+                *(HISTORY if self.history else []),
             ]
         )
 
 
-_HISTORY = (
+HISTORY = (
     pa.field(VERSION, pa.int64(), True, metadata={"comment": "which state of its record a row is, from 1"}),
     pa.field(DELETED, pa.bool_(), True, metadata={"comment": "whether the record was gone then"}),
 )
+"""What a history holds beside its columns."""
 
 
 def _comment(item: pa.Field) -> dict[bytes, bytes]:
