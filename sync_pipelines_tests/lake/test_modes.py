@@ -97,6 +97,7 @@ def test_files_are_added_to_a_history_and_none_is_rewritten(house: House, histor
     assert house.used(history).files_rewritten == 0
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_a_deleted_record_keeps_what_it_held_last(house: House, history: PostgresToDelta):
     house.execute("UPDATE item SET amount = 5, tags = ARRAY['b', NULL] WHERE id = '1'")
     house.sync(history)
@@ -107,6 +108,7 @@ def test_a_deleted_record_keeps_what_it_held_last(house: House, history: Postgre
     assert gone["synced_at"] is not None
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_what_somebody_did_to_a_history_is_named_and_mended_by_a_newer_state(house: House, history: PostgresToDelta):
     house.opened(history).edit("2", 77)
     assert house.prove(history, "quick").equal

@@ -56,6 +56,7 @@ def test_a_commit_that_fails_quotes_nothing_sensitive_and_leaves_no_file(
 
 
 @pytest.mark.slow
+@pytest.mark.spare_where(engine="databricks")
 @pytest.mark.parametrize("moment", ["gathered", "writing"])
 def test_a_run_that_is_killed_leaves_the_old_rows_and_the_next_one_works(items: House, engine: str, moment: str):
     table = overwritten()
