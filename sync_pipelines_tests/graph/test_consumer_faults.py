@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.locks import consumer_is_alive
 from sync_pipelines.sandbox.graph.server import GraphServer
 from sync_pipelines.targets.neo4j.writing import NodeWriter
 from sync_pipelines_tests.graph.app import Application, concepts, prerequisites, publish
@@ -56,9 +57,10 @@ def start(*arguments: str, boundary: str = "", number: int = 1) -> subprocess.Po
 
 @contextmanager
 def consumer() -> Iterator[subprocess.Popen[str]]:
-    """A consumer; ended by SIGTERM, which must be clean."""
+    """A consumer that has begun; ended by SIGTERM, which must be clean."""
     child = start("consume", "learning", "--poll-interval", "0.5")
     try:
+        until(lambda: child.poll() is not None or consumer_is_alive(os.environ["DATABASE_URL"], "learning"), seconds=60)
         yield child
         child.send_signal(signal.SIGTERM)
         _, told = child.communicate(timeout=60)
