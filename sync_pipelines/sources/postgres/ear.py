@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import select
+import selectors
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,7 +34,10 @@ class Ear:
         if not all(listening):
             return  # what was published before it listened was not heard
         opened = {connection.fileno(): url for url, connection in self._connections.items() if connection}
-        ready, _, _ = select.select([*opened, self._wake], [], [], seconds)
+        with selectors.DefaultSelector() as selector:  # select() itself knows no descriptor above 1,023
+            for number in (*opened, self._wake):
+                selector.register(number, selectors.EVENT_READ)
+            ready = [key.fd for key, _ in selector.select(seconds)]
         for number in ready:
             if number in opened:
                 self._hear(opened[number])
