@@ -153,8 +153,3 @@ def test_a_column_of_a_whole_table_that_can_be_no_property_stops_the_run_with_a_
     academy.add("c1")
     with pytest.raises(ConfigurationError, match=r"the column '@rid' cannot be the property .*leave it out"):
         academy.sync(concept())
-
-
-def test_events_of_an_outbox_are_refused_with_what_to_write() -> None:
-    with pytest.raises(ValidationError, match="this version reads no outbox of events; write table"):
-        concept(events="outbox")
