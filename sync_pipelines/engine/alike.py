@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sync_pipelines.engine.batches import one_array
 from sync_pipelines.engine.model import KEY, PROBLEM
 
 
@@ -21,14 +22,14 @@ def suspicious(
     if len({batch.schema for batch in stored}) != 1:
         return mapped if stored else mapped.slice(0, 0)
     there = pa.Table.from_batches(stored)
-    at = pc.call_function("index_in", [mapped.column(KEY)], pc.SetLookupOptions(_one(there.column(KEY))))
+    at = pc.call_function("index_in", [mapped.column(KEY)], pc.SetLookupOptions(one_array(there.column(KEY))))
     here, there = mapped.filter(at.is_valid()), there.take(at.drop_null())
     unlike = pc.call_function("is_in", [here.column(KEY)], pc.SetLookupOptions(pa.array(sorted(copied), pa.string())))
     for name in names:
         if name in there.column_names:
-            unlike = pc.call_function("or", [unlike, _unlike(here.column(name), _one(there.column(name)))])
+            unlike = pc.call_function("or", [unlike, _unlike(here.column(name), one_array(there.column(name)))])
     if PROBLEM in there.column_names:
-        unlike = pc.call_function("or", [unlike, _one(there.column(PROBLEM)).is_valid()])
+        unlike = pc.call_function("or", [unlike, one_array(there.column(PROBLEM)).is_valid()])
     return here.filter(unlike)
 
 
@@ -46,8 +47,3 @@ def _unlike(here: pa.Array, there: pa.Array) -> pa.Array:
 
 def _all(value: bool, length: int) -> pa.Array:
     return pa.repeat(pa.scalar(value), length)
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    found = column.combine_chunks()
-    return found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)

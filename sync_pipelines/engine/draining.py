@@ -175,6 +175,7 @@ class Drain:
 
     def _upsert(self, rows: Iterable[pa.RecordBatch], batch: _Batch) -> None:
         run, target = self.run, self.run.binding.target
+        versions = {key: group[-1].last.version for key, group in batch.groups.items()}
         for read in rows:
             run.veil.cover(read)
             mapped, refused = run.binding.mapper(read)
@@ -188,7 +189,6 @@ class Drain:
                 for result in target.upsert([mapped], before_write=run.mark):
                     run.counts += replace(result.counts, quarantined=0)
                     batch.refused.update({item.key: item for item in result.rejected})
-                    versions = {key: group[-1].last.version for key, group in batch.groups.items()}
                     run.note_judged(result, batch.prints, versions=versions)
 
     def _delete(self, keys: Sequence[str], batch: _Batch) -> None:

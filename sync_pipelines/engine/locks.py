@@ -231,10 +231,14 @@ class TargetLock(_SessionLock):
         )
 
 
-class RunLock(_SessionLock):
-    """The sign of life of a Dagster run: each of its steps holds it, shared, from its start to its end."""
+class _SharedLock(_SessionLock):
+    """A sign of life, which several may give at once."""
 
     _take = "SELECT pg_try_advisory_lock_shared(%s)"
+
+
+class RunLock(_SharedLock):
+    """The sign of life of a Dagster run: each of its steps holds it, shared, from its start to its end."""
 
     def __init__(self, url: str, run_id: str) -> None:
         super().__init__(url, _run_name(run_id), f"sync run {run_id}")
@@ -254,10 +258,8 @@ class RunLock(_SessionLock):
         return self
 
 
-class ConsumerLock(_SessionLock):
+class ConsumerLock(_SharedLock):
     """The sign of life of a sync's long-running consumers: each of them holds it, shared."""
-
-    _take = "SELECT pg_try_advisory_lock_shared(%s)"
 
     def __init__(self, url: str, sync: str) -> None:
         super().__init__(url, _consumer_name(sync), f"sync consumer {sync}")

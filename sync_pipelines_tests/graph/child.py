@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import uuid
 
@@ -11,6 +10,7 @@ from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.run import Run
 from sync_pipelines.targets.neo4j.client import Graph
+from sync_pipelines_tests.graph.dying import die_at
 from sync_pipelines_tests.graph.house import Academy, concept
 
 BOUNDARIES = {
@@ -21,26 +21,8 @@ BOUNDARIES = {
 }
 
 
-def die_at(boundary: str, number: int) -> None:
-    """Let this process die the so-many-th time that it comes there."""
-    kind, name, when = BOUNDARIES[boundary]
-    method = getattr(kind, name)
-    calls = iter(range(number - 1, -1, -1))
-
-    def dying(*given, **named):  # type: ignore[no-untyped-def]
-        last = next(calls) == 0
-        if last and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        found = method(*given, **named)
-        if last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return found
-
-    setattr(kind, name, dying)
-
-
 if __name__ == "__main__":
-    die_at(sys.argv[1], int(sys.argv[2]))
+    die_at(BOUNDARIES[sys.argv[1]], int(sys.argv[2]))
     request = engine.Request(mode="incremental", scope=Scope(), trigger="manual", run_id=str(uuid.uuid4()))
     academy = Academy(os.environ["DATABASE_URL"], None)  # ty: ignore
     engine.write(engine.open_run(academy.bind(concept()), request))

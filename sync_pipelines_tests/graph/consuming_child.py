@@ -5,8 +5,6 @@ python -m sync_pipelines_tests.graph.consuming_child "BOUNDARY" NUMBER consume l
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from typing import Any
 
@@ -40,36 +38,19 @@ def _methods() -> dict[str, tuple[Any, str, str]]:
     }
 
 
-def die_at(boundary: str, number: int) -> None:
-    """Let this process die the so-many-th time that it comes there."""
-    kind, name, when = _methods()[boundary]
-    method = getattr(kind, name)
-    calls = iter(range(number - 1, -1, -1))
-
-    def dying(*given: Any, **named: Any) -> Any:
-        last = next(calls, 1) == 0
-        if last and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        found = method(*given, **named)
-        if last:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return found
-
-    setattr(kind, name, dying)
-
-
 def main(boundary: str, number: int, *arguments: str) -> None:
     import sync_pipelines.definitions as project
     from sync_pipelines.cli import app
     from sync_pipelines.engine import consuming
     from sync_pipelines.log import configure
     from sync_pipelines_tests.graph.app import concepts, prerequisites
+    from sync_pipelines_tests.graph.dying import die_at
 
     documents = (concepts(), prerequisites())
     project.load = lambda *_: (None, documents)  # ty: ignore
     consuming.BOUT_SECONDS = 1.0
     if boundary:
-        die_at(boundary, number)
+        die_at(_methods()[boundary], number)
     configure()
     app(list(arguments))
 

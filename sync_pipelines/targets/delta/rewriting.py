@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sync_pipelines.engine.batches import one_array
 from sync_pipelines.engine.model import FINGERPRINT, KEY
 from sync_pipelines.targets.delta.files import ROW_GROUP, FileWriter, are_own, filesystem, is_plain, may_rewrite, remove
 from sync_pipelines.targets.delta.store import DeltaStore
@@ -96,7 +97,7 @@ class Rewriter:
         """
         number = group.rows.num_rows
         found = Found(self.files, np.full(number, -1), np.zeros(number, bool), np.zeros(number, int))
-        keys, prints = (_one(group.rows.column(name)) for name in (KEY, FINGERPRINT))
+        keys, prints = (one_array(group.rows.column(name)) for name in (KEY, FINGERPRINT))
         near = self._near(group.rows)
         self._look_in(near, found, keys, prints, np.arange(number))
         if rest := [item for item in range(len(self.files)) if item not in set(near)]:
@@ -116,7 +117,7 @@ class Rewriter:
 
     def rows_like(self, rows: pa.Table) -> Iterator[pa.RecordBatch]:
         """The stored rows of these rows' keys, in batches: first from the files that hold the like of them."""
-        near, left = self._near(rows), _one(rows.column(KEY))
+        near, left = self._near(rows), one_array(rows.column(KEY))
         for files in (near, [item for item in range(len(self.files)) if item not in set(near)]):
             found: list[pa.Array] = []
             for number in files if len(left) else ():
@@ -144,7 +145,7 @@ class Rewriter:
         column = self._layout.sort_by
         if column is None or column not in rows.column_names:
             return list(range(len(self.files)))
-        values = pc.call_function("drop_null", [_one(rows.column(column))])
+        values = pc.call_function("drop_null", [one_array(rows.column(column))])
         values = np.sort(values.to_numpy(zero_copy_only=False)) if _is_time(values.type) else None
         return [number for number, file in enumerate(self.files) if _may_hold(file, values)]
 
@@ -211,7 +212,7 @@ class Rewriter:
         return writer.added
 
     def _rewritten(self, file: File, rows: pa.Table) -> list[AddAction]:
-        keys = _one(rows.column(KEY))
+        keys = one_array(rows.column(KEY))
         with self._opened(file) as source, FileWriter(self._place, self.schema, file_bytes=_ONE_FILE) as writer:
             for batch in source.iter_batches(ROW_GROUP, use_threads=False):
                 writer.write(_replaced(_as_in(batch, self.schema), rows, keys))
@@ -284,14 +285,9 @@ def _matches(
 
 def _replaced(rows: pa.Table, new: pa.Table, keys: pa.Array) -> pa.Table:
     """Rows of which those with these keys are the new ones."""
-    at = pc.call_function("index_in", [_one(rows.column(KEY))], pc.SetLookupOptions(keys))
+    at = pc.call_function("index_in", [one_array(rows.column(KEY))], pc.SetLookupOptions(keys))
     if at.null_count == len(at):
         return rows
     place = at.to_numpy(zero_copy_only=False)
     chosen = np.where(np.isnan(place), np.arange(len(place)), np.nan_to_num(place) + len(place)).astype(np.int64)
     return pa.concat_tables([rows, new]).combine_chunks().take(pa.array(chosen))
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    found = column.combine_chunks()
-    return found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)
