@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 from uuid import uuid4
 
@@ -279,7 +280,7 @@ def test_the_log_holds_no_state_that_there_is_not(outbox: Outbox, connection: An
 
 
 FIRST_THAT_WAIT = (
-    "SELECT id FROM sync.sync_event_log WHERE status IN ('PENDING', 'PROCESSING') "
+    "SELECT id FROM sync.sync_event_log WHERE entity_type = 'user' AND status IN ('PENDING', 'PROCESSING') "
     "AND tx < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY tx, id LIMIT 50"
 )
 LOWER_THAT_ARE_OPEN = (
@@ -294,7 +295,7 @@ OLD_THAT_ARE_COMPLETED = (
 
 @pytest.mark.parametrize(
     ("query", "index"),
-    [(FIRST_THAT_WAIT, "waiting"), (LOWER_THAT_ARE_OPEN, "open"), (OLD_THAT_ARE_COMPLETED, "completed")],
+    [(FIRST_THAT_WAIT, "due"), (LOWER_THAT_ARE_OPEN, "open"), (OLD_THAT_ARE_COMPLETED, "completed")],
 )
 def test_a_reader_walks_no_event_that_it_has_done(outbox: Outbox, query: str, index: str):
     outbox.run(
@@ -304,6 +305,11 @@ def test_a_reader_walks_no_event_that_it_has_done(outbox: Outbox, query: str, in
         "FROM generate_series(1, 20000) AS n"
     )
     outbox.run("ANALYZE sync.sync_event_log")
+    # While another session of the server is older than these events none may be read, and the planner expects none.
+    for _ in range(600):
+        if outbox.run("SELECT max(tx) < pg_snapshot_xmin(pg_current_snapshot()) FROM sync.sync_event_log") == [(True,)]:
+            break
+        time.sleep(0.1)
     plan = "\n".join(line for (line,) in outbox.run(f"EXPLAIN (COSTS OFF) {query}"))
     assert f"using sync_event_log_{index}_idx" in plan
     assert "Sort" not in plan
