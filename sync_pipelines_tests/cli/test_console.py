@@ -19,6 +19,7 @@ from sync_pipelines.cli import app
 from sync_pipelines.commands.output import ExitCode, code_of
 from sync_pipelines.engine import errors
 from sync_pipelines_tests.cli.shop import Shop, command, environment, run
+from sync_pipelines_tests.spare import spare
 
 SCRIPT = Path(sys.executable).with_name("sync-pipelines")
 
@@ -316,7 +317,7 @@ def test_a_standard_stream_that_is_closed_leads_nowhere(shop: Shop, closed: str,
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device is Linux's")
-@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("options", [[], *spare(["--json"])])
 def test_a_disk_without_space_for_the_answer_is_told_in_a_sentence(shop: Shop, options: list[str]):
     shop.put("a")
     words = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *command("sync", "shop/article", *options)]

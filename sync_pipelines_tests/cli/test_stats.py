@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sync_pipelines.engine.model import Counts
+from sync_pipelines.targets import retries
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop, new_chroma_database
 from sync_pipelines_tests.cli.test_commands import answer, invoke
 
@@ -28,6 +29,7 @@ def test_stats_tell_what_the_target_holds_and_what_runs_did(settled: Shop):
 @pytest.mark.slow
 def test_stats_are_told_of_a_table_whose_target_cannot_be_asked(settled: Shop, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CHROMA_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.01)
     table = answer("stats", "shop")["tables"][ARTICLE]
     assert table["records"] is None
     assert "Chroma does not answer" in table["problem"]

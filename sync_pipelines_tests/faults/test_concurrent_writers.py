@@ -51,7 +51,13 @@ def test_whatever_commits_late_or_rolls_back_the_target_ends_equal(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("threads", "keys", "delay", "seconds"), [TWENTY], ids=["twenty"])
+@pytest.mark.parametrize(
+    ("threads", "keys", "delay", "seconds"),
+    [
+        pytest.param(*SIX, id="six"),
+        pytest.param(*TWENTY, id="twenty", marks=[pytest.mark.slow, pytest.mark.exhaustive]),
+    ],
+)
 def test_by_cursor_every_insert_and_update_arrives_and_a_full_run_finds_the_deletes(
     world: World, threads: int, keys: int, delay: float, seconds: float
 ):

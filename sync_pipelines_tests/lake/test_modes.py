@@ -51,6 +51,7 @@ def mended(house: House, table: PostgresToDelta, *, deep: bool = False) -> int:
     return repair(house.bind(table), request, Wanted(deep=deep)).repaired
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_a_history_keeps_every_state_and_its_proof_takes_the_newest(house: House, history: PostgresToDelta):
     for amount in (1, 0):
         house.execute(f"UPDATE item SET amount = {amount} WHERE id = '2'")

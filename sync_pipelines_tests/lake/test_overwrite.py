@@ -87,6 +87,7 @@ def twins(items: House) -> Twins:
     return found
 
 
+@pytest.mark.spare_where(engine="databricks")
 @pytest.mark.usefixtures("engine")
 def test_each_run_replaces_all_rows_by_one_commit_and_the_table_stays_what_it_is(items: House):
     table = overwritten(target={"properties": {"delta.enableChangeDataFeed": "true"}})

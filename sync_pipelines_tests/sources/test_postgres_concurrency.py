@@ -9,7 +9,7 @@ from sync_pipelines_tests.sources.helpers import Connection, Reader, make_item, 
 from sync_pipelines_tests.sources.writers import Writers
 
 FAST = pytest.param(5.0, 1.0, id="1s")
-SLOW = pytest.param(25.0, 3.0, id="3s", marks=pytest.mark.slow)
+SLOW = pytest.param(25.0, 3.0, id="3s", marks=[pytest.mark.slow, pytest.mark.exhaustive])
 
 
 def _table(db: Connection) -> dict[str, tuple[str, int]]:

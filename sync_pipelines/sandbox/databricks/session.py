@@ -65,6 +65,9 @@ def _sql(folder: Path) -> dict[str, str]:
         # Otherwise named parameters fail in Delta's own statements.
         "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",
         "spark.databricks.delta.snapshotPartitions": "2",
+        # Compiling the code of a plan takes longer than a few hundred rows do: a third of Spark's CPU.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     }
 
 
