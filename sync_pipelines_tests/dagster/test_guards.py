@@ -10,6 +10,7 @@ from sync_pipelines_tests.dagster.functions import BROKEN
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.test_repair import repair
 from sync_pipelines_tests.dagster.world import World
+from sync_pipelines_tests.spare import spare
 
 
 def fill(world: World, number: int, *, prefix: str = "k") -> None:
@@ -116,7 +117,7 @@ def dying(world: World, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("confirmed", "gone"), [(3, 101), (600, 150)])
-@pytest.mark.parametrize("mode", ["incremental", "full"])
+@pytest.mark.parametrize("mode", ["incremental", *spare("full")])
 def test_what_a_run_wrote_and_did_not_confirm_counts_among_the_targets_records(
     world: World, monkeypatch: pytest.MonkeyPatch, confirmed: int, gone: int, mode: str
 ):

@@ -200,6 +200,7 @@ def test_an_outage_of_the_graph_uses_no_try_and_is_waited_out(
     assert academy.titles() == ["c0", "c1"]
 
 
+@pytest.mark.spare_where(own_graph="neo4j")
 def test_a_restart_of_postgresql_is_waited_out(academy: Academy, app: Application) -> None:
     with consumer():
         app.create("c1")
@@ -213,6 +214,7 @@ def test_a_restart_of_postgresql_is_waited_out(academy: Academy, app: Applicatio
     assert academy.titles() == ["c0", "c1", "c2"]
 
 
+@pytest.mark.spare_where(own_graph="neo4j")
 def test_a_trace_shows_the_way_of_each_event(academy: Academy, app: Application) -> None:
     with app.transaction() as cursor:
         cursor.execute("INSERT INTO concept (id, title) VALUES ('c1', 'one')")

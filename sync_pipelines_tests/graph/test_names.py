@@ -11,12 +11,9 @@ from sync_pipelines_tests.spare import spare
 
 LABELS = [
     "a b",
-    *spare("a`b", "مفهوم", "a.b-c:d{e}", "MATCH", "@x", "1", "concept"),
-    "``",
-    "😀",
+    *spare("a`b", "مفهوم", "a.b-c:d{e}", "MATCH", "@x", "1", "concept", "``", "back\\slash"),
     'it\'s "it"',
-    "back\\slash",
-    "new\nline",
+    "😀\n``",
 ]
 PROPERTIES = [
     "a b",

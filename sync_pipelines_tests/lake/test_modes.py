@@ -245,6 +245,7 @@ def test_a_table_that_was_merged_can_be_planned_and_proven_before_its_first_run_
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_warehouse_that_loses_answers_or_conflicts_adds_no_state_twice(
     house: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch
 ):
