@@ -15,7 +15,7 @@ from sync_pipelines.sources.postgres.types import Column, arrow_field, problem_s
 from sync_pipelines.targets.lake.mapping import Unfit, converter
 from sync_pipelines.targets.lake.types import SourceType
 from sync_pipelines.targets.postgres.layout import PostgresTable
-from sync_pipelines.targets.postgres.values import call
+from sync_pipelines.targets.postgres.values import array_literal, call
 
 _ROWS, _BYTES = 5000, 8 * 1024 * 1024
 """Of one statement's texts."""
@@ -54,30 +54,38 @@ def _parts(texts: pa.Array) -> Iterator[pa.Array]:
 
 def _asked(table: PostgresTable, column: Column, texts: pa.Array, kind: pa.DataType, *, as_text: bool) -> pa.Array:
     probe = replace(column, name="v")
-    values = ", ".join("NULL" if text is None else literal(text) for text in texts.to_pylist())
+    asked = {
+        "value": value_sql(probe, text=as_text),
+        "problem": problem_sql(probe, text=as_text),
+        "changed": _changed(column),
+    }
+    chosen = ", ".join(f"{sql} AS {name}" for name, sql in asked.items() if sql)
+    # one literal: of a list of 5,000 PostgreSQL's parser makes as many nodes
+    values = literal(array_literal(texts.to_pylist()))
     statement = (
-        f"SELECT {value_sql(probe, text=as_text)} AS value, {problem_sql(probe, text=as_text) or 'NULL'} AS problem, "
-        f"{_changed(column)} AS changed FROM (SELECT u.n, u.x, u.x::{column.exact_type or column.base_type} AS v "
-        f"FROM pg_catalog.unnest(ARRAY[{values}]::pg_catalog.text[]) WITH ORDINALITY AS u(x, n)) AS t ORDER BY t.n"
+        f"SELECT {chosen} FROM (SELECT u.n, u.x, u.x::{column.exact_type or column.base_type} AS v "
+        f"FROM pg_catalog.unnest({values}::pg_catalog.text[]) WITH ORDINALITY AS u(x, n)) AS t ORDER BY t.n"
     )
     try:
         with table.session() as session:
             rows = session.all(statement)
     except InvalidKeyError as error:
         raise Unfit(_words(error.message)) from None
-    for row in rows:
-        if row["problem"]:
-            raise Unfit("it is infinite, BC or after the year 9999")
-        if row["changed"]:
-            raise Unfit(f"{column.pg_type} would round it or cut it off")
+    if any(row.get("problem") for row in rows):
+        raise Unfit("it is infinite, BC or after the year 9999")
+    if any(row.get("changed") for row in rows):
+        raise Unfit(f"{column.pg_type} would round it or cut it off")
     return pa.array([row["value"] for row in rows], kind)
 
 
-def _changed(column: Column) -> str:
-    """SQL for whether a cast to the column's precision changes the value: PostgreSQL rounds without a word."""
+def _changed(column: Column) -> str | None:
+    """SQL for whether a cast to the column's precision changes the value: PostgreSQL rounds without a word.
+
+    None where it cannot.
+    """
     name = column.leaf_name or column.base_name
     if "(" not in column.exact_type or name not in _ROUNDED | _CUT.keys():
-        return "false"
+        return None
     free = _CUT.get(name, f"pg_catalog.{name}") + ("[]" if column.is_array else "")
     return f"coalesce(t.x::{free} <> t.v::{free}, false)"
 

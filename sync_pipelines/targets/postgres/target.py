@@ -188,7 +188,7 @@ class PostgresTarget(Underived):
         """Write batches of conformed rows, a transaction each; values are compared anyway: `doubt` adds nothing."""
         del doubt
         with Writer(self.table.url, self.layout, self._policy, self._books, before_write=before_write) as writer:
-            for batch in batches_of(iter(batches)):
+            for batch in batches_of(batches):
                 yield writer.write(batch)
 
     def existing(self, keys: Sequence[str]) -> list[str]:
@@ -260,7 +260,7 @@ class PostgresTarget(Underived):
     def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
         """What `upsert` of these batches would do; writes nothing."""
         counts = Counts()
-        for batch in batches_of(iter(batches)):
+        for batch in batches_of(batches):
             verdict = self._verdict(batch) if batch.num_rows else Verdict()
             held = {row[KEY]: row[FINGERPRINT] for found in self.values(_keys(batch)) for row in _prints(found)}
             rows = [row for row in _prints(batch) if row[KEY] not in verdict.waiting]
