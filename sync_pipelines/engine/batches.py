@@ -98,7 +98,7 @@ def _offer(waiting: Queue[Any], item: Any, stopped: Event) -> None:
         return
 
 
-def resized(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+def resized(batches: Iterable[pa.RecordBatch], size: int) -> Generator[pa.RecordBatch]:
     """The same rows in the same order in batches of `size` rows, the last one shorter. Memory: one such batch."""
     held: list[pa.RecordBatch] = []
     rows = 0

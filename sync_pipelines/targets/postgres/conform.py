@@ -30,7 +30,7 @@ from sync_pipelines.targets.lake.mapping import Unfit
 from sync_pipelines.targets.lake.types import spell as spell_type
 from sync_pipelines.targets.postgres.layout import Layout, PostgresTable
 from sync_pipelines.targets.postgres.spelling import spell
-from sync_pipelines.targets.postgres.values import Fit, call, fingerprints, holds_nul, key_texts, texts
+from sync_pipelines.targets.postgres.values import Fit, call, fingerprints, hashes, holds_nul, key_texts, texts
 
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})
 _YEARS = (-62_135_596_800_000_000, 253_402_300_800_000_000)
@@ -75,13 +75,13 @@ class Conformer:
         arrays = [keys, prints, self._times(batch), why, *columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def compared(self, batch: pa.RecordBatch, prints: Callable[[Sequence[pa.Array]], pa.Array]) -> pa.RecordBatch:
+    def compared(self, batch: pa.RecordBatch, *, lasting: bool) -> pa.RecordBatch:
         """Keys and prints of a batch of `columns`: cheaper than `conform`, but equal where a row surely is.
 
         What PostgreSQL alone can spell (jsonb) is taken as it stands: if it stands as PostgreSQL has it, it is equal.
 
         Args:
-            prints: what makes them of columns.
+            lasting: by fingerprints; else by what is good in this process alone.
         """
         problems: dict[int, str] = {}
         columns = [
@@ -89,7 +89,7 @@ class Conformer:
             for name in self.layout.names
         ]
         keys = self._keys([columns[self.layout.names.index(name)] for name in self.key], batch, problems)
-        found = prints(columns) if batch.num_rows else pa.array([], pa.string())
+        found = (fingerprints if lasting else hashes)(columns) if batch.num_rows else pa.array([], pa.string())
         if problems:
             found = _other_prints(found, batch, problems)
         return pa.RecordBatch.from_arrays([keys, found], schema=FINGERPRINTS_SCHEMA)

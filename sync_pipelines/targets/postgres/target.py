@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from sync_pipelines.engine import pg_errors
-from sync_pipelines.engine.batches import resized
 from sync_pipelines.engine.conflicts import Base, Policy, edited
 from sync_pipelines.engine.errors import RecordError, RunError
 from sync_pipelines.engine.ledger.ledger import Ledger
@@ -30,15 +29,16 @@ from sync_pipelines.engine.model import (
     PlannedWrites,
     Rejection,
     Underived,
-    bucket_of,
 )
 from sync_pipelines.sources.postgres.changes import existing
-from sync_pipelines.sources.postgres.connection import bulk_transaction, settings_sql, writing_transaction
+from sync_pipelines.sources.postgres.connection import settings_sql, writing_transaction
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
 from sync_pipelines.sources.postgres.sql import keys_query
 from sync_pipelines.targets.postgres.children import any_free, holders
 from sync_pipelines.targets.postgres.layout import Layout, PostgresTable, TargetSql
+from sync_pipelines.targets.postgres.listing import PrintedRows, listed
 from sync_pipelines.targets.postgres.parents import questions
+from sync_pipelines.targets.postgres.values import fingerprints, hashes
 from sync_pipelines.targets.postgres.writing import Verdict, Writer, batches_of
 
 _log = logging.getLogger(__name__)
@@ -121,16 +121,21 @@ class PostgresTarget(Underived):
         return None
 
     def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
-        wanted = None if buckets is None else set(buckets)
-        layout = self.layout
-        with self._errors(), bulk_transaction(self.table.url) as session:
-            for batch in resized(session.stream(layout.sql.rows(layout.sql.has_key), layout.sql.schema), 10_000):
-                rows, strange = layout.canonical(batch)
-                keys = [*rows.column(KEY).to_pylist(), *strange]
-                prints = [*rows.column(FINGERPRINT).to_pylist(), *[None] * len(strange)]
-                chosen = [row for row, key in enumerate(keys) if wanted is None or bucket_of(key) in wanted]
-                found = {KEY: [keys[row] for row in chosen], FINGERPRINT: [prints[row] for row in chosen]}
-                yield pa.RecordBatch.from_pydict(found, schema=FINGERPRINTS_SCHEMA)
+        return listed(self, fingerprints, buckets=buckets)
+
+    def compared(self, *, lasting: bool) -> PrintedRows:
+        """All rows by what a comparison within this process needs of them; see `engine.first_look`."""
+        return PrintedRows(self, fingerprints if lasting else hashes)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether bases are kept."""
+        return self._books is not None
+
+    def note_equal(self, prints: Mapping[str, str]) -> None:
+        """Take these records, which are as the source has them, for what the sync has written."""
+        if (books := self._books) is not None:
+            books.note(prints)
 
     # What a target is asked
 
@@ -223,7 +228,7 @@ class PostgresTarget(Underived):
         if not keys:
             return 0
         try:
-            with self._errors(), writing_transaction(self.table.url, pool_max=self.table.pool_max) as session:
+            with self.errors(), writing_transaction(self.table.url, pool_max=self.table.pool_max) as session:
                 session.all(settings_sql(wait_for_locks=True))
                 gone = len(session.all(self._delete_sql(keys)))
             # a BEFORE trigger that returns NULL, or a rule, keeps a row without an error
@@ -346,7 +351,8 @@ class PostgresTarget(Underived):
                 return list(existing(session.stream(sql.by_key_text(query), sql.found_schema), sql.schema))
 
     @contextmanager
-    def _errors(self) -> Generator[None]:
+    def errors(self) -> Generator[None]:
+        """Errors of reading and writing the table as the engine's."""
         sync, table = self._place
         with (
             reading(self.table.url, sync=sync, table=table),

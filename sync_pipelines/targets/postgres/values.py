@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from sync_pipelines.engine.capture import NULL_KEY
 from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.engine.model import KEY
 
 VERSION = 1
 """Stands in front of each fingerprint; raised when the algorithm changes, so that old bases are none."""
@@ -197,12 +196,7 @@ def _moment(text: str | None) -> str | None:
     return text.removesuffix("Z").rstrip("0").removesuffix(".") + zone if "." in text else text + zone
 
 
-def with_prints(rows: pa.RecordBatch, names: Sequence[str]) -> pa.Array:
-    """The fingerprints of a batch's rows over these columns."""
-    return fingerprints([rows.column(name) for name in names]) if rows.num_rows else pa.array([], pa.string())
-
-
 Fit = Callable[[pa.Array], pa.Array]
 """A column → the column in another type; raises where one of its values does not fit."""
 
-__all__ = ["KEY", "Fit", "call", "fingerprints", "key_texts", "texts", "with_prints"]
+__all__ = ["Fit", "call", "fingerprints", "hashes", "key_texts", "texts"]
