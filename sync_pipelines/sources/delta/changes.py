@@ -30,13 +30,7 @@ class Plan:
 
 
 def read_changes(moment: Moment, scope: Scope, plan: Plan, *, folder: Path | None) -> ChangeSet:
-    """Read what the plan says into a spool; the table is not needed when this returns.
-
-    Of a version that can be read again, and of many rows, just the keys are read now.
-    """
-    many = plan.full or len(plan.touched) > moment.list_keys * moment.predicates
-    if many and moment.rereadable and scope.window is None and scope.keys is None:
-        return read_on(moment, None if plan.full else plan.touched, reason=plan.reason, folder=folder)
+    """Read what the plan says into a spool; the table is not needed when this returns."""
     with ExitStack() as stack:
         spool = Spool(folder)
         stack.callback(spool.close)
@@ -60,6 +54,14 @@ def read_changes(moment: Moment, scope: Scope, plan: Plan, *, folder: Path | Non
         )
         stack.pop_all()
         return changes
+
+
+def read_meanwhile(moment: Moment, scope: Scope, plan: Plan, *, folder: Path | None) -> ChangeSet:
+    """The same; but of many rows of a version that can be read again just the keys are read now."""
+    many = plan.full or len(plan.touched) > moment.list_keys * moment.predicates
+    if many and moment.rereadable and scope.window is None and scope.keys is None:
+        return read_on(moment, None if plan.full else plan.touched, reason=plan.reason, folder=folder)
+    return read_changes(moment, scope, plan, folder=folder)
 
 
 def _read(moment: Moment, scope: Scope, plan: Plan, gone: KeyWriter) -> Iterator[pa.RecordBatch]:

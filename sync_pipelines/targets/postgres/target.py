@@ -81,6 +81,9 @@ class PostgresTarget(Underived):
         policy: who wins where a row was edited in PostgreSQL, too. ledger: bases and the stamp.
     """
 
+    writes_meanwhile = True
+    """What a source gives is taken while it is read."""
+
     def __init__(
         self,
         table: PostgresTable,

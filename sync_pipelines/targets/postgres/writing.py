@@ -189,7 +189,7 @@ class Writer:
             # what was equal a moment ago may be edited now; what differed is locked
             self._execute(self._statements.unjudged([*held, *unlike]))
         bases = self._bases([*held, *unlike])
-        source = {row[KEY]: row for row in rows.to_pylist() if row[KEY] in held or row[KEY] in unlike}
+        source = {row[KEY]: row for row in self._judged(rows) if row[KEY] in held}
         for key in unlike:
             verdict.kept[key] = "it was edited in PostgreSQL, to a value that the source cannot hold"
         for key, row in held.items():
@@ -204,9 +204,13 @@ class Writer:
         session = bulk_session(self._connection)
         for batch in session.stream(self._statements.rivals(lock=lock), self._layout.sql.schema):
             rows, strange = self._layout.canonical(batch)
-            held.update({row[KEY]: row for row in rows.to_pylist()})
+            held.update({row[KEY]: row for row in self._judged(rows)})
             unlike += strange
         return held, unlike
+
+    def _judged(self, rows: pa.RecordBatch) -> list[dict[str, Any]]:
+        """What of rows decides."""
+        return rows.select([KEY, FINGERPRINT, *([self._policy.by] if self._policy.by else [])]).to_pylist()
 
     def _bases(self, keys: list[str]) -> Mapping[str, Base]:
         return self._books.bases(keys) if self._books is not None and keys else {}
