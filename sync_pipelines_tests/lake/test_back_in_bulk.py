@@ -3,6 +3,7 @@ run compares before it writes."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pyarrow as pa
@@ -55,6 +56,7 @@ def test_a_run_that_dies_within_several_batches_leaves_nothing_of_them(
         with pytest.raises(KeyboardInterrupt):
             review.sync(back(), batch_size=2)
     assert held(review) == {}
+    assert "batches" not in {thread.name for thread in threading.enumerate()}
     assert review.sync(back(), batch_size=2).upserted == 9
     assert review.prove(back(), "deep").equal
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -193,10 +194,14 @@ class PostgresTarget(Underived):
         doubt: Doubt | None = None,
         before_write: Callable[[], object] = lambda: None,
     ) -> Iterator[BatchResult]:
-        """Write batches of conformed rows, a transaction each; values are compared anyway: `doubt` adds nothing."""
+        """Write conformed rows, several batches a transaction; values are compared anyway: `doubt` adds nothing."""
         del doubt
+        rows = batches_of(batches)
+        # who reads in a thread goes on while the connection is made; and where nothing comes, none is
+        if (first := next(rows, None)) is None:
+            return
         with Writer(self.table.url, self.layout, self._policy, self._books, before_write=before_write) as writer:
-            for batch in batches_of(batches):
+            for batch in chain([first], rows):
                 yield writer.write(batch)
 
     def existing(self, keys: Sequence[str]) -> list[str]:

@@ -159,7 +159,7 @@ def hashes(columns: Sequence[pa.Array]) -> pa.Array:
     No text holds a NUL, which parts them here, nor the byte FF, which stands for NULL: PostgreSQL has neither.
     """
     given = [_plainly(column).cast(pa.binary()) for column in columns]
-    options = pc.JoinOptions(null_handling="replace", null_replacement=b"\xff")  # ty: ignore[invalid-argument-type]
+    options = pc.JoinOptions(null_handling="replace", null_replacement=b"\xff")
     rows = call("binary_join_element_wise", *given, pa.scalar(b"\0"), options=options).to_pylist()
     return pa.array(np.fromiter(map(hash, rows), np.int64, len(rows))).cast(pa.string())
 

@@ -27,7 +27,7 @@ _PLANS = {"enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 """Each staged row is looked up by an index of the key: a hash of either side, of rows of 1 KB, does not fit into
 work_mem, and what is spilled takes 12.5 µs of the server a row where the index takes 9."""
 
-_ROWS, _BYTES = 20_000, 32 * 1024 * 1024
+_ROWS, _BYTES = 10_000, 16 * 1024 * 1024
 """Of one transaction: of 1,000 rows each commit and each statement's beginning took a third of the time."""
 
 
