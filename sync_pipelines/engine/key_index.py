@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 
 class KeyIndex:
-    """Keys, each once. Arrow's own `is_in` makes its index anew for each batch, which took half of a run of a million.
+    """Keys, each once. Arrow's own `is_in` makes its index anew for each batch: of a million keys in 60 ms.
 
     Memory: 16 bytes a key beside its text.
     """

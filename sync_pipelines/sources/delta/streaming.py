@@ -49,9 +49,12 @@ class VersionRows:
             yield from batches if self._prints is not None else self._kept(batches)
 
     def _rows(self) -> Iterator[pa.RecordBatch]:
-        found = self._moment.rows() if self._wanted is None else self._moment.among(self._wanted, None)
-        for batch in found:
+        for batch in self._moment.rows() if self._wanted is None else self._of(self._wanted):
             yield marked(batch, self._doubled) if self._doubled else batch
+
+    def _of(self, wanted: KeyIndex) -> Iterator[pa.RecordBatch]:
+        few = len(wanted) <= self._moment.list_keys
+        return self._moment.rows_of(wanted.keys) if few else self._moment.among(wanted, None)
 
     def _kept(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with RecordWriter(self._spool, f"prints-{next(_numbers)}", FINGERPRINTS_SCHEMA) as file:
