@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def _places(numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     yield from ((20, fraction // 10_000), (22, fraction // 100 % 100), (24, fraction % 100))
 
 
-_HEADS = pa.array([f",{length}:" for length in range(4096)], pa.string())
+_HEADS = pa.array([f"{length}:" for length in range(4096)], pa.string())
 """What stands before a text of each of these lengths."""
 
 
@@ -125,12 +126,15 @@ def fingerprints(columns: Sequence[pa.Array]) -> pa.Array:
     """A fingerprint for each row of these columns: the same for the same values, whichever side they came from.
 
     The length before each text keeps ("a,b", "c") apart from ("a", "b,c"); a NULL is no empty text. A row is
-    `2:ab,-,1:c`, each part with the comma before it but for the first.
+    `2:ab,-,1:c`.
     """
-    parts = [part for column in columns for part in _headed(texts(column))]
+    parts: list[Any] = []
+    for column in columns:
+        parts += [*([","] if parts else []), *_headed(texts(column))]
     options = pc.JoinOptions(null_handling="replace", null_replacement="")
-    rows = call("binary_join_element_wise", *parts, "", options=options)
-    return pa.array([_print(row) for row in rows.cast(pa.binary()).to_pylist()], pa.string())
+    rows = call("binary_join_element_wise", *parts, "", options=options).cast(pa.binary()).to_pylist()
+    md5 = partial(hashlib.md5, usedforsecurity=False)
+    return pa.array([f"{VERSION}:{md5(row).hexdigest()}" for row in rows], pa.string())
 
 
 def _headed(found: pa.Array) -> tuple[Any, pa.Array]:
@@ -139,18 +143,14 @@ def _headed(found: pa.Array) -> tuple[Any, pa.Array]:
     bounds = call("min_max", lengths)
     least, most = bounds["min"].as_py(), bounds["max"].as_py()
     if most is None:
-        return ",-", found
+        return "-", found
     if least == most and not found.null_count:
-        return f",{most}:", found
+        return f"{most}:", found
     if most < len(_HEADS):
         heads = call("take", _HEADS, lengths)
     else:
-        heads = call("binary_join_element_wise", ",", lengths.cast(pa.string()), ":", "")
-    return (call("coalesce", heads, ",-") if found.null_count else heads), found
-
-
-def _print(row: bytes) -> str:
-    return f"{VERSION}:{hashlib.md5(row[1:], usedforsecurity=False).hexdigest()}"
+        heads = call("binary_join_element_wise", lengths.cast(pa.string()), ":", "")
+    return (call("coalesce", heads, "-") if found.null_count else heads), found
 
 
 def hashes(columns: Sequence[pa.Array]) -> pa.Array:
