@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from sync_pipelines.engine.batches import from_a_thread
 from sync_pipelines.engine.compare import Comparison, compare
 from sync_pipelines.engine.key_index import KeyIndex
 from sync_pipelines.engine.listing import changed_since, listing_of
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _MOST = 200_000
 """Of more records that differ their keys would fill the memory; then all are written, and compared at the end."""
+
+_AHEAD = 32
+"""Batches of keys and prints of the target, 1 MB each, that may wait until the source is listed."""
 
 _FEW = 2000
 """So many records a target is asked for by their keys; for more it is listed."""
@@ -77,7 +81,8 @@ def bring_what_differs(run: Run, changes: ChangeSet) -> bool:
     with ExitStack() as stack:
         here = rows.compared(lasting=target.remembers)
         kept = _Kept(here, stack.enter_context(closing(Spool()))) if target.remembers else None
-        there = target.compared(lasting=target.remembers)
+        listed = target.compared(lasting=target.remembers).fingerprints()
+        there = _Early(stack.enter_context(from_a_thread(listed, most=_AHEAD)))
         differences = stack.enter_context(changed_since(kept or here, there))
         run.lock.check()
         number = differences.count("missing") + differences.count("stale")
@@ -128,6 +133,23 @@ def _note_equal(run: Run, target: Any, kept: _Kept, differences: Comparison) -> 
         unlike = differences.ever_among(keys)
         run.lock.check()
         target.note_equal({key: mark for key, mark in zip(keys, prints, strict=True) if key not in unlike})
+
+
+class _Early:
+    """A listing, read once, that is made while the other side is listed."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+
+    def count(self) -> int:
+        raise NotImplementedError("it is added up as it is read")
+
+    def digests(self) -> Mapping[int, Digest] | None:
+        return None
+
+    def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
+        del buckets
+        return self._batches
 
 
 class _Kept:

@@ -151,7 +151,9 @@ class Run(Keeping):
         keys = list(written) if result.keys is None else result.keys
         self.note_judged(result, written)
         self.settle([key for key in keys if key not in bad])
-        for key in keys:
+        if result.keys is None:
+            written.clear()
+        for key in result.keys or ():
             written.pop(key, None)
         self.binding.ledger.progress(self.record, self.counts)
         # a target may take a batch before the one in front of it is written: look now, too

@@ -1,13 +1,14 @@
 """Reading a large change set while it is written: a version stays as it is, so its rows need not be spooled.
 
-What must be known before the first row is written (which keys are gone, which several rows have) is read first, from
+What must be known before the first row is written (which keys are gone, which several rows have) is read before, from
 the key's columns alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -32,10 +33,12 @@ class VersionRows:
 
     Args:
         moment: the version. spool: takes keys and fingerprints. wanted: the keys; all rows if None.
-        doubled: keys that several rows have, which is a problem of each.
+        doubled: gives the keys that several rows have, which is a problem of each; asked before the first row.
     """
 
-    def __init__(self, moment: Moment, spool: Spool, *, wanted: KeyIndex | None, doubled: Collection[str]) -> None:
+    def __init__(
+        self, moment: Moment, spool: Spool, *, wanted: KeyIndex | None, doubled: Callable[[], Collection[str]]
+    ) -> None:
         self._moment, self._spool = moment, spool
         self._wanted, self._doubled = wanted, doubled
         self._prints: SpooledRecords | None = None
@@ -49,8 +52,9 @@ class VersionRows:
             yield from batches if self._prints is not None else self._kept(batches)
 
     def _rows(self) -> Iterator[pa.RecordBatch]:
+        doubled = self._doubled()
         for batch in self._moment.rows() if self._wanted is None else self._of(self._wanted):
-            yield marked(batch, self._doubled) if self._doubled else batch
+            yield marked(batch, doubled) if doubled else batch
 
     def _of(self, wanted: KeyIndex) -> Iterator[pa.RecordBatch]:
         few = len(wanted) <= self._moment.list_keys
@@ -135,20 +139,23 @@ def read_on(moment: Moment, touched: pa.Array | None, *, reason: str, folder: Pa
         return changes
 
 
-def _look_over(moment: Moment, wanted: KeyIndex | None) -> tuple[int, set[str], pa.Array]:
-    """How many rows there are to read, the keys that several of them have, and those that none has."""
+def _look_over(moment: Moment, wanted: KeyIndex | None) -> tuple[int, Callable[[], Collection[str]], pa.Array]:
+    """How many rows there are to read, what gives the keys that several have, and the keys that none has."""
     if wanted is None:
-        doubles, number = Doubles(), 0
-        for keys in moment.all_keys():
-            doubles.add(keys)
-            number += len(keys)
-        return number, doubles.among(moment.all_keys), pa.array([], pa.string())
+        return moment.count(), cache(lambda: _doubled(moment)), pa.array([], pa.string())
     held = np.zeros(len(wanted), np.int64)
     for keys in moment.all_keys():
         places = wanted.places(keys)
         np.add.at(held, places[places >= 0], 1)
     doubled = set(wanted.keys.filter(pa.array(held > 1)).to_pylist())
-    return int(held.sum()), doubled, wanted.keys.filter(pa.array(held == 0))
+    return int(held.sum()), lambda: doubled, wanted.keys.filter(pa.array(held == 0))
+
+
+def _doubled(moment: Moment) -> set[str]:
+    doubles = Doubles()
+    for keys in moment.all_keys():
+        doubles.add(keys)
+    return doubles.among(moment.all_keys)
 
 
 def _spooled(spool: Spool, keys: pa.Array) -> SpooledKeys:
