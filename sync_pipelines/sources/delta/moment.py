@@ -19,7 +19,7 @@ from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.delta.log import Commit
 from sync_pipelines.sources.postgres.changes import is_null_key
 
-_BATCH_ROWS, _BATCH_BYTES = 10_000, 16 * 1024 * 1024
+_BATCH_ROWS, _BATCH_BYTES = 5000, 8 * 1024 * 1024
 
 
 class Conforming(Protocol):

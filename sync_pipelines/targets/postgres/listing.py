@@ -15,7 +15,7 @@ from sync_pipelines.targets.postgres.layout import Prints
 if TYPE_CHECKING:
     from sync_pipelines.targets.postgres.target import PostgresTarget
 
-_ROWS, _BYTES = 10_000, 16 * 1024 * 1024
+_ROWS, _BYTES = 5000, 8 * 1024 * 1024
 """Of one batch."""
 
 
