@@ -48,14 +48,14 @@ def ahead(
 
 
 @contextmanager
-def from_a_thread(batches: Iterable[pa.RecordBatch]) -> Generator[Iterator[pa.RecordBatch]]:
-    """The same batches, made in a thread of their own; at most two wait.
+def from_a_thread(batches: Iterable[pa.RecordBatch], *, most: int = 2) -> Generator[Iterator[pa.RecordBatch]]:
+    """The same batches, made in a thread of their own; at most so many wait.
 
     For a client that reads them in a thread of its own runtime, within which it could not be asked for more
     (delta-rs: "cannot start a runtime from within a runtime"). What making them raises comes out where it is due; and
     at the end of the block, where a client has made an error of its own of it.
     """
-    waiting: Queue[pa.RecordBatch | BaseException | None] = Queue(2)
+    waiting: Queue[pa.RecordBatch | BaseException | None] = Queue(most)
     stopped = Event()
     failed: list[BaseException] = []
 
@@ -98,7 +98,7 @@ def _offer(waiting: Queue[Any], item: Any, stopped: Event) -> None:
         return
 
 
-def resized(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+def resized(batches: Iterable[pa.RecordBatch], size: int) -> Generator[pa.RecordBatch]:
     """The same rows in the same order in batches of `size` rows, the last one shorter. Memory: one such batch."""
     held: list[pa.RecordBatch] = []
     rows = 0

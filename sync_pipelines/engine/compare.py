@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,6 +142,22 @@ class Comparison:
     def sample(self, kind: str, size: int = 20) -> list[str]:
         return next(self.keys(kind, size=size), [])
 
+    def among(self, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that are missing, stale or extra."""
+        return self._chosen(keys, "AND kind IN ('missing', 'stale', 'extra')")
+
+    def ever_among(self, keys: Sequence[str]) -> set[str]:
+        """Those of `keys` that are differences or were, whatever they were found to be since."""
+        return self._chosen(keys, "")
+
+    def _chosen(self, keys: Sequence[str], condition: str) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(keys), _KEYS_A_QUESTION):
+            page = keys[start : start + _KEYS_A_QUESTION]
+            query = f"SELECT key FROM difference WHERE key IN ({_marks(page)}) {condition}"
+            found.update(key for (key,) in self.connection.execute(query, page))
+        return found
+
     def reasons(self, keys: Iterable[str]) -> dict[str, str]:
         """What a look at the values found, of those of these keys of which anything is known."""
         wanted = list(keys)
@@ -162,6 +178,7 @@ def _marks(values: Collection[str]) -> str:
 
 
 _SETTLED = "settled"
+_KEYS_A_QUESTION = 10_000
 
 # `was`: what the two listings said of the key; empty where it was found otherwise.
 _TABLE = """

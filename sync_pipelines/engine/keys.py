@@ -103,7 +103,8 @@ def is_text(text: str) -> bool:
 
 def texts(keys: Iterable[str]) -> list[str]:
     """Those of these keys that PostgreSQL can hold; of another (an id that a stranger made) it has no record."""
-    return [key for key in keys if is_text(key)]
+    given = list(keys)
+    return given if is_text("".join(given)) else [key for key in given if is_text(key)]
 
 
 def example(columns: Sequence[str]) -> str:

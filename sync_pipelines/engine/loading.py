@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Meanwhile(Protocol):
-    """A source whose whole tables are read on while they are written; for targets that say `writes_meanwhile`."""
+    """A source whose rows are read on while they are written; for targets that say `writes_meanwhile`."""
 
     def changes_meanwhile(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
-        """What a run needs, as soon as its snapshot is taken."""
+        """What a run needs, as soon as it is known which version or snapshot is read."""
         ...
 
 

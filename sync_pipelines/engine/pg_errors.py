@@ -163,7 +163,7 @@ def classified(
 
 def _is_of_a_function(error: BaseException) -> bool:
     """Whether the error was raised within a function: PostgreSQL's own words name columns, a function's name values."""
-    return any(getattr(getattr(layer, "diag", None), "context", None) for layer in _layers(error))
+    return any(_told(layer, "context") for layer in _layers(error))
 
 
 def _kind(code: str | None, text: str) -> tuple[type[SyncError], str | None]:
@@ -201,11 +201,20 @@ def _layers(error: BaseException) -> Iterator[BaseException]:
         item = getattr(item, "orig", None) or item.__cause__
 
 
+def _told(error: BaseException, what: str) -> str | None:
+    """One of the fields of the server's answer: psycopg2 has them as attributes, ADBC in a list."""
+    found = getattr(getattr(error, "diag", None), what, None)
+    if found is not None:
+        return found
+    details = getattr(error, "details", None)
+    given = dict(details if isinstance(details, list) else ()).get(f"PG_DIAG_{what.upper()}".encode())
+    return given.decode(errors="replace") if given else None
+
+
 def _words(error: BaseException) -> str:
     """The message in one line, without the statement (SQLAlchemy's, ADBC's) and PostgreSQL's CONTEXT."""
     inner = getattr(error, "orig", None) or error
-    primary = getattr(getattr(inner, "diag", None), "message_primary", None)
-    text = primary or str(inner) or type(inner).__name__
+    text = _told(inner, "message_primary") or str(inner) or type(inner).__name__
     # ADBC repeats the whole statement, with the keys that it asks for.
     text = re.split(r"\n(?:LINE |CONTEXT:|\s*Query was:)", text, maxsplit=1)[0]
     # libpq quotes a wrong connection string whole, with its password, in no form that can be told apart.

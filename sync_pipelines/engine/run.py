@@ -12,6 +12,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
+from sync_pipelines.engine import first_look
 from sync_pipelines.engine.batches import ahead, prints_of, resized
 from sync_pipelines.engine.binding import Binding, Request
 from sync_pipelines.engine.compare import Comparison
@@ -95,8 +96,9 @@ class Run(Keeping):
         else:
             self.guard_first(lambda: self._deletes(changes), source_empty=changes.source_empty)
             self.measure_before(self.before if changes.full else sum(map(len, changes.deletes)))
-            self._bring(changes)
-            self._delete(changes)
+            if not (first_look.pays(self, changes) and first_look.bring_what_differs(self, changes)):
+                self._bring(changes)
+                self._delete(changes)
 
     def drain(self, changes: ChangeSet) -> Drain | None:
         """What brings the events that wait, begun; None where there is no outbox, or the run is not about what waits.
@@ -149,7 +151,9 @@ class Run(Keeping):
         keys = list(written) if result.keys is None else result.keys
         self.note_judged(result, written)
         self.settle([key for key in keys if key not in bad])
-        for key in keys:
+        if result.keys is None:
+            written.clear()
+        for key in result.keys or ():
             written.pop(key, None)
         self.binding.ledger.progress(self.record, self.counts)
         # a target may take a batch before the one in front of it is written: look now, too
@@ -163,8 +167,8 @@ class Run(Keeping):
         refused: Callable[[Sequence[Rejection]], object] = lambda _: None,
     ) -> Generator[pa.RecordBatch]:
         """Batches for the target; `given` is called with each of them before it goes, `refused` with what cannot."""
-        mapper, batches = self.veil.mapping(self.binding.mapper), resized(upserts, self.binding.batch_size)
-        with closing(ahead(mapper, batches)) as made:
+        mapper = self.veil.mapping(self.binding.mapper)
+        with closing(resized(upserts, self.binding.batch_size)) as batches, closing(ahead(mapper, batches)) as made:
             for batch, (mapped, rejected) in made:
                 self.lock.check()
                 self.counts.read += batch.num_rows
@@ -206,17 +210,23 @@ class Run(Keeping):
     def _delete_by_absence(self, target: Target, changes: ChangeSet, *, guarded: bool = True) -> None:
         """Remove what the whole source lacks; and look whether the store holds what was written."""
         with changed_since(listing_of(changes.upserts), target) as differences:
-            self._leave_out_quarantined(differences)
-            self.leave_out_kept(target, differences, note=True)
-            self._must_hold(differences.count("missing"), differences.count("stale"), differences)
-            if guarded:
-                self.guard(deletes=self.deletes.fresh_among(differences), source_empty=changes.source_empty)
-            for keys in differences.keys("extra"):
-                self.delete(target, keys)
-            self.end_deletes(target)
-        self._settle_gone(changes.upserts)
+            self.remove_absent(target, differences, source_empty=changes.source_empty, guarded=guarded)
+        self.settle_gone(changes.upserts)
 
-    def _settle_gone(self, upserts: RecordStream) -> None:
+    def remove_absent(
+        self, target: Target, differences: Comparison, *, source_empty: bool, guarded: bool = True
+    ) -> None:
+        """Remove what the comparison with the whole source calls extra, if it finds nothing else."""
+        self._leave_out_quarantined(differences)
+        self.leave_out_kept(target, differences, note=True)
+        self._must_hold(differences.count("missing"), differences.count("stale"), differences)
+        if guarded:
+            self.guard(deletes=self.deletes.fresh_among(differences), source_empty=source_empty)
+        for keys in differences.keys("extra"):
+            self.delete(target, keys)
+        self.end_deletes(target)
+
+    def settle_gone(self, upserts: RecordStream) -> None:
         """Close what is noted of records that the whole source lacks: they were never stored, so never deleted."""
         gone = {record.key for record in self.binding.ledger.list_quarantine(*self.place, limit=None)}
         gone.difference_update(self.deletes.refused)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, runtime_checkable
 
 import pyarrow as pa
 from filelock import FileLock, Timeout
@@ -174,9 +174,18 @@ class SpooledRecords:
                 number += 1
 
 
+@runtime_checkable
+class Columnar(Protocol):
+    """A stream that gives a few of its columns for less than all of them."""
+
+    def only(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """These columns."""
+        ...
+
+
 def columns_of(stream: Iterable[pa.RecordBatch], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """These columns of a stream's batches; of a spooled stream nothing else is decompressed."""
-    batches = stream.only(names) if isinstance(stream, SpooledRecords) else stream
+    batches = stream.only(names) if isinstance(stream, Columnar) else stream
     return (batch.select(list(names)) for batch in batches)
 
 

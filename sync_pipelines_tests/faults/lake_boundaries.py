@@ -40,6 +40,7 @@ def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
 
     for source in (DeltaSource, PostgresSource):
         named(source, "changes", "reading", None)
+    named(DeltaSource, "changes_meanwhile", "reading", None)
     for target in (DeltaTarget, DatabricksTarget, PostgresTarget):
         named(target, "values", "comparing", None)
     for target in (DatabricksTarget, PostgresTarget):

@@ -334,7 +334,7 @@ def test_a_connection_that_breaks_within_a_batch_leaves_nothing_half_done(
 
     def broken(self: Any, *arguments: Any) -> Any:
         found = insert(self, *arguments)
-        review.execute("SELECT pg_terminate_backend(%s)", self._connection.info.backend_pid)
+        review.execute("SELECT pg_terminate_backend(%s)", self._rows("SELECT pg_backend_pid()")[0][0])
         return found
 
     with monkeypatch.context() as patched:

@@ -237,12 +237,12 @@ class ConflictBook(Store):
         """These records are the same on both sides again, or gone."""
         book = self._tables.conflicts
         open_ones = (*at_place(book, sync, table), book.c.resolved_at.is_(None))
-        settled = sa.update(book).where(*open_ones, book.c.record_key.in_(keys)).values(resolved_at=sa.func.now())
 
         def work(connection: sa.Connection) -> None:
-            # nearly always there is none: then one short question is all that is sent
+            # nearly always there is none: then one short question is all that is made and sent
             if connection.execute(sa.select(sa.exists().where(*open_ones))).scalar_one():
-                connection.execute(settled)
+                settled = sa.update(book).where(*open_ones, book.c.record_key.in_(keys))
+                connection.execute(settled.values(resolved_at=sa.func.now()))
                 connection.execute(self._free_entities(sync, table, keys))
 
         if keys:

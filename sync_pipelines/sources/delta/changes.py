@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sync_pipelines.engine.model import CHANGED_AT, DOUBLED, KEY, PROBLEM, ChangeSet, RecordStream, Scope
-from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool
+from sync_pipelines.engine.model import CHANGED_AT, KEY, ChangeSet, RecordStream, Scope
+from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool, columns_of
+from sync_pipelines.sources.delta.doubles import Doubles, marked
 from sync_pipelines.sources.delta.moment import Moment, without
+from sync_pipelines.sources.delta.streaming import read_on
 
 _PAGE = 10_000
 
@@ -33,14 +34,15 @@ def read_changes(moment: Moment, scope: Scope, plan: Plan, *, folder: Path | Non
     with ExitStack() as stack:
         spool = Spool(folder)
         stack.callback(spool.close)
-        doubles = _Doubles()
+        doubles = Doubles()
         with RecordWriter(spool, "upserts", moment.conforming.schema) as rows, KeyWriter(spool, "deletes") as keys:
             for batch in _read(moment, scope, plan, keys):
-                doubles.add(batch.column(KEY).to_pylist())
+                doubles.add(batch.column(KEY))
                 rows.write(batch)
         upserts = rows.records()
+        doubled = doubles.among(lambda: (batch.column(0) for batch in columns_of(upserts, [KEY])))
         changes = ChangeSet(
-            upserts=_Marked(upserts, doubled) if (doubled := doubles.among(upserts)) else upserts,
+            upserts=_Marked(upserts, doubled) if doubled else upserts,
             deletes=keys.keys(),
             watermark=moment.watermark() if scope.keys is None else None,
             full=plan.full,
@@ -52,6 +54,14 @@ def read_changes(moment: Moment, scope: Scope, plan: Plan, *, folder: Path | Non
         )
         stack.pop_all()
         return changes
+
+
+def read_meanwhile(moment: Moment, scope: Scope, plan: Plan, *, folder: Path | None) -> ChangeSet:
+    """The same; but of many rows of a version that can be read again just the keys are read now."""
+    many = plan.full or len(plan.touched) > moment.list_keys * moment.predicates
+    if many and moment.rereadable and scope.window is None and scope.keys is None:
+        return read_on(moment, None if plan.full else plan.touched, reason=plan.reason, folder=folder)
+    return read_changes(moment, scope, plan, folder=folder)
 
 
 def _read(moment: Moment, scope: Scope, plan: Plan, gone: KeyWriter) -> Iterator[pa.RecordBatch]:
@@ -96,28 +106,6 @@ def unique(arrays: Iterable[pa.Array]) -> pa.Array:
     return pc.call_function("unique", [pa.concat_arrays(parts)]) if parts else pa.array([], pa.string())
 
 
-class _Doubles:
-    """Keys that several rows have. A Delta table has no unique index: of each key eight bytes are remembered."""
-
-    def __init__(self) -> None:
-        self._seen: list[np.ndarray] = []
-
-    def add(self, keys: Sequence[str]) -> None:
-        self._seen.append(np.fromiter(map(hash, keys), np.int64, len(keys)))
-
-    def among(self, rows: RecordStream) -> set[str]:
-        """Those keys; the rows are read again only where two keys have one hash."""
-        marks = np.sort(np.concatenate(self._seen)) if self._seen else np.array([], np.int64)
-        twice = set(marks[1:][marks[1:] == marks[:-1]].tolist())
-        once: set[str] = set()
-        found: set[str] = set()
-        for batch in rows if twice else ():
-            for key in batch.column(KEY).to_pylist():
-                if hash(key) in twice:
-                    (found if key in once else once).add(key)
-        return found
-
-
 class _Marked:
     """Records of which those with a key that several have are a problem, all of them."""
 
@@ -130,8 +118,4 @@ class _Marked:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for batch in self._rows:
-            keys, problems = batch.column(KEY).to_pylist(), batch.column(PROBLEM).to_pylist()
-            marked = [
-                why or (DOUBLED if key in self._doubled else None) for key, why in zip(keys, problems, strict=True)
-            ]
-            yield batch.set_column(batch.schema.get_field_index(PROBLEM), PROBLEM, pa.array(marked, pa.string()))
+            yield marked(batch, self._doubled)

@@ -58,6 +58,8 @@ class FolderMoment(Moment):
         table: a handle that nobody brings up to date. store: reads it and says what errors mean. Others: `Moment`'s.
     """
 
+    rereadable = True
+
     def __init__(
         self, table: DeltaTable, store: DeltaStore, spec: TableSpec, conforming: Callable[[pa.Schema], Conforming]
     ) -> None:

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sync_pipelines.engine.batches import resized
+from sync_pipelines.engine.batches import pages
+from sync_pipelines.engine.key_index import KeyIndex
 from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.delta.log import Commit
 from sync_pipelines.sources.postgres.changes import is_null_key
 
-_BATCH_ROWS = 10_000
+_BATCH_ROWS, _BATCH_BYTES = 5000, 8 * 1024 * 1024
 
 
 class Conforming(Protocol):
@@ -31,6 +32,7 @@ class Conforming(Protocol):
     @property
     def shape(self) -> str: ...
     def conform(self, batch: pa.RecordBatch) -> pa.RecordBatch: ...
+    def compared(self, batch: pa.RecordBatch, *, lasting: bool) -> pa.RecordBatch: ...
     def keys(self, batch: pa.RecordBatch) -> pa.Array: ...
     def spelled(self, columns: Mapping[str, Sequence[str | None]]) -> tuple[pa.Array, dict[int, str]]: ...
 
@@ -47,6 +49,8 @@ class Moment(ABC):
     """So many keys are asked for by one predicate, which skips files by their statistics."""
     predicates = 1
     """So many predicates are asked one after the other; for more keys all rows are read."""
+    rereadable = False
+    """Whether its rows may be read twice rather than be spooled: it costs little, and nobody pays for it."""
 
     def __init__(self, version: int, spec: TableSpec, conforming: Callable[[pa.Schema], Conforming]) -> None:
         self.version, self.spec = version, spec
@@ -158,32 +162,39 @@ class Moment(ABC):
 
     def rows(self, predicate: str | None = None) -> Iterator[pa.RecordBatch]:
         """Conformed rows."""
-        for batch in self._scan(self.conforming.columns, predicate):
+        for batch in self.scanned(self.conforming.columns, predicate):
             yield self.conforming.conform(batch)
 
-    def _scan(self, columns: Sequence[str], predicate: str | None = None) -> Iterator[pa.RecordBatch]:
-        yield from resized(self.scan(list(columns), predicate), _BATCH_ROWS)
+    def all_keys(self) -> Iterator[pa.Array]:
+        """The keys of all rows."""
+        for batch in self.scanned(self.spec.key):
+            yield self.conforming.keys(batch)
+
+    def scanned(self, columns: Sequence[str], predicate: str | None = None) -> Iterator[pa.RecordBatch]:
+        """As `scan`, in batches of a size that may be held several times."""
+        yield from pages(self.scan(list(columns), predicate), rows=_BATCH_ROWS, most_bytes=_BATCH_BYTES)
 
     def rows_of(self, wanted: pa.Array) -> Iterator[pa.RecordBatch]:
         """Conformed rows of these keys; those that are not there are left out."""
         if len(wanted) > self.list_keys * self.predicates:
-            yield from self._among(wanted, None)
+            yield from self.among(KeyIndex(wanted), None)
             return
         lost: list[str] = []
         for start in range(0, len(wanted), self.list_keys):
             page, found = wanted.slice(start, self.list_keys), []
             predicate = self._predicate(page.to_pylist())
-            for batch in self._among(page, predicate):
+            for batch in self.among(KeyIndex(page), predicate):
                 found.append(batch.column(KEY))
                 yield batch
             if predicate is not None and self._loose:
                 lost += without(page, found).to_pylist()
         if lost and (there := self._spelled_otherwise(lost)):
-            yield from self._among(pa.array(there, pa.string()), None)
+            yield from self.among(KeyIndex(pa.array(there, pa.string())), None)
 
-    def _among(self, wanted: pa.Array, predicate: str | None) -> Iterator[pa.RecordBatch]:
-        for batch in self._scan(self.conforming.columns, predicate):
-            rows = batch.filter(_is_in(self.conforming.keys(batch), wanted))
+    def among(self, wanted: KeyIndex, predicate: str | None) -> Iterator[pa.RecordBatch]:
+        """Conformed rows of these keys, of those that a predicate chooses."""
+        for batch in self.scanned(self.conforming.columns, predicate):
+            rows = batch.filter(wanted.holds(self.conforming.keys(batch)))
             if rows.num_rows:
                 yield self.conforming.conform(rows)
 
@@ -194,11 +205,10 @@ class Moment(ABC):
         return any(pa.types.is_string(kind) or kind != item.type for kind, item in kinds)
 
     def _spelled_otherwise(self, keys: Sequence[str]) -> list[str]:
-        wanted = pa.array(keys, pa.string())
+        wanted = KeyIndex(pa.array(keys, pa.string()))
         held: set[str] = set()
-        for batch in self._scan(self.spec.key):
-            found = self.conforming.keys(batch)
-            held.update(found.filter(_is_in(found, wanted)).to_pylist())
+        for found in self.all_keys():
+            held.update(found.filter(wanted.holds(found)).to_pylist())
         return [key for key in keys if key in held]
 
     def there(self, keys: Sequence[str]) -> set[str]:

@@ -18,7 +18,7 @@ from sync_pipelines.engine.keys import NamedKey, example
 from sync_pipelines.engine.model import KEY, ChangeSet, FullRead, Pending, Scope, Watermark
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.spec import TableSpec
-from sync_pipelines.sources.delta.changes import Plan, read_changes, unique
+from sync_pipelines.sources.delta.changes import Plan, read_changes, read_meanwhile, unique
 from sync_pipelines.sources.delta.log import Commit, LostError, no_longer_holds
 from sync_pipelines.sources.delta.moment import Conforming, Moment
 from sync_pipelines.targets.lake.types import spell
@@ -109,9 +109,18 @@ class DeltaSource:
 
     def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
         """Read what a run needs, from one version, into temporary files; see `engine.model.Scope`."""
+        moment = self._to_read()
+        return read_changes(moment, scope, self._plan(moment, scope, since), folder=self._spool)
+
+    def changes_meanwhile(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
+        """The same; of many rows just the keys, so that the rows can be read while they are written."""
+        moment = self._to_read()
+        return read_meanwhile(moment, scope, self._plan(moment, scope, since), folder=self._spool)
+
+    def _to_read(self) -> Moment:
         moment = self._now()
         self._last_read = moment.name_of_state()
-        return read_changes(moment, scope, self._plan(moment, scope, since), folder=self._spool)
+        return moment
 
     def _plan(self, moment: Moment, scope: Scope, since: Watermark | None) -> Plan:
         if scope.keys is not None:

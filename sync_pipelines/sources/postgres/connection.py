@@ -72,14 +72,16 @@ class Writing(Session, Protocol):
         ...
 
 
-def settings_sql(*, wait_for_locks: bool = False) -> str:
+def settings_sql(*, wait_for_locks: bool = False, for_session: bool = False, **more: str) -> str:
     """A SELECT that fixes `SETTINGS` for the transaction, in one round trip.
 
     Args:
         wait_for_locks: for `LOCK_TIMEOUT_MS` and no longer; else as the transaction has it.
+        for_session: beyond the transaction, for whoever has the connection alone. more: other settings.
     """
-    settings = {**SETTINGS, **({"lock_timeout": str(LOCK_TIMEOUT_MS)} if wait_for_locks else {})}
-    calls = (f"pg_catalog.set_config('{name}', '{value}', true) AS {name}" for name, value in settings.items())
+    settings = {**SETTINGS, **({"lock_timeout": str(LOCK_TIMEOUT_MS)} if wait_for_locks else {}), **more}
+    local = str(not for_session).lower()
+    calls = (f"pg_catalog.set_config('{name}', '{value}', {local}) AS {name}" for name, value in settings.items())
     return f"SELECT {', '.join(calls)}"
 
 
@@ -113,11 +115,6 @@ class _Small:
                 columns = zip(*rows, strict=True)
                 arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def streaming(connection: Any, sql: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """`Session.stream` on a psycopg2 connection whose transaction somebody else holds."""
-    return _Small(connection).stream(sql, schema)
 
 
 _names = itertools.count(1)
@@ -237,13 +234,7 @@ def writing_transaction(url: NormalisedUrl, *, pool_max: int = 10) -> Generator[
 @contextmanager
 def bulk_transaction(url: NormalisedUrl, *, locks: Sequence[str] = ()) -> Generator[Session]:
     """The same transaction on an ADBC connection of its own; see `small_transaction`."""
-    from adbc_driver_postgresql import dbapi
-
-    options = connect_options(sa.make_url(url.sqlalchemy), APPLICATION_NAME)
-    address = with_parameters(
-        url.libpq, client_encoding="UTF8", **{name: str(value) for name, value in options.items()}
-    )
-    connection = dbapi.connect(address, autocommit=True)
+    connection = bulk_connection(url)
     try:
         session = _Bulk(connection)
         session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -254,6 +245,22 @@ def bulk_transaction(url: NormalisedUrl, *, locks: Sequence[str] = ()) -> Genera
         # What the block raised says more than the complaint about a statement that it left open.
         with suppress(Exception):
             connection.close()
+
+
+def bulk_connection(url: NormalisedUrl) -> Any:
+    """One ADBC connection in autocommit mode; the caller closes it."""
+    from adbc_driver_postgresql import dbapi
+
+    options = connect_options(sa.make_url(url.sqlalchemy), APPLICATION_NAME)
+    address = with_parameters(
+        url.libpq, client_encoding="UTF8", **{name: str(value) for name, value in options.items()}
+    )
+    return dbapi.connect(address, autocommit=True)
+
+
+def bulk_session(connection: Any) -> Session:
+    """`Session` on such a connection, whose transaction somebody else holds."""
+    return _Bulk(connection)
 
 
 def _prepare(session: _Small | _Bulk, locks: Sequence[str]) -> None:

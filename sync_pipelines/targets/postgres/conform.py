@@ -24,13 +24,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, KEY, PROBLEM, SYSTEM_FIELDS
+from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, PROBLEM, SYSTEM_FIELDS
 from sync_pipelines.sources.postgres.types import MICROSECONDS, Column
 from sync_pipelines.targets.lake.mapping import Unfit
 from sync_pipelines.targets.lake.types import spell as spell_type
 from sync_pipelines.targets.postgres.layout import Layout, PostgresTable
 from sync_pipelines.targets.postgres.spelling import spell
-from sync_pipelines.targets.postgres.values import Fit, call, fingerprints, key_texts, texts
+from sync_pipelines.targets.postgres.values import Fit, call, fingerprints, hashes, holds_nul, key_texts, texts
 
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})
 _YEARS = (-62_135_596_800_000_000, 253_402_300_800_000_000)
@@ -47,6 +47,7 @@ class Conformer:
     def __init__(self, table: PostgresTable, layout: Layout, source: pa.Schema, *, changed_at: str | None) -> None:
         self.layout, self._table, self._changed_at = layout, table, changed_at
         self._fits = {column.name: self._fit(source.field(column.name).type, column) for column in layout.columns}
+        self._as_given = {**self._fits, **self._unasked(source)}
         self.key = layout.spec.key
         self.columns = tuple(dict.fromkeys([*layout.names, *([changed_at] if changed_at else [])]))
         told = {name: _type_name(source.field(name).type) for name in layout.names}
@@ -74,6 +75,25 @@ class Conformer:
         arrays = [keys, prints, self._times(batch), why, *columns]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
+    def compared(self, batch: pa.RecordBatch, *, lasting: bool) -> pa.RecordBatch:
+        """Keys and prints of a batch of `columns`: cheaper than `conform`, but equal where a row surely is.
+
+        What PostgreSQL alone can spell (jsonb) is taken as it stands: if it stands as PostgreSQL has it, it is equal.
+
+        Args:
+            lasting: by fingerprints; else by what is good in this process alone.
+        """
+        problems: dict[int, str] = {}
+        columns = [
+            self._column(batch, name, problems, self._fits if name in self.key else self._as_given)
+            for name in self.layout.names
+        ]
+        keys = self._keys([columns[self.layout.names.index(name)] for name in self.key], batch, problems)
+        found = (fingerprints if lasting else hashes)(columns) if batch.num_rows else pa.array([], pa.string())
+        if problems:
+            found = _other_prints(found, batch, problems)
+        return pa.RecordBatch.from_arrays([keys, found], schema=FINGERPRINTS_SCHEMA)
+
     def keys(self, batch: pa.RecordBatch) -> pa.Array:
         """The keys of a batch that has the key's columns."""
         problems: dict[int, str] = {}
@@ -88,9 +108,21 @@ class Conformer:
             found.append(_fitted(given, self._fit(pa.string(), column), self._stored(column), column.name, problems))
         return key_texts(found), problems
 
-    def _column(self, batch: pa.RecordBatch, name: str, problems: dict[int, str]) -> pa.Array:
+    def _column(
+        self, batch: pa.RecordBatch, name: str, problems: dict[int, str], fits: Mapping[str, Fit] | None = None
+    ) -> pa.Array:
         column = next(item for item in self.layout.columns if item.name == name)
-        return _fitted(batch.column(name), self._fits[name], self._stored(column), name, problems)
+        return _fitted(batch.column(name), (fits or self._fits)[name], self._stored(column), name, problems)
+
+    def _unasked(self, source: pa.Schema) -> dict[str, Fit]:
+        """Of the columns that are stored as texts, the ways that ask PostgreSQL nothing."""
+        kinds = {column.name: _plain(source.field(column.name).type) for column in self.layout.columns}
+        found = {
+            column.name: _fit(kinds[column.name], self._stored(column), column, lambda values: values)
+            for column in self.layout.columns
+            if pa.types.is_string(self._stored(column))
+        }
+        return {name: fit for name, fit in found.items() if fit is not None}
 
     def _keys(self, columns: Sequence[pa.Array], batch: pa.RecordBatch, problems: dict[int, str]) -> pa.Array:
         for name, column in zip(self.key, columns, strict=True):
@@ -245,7 +277,7 @@ def _text(values: pa.Array, *, column: Column) -> pa.Array:
 
 
 def _clean(values: pa.Array) -> pa.Array:
-    if call("any", call("match_substring", values, options=pc.MatchSubstringOptions("\0"))).as_py():
+    if holds_nul(values):
         raise Unfit("it holds a NUL character, which PostgreSQL's text cannot hold")
     return values
 

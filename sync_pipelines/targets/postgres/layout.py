@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +21,10 @@ from sync_pipelines.sources.postgres.errors import reading
 from sync_pipelines.sources.postgres.sql import TableSql
 from sync_pipelines.sources.postgres.types import Column
 from sync_pipelines.targets.lake.mapping import LakeMapper
-from sync_pipelines.targets.postgres.values import with_prints
+from sync_pipelines.targets.postgres.values import fingerprints
+
+Prints = Callable[[Sequence[pa.Array]], pa.Array]
+"""Columns → what tells their rows apart."""
 
 OWN = frozenset({KEY, FINGERPRINT})
 """Columns of a Delta table that belong to the sync that writes it."""
@@ -118,14 +121,17 @@ class Layout:
         """Whether its rows refer to each other."""
         return any(foreign.own for foreign in self.catalog.foreign_keys)
 
-    def canonical(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[str]]:
+    def canonical(self, batch: pa.RecordBatch, prints: Prints = fingerprints) -> tuple[pa.RecordBatch, list[str]]:
         """Rows as they were read in `sql.schema` → rows with their fingerprints; and keys that cannot be compared.
 
         Those hold what the source can never hold: an infinite date, an array of two dimensions.
+
+        Args:
+            prints: what is made in the place of fingerprints.
         """
         rows, rejected = LakeMapper().map(batch)
-        prints = with_prints(rows, self.names)
-        columns = [rows.column(KEY), prints, *(rows.column(name) for name in self.names)]
+        made = prints([rows.column(name) for name in self.names]) if rows.num_rows else pa.array([], pa.string())
+        columns = [rows.column(KEY), made, *(rows.column(name) for name in self.names)]
         schema = pa.schema([*FINGERPRINTS_SCHEMA, *self.stored])
         return pa.RecordBatch.from_arrays(columns, schema=schema), [item.key for item in rejected]
 

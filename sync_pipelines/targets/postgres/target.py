@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain
 from typing import Any, NoReturn
 
 import pyarrow as pa
 
 from sync_pipelines.engine import pg_errors
-from sync_pipelines.engine.batches import resized
 from sync_pipelines.engine.conflicts import Base, Policy, edited
 from sync_pipelines.engine.errors import RecordError, RunError
 from sync_pipelines.engine.ledger.ledger import Ledger
@@ -30,15 +30,16 @@ from sync_pipelines.engine.model import (
     PlannedWrites,
     Rejection,
     Underived,
-    bucket_of,
 )
 from sync_pipelines.sources.postgres.changes import existing
-from sync_pipelines.sources.postgres.connection import bulk_transaction, settings_sql, writing_transaction
+from sync_pipelines.sources.postgres.connection import settings_sql, writing_transaction
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
 from sync_pipelines.sources.postgres.sql import keys_query
 from sync_pipelines.targets.postgres.children import any_free, holders
 from sync_pipelines.targets.postgres.layout import Layout, PostgresTable, TargetSql
+from sync_pipelines.targets.postgres.listing import PrintedRows, listed
 from sync_pipelines.targets.postgres.parents import questions
+from sync_pipelines.targets.postgres.values import fingerprints, hashes
 from sync_pipelines.targets.postgres.writing import Verdict, Writer, batches_of
 
 _log = logging.getLogger(__name__)
@@ -81,6 +82,9 @@ class PostgresTarget(Underived):
         policy: who wins where a row was edited in PostgreSQL, too. ledger: bases and the stamp.
     """
 
+    writes_meanwhile = True
+    """What a source gives is taken while it is read."""
+
     def __init__(
         self,
         table: PostgresTable,
@@ -121,16 +125,21 @@ class PostgresTarget(Underived):
         return None
 
     def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
-        wanted = None if buckets is None else set(buckets)
-        layout = self.layout
-        with self._errors(), bulk_transaction(self.table.url) as session:
-            for batch in resized(session.stream(layout.sql.rows(layout.sql.has_key), layout.sql.schema), 10_000):
-                rows, strange = layout.canonical(batch)
-                keys = [*rows.column(KEY).to_pylist(), *strange]
-                prints = [*rows.column(FINGERPRINT).to_pylist(), *[None] * len(strange)]
-                chosen = [row for row, key in enumerate(keys) if wanted is None or bucket_of(key) in wanted]
-                found = {KEY: [keys[row] for row in chosen], FINGERPRINT: [prints[row] for row in chosen]}
-                yield pa.RecordBatch.from_pydict(found, schema=FINGERPRINTS_SCHEMA)
+        return listed(self, fingerprints, buckets=buckets)
+
+    def compared(self, *, lasting: bool) -> PrintedRows:
+        """All rows by what a comparison within this process needs of them; see `engine.first_look`."""
+        return PrintedRows(self, fingerprints if lasting else hashes)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether bases are kept."""
+        return self._books is not None
+
+    def note_equal(self, prints: Mapping[str, str]) -> None:
+        """Take these records, which are as the source has them, for what the sync has written."""
+        if (books := self._books) is not None:
+            books.note(prints)
 
     # What a target is asked
 
@@ -185,10 +194,14 @@ class PostgresTarget(Underived):
         doubt: Doubt | None = None,
         before_write: Callable[[], object] = lambda: None,
     ) -> Iterator[BatchResult]:
-        """Write batches of conformed rows, a transaction each; values are compared anyway: `doubt` adds nothing."""
+        """Write conformed rows, several batches a transaction; values are compared anyway: `doubt` adds nothing."""
         del doubt
+        rows = batches_of(batches)
+        # who reads in a thread goes on while the connection is made; and where nothing comes, none is
+        if (first := next(rows, None)) is None:
+            return
         with Writer(self.table.url, self.layout, self._policy, self._books, before_write=before_write) as writer:
-            for batch in batches_of(iter(batches)):
+            for batch in chain([first], rows):
                 yield writer.write(batch)
 
     def existing(self, keys: Sequence[str]) -> list[str]:
@@ -223,7 +236,7 @@ class PostgresTarget(Underived):
         if not keys:
             return 0
         try:
-            with self._errors(), writing_transaction(self.table.url, pool_max=self.table.pool_max) as session:
+            with self.errors(), writing_transaction(self.table.url, pool_max=self.table.pool_max) as session:
                 session.all(settings_sql(wait_for_locks=True))
                 gone = len(session.all(self._delete_sql(keys)))
             # a BEFORE trigger that returns NULL, or a rule, keeps a row without an error
@@ -260,7 +273,7 @@ class PostgresTarget(Underived):
     def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
         """What `upsert` of these batches would do; writes nothing."""
         counts = Counts()
-        for batch in batches_of(iter(batches)):
+        for batch in batches_of(batches):
             verdict = self._verdict(batch) if batch.num_rows else Verdict()
             held = {row[KEY]: row[FINGERPRINT] for found in self.values(_keys(batch)) for row in _prints(found)}
             rows = [row for row in _prints(batch) if row[KEY] not in verdict.waiting]
@@ -346,7 +359,8 @@ class PostgresTarget(Underived):
                 return list(existing(session.stream(sql.by_key_text(query), sql.found_schema), sql.schema))
 
     @contextmanager
-    def _errors(self) -> Generator[None]:
+    def errors(self) -> Generator[None]:
+        """Errors of reading and writing the table as the engine's."""
         sync, table = self._place
         with (
             reading(self.table.url, sync=sync, table=table),
