@@ -86,6 +86,8 @@ class Graph:
     def __init__(self, settings: GraphSettings, *, sync: str | None, table: str | None, quiet: bool = False) -> None:
         self.settings, self._quiet = settings, quiet
         self.where: dict[str, Any] = {"sync": sync, "table": table}
+        self.before_commit: Callable[[], object] = lambda: None
+        """Called last in each transaction that writes; what it raises undoes that."""
 
     def read(self, doing: str, text: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """The rows of a statement that reads, all of them."""
@@ -94,8 +96,14 @@ class Graph:
 
     def write(self, doing: str, work: Callable[[ManagedTransaction], Result]) -> Result:
         """Do some work in one transaction, which the driver may begin anew: it must be repeatable."""
+
+        def fenced(transaction: ManagedTransaction) -> Result:
+            found = work(transaction)
+            self.before_commit()
+            return found
+
         with self._session(doing) as session:
-            return session.execute_write(work)
+            return session.execute_write(fenced)
 
     def execute(self, doing: str, text: str, /, **parameters: Any) -> None:
         """One statement that writes, or changes the schema, in a transaction of its own."""
