@@ -156,19 +156,18 @@ class GraphTarget(Judged, Underived):
             self.forget_bases()
 
     def _constrain(self) -> None:
-        """Make the constraint; not where somebody has dropped it and made copies, of which what is written leaves one."""
+        """Make the constraint, which copies prevent that somebody made without it; of them a repair leaves one."""
         try:
             self.graph.execute(f"make the constraint of {self.elements.title}", self.elements.constraint())
         except (RecordError, RunError):
             if not self._read(self.elements.copied()):
                 raise
             self._copied = True
-            path = self.owner or self.elements.name
-            _log.warning(
-                "%s: several of %s have one key, so the constraint on it cannot be made again: `sync-pipelines repair %s` "
-                "leaves one of each, and the run after it makes the constraint",
-                path, self.elements.title, path,
-            )  # fmt: skip
+            said = (
+                "several of %s have one key, so that its constraint cannot be made: `sync-pipelines repair %s` leaves "
+                "one of each, and the run after it makes the constraint"
+            )
+            _log.warning(said, self.elements.title, self.owner)
         else:
             self._copied = False
 
