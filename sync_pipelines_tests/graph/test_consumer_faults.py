@@ -149,7 +149,7 @@ class _RolledBackError(Exception):
 
 
 def deaths(app: Application, events: int) -> Iterator[tuple[int, str, int]]:
-    """Each boundary, and how often a consumer comes there before it dies; again and later until so many events are there."""
+    """Each boundary, and how often a consumer comes there before it dies; again until so many events are there."""
     yield from ((number, boundary, 3) for number, boundary in enumerate(BOUNDARIES))
     number = len(BOUNDARIES)
     while app.run("SELECT count(*) FROM sync.sync_event_log")[0][0] <= events:
