@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable
 
 KINDS = ("missing", "stale", "extra")
+LEFT_OUT = ("pending", "quarantined", "excluded")
 Answer = TypeVar("Answer")
 
 Several = Annotated[
@@ -219,6 +220,8 @@ def _plain_outcome(run: RunStatus, done: ProofRecord | None, after: ProofRecord 
         **run.as_dict(),
         "found": found,
         "repaired": done.repaired if done else None,
+        "left_out": {kind: getattr(done, kind) for kind in LEFT_OUT} if done else None,
+        "audit_id": done.id if done else None,
         "buckets": done.buckets if done else None,
         "proof": {"equal": after.equal, **{kind: getattr(after, kind) for kind in KINDS}} if after else None,
     }

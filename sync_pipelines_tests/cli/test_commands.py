@@ -270,6 +270,8 @@ def test_reconcile_is_repair_of_one_or_several_tables(synced: Shop):
     assert {path: plan["missing"] for path, plan in planned.items()} == {ARTICLE: 1, AUTHOR: 0}
     runs = answer("reconcile", AUTHOR, ARTICLE, "--batch-size", "1")["runs"]
     assert [(run["table"], run["repaired"]) for run in runs] == [("author", 0), ("article", 1)]
+    assert runs[0]["audit_id"] < runs[1]["audit_id"]
+    assert set(runs[0]["left_out"].values()) == {0}
     assert "belong to one" in invoke("reconcile", ARTICLE, AUTHOR, "--key", "a").stderr
 
 
