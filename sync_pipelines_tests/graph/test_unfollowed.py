@@ -37,7 +37,7 @@ def test_events_of_a_type_that_no_document_follows_are_told_once_with_the_remedy
     with dg.DagsterInstance.ephemeral() as instance:
         found = job.execute_in_process(instance=instance, resources=default_resources())
     backlog = {it.asset_key.path[-1]: it for it in found.get_asset_check_evaluations() if it.check_name == "backlog"}
-    assert backlog["prerequisite_of"].passed
+    assert backlog["prerequisite"].passed
     assert (backlog["concept"].passed, backlog["concept"].severity) == (False, dg.AssetCheckSeverity.WARN)
     said = backlog["concept"].description or ""
     assert SAID in said
