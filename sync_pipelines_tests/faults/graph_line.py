@@ -50,6 +50,7 @@ TABLE = Table(
             for boundary in ("delete", "confirm", "check: target")
             for fault in ("reset in a request", "time-out")
         },
+        ("repair: target write", "time-out"): _ONE_CLIENT,
         ("check: target", KILLED_RUN): "a check writes nothing to its target: as in the line of chroma",
     },
     impossible_for={

@@ -94,7 +94,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)
     monkeypatch.setattr(writing, "_LOCK_TIMEOUT", "200ms")
     monkeypatch.setattr(graph_client, "_PATIENCE", 0.5)
-    monkeypatch.setattr(graph_client, "_CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(graph_client, "_ACQUIRE_SECONDS", 2.0)
     monkeypatch.setattr(contention, "_LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(outbox, "FIRST_PAUSE", timedelta())
     monkeypatch.setattr(delivery, "READ_SECONDS", 1)

@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 _PATIENCE = 30.0
 """Seconds for which the driver tries a transaction again: a leader that changes, a deadlock, a server that restarts."""
 
-_CONNECT_SECONDS = 10.0
-"""Seconds within which a server that takes a connection must have answered its first words."""
+_CONNECT_SECONDS, _ACQUIRE_SECONDS = 10.0, 30.0
+"""Seconds within which a server must have taken a connection, and have answered its first words."""
 
 _PAGE = 2000
 """Records that are fetched at a time."""
@@ -62,6 +62,7 @@ def connected(settings: GraphSettings, *, patience: float) -> Driver:
             settings.uri,
             auth=(settings.user, settings.password) if settings.password else None,
             connection_timeout=_CONNECT_SECONDS,
+            connection_acquisition_timeout=_ACQUIRE_SECONDS,
             max_transaction_retry_time=patience,
             # a deadlock is over at once: with the driver's own pause of a second a batch of 200 took 33 s, so 3.6 s
             initial_retry_delay=0.05,
