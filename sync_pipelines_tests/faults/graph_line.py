@@ -51,6 +51,11 @@ TABLE = Table(
             for fault in ("reset in a request", "time-out")
         },
         ("repair: target write", "time-out"): _ONE_CLIENT,
+        ("repair: target write", "reset in a request"): _ONE_CLIENT,
+        **{
+            ("completing", fault): "as 'events taken': the same table is written by the same sessions"
+            for fault in ("reset in a request", "time-out", "killed server", "disk full", "read-only")
+        },
         ("check: target", KILLED_RUN): "a check writes nothing to its target: as in the line of chroma",
     },
     impossible_for={
