@@ -216,6 +216,7 @@ def _repair_sensor(
         chosen = [table for table in tables if table.auto_repair and table.path in asked]
         with ledger.ledger() as books:
             found = [table for table in chosen if _differed(books, table, run.run_id)]
+        found.sort(key=lambda table: table.spec.ends is not None)  # nodes, then what leads to them
         if not found:
             return dg.SkipReason(f"run {run.run_id}: nothing to repair")
         return [_repair_request(table, run.run_id) for table in found]

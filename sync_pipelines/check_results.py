@@ -141,6 +141,7 @@ def backlog_result(
     resting: str | None = None,
     reviews: Sequence[Any] = (),
     in_review: int = 0,
+    notes: Sequence[str] = (),
     now: datetime | None = None,
 ) -> dg.AssetCheckResult:
     """How long the oldest change has waited (over `lag_error` an error, over `lag_warn` a warning), and quarantine, and
@@ -153,6 +154,7 @@ def backlog_result(
         quarantined: up to 20 records in quarantine; counts: quarantined and excluded in all.
         last_success: the time of the source's state that the target holds.
         reviews: up to 20 conflicts in review; in_review: how many there are.
+        notes: whatever else is to be said, each a warning.
         resting: why the source is not asked, whose changes are then not known; that alone is no reason to warn.
         now: UTC; for tests.
     """
@@ -162,6 +164,7 @@ def backlog_result(
     said += [f"every run must read the whole table: {pending.full_reason}"] if pending.lasting else []
     said += [f"{counts[0]} records in quarantine"] if counts[0] else []
     said += [f"{in_review} conflicts wait for a review (`sync-pipelines conflicts list`)"] if in_review else []
+    said += notes
     unasked = [f"its changes are not counted now: {resting}"] if resting else []
     metadata: dict[str, Any] = {"quarantined": counts[0], "excluded": counts[1]}
     waiting = {"pending": pending.changes, "lag_seconds": round(lag.seconds, 1)}

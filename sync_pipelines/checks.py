@@ -25,6 +25,7 @@ from sync_pipelines.engine.model import Pending
 from sync_pipelines.engine.proof import prove_and_record, prove_touched
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.failures import working_on
+from sync_pipelines.unfollowed import unfollowed
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -174,6 +175,7 @@ def _backlog(asked: Asked) -> dg.AssetCheckResult:
         quarantined=[mask.record(record) for record in waiting],
         reviews=[mask.record(conflict) for conflict in ledger.reviews(*place, limit=20)],
         in_review=ledger.review_count(*place),
+        notes=unfollowed(asked.component.path) if asked.binding.outbox is not None else (),
         counts=ledger.left_out(*place),
         limits=asked.component.checks,
         last_success=_last_success(ledger, place),

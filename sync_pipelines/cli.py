@@ -92,6 +92,7 @@ for command in (
     events.trace,
 ):
     app.command()(command)
+app.command("reconcile", short_help="The same as repair.")(proofs.repair)
 for name, group in (
     ("jobs", jobs.app),
     ("quarantine", quarantine.app),

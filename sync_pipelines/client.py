@@ -119,6 +119,7 @@ def repair(
     table: str,
     deep: bool = ...,
     keys: Sequence[str] | None = ...,
+    batch_size: int | None = ...,
     allow_mass_delete: bool = ...,
     wait: bool = ...,
     tags: Mapping[str, str] | None = ...,
@@ -131,6 +132,7 @@ def repair(
     table: None = None,
     deep: bool = ...,
     keys: Sequence[str] | None = ...,
+    batch_size: int | None = ...,
     allow_mass_delete: bool = ...,
     wait: bool = ...,
     tags: Mapping[str, str] | None = ...,
@@ -142,6 +144,7 @@ def repair(
     table: str | None = None,
     deep: bool = False,
     keys: Sequence[str] | None = None,
+    batch_size: int | None = None,
     allow_mass_delete: bool = False,
     wait: bool = False,
     tags: Mapping[str, str] | None = None,
@@ -153,6 +156,7 @@ def repair(
         deep: compare the values of everything; else keys and fingerprints, and the values of those keys that
             the last deep check named.
         keys: just these records of one table, by their values.
+        batch_size: records a batch; by default sync_settings, <SYNC>_BATCH_SIZE, SYNC_BATCH_SIZE, YAML, the kind's.
         sync, table, allow_mass_delete, wait, tags, on_progress: as of `trigger`, as is what it returns and raises.
     """
     _some_keys(keys)
@@ -161,7 +165,7 @@ def repair(
 
     def order(bound: BoundTable) -> launch.Order:
         shown = None if keys is None else _shown_keys(bound, keys)
-        return launch.repair_order(bound.component, deep=deep, keys=shown, **options)
+        return launch.repair_order(bound.component, deep=deep, keys=shown, batch_size=batch_size, **options)
 
     run_ids = _start_all(chosen, order, wait=wait, on_progress=on_progress)
     return run_ids[0] if single else run_ids

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
 _BUSY_POLL = 0.1
 _BATCHES_A_TURN = 20
 _END_SECONDS = 10.0
+_WARN_SECONDS = 600.0
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def run_consumer(
     with ExitStack() as stack:
         stack.callback(reporter.close)
         waker = stack.enter_context(_waker(stop or threading.Event()))
-        _Consumer(consumers, urls, _lock(tables[0]), waker, interval).run()
+        _Consumer(consumers, urls, _lock(tables[0]), waker, interval, lambda: _tell_of_strays(tables)).run()
 
 
 def _tables(sync: str) -> list[BoundTable]:
@@ -83,6 +84,13 @@ def _tables(sync: str) -> list[BoundTable]:
     if reason := chosen[0].not_configured():
         raise NotConfiguredError(f"{sync}: {reason}.")
     return sorted(chosen, key=lambda table: (table.spec.ends is not None, table.path))
+
+
+def _tell_of_strays(tables: Sequence[BoundTable]) -> None:
+    from sync_pipelines.unfollowed import unfollowed_beside
+
+    for sentence in unfollowed_beside(tables):
+        _log.warning("%s: %s", tables[0].component.sync, sentence)
 
 
 def _poll_interval(table: BoundTable, given: float | None) -> float:
@@ -163,6 +171,8 @@ class _Consumer:
     lock: ConsumerLock
     waker: _Waker
     interval: float
+    tell: Callable[[], None] = lambda: None
+    _told_at: float = float("-inf")
     _pause: float = field(default=_FIRST_POLL)
 
     def run(self) -> None:
@@ -173,6 +183,7 @@ class _Consumer:
         try:
             while not self.waker.stop.is_set():
                 self._hold()
+                self._warn()
                 if not self._round():
                     ear.wait(self._rest())
         finally:
@@ -184,6 +195,13 @@ class _Consumer:
         """The sign of life, by which sensors know that they need not ask for runs."""
         with _told("the ledger"):
             self.lock.hold()
+
+    def _warn(self) -> None:
+        """Say what nobody would notice, at the beginning and then now and again."""
+        if time.monotonic() - self._told_at >= _WARN_SECONDS:
+            self._told_at = time.monotonic()
+            with _told("the outbox"):
+                self.tell()
 
     def _round(self) -> int:
         """Some batches of each table; how many events those had."""

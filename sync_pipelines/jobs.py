@@ -41,6 +41,9 @@ class RepairConfig(dg.Config):
     keys: list[str] | None = Field(
         default=None, description="Just these records of the table that is named, by their values."
     )
+    batch_size: int | None = Field(
+        default=None, ge=1, le=100_000, description="Records a batch; above the setting, the variable and YAML."
+    )
     allow_mass_delete: bool = False
 
 
@@ -134,7 +137,7 @@ def repair_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
     def repair_tables(context: dg.OpExecutionContext, config: RepairConfig):
         _require_keys_of_one_table(config)
         chosen = [_named(by_name, sync, config.table)] if config.table else tables
-        for component in chosen:
+        for component in sorted(chosen, key=lambda table: table.spec.ends is not None):  # nodes, then relationships
             if reason := component.not_configured(context.resources):
                 context.log.info(f"{component.path}: {reason}")
                 continue

@@ -101,6 +101,7 @@ def repair_order(
     *,
     deep: bool = False,
     keys: Sequence[str] | None = None,
+    batch_size: int | None = None,
     allow_mass_delete: bool = False,
     tags: Mapping[str, str] | None = None,
 ) -> Order:
@@ -108,6 +109,8 @@ def repair_order(
     config: dict[str, Any] = {"table": component.table_name, "deep": deep, "allow_mass_delete": allow_mass_delete}
     if keys is not None:
         config["keys"] = list(keys)
+    if batch_size is not None:
+        config["batch_size"] = batch_size
     return Order(
         job=f"{component.sync}_repair",
         table=component.path,

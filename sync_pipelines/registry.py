@@ -113,6 +113,15 @@ def tables(selector: str | None = None) -> list[BoundTable]:
     raise ConfigurationError(f"There is no sync or table {selector!r}.", remedy=hint)
 
 
+def outboxes() -> dict[str, list[BoundTable]]:
+    """The tables that follow events, by the URL of the database whose outbox these stand in."""
+    found: dict[str, list[BoundTable]] = {}
+    for bound in tables():
+        if bound.spec.capture == "outbox":
+            found.setdefault(bound.source().url.sqlalchemy, []).append(bound)
+    return found
+
+
 def ledger() -> Ledger:
     """The ledger of this environment."""
     return resources().ledger.ledger()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.checks import report
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 def repair_table(component: SyncComponent, context: dg.OpExecutionContext, config: Any) -> dict[str, Any]:
     """Repair a table as a `jobs.RepairConfig` says; the observation's metadata."""
     binding = component.bind(context.resources)  # the run closes it
+    binding = replace(binding, **component.run_settings(binding.ledger, batch_size=config.batch_size))
     wanted = Wanted(deep=config.deep, keys=None if config.keys is None else real_keys(binding, config.keys))
     close_dead_runs(context.instance, binding, besides=context.run_id)
     request = Request(
@@ -38,13 +40,17 @@ def repair_table(component: SyncComponent, context: dg.OpExecutionContext, confi
 
 
 def recheck(
-    component: SyncComponent, binding: Binding, instance: dg.DagsterInstance, *, run_id: str | None, deep: bool
+    component: SyncComponent, binding: Binding, instance: dg.DagsterInstance | None, *, run_id: str | None, deep: bool
 ) -> Proof:
-    """Prove a table and write it as the result of its checks; deep too where the last deep proof found something."""
+    """Prove a table and write it as the result of its checks, where there is an instance of Dagster.
+
+    Deep too where the last deep proof found something.
+    """
     last = binding.ledger.last_proof(*binding.place, "deep")
     kind = "deep" if deep or (last is not None and not last.equal) else "quick"
     proof = prove_and_record(binding, kind, run_id=run_id)
-    report(instance, component, proof, "count", "content", *(("deep",) if kind == "deep" else ()))
+    if instance is not None:
+        report(instance, component, proof, "count", "content", *(("deep",) if kind == "deep" else ()))
     return proof
 
 

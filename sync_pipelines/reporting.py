@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipelines.engine.errors import SyncError, redact
 from sync_pipelines.engine.ledger.proofs import TOUCHED
 from sync_pipelines.status import Facts, Report, Thresholds, report
+from sync_pipelines.unfollowed import unfollowed
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -172,7 +173,8 @@ def _of_source(bound: BoundTable, binding: Binding) -> dict[str, Any]:
     if reason := binding.source.resting():
         return {"warnings": (f"its changes are not counted now: {reason}",)}
     pending = binding.source.pending(binding.ledger.watermark(*binding.place))
-    return {"pending": pending, "warnings": tuple(binding.source.capture_warnings())}
+    more = unfollowed(bound.path) if binding.outbox is not None else ()
+    return {"pending": pending, "warnings": (*binding.source.capture_warnings(), *more)}
 
 
 def _schedule(component: SyncComponent, now: datetime) -> dict[str, Any]:

@@ -151,9 +151,11 @@ def table_of(entity_type: str, sync: str | None = None) -> BoundTable:
     """
     from sync_pipelines.registry import tables
 
-    found = [table for table in tables(sync) if entity_type in _names(table)]
+    known = tables(sync)
+    found = [table for table in known if entity_type in _names(table)]
     if not found:
-        raise ConfigurationError(f"No table has the entity type {entity_type!r}.", remedy="Name it as SYNC/TABLE.")
+        there = ", ".join(sorted(table.component.table_name if sync else table.path for table in known))
+        raise ConfigurationError(f"No table has the entity type {entity_type!r}.", remedy=f"There are: {there}.")
     if len(found) > 1:
         paths = ", ".join(table.path for table in found)
         raise ConfigurationError(f"Several tables have the entity type {entity_type!r}: {paths}.", remedy="Name one.")
@@ -162,7 +164,7 @@ def table_of(entity_type: str, sync: str | None = None) -> BoundTable:
 
 def _names(table: BoundTable) -> set[str | None]:
     component = table.component
-    return {table.path, component.table_name, component.target_name(), getattr(component, "entity_type", None)}
+    return {table.path, component.table_name, component.target_name(), getattr(component, "events_of", None)}
 
 
 def conflict_of(case: Case, strategy: Strategy, *, entity_type: str) -> EntityConflict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import uuid
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -221,11 +221,15 @@ def _take(
 @contextmanager
 def _alone(binding: Binding) -> Generator[None]:
     """Hold the target's lock: every writer does."""
+    from sync_pipelines.engine.held import Fenced
     from sync_pipelines.engine.locks import TargetLock
 
     lock = TargetLock(binding.lock_url, binding.lock_name)
     lock.acquire(min(binding.lock_timeout, _LOCK_SECONDS))
-    with lock:
+    with lock, ExitStack() as stack:
+        if isinstance(target := binding.target, Fenced):
+            stack.callback(target.fence, lambda: None)
+            target.fence(lock.check)
         yield
 
 

@@ -53,14 +53,10 @@ def trace(correlation_id: str) -> list[TracedEvent]:
     Raises:
         TransientError, RunError: a database does not answer, or has no outbox.
     """
-    from sync_pipelines.registry import tables
+    from sync_pipelines.registry import outboxes
 
-    by_database: dict[str, dict[str, BoundTable]] = {}
-    for bound in tables():
-        if bound.spec.capture == "outbox":
-            url = bound.source().url.sqlalchemy
-            by_database.setdefault(url, {})[bound.spec.entity_type] = bound
-    found = [event for followed in by_database.values() for event in _of_database(followed, correlation_id)]
+    by_database = [{bound.spec.entity_type: bound for bound in followers} for followers in outboxes().values()]
+    found = [event for followed in by_database for event in _of_database(followed, correlation_id)]
     return sorted(found, key=lambda event: (event.published_at, event.entity_id, event.version))
 
 

@@ -23,6 +23,7 @@ from sync_pipelines_tests.spare import mark_spare
 
 if TYPE_CHECKING:
     from sync_pipelines.sandbox.databricks.server import DatabricksServer
+    from sync_pipelines.sandbox.graph.server import GraphServer
     from sync_pipelines_tests.dagster.world import World
     from sync_pipelines_tests.lake.house import House, Lake
     from sync_pipelines_tests.sandbox.databricks.shared import Schema
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _TEMPLATE = "template_app"
 _WORLD_TEMPLATE = "template_world"
 _HOUSE_TEMPLATE = "template_house"
+_ACADEMY_TEMPLATE = "template_academy"
 _numbers = count(1)
 
 
@@ -153,6 +155,44 @@ def s3() -> Iterator[str]:
 
     with serving() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def graph_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, GraphServer]]:
+    """The graph servers of this session, started where they are first asked for."""
+    from sync_pipelines_tests.graph.servers import KINDS
+
+    folder = tmp_path_factory.mktemp("graphs")
+    servers = {name: kind(folder / name) for name, kind in KINDS.items()}
+    yield servers
+    for server in servers.values():
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def academy_template(postgres_server: PostgresServer) -> str:
+    """The name of a database with the academy's tables, both branches of migrations and the triggers."""
+    from sync_pipelines_tests.graph.house import DDL, concept, prerequisite
+    from sync_pipelines_tests.lake.house import House
+
+    postgres_server.create_database(_ACADEMY_TEMPLATE)
+    house = House(postgres_server.url(_ACADEMY_TEMPLATE))
+    house.execute(DDL)
+    house.migrate()
+    for table in (concept(), prerequisite()):
+        house.capture(table)
+    postgres_server.seal_database(_ACADEMY_TEMPLATE)
+    return _ACADEMY_TEMPLATE
+
+
+@pytest.fixture
+def academy_url(
+    postgres_server: PostgresServer, academy_template: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The URL of a fresh copy of that database, which the environment names."""
+    for url in fresh_database(postgres_server, academy_template):
+        monkeypatch.setenv("DATABASE_URL", url)
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from sync_pipelines.commands import output, progress, selection
 from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
-    from sync_pipelines.engine.ledger.ledger import Ledger, RecordEvent, RunRecord
+    from sync_pipelines.engine.ledger.ledger import Ledger, ProofRecord, RecordEvent, RunRecord
     from sync_pipelines.engine.sensitive import Mask
     from sync_pipelines.stats import TableStats
 
@@ -19,19 +19,27 @@ if TYPE_CHECKING:
 def logs(
     selector: Selector = None,
     key: Annotated[str | None, typer.Option("--key", help="The history of this record instead of the runs.")] = None,
+    proofs: Annotated[
+        bool, typer.Option("--proofs", help="The proofs and repairs instead: what was found, mended and left out.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 20,
     offset: Annotated[int, typer.Option(min=0, help="Leave out so many of the newest.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show the runs of a sync or table; with --key when one record failed and recovered.
+    """Show the runs of a sync or table; with --key when one record failed and recovered, with --proofs its proofs.
 
     Exit code 1 when neither the ledger nor source or target know the record of --key.
     """
     from sync_pipelines import registry
 
+    if proofs and key is not None:
+        raise output.wrong_usage("--proofs and --key exclude each other.")
     sync, table = _place(selector)
     with registry.ledger() as ledger:
         ledger.check()
+        if proofs:
+            _proofs(ledger.proofs(sync, table, limit=limit, offset=offset), _masks(selector), as_json=as_json)
+            return
         if key is None:
             _runs(ledger.logs(sync, table, limit=limit, offset=offset), as_json=as_json)
             return
@@ -133,6 +141,43 @@ def _runs(found: list[RunRecord], *, as_json: bool) -> None:
             run.run_id,
         )
     output.console().print(shown)
+
+
+def _proofs(found: list[ProofRecord], masks: dict[tuple[str, str], Mask], *, as_json: bool) -> None:
+    if as_json:
+        known = [(proof, masks.get((proof.sync, proof.table))) for proof in found]
+        output.print_json({"proofs": [asdict(mask.proof(proof) if mask else proof) for proof, mask in known]})
+        return
+    headings = ("started (UTC)", "table", "kind", "asked by", "found", "mended", "left out", "took", "id", "run")
+    shown = output.table(*headings)
+    for proof in found:
+        shown.add_row(
+            output.moment(proof.started_at),
+            f"{proof.sync}/{proof.table}",
+            f"{proof.kind} ({proof.scope})" if proof.scope else proof.kind,
+            proof.trigger or "-",
+            _found(proof),
+            output.number(proof.repaired) if proof.kind == "repair" else "-",
+            _counted(proof, "pending", "quarantined", "excluded") or "-",
+            output.span(proof.seconds) if proof.finished_at else "-",
+            str(proof.id),
+            proof.run_id or "-",
+        )
+    output.console().print(shown)
+
+
+def _found(proof: ProofRecord) -> Any:
+    from rich.text import Text
+
+    if proof.finished_at is None:
+        return Text("it has not ended", style="yellow")
+    if proof.error:
+        return Text(proof.error, style="red")
+    return Text(_counted(proof, "missing", "stale", "extra") or "equal")
+
+
+def _counted(proof: ProofRecord, *names: str) -> str:
+    return ", ".join(f"{getattr(proof, name)} {name}" for name in names if getattr(proof, name))
 
 
 def _what(run: RunRecord) -> Any:

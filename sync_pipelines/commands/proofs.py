@@ -1,4 +1,4 @@
-"""`sync-pipelines check` and `repair`: prove that source and target are equal, and mend what is not."""
+"""`sync-pipelines check` and `repair` (or `reconcile`): prove that both sides are equal, and mend what is not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sync_pipelines.commands.output import AsJson, Named
 from sync_pipelines.engine.errors import SyncError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sync_pipelines.client import RunStatus
     from sync_pipelines.engine.ledger.ledger import ProofRecord
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable
 
 KINDS = ("missing", "stale", "extra")
+LEFT_OUT = ("pending", "quarantined", "excluded")
 Answer = TypeVar("Answer")
 
+Several = Annotated[
+    list[str],
+    typer.Argument(metavar="SYNC[/TABLE]", help="A sync, or one of its tables, or several of them."),
+]
 Deep = Annotated[bool, typer.Option("--deep", help="Compare the values themselves, read back from the target.")]
 
 
@@ -31,7 +36,7 @@ def check(selector: Named, deep: Deep = False, as_json: AsJson = False) -> None:
 
     Exit code 1 when a table differs; up to 20 keys of each kind are named.
     """
-    proofs, problems = _of_each(selector, lambda bound: _prove(bound, deep=deep))
+    proofs, problems = _of_each([selector], lambda bound: _prove(bound, deep=deep))
     equal = _equal(proofs) and not problems
     if as_json:
         tables = {path: _plain(proof) for path, proof in proofs.items()}
@@ -42,11 +47,13 @@ def check(selector: Named, deep: Deep = False, as_json: AsJson = False) -> None:
     _leave(problems, good=equal)
 
 
-def _of_each(selector: str, ask: Callable[[BoundTable], Answer]) -> tuple[dict[str, Answer], dict[str, SyncError]]:
+def _of_each(
+    selectors: Sequence[str], ask: Callable[[BoundTable], Answer]
+) -> tuple[dict[str, Answer], dict[str, SyncError]]:
     """What each table answers, and the problem of each that cannot be asked: it hides none of the others."""
     found: dict[str, Answer] = {}
     problems: dict[str, SyncError] = {}
-    for bound in selection.configured(selector):
+    for bound in selection.configured(*selectors):
         try:
             found[bound.path] = ask(bound)
         except SyncError as error:
@@ -112,36 +119,40 @@ def _show_keys(found: Proof | RepairPlan) -> None:
 
 
 def repair(
-    selector: Named,
+    selectors: Several,
     deep: Deep = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written and deleted, and why.")] = False,
     keys: selection.Keys = None,
     key: selection.Key = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, max=100_000, help="Records a batch; else SYNC_BATCH_SIZE and its like, then the kind's."),
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return the run's id at once.")] = False,
     allow_mass_delete: Annotated[
         bool, typer.Option("--allow-mass-delete", help="Let this run delete more than the guard's share.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Mend what differs and nothing else, as Dagster runs, one a table; then prove again.
+    """Mend what differs and nothing else, as Dagster runs, one a table; then prove again. `reconcile` is the same.
 
     Without --deep it mends what keys and fingerprints show, and the keys that the last deep check named.
     Exit code 1 when a run failed, or a table still differs; with --dry-run when there is something to mend.
     """
     if dry_run and no_wait:
         raise output.wrong_usage("--dry-run and --no-wait exclude each other: a dry run starts nothing.")
-    wanted = selection.keys_of(selector, keys, key)
+    wanted = selection.keys_of(selectors, keys, key)
     if dry_run:
-        _plan(selector, deep=deep, keys=wanted, allow=allow_mass_delete, as_json=as_json)
+        _plan(selectors, deep=deep, keys=wanted, allow=allow_mass_delete, as_json=as_json)
         return
-    options = {"deep": deep, "keys": wanted, "allow_mass_delete": allow_mass_delete}
+    options = {"deep": deep, "keys": wanted, "batch_size": batch_size, "allow_mass_delete": allow_mass_delete}
     if no_wait:
-        selection.hand_over(selector, options, "repair", as_json=as_json)
+        selection.hand_over(selectors, options, "repair", as_json=as_json)
     else:
-        _repair_here(selector, options, as_json=as_json)
+        _repair_here(selectors, options, as_json=as_json)
 
 
-def _plan(selector: str, *, deep: bool, keys: list[str] | None, allow: bool, as_json: bool) -> None:
+def _plan(selectors: Sequence[str], *, deep: bool, keys: list[str] | None, allow: bool, as_json: bool) -> None:
     from sync_pipelines.engine.naming import known_keys
     from sync_pipelines.engine.repair import Wanted, plan_repair
 
@@ -151,7 +162,7 @@ def _plan(selector: str, *, deep: bool, keys: list[str] | None, allow: bool, as_
             wanted = Wanted(deep=deep, keys=known_keys(binding, keys) if keys else None)
             return plan_repair(binding, wanted, allow_mass_delete=allow)
 
-    plans, problems = _of_each(selector, planned)
+    plans, problems = _of_each(selectors, planned)
     if as_json:
         output.print_json({"tables": {path: plan.as_dict() for path, plan in plans.items()}, **_told(problems)})
     else:
@@ -173,10 +184,10 @@ def _show_plan(plan: RepairPlan) -> None:
         console.print(Text(f"  {plan.refused}", style="yellow"))
 
 
-def _repair_here(selector: str, options: dict[str, Any], *, as_json: bool) -> None:
+def _repair_here(selectors: Sequence[str], options: dict[str, Any], *, as_json: bool) -> None:
     from sync_pipelines import client
 
-    chosen = selection.configured(selector)
+    chosen = sorted(selection.configured(*selectors), key=lambda bound: bound.spec.ends is not None)  # nodes first
     outcomes = []
     for bound in chosen:
         with progress.shown(bound.path) as show:
@@ -209,6 +220,8 @@ def _plain_outcome(run: RunStatus, done: ProofRecord | None, after: ProofRecord 
         **run.as_dict(),
         "found": found,
         "repaired": done.repaired if done else None,
+        "left_out": {kind: getattr(done, kind) for kind in LEFT_OUT} if done else None,
+        "audit_id": done.id if done else None,
         "buckets": done.buckets if done else None,
         "proof": {"equal": after.equal, **{kind: getattr(after, kind) for kind in KINDS}} if after else None,
     }

@@ -42,13 +42,13 @@ def sync(
     mode = _mode(full=full, rebuild=rebuild, some_keys=keys is not None or bool(key))
     if dry_run and no_wait:
         raise output.wrong_usage("--dry-run and --no-wait exclude each other: a dry run starts nothing.")
-    wanted = selection.keys_of(selector, keys, key)
+    wanted = selection.keys_of([selector], keys, key)
     if dry_run:
         _plan(selector, mode=mode, keys=wanted, as_json=as_json)
         return
     options = {"full": full, "rebuild": rebuild, "keys": wanted, "allow_mass_delete": allow_mass_delete}
     if no_wait:
-        selection.hand_over(selector, options, "trigger", as_json=as_json)
+        selection.hand_over([selector], options, "trigger", as_json=as_json)
     else:
         _run_here(selector, options, as_json=as_json)
 

@@ -30,11 +30,11 @@ Key = Annotated[
 ]
 
 
-def keys_of(selector: str, joined: str | None, single: list[str] | None) -> list[str] | None:
+def keys_of(selectors: Sequence[str], joined: str | None, single: list[str] | None) -> list[str] | None:
     """`--keys` and every `--key`, each once; None where neither is given.
 
     Raises:
-        ConfigurationError: the selector names nothing, or several tables.
+        ConfigurationError: a selector names nothing, or they name several tables.
     """
     if joined is None and not single:
         return None
@@ -42,11 +42,12 @@ def keys_of(selector: str, joined: str | None, single: list[str] | None) -> list
     from sync_pipelines.engine import keys
     from sync_pipelines.registry import tables
 
-    found = tables(selector)
-    one_table_for_keys(selector, found, [])
+    found = {bound.path: bound for selector in selectors for bound in tables(selector)}
+    one_table_for_keys(" ".join(selectors), list(found.values()), [])
     if joined is not None and not keys.split(joined, 1):
         raise output.wrong_usage("--keys names no record.")
-    given = (keys.split(joined, len(found[0].spec.key)) if joined else []) + list(single or ())
+    (only,) = found.values()
+    given = (keys.split(joined, len(only.spec.key)) if joined else []) + list(single or ())
     return list(dict.fromkeys(given))
 
 
@@ -94,30 +95,34 @@ def _in_none(key: str, errors: Sequence[RunError]) -> str:
     return f"{places}: no such record in source or target (key {key!r})."
 
 
-def configured(selector: str) -> list[BoundTable]:
-    """The tables to work on; those that are not configured are named on standard error and left out.
+def configured(*selectors: str) -> list[BoundTable]:
+    """The tables to work on, each once; those that are not configured are named on standard error and left out.
 
     Raises:
         NotConfiguredError: none of them is.
     """
     from sync_pipelines.registry import tables
 
-    found = [(bound, bound.not_configured()) for bound in tables(selector)]
+    named = {bound.path: bound for selector in selectors for bound in tables(selector)}
+    found = [(bound, bound.not_configured()) for bound in named.values()]
     chosen = [bound for bound, reason in found if not reason]
     if not chosen:
-        raise NotConfiguredError(f"{selector}: {found[0][1]}.")
+        raise NotConfiguredError(f"{' '.join(selectors)}: {found[0][1]}.")
     for bound, reason in found:
         if reason:
             output.say(f"{bound.path}: {reason}")
     return chosen
 
 
-def hand_over(selector: str, options: dict[str, Any], what: Literal["trigger", "repair"], *, as_json: bool) -> None:
+def hand_over(
+    selectors: Sequence[str], options: dict[str, Any], what: Literal["trigger", "repair"], *, as_json: bool
+) -> None:
     """Start runs and say which, without waiting for them."""
     from sync_pipelines import client
 
-    started = getattr(client, what)(selector, **options)
-    runs = [client.status(run_id) for run_id in ([started] if isinstance(started, str) else started)]
+    answers = [getattr(client, what)(selector, **options) for selector in dict.fromkeys(selectors)]
+    started = [run_id for answer in answers for run_id in ([answer] if isinstance(answer, str) else answer)]
+    runs = [client.status(run_id) for run_id in started]
     if as_json:
         output.print_json({"runs": [run.as_dict() for run in runs]})
         return

@@ -23,6 +23,7 @@ from sync_pipelines.engine.freeing import look_again
 from sync_pipelines.engine.locks import run_is_alive
 from sync_pipelines.engine.model import ChangeSet, Counts, Scope
 from sync_pipelines.engine.run import Run, begin
+from sync_pipelines.engine.waiting import can_arrive
 
 TRIGGER = "consumer"
 """What the ledger says of who asked for these runs."""
@@ -156,14 +157,15 @@ class TableConsumer:
             run.lock.give_way()
 
     def _is_due(self) -> bool:
-        """Whether there is work; once a minute the source is asked whether everything is to be read."""
+        """Whether there is work; once a minute it is asked whether everything is to be read, and whether a record has
+        come that one without an event waits for (a repair may have put it aside)."""
         if self.outbox.backlog(most=1).due:
             return True
         if self.clock() - self._checked < BOUT_SECONDS:
             return False
         self._checked = self.clock()
         since = self.binding.ledger.watermark(*self.binding.place)
-        return bool(self.binding.source.pending(since))
+        return bool(self.binding.source.pending(since)) or can_arrive(self.binding)
 
     def _open(self) -> int:
         """Begin a run; one that reads everything is all that it does."""

@@ -149,6 +149,21 @@ class EntityNote:
     tombstone: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Strays:
+    """Events of a type that nobody follows.
+
+    Args:
+        events: how many wait; `capped`: these were counted, and there may be more. oldest: when the oldest was
+            published (UTC).
+    """
+
+    entity_type: str
+    events: int
+    oldest: datetime
+    capped: bool = False
+
+
 class Outbox(Protocol):
     """The events of one entity type in a source. Calls that write are made with the target's lock held."""
 

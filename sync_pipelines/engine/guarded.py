@@ -60,7 +60,7 @@ class Guarded(Held):
         self.counts.quarantined += sum(key not in dropped for key in keys)
         self._stop_if_too_many(rejected)
         # it was not kept on purpose this time, and counts once
-        ledger.settle_conflicts(*self.place, keys)
+        ledger.settle_conflicts(*self.place, keys, as_="refused")
 
     def _stop_if_too_many(self, rejected: Sequence[Rejection]) -> None:
         ledger = self.binding.ledger

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from sync_pipelines.engine.cost import Prices
 from sync_pipelines.engine.errors import SyncError
@@ -17,6 +18,15 @@ from sync_pipelines.engine.usage import Meter, Usage
 if TYPE_CHECKING:
     from sync_pipelines.engine.ledger.ledger import RunRecord
     from sync_pipelines.engine.run import Binding, Request
+
+
+@runtime_checkable
+class Fenced(Protocol):
+    """A target whose transactions can be undone until the last moment."""
+
+    def fence(self, check: Callable[[], object]) -> None:
+        """Call this at the end of each transaction that writes; what it raises undoes that."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -61,6 +71,8 @@ class Held:
         self.binding.ledger.check()
         self.sign_of_life.acquire()
         self.lock.acquire(timeout_s=self.binding.lock_timeout)
+        # a batch may take as long as a lock needs to get lost: it is looked at once more just before the commit
+        self._fence(self.lock.check)
         self.meter = Meter(self.binding.target)  # now: who waits for a lock uses nothing
         self._books = "open"  # before they are: an interrupt can hide that the row was written
         self.record = self.binding.ledger.begin(
@@ -78,9 +90,14 @@ class Held:
             stack.callback(self.binding.close)
             stack.callback(self.sign_of_life.release)
             stack.callback(self.lock.release)
+            stack.callback(self._fence, lambda: None)
             if self.changes is not None:
                 stack.callback(self.changes.close)
             self.fail(error)
+
+    def _fence(self, check: Callable[[], object]) -> None:
+        if isinstance(self.binding.target, Fenced):
+            self.binding.target.fence(check)
 
     def fail(self, error: BaseException | None) -> None:
         """Close the books of a run that did not complete; nothing where they are closed."""

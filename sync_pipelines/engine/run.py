@@ -179,11 +179,12 @@ class Run(Keeping):
                 if mapped.num_rows:
                     yield mapped
 
-    def settle(self, keys: Sequence[str]) -> None:
-        """These records are as they should be: what is noted of them is over."""
+    def settle(self, keys: Sequence[str], *, gone: bool = False) -> None:
+        """These records are as they should be, or `gone` from both sides: what is noted of them is over."""
         if known := texts(keys):
             self.binding.ledger.settle(*self.place, known, run=self.record)
-            self.binding.ledger.settle_conflicts(*self.place, without(known, self.kept))
+            how = "gone" if gone else "arrived"
+            self.binding.ledger.settle_conflicts(*self.place, without(known, self.kept), as_=how)
 
     def _delete(self, changes: ChangeSet) -> None:
         if changes.full:
@@ -257,7 +258,7 @@ class Run(Keeping):
         kept, disputes = judged_by(target, keys)
         self.keep(kept, {}, disputes)
         self.counts.deleted += self.deletes.delete(target, without(keys, kept))
-        self.settle([key for key in keys if key not in self.deletes.refused])
+        self.settle([key for key in keys if key not in self.deletes.refused], gone=True)
 
     def end_deletes(self, target: Target) -> None:
         """Put into quarantine what the target did not let go; it says nothing of the mapping, so no limit counts it."""

@@ -16,8 +16,8 @@ def slow_writes(monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
 
     settle = Run.settle
 
-    def slow(self, keys):
-        settle(self, keys)
+    def slow(self, keys, **how):
+        settle(self, keys, **how)
         self.binding.ledger.progress(self.record, self.counts)
         time.sleep(seconds)
 

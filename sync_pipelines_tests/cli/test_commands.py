@@ -264,6 +264,18 @@ def test_logs_of_a_key_are_its_own_history(synced: Shop):
 
 
 @pytest.mark.slow
+def test_reconcile_is_repair_of_one_or_several_tables(synced: Shop):
+    _remove_from_target(synced, "a")
+    planned = answer("reconcile", ARTICLE, AUTHOR, ARTICLE, "--dry-run", code=1)["tables"]
+    assert {path: plan["missing"] for path, plan in planned.items()} == {ARTICLE: 1, AUTHOR: 0}
+    runs = answer("reconcile", AUTHOR, ARTICLE, "--batch-size", "1")["runs"]
+    assert [(run["table"], run["repaired"]) for run in runs] == [("author", 0), ("article", 1)]
+    assert runs[0]["audit_id"] < runs[1]["audit_id"]
+    assert set(runs[0]["left_out"].values()) == {0}
+    assert "belong to one" in invoke("reconcile", ARTICLE, AUTHOR, "--key", "a").stderr
+
+
+@pytest.mark.slow
 def test_a_table_that_cannot_be_asked_hides_none_of_the_others(shop: Shop):
     shop.put("a")
     assert invoke("sync", "shop").exit_code == 0

@@ -126,6 +126,19 @@ def test_voice_goes_out_on_the_hour_comes_back_at_half_past_and_both_are_whole_a
         assert repository.get_sensor_def(f"voice__{table}_changes").minimum_interval_seconds == 20
 
 
+def test_learning_is_reconciled_hourly_and_at_two_in_the_night_by_the_values():
+    definitions, components = load()
+    repository = definitions.get_repository_def()
+    learning = [component for component in components if component.sync == "learning"]
+    for name, cron in (("check", "0 * * * *"), ("check_deep", "0 2 * * *")):
+        schedule = repository.get_schedule_def(f"learning_{name}_schedule")
+        assert (schedule.cron_schedule, schedule.default_status) == (cron, dg.DefaultScheduleStatus.RUNNING)
+        assert all(component.path in (schedule.description or "") for component in learning)
+    assert all(component.auto_repair for component in learning)
+    sensor = repository.get_sensor_def("learning_auto_repair")
+    assert {job.name for job in sensor._monitored_jobs} == {"learning_check", "learning_check_deep"}
+
+
 def test_two_documents_with_one_collection_are_refused_with_both_names():
     other = article(sync="store", name="copy")
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="shop/article and store/copy both write into"):

@@ -75,6 +75,22 @@ def test_a_repair_mends_exactly_what_differs_and_writes_that_down_by_bucket(tamp
 
 
 @pytest.mark.slow
+def test_a_repair_writes_in_batches_of_the_size_that_its_config_or_a_variable_says(
+    tampered: World, monkeypatch: pytest.MonkeyPatch
+):
+    from sync_pipelines.engine import run as engine
+
+    sizes = []
+    resized = engine.resized
+    monkeypatch.setattr(engine, "resized", lambda batches, rows: sizes.append(rows) or resized(batches, rows))
+    monkeypatch.setenv("SHOP_BATCH_SIZE", "7")
+    repair(tampered, batch_size=2)
+    tampered.collection.delete(ids=["k05"])
+    repair(tampered)
+    assert list(dict.fromkeys(sizes)) == [2, 7]
+
+
+@pytest.mark.slow
 def test_a_repair_turns_the_checks_green_in_dagster(tampered: World):
     assert not check(tampered)["content"].passed
     assert repair(tampered).success

@@ -85,6 +85,19 @@ def test_the_proof_of_a_run_is_what_it_found_in_the_content_and_not_its_count(le
     assert ledger.proof_of_run(*PLACE, "run-1", scope="touched").missing == 1
 
 
+def test_proofs_and_repairs_are_listed_the_newest_first_with_who_asked(ledger):
+    begin(ledger, run_id="run-2")
+    record(ledger, run_id="run-1")
+    opened = ledger.open_repair(*PLACE, started_at=ledger.now(), run_id="run-2")
+    record(ledger, kind="deep", proof=None, error="the store is down")
+    found = ledger.proofs(*PLACE)
+    assert [(proof.kind, proof.trigger) for proof in found] == [("deep", ""), ("repair", "sensor"), ("quick", "")]
+    assert (found[0].error, found[1].id, found[1].finished_at) == ("the store is down", opened, None)
+    assert [proof.kind for proof in ledger.proofs(*PLACE, kinds=["quick"])] == ["quick"]
+    assert [proof.kind for proof in ledger.proofs(limit=1, offset=1)] == ["repair"]
+    assert ledger.proofs("voice") == []
+
+
 def test_an_unknown_kind_of_proof_is_refused(ledger):
     with pytest.raises(Exception, match="kind_check"):
         record(ledger, kind="guess")

@@ -8,7 +8,7 @@ classes are the same. So is what the way back reads: the store of the line `delt
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -21,10 +21,11 @@ from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.repair import Wanted, repair
 from sync_pipelines.engine.run import Request
+from sync_pipelines_tests.faults.boundaries import Reach
 from sync_pipelines_tests.faults.lake_boundaries import bend
 from sync_pipelines_tests.faults.matrix import KILLED_RUN, Action, Ended, Moment, Table, strike
 from sync_pipelines_tests.faults.systems import COMMITS, CONFLICT, FAULTS, System
-from sync_pipelines_tests.lake.house import House, Lake
+from sync_pipelines_tests.lake.house import Lake
 from sync_pipelines_tests.lake.reviews import row, rows
 
 MOMENTS = {
@@ -141,7 +142,7 @@ class HouseLine(ABC):
         systems: the target behind its faults. patch: bends the run's boundaries for as long as a fault may strike.
     """
 
-    house: House
+    house: Any
     table: Any
     systems: dict[str, System]
     patch: pytest.MonkeyPatch
@@ -159,11 +160,15 @@ class HouseLine(ABC):
     def assert_held(self) -> None:
         """Both sides hold the same, read by the test itself, and no record twice."""
 
+    def bend(self, reach: Reach, put: Callable[[Any, str, Any], None]) -> None:
+        """Name the boundaries of what it does."""
+        bend(reach, put)
+
     @contextmanager
     def striking(self, moment: Moment, fault: str) -> Iterator[None]:
         self._may_retry = fault != CONFLICT
         with self.patch.context() as patch, strike(self.systems, moment, fault) as reach:
-            bend(reach, patch.setattr)
+            self.bend(reach, patch.setattr)
             yield
         self._may_retry = True
 

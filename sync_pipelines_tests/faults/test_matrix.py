@@ -23,11 +23,13 @@ from sync_pipelines import failures
 from sync_pipelines.alerts import delivery, outbox, sensor
 from sync_pipelines.engine.ledger import store
 from sync_pipelines.sandbox.chroma import ChromaServer
+from sync_pipelines.sandbox.graph.server import GraphServer
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sources.postgres import connection
 from sync_pipelines.targets import retries
 from sync_pipelines.targets.chroma import client
 from sync_pipelines.targets.lake import contention
+from sync_pipelines.targets.neo4j import client as graph_client
 from sync_pipelines.targets.postgres import writing
 from sync_pipelines_tests.alerts.receiver import Receiver
 from sync_pipelines_tests.conftest import fresh_database
@@ -36,6 +38,7 @@ from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.faults import alert_line as alerts
 from sync_pipelines_tests.faults import chroma_line as chroma
+from sync_pipelines_tests.faults import graph_line as graph
 from sync_pipelines_tests.faults import lake_line as lake
 from sync_pipelines_tests.faults.alert_line import AlertLine
 from sync_pipelines_tests.faults.chroma_line import DIMENSIONS, ChromaLine
@@ -55,6 +58,9 @@ from sync_pipelines_tests.faults.systems import (
     through,
     to_server,
 )
+from sync_pipelines_tests.graph.app import concepts
+from sync_pipelines_tests.graph.conftest import name_graph, wipe
+from sync_pipelines_tests.graph.house import Academy
 from sync_pipelines_tests.lake.engines import name_warehouse
 from sync_pipelines_tests.lake.house import House, back, document
 from sync_pipelines_tests.lake.s3 import BUCKET, name_store
@@ -70,6 +76,7 @@ LINES = {
     "delta": lake.DELTA,
     "warehouse": lake.WAREHOUSE,
     "back": lake.BACK,
+    "graph": graph.TABLE,
 }
 """A new sync adds its table here, and a fixture `<name>_line`."""
 
@@ -86,6 +93,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "LOCK_TIMEOUT_MS", 200)
     monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)
     monkeypatch.setattr(writing, "_LOCK_TIMEOUT", "200ms")
+    monkeypatch.setattr(graph_client, "_PATIENCE", 0.5)
+    monkeypatch.setattr(graph_client, "_ACQUIRE_SECONDS", 2.0)
     monkeypatch.setattr(contention, "_LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(outbox, "FIRST_PAUSE", timedelta())
     monkeypatch.setattr(delivery, "READ_SECONDS", 1)
@@ -256,6 +265,33 @@ def back_line(
         system = PostgresSystem(proxy, postgres_server, review.url, ("review",))
         yield lake.BackLine(review, back(), {"target": system}, monkeypatch)
         system.heal()
+
+
+@pytest.fixture
+def graph_line(
+    academy_url: str,
+    books_url: str,
+    graph_servers: dict[str, GraphServer],
+    postgres_server: PostgresServer,
+    impatient: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[graph.GraphLine]:
+    """PostgreSQL's outbox → ArcadeDB, each through a proxy; the ledger has a database of its own."""
+    server = graph_servers["arcadedb"]
+    server.start()
+    wipe(server)
+    name_graph(server, monkeypatch)
+    with Proxy(to_server(academy_url)) as source, Proxy(lambda: ("127.0.0.1", server.port)) as target:
+        monkeypatch.setenv("SYNC_DATABASE_URL", books_url)
+        monkeypatch.setenv("LEARNING_DATABASE_URL", through(academy_url, source, connect_timeout="2"))
+        monkeypatch.setenv("NEO4J_URI", f"bolt://127.0.0.1:{target.port}")
+        systems = {
+            "source": PostgresSystem(source, postgres_server, academy_url, ("sync.sync_event_log",)),
+            "target": graph.GraphSystem(target),
+        }
+        yield graph.GraphLine(Academy(academy_url, server), concepts(), systems, monkeypatch)
+        for system in systems.values():
+            system.heal()
 
 
 CELLS = [

@@ -29,10 +29,10 @@ from sync_pipelines_tests.graph.test_consuming import completed, until
 pytestmark = pytest.mark.slow
 
 PUBLISHERS, CONCEPTS = 20, 60
-PAUSE = 1.0
-"""At most so many seconds between two transactions of a publisher, who works until the last consumer was killed."""
-EVENTS, BACKLOG = 1_500, 2_000
-"""At least so many are published; publishers rest while more wait: on a slow machine nobody could ever catch up."""
+BACKLOG = 2_000
+"""Publishers rest while more events wait: on a slow machine nobody could ever catch up."""
+EVENTS = [1_500, pytest.param(20_000, marks=[pytest.mark.exhaustive, pytest.mark.timeout(3_000)])]
+"""At least so many are published."""
 
 
 @pytest.fixture
@@ -76,16 +76,21 @@ def consumer() -> Iterator[subprocess.Popen[str]]:
 
 
 class Publisher(threading.Thread):
-    """Works on concepts and their prerequisites; commits late, sometimes not at all."""
+    """Works on concepts and their prerequisites; commits late, sometimes not at all.
 
-    def __init__(self, url: str, seed: int, stop: threading.Event) -> None:
+    Args:
+        pause: at most so many seconds between two transactions.
+    """
+
+    def __init__(self, url: str, seed: int, stop: threading.Event, pause: float) -> None:
         super().__init__(daemon=True)
+        self._pause = pause
         self._app, self._random, self._stop_asked = Application(url), random.Random(seed), stop
         self.error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            while not self._stop_asked.wait(self._random.random() * PAUSE):
+            while not self._stop_asked.wait(self._random.random() * self._pause):
                 waiting = self._app.run("SELECT count(*) FROM sync.sync_event_log WHERE status <> 'COMPLETED'")
                 if waiting[0][0] < BACKLOG:
                     self._work()
@@ -143,28 +148,38 @@ class _RolledBackError(Exception):
     pass
 
 
+def deaths(app: Application, events: int) -> Iterator[tuple[int, str, int]]:
+    """Each boundary, and how often a consumer comes there before it dies; again until so many events are there."""
+    yield from ((number, boundary, 3) for number, boundary in enumerate(BOUNDARIES))
+    number = len(BOUNDARIES)
+    while app.run("SELECT count(*) FROM sync.sync_event_log")[0][0] <= events:
+        yield number, BOUNDARIES[number % len(BOUNDARIES)], 20
+        number += 1
+
+
 @pytest.mark.spare_where(own_graph="neo4j")
+@pytest.mark.parametrize("events", EVENTS)
 def test_killed_at_every_boundary_beside_late_publishers_it_loses_and_resurrects_nothing(
-    academy: Academy, app: Application
+    academy: Academy, app: Application, events: int
 ) -> None:
     enough = threading.Event()
-    publishers = [Publisher(academy.url, seed, enough) for seed in range(PUBLISHERS)]
+    publishers = [Publisher(academy.url, seed, enough, pause=1_500 / events) for seed in range(PUBLISHERS)]
     for publisher in publishers:
         publisher.start()
-    for number, boundary in enumerate(BOUNDARIES):
-        child = start("consume", "learning", "--poll-interval", "0.2", boundary=boundary, number=3)
-        child.communicate(timeout=90)
+    for number, boundary, times in deaths(app, events):
+        child = start("consume", "learning", "--poll-interval", "0.2", boundary=boundary, number=times)
+        child.communicate(timeout=180)
         assert child.returncode == -signal.SIGKILL, boundary
-        if number == 3:
+        if number % 8 == 3:
             academy.server.stop()
             academy.server.start()
-    until(lambda: app.run("SELECT count(*) FROM sync.sync_event_log")[0][0] > EVENTS, seconds=120)
     enough.set()
     for publisher in publishers:
         publisher.join(120)
         assert publisher.error is None
     with consumer():
         until(lambda: completed(app), seconds=300)
+    assert app.run("SELECT count(*) FROM sync.sync_event_log")[0][0] > events
     for table in (concepts(), prerequisites()):
         proof = academy.prove(table, "deep")
         assert proof.equal, proof

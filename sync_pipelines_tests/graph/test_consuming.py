@@ -19,6 +19,7 @@ from sync_pipelines import run_consumer
 from sync_pipelines.automation import read_facts
 from sync_pipelines.decide import Skip, decide
 from sync_pipelines.definitions import default_resources
+from sync_pipelines.engine import consuming
 from sync_pipelines.sources.postgres.ear import Ear
 from sync_pipelines_tests.graph.app import Application, concepts, prerequisites
 from sync_pipelines_tests.graph.house import Academy
@@ -128,6 +129,20 @@ def test_two_at_once_beside_full_runs_bring_everything_in_order(academy: Academy
         until(lambda: completed(app), seconds=180)
     assert sorted(academy.titles()) == sorted(["c0", *(f"{name} 3" for name in names)])
     assert all(academy.prove(table, "deep").equal for table in (concepts(), prerequisites()))
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_a_relationship_that_a_repair_put_aside_arrives_after_its_node_without_an_event(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consuming, "BOUT_SECONDS", 1.0)
+    academy.require(("c0", "c1"))
+    academy.repair(prerequisites())
+    assert "waits for its" in str(academy.quarantined(prerequisites()))
+    with consumer(app, poll_interval=0.5):
+        app.create("c1")
+        until(lambda: academy.arrows() == [("c0", "c0"), ("c0", "c1")])
+    assert not academy.quarantined(prerequisites())
 
 
 def test_it_reports_a_materialization_a_minute_and_asset_with_its_lag(academy: Academy, app: Application) -> None:

@@ -42,6 +42,17 @@ def test_events_bring_nodes_and_each_is_completed(academy: Academy, app: Applica
     assert academy.sync(concepts()).read == 0
 
 
+@pytest.mark.spare_where(graph="neo4j")
+def test_an_event_with_a_payload_of_a_megabyte_is_brought_as_any_other(academy: Academy, app: Application) -> None:
+    title = "ab" * 524_288
+    with app.transaction() as cursor:
+        cursor.execute("INSERT INTO concept (id, title) VALUES ('c1', %s)", (title,))
+        publish(cursor, "CONTENT_CREATED", "concept", "c1", {"id": "c1", "title": title})
+    assert academy.sync(concepts()).upserted == 1
+    assert titles(academy) == [title]
+    assert app.statuses("c1") == ["COMPLETED"]
+
+
 def test_an_event_that_is_on_its_way_is_no_difference(academy: Academy, app: Application) -> None:
     app.create("c1")
     proof = academy.prove(concepts())

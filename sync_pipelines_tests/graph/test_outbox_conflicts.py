@@ -34,10 +34,12 @@ def test_an_edit_in_review_is_kept_over_events_and_has_their_versions(
     assert academy.prove(table, "deep").equal
     ConflictResolver().resolve_conflict("c1", "concept", "source", "ada")
     assert academy.titles() == ["c0", "new", "ours"]
+    assert academy.execute(_STATES)[0] == ("c1", 2, 2, False, False)
     edit(academy, "n.title = 'theirs'")
     app.delete("c1")
     academy.sync(table)
     assert academy.titles() == ["c0", "new", "theirs"]
     ConflictResolver().resolve_conflict("c1", "concept", "source", "ada")
     assert academy.titles() == ["c0", "new"]
+    assert academy.execute(_STATES)[0] == ("c1", 3, 3, False, True)
     assert academy.prove(table, "deep").equal

@@ -23,6 +23,7 @@ WORDS = {
     "plan": ["shop --rebuild"],
     "check": ["shop", "shop --deep"],
     "repair": ["shop", f"{ARTICLE} --key a --dry-run"],
+    "reconcile": [f"{ARTICLE} --dry-run --batch-size 2"],
     "search": ["shop hello"],
     "logs": ["", f"{ARTICLE} --key a"],
     "stats": [""],

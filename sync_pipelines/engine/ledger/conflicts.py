@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
@@ -157,6 +157,14 @@ class ConflictBook(Store):
         held = sa.update(book).where(*at_place(book, sync, table), book.c.has_conflict, book.c.entity_id.in_(keys))
         return held.values(has_conflict=False, updated_at=sa.func.now())
 
+    def _bring_forward(self, sync: str, table: str, keys: Sequence[str], *, gone: bool) -> sa.Update:
+        """The target has what the newest event told of these entities: what was held back from it has arrived."""
+        book, now = self._tables.entities, sa.func.now()
+        told = (book.c.source_version.is_not(None), book.c.entity_id.in_(keys))
+        forward = sa.update(book).where(*at_place(book, sync, table), *told)
+        forward = forward.values(target_version=book.c.source_version, last_synced_at=now, updated_at=now)
+        return forward.values(tombstone=True) if gone else forward
+
     def accept_conflict(
         self,
         sync: str,
@@ -233,17 +241,22 @@ class ConflictBook(Store):
         if rows:
             self._transaction(work)
 
-    def settle_conflicts(self, sync: str, table: str, keys: Sequence[str]) -> None:
-        """These records are the same on both sides again, or gone."""
+    def settle_conflicts(
+        self, sync: str, table: str, keys: Sequence[str], *, as_: Literal["arrived", "gone", "refused"] = "arrived"
+    ) -> None:
+        """These records are the same on both sides again, or gone from both, or out for another reason."""
         book = self._tables.conflicts
         open_ones = (*at_place(book, sync, table), book.c.resolved_at.is_(None))
 
         def work(connection: sa.Connection) -> None:
             # nearly always there is none: then one short question is all that is made and sent
             if connection.execute(sa.select(sa.exists().where(*open_ones))).scalar_one():
-                settled = sa.update(book).where(*open_ones, book.c.record_key.in_(keys))
-                connection.execute(settled.values(resolved_at=sa.func.now()))
+                settling = sa.update(book).where(*open_ones, book.c.record_key.in_(keys))
+                settling = settling.values(resolved_at=sa.func.now()).returning(book.c.record_key)
+                settled = connection.execute(settling).scalars().all()
                 connection.execute(self._free_entities(sync, table, keys))
+                if as_ != "refused":
+                    connection.execute(self._bring_forward(sync, table, settled, gone=as_ == "gone"))
 
         if keys:
             self._transaction(work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -60,7 +60,7 @@ class Findings(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ProofRecord:
-    """A row of `reconciliation_runs`. Times are UTC."""
+    """A row of `reconciliation_runs`. Times are UTC; `trigger`: who asked for its run, where `proofs` was asked."""
 
     id: int
     sync: str
@@ -83,6 +83,7 @@ class ProofRecord:
     error: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     buckets: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    trigger: str = ""
 
     @property
     def full_sync_due(self) -> str:
@@ -208,6 +209,30 @@ class ProofBook(Store):
         chosen = sa.select(proofs).where(*wanted).order_by(proofs.c.id.desc()).limit(1)
         row = self._transaction(lambda connection: connection.execute(chosen).mappings().one_or_none())
         return None if row is None else _proof_of(row)
+
+    def proofs(
+        self,
+        sync: str | None = None,
+        table: str | None = None,
+        *,
+        kinds: Sequence[Kind] = (),
+        limit: int = 20,
+        offset: int = 0,
+    ) -> list[ProofRecord]:
+        """Proofs and repairs, those too that failed or have not ended, the newest first.
+
+        Args:
+            kinds: just these; all where none is named.
+        """
+        proofs, logs = self._tables.proofs, self._tables.logs
+        # of a run of several tables, and of one that was tried again, each row bears the same trigger
+        asked = sa.select(sa.func.min(logs.c.trigger)).where(logs.c.run_id == proofs.c.run_id, logs.c.run_id != "")
+        chosen = sa.select(proofs, asked.scalar_subquery().label("trigger")).where(*at_place(proofs, sync, table))
+        if kinds:
+            chosen = chosen.where(proofs.c.kind.in_(kinds))
+        page = chosen.order_by(proofs.c.id.desc()).limit(limit).offset(offset)
+        rows = self._transaction(lambda connection: connection.execute(page).mappings().all())
+        return [replace(_proof_of(row), trigger=row["trigger"] or "") for row in rows]
 
     def setting(self, key: str) -> str | None:
         """A value of `sync_settings` (`<sync>.<name>`), or None."""

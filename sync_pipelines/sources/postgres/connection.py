@@ -117,6 +117,24 @@ class _Small:
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+class _Patient(_Small):
+    """A transaction that waits for a lock for `LOCK_TIMEOUT_MS`, said in the message of its first statement."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._first = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
+
+    def execute(self, sql: str) -> None:
+        super().execute(self._begun() + sql)
+
+    def all(self, sql: str) -> list[dict[str, Any]]:
+        return super().all(self._begun() + sql)
+
+    def _begun(self) -> str:
+        first, self._first = self._first, ""
+        return first
+
+
 _names = itertools.count(1)
 
 
@@ -222,10 +240,13 @@ def small_transaction(url: NormalisedUrl, *, pool_max: int, locks: Sequence[str]
 
 @contextmanager
 def writing_transaction(url: NormalisedUrl, *, pool_max: int = 10) -> Generator[Writing]:
-    """A READ COMMITTED transaction that may write; committed at the end of the block, rolled back on an error."""
+    """A READ COMMITTED transaction that may write; committed at the end of the block, rolled back on an error.
+
+    It waits for a lock as a reader does: a consumer that waited for ever would hold its target's lock as long.
+    """
     connection = pool(url.sqlalchemy, pool_max).raw_connection()
     try:
-        yield _Small(connection)
+        yield _Patient(connection)
         connection.commit()
     finally:
         connection.close()

@@ -8,7 +8,7 @@ Within an entity the version decides, and nothing else: transaction ids and row 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -16,12 +16,12 @@ from typing import Any
 import pyarrow as pa
 
 from sync_pipelines.engine.capture import NEXT_TX
-from sync_pipelines.engine.events import Backlog, Event
+from sync_pipelines.engine.events import Backlog, Event, Strays
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.sql import literal, qualified
 from sync_pipelines.sources.postgres.connection import NormalisedUrl, Session, Writing, writing_transaction
 from sync_pipelines.sources.postgres.errors import reading
-from sync_pipelines.sources.postgres.outbox import TABLE
+from sync_pipelines.sources.postgres.outbox import TABLE, waiting_types
 
 CHANNEL = "sync_event_log"
 """What `publish_event` notifies."""
@@ -194,6 +194,32 @@ RETURNING NOT c.held AS taken, {_READ}"""
         with self._writing() as session:
             counted = f"SELECT count(*) AS entities FROM ({chosen}AND e.event_type IN ({_DELETIONS}){limit}) AS d"
             return session.all(counted)[0]["entities"]
+
+    def strays(self, followed: Collection[str]) -> list[Strays]:
+        """What waits of types that nobody follows, by type; counted up to 10,000 of each.
+
+        Args:
+            followed: the types that somebody does.
+        """
+        waits = f"e.entity_type = t.entity_type AND e.{_WAITING}"
+        counted = f"SELECT count(*) FROM (SELECT FROM {self._log} AS e WHERE {waits} LIMIT {_COUNTED}) AS n"
+        oldest = f"SELECT e.created_at FROM {self._log} AS e WHERE {waits} ORDER BY e.tx, e.id LIMIT 1"
+        known = ", ".join(literal(name) for name in followed)
+        with self._writing() as session:
+            rows = session.all(
+                f"WITH RECURSIVE types AS ({waiting_types(self._log)}) SELECT t.entity_type, ({counted}) AS events, "
+                f"({oldest}) AS oldest FROM types AS t WHERE t.entity_type NOT IN ({known}) ORDER BY t.entity_type"
+            )
+        return [
+            Strays(
+                entity_type=row["entity_type"],
+                events=row["events"],
+                capped=row["events"] >= _COUNTED,
+                oldest=row["oldest"].astimezone(UTC),
+            )
+            for row in rows
+            if row["events"]
+        ]
 
     def of_correlation(self, correlation_id: str) -> list[dict[str, Any]]:
         """The events of a correlation id, of every type; times in UTC."""

@@ -56,7 +56,7 @@ def purge_events(url: str | NormalisedUrl, *, schema: str = "sync", keep_days: f
 def _delete(schema: str, keep_days: float, batch: int) -> str:
     log = qualified(schema, TABLE)
     return (
-        f"WITH RECURSIVE types AS ({_waiting_types(log)}), horizon AS MATERIALIZED (SELECT least("
+        f"WITH RECURSIVE types AS ({waiting_types(log)}), horizon AS MATERIALIZED (SELECT least("
         f"pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), ({_oldest(log)})) AS tx), "
         f"gone AS (DELETE FROM {log} WHERE id = ANY (ARRAY(SELECT e.id FROM {log} AS e "
         "WHERE e.status = 'COMPLETED' AND e.completed_at < pg_catalog.clock_timestamp() "
@@ -67,7 +67,7 @@ def _delete(schema: str, keep_days: float, batch: int) -> str:
     )
 
 
-def _waiting_types(log: str) -> str:
+def waiting_types(log: str) -> str:
     """Each type of which an event waits, by a look into the index for each; then a NULL."""
     waits = f"FROM {log} AS w WHERE w.status IN ('PENDING', 'PROCESSING')"
     first = "ORDER BY w.entity_type LIMIT 1"

@@ -22,6 +22,9 @@ Result = TypeVar("Result")
 _PATIENCE = 30.0
 """Seconds for which the driver tries a transaction again: a leader that changes, a deadlock, a server that restarts."""
 
+_CONNECT_SECONDS, _ACQUIRE_SECONDS = 10.0, 30.0
+"""Seconds within which a server must have taken a connection, and have answered its first words."""
+
 _PAGE = 2000
 """Records that are fetched at a time."""
 
@@ -58,7 +61,8 @@ def connected(settings: GraphSettings, *, patience: float) -> Driver:
         return GraphDatabase.driver(
             settings.uri,
             auth=(settings.user, settings.password) if settings.password else None,
-            connection_timeout=10,
+            connection_timeout=_CONNECT_SECONDS,
+            connection_acquisition_timeout=_ACQUIRE_SECONDS,
             max_transaction_retry_time=patience,
             # a deadlock is over at once: with the driver's own pause of a second a batch of 200 took 33 s, so 3.6 s
             initial_retry_delay=0.05,
@@ -86,6 +90,8 @@ class Graph:
     def __init__(self, settings: GraphSettings, *, sync: str | None, table: str | None, quiet: bool = False) -> None:
         self.settings, self._quiet = settings, quiet
         self.where: dict[str, Any] = {"sync": sync, "table": table}
+        self.before_commit: Callable[[], object] = lambda: None
+        """Called last in each transaction that writes; what it raises undoes that."""
 
     def read(self, doing: str, text: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """The rows of a statement that reads, all of them."""
@@ -94,8 +100,14 @@ class Graph:
 
     def write(self, doing: str, work: Callable[[ManagedTransaction], Result]) -> Result:
         """Do some work in one transaction, which the driver may begin anew: it must be repeatable."""
+
+        def fenced(transaction: ManagedTransaction) -> Result:
+            found = work(transaction)
+            self.before_commit()
+            return found
+
         with self._session(doing) as session:
-            return session.execute_write(work)
+            return session.execute_write(fenced)
 
     def execute(self, doing: str, text: str, /, **parameters: Any) -> None:
         """One statement that writes, or changes the schema, in a transaction of its own."""

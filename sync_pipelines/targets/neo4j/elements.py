@@ -83,6 +83,21 @@ class Elements:
         found = f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys {lock}"
         return f"{found} RETURN {self._returned}{properties.returned('x')}"
 
+    def copied(self) -> str:
+        """A key that several of them have."""
+        counted = f"WITH x.{KEY_NAME} AS key, count(x) AS number WHERE key IS NOT NULL AND number > 1"
+        return f"MATCH {self.pattern} {counted} RETURN key LIMIT 1"
+
+    def copies(self) -> str:
+        """Those that have one of `$keys`: the engine's id, and of a node how many relationships it has."""
+        found, known = f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys", f"x.{KEY_NAME} AS key, elementId(x) AS id"
+        if self.ends is not None:
+            return f"{found} RETURN {known}, 0 AS tied"
+        return f"{found} OPTIONAL MATCH (x)-[r]-() RETURN {known}, count(r) AS tied"
+
+    def delete_copies(self) -> str:
+        return f"MATCH {self.pattern} WHERE elementId(x) IN $ids {self._delete}"
+
     def keyless(self) -> str:
         """Those of `$ids` that have no key."""
         return f"MATCH {self.pattern} WHERE elementId(x) IN $ids AND {_KEYLESS} RETURN elementId(x) AS id"
@@ -103,8 +118,15 @@ class Elements:
 
     def tied(self) -> str:
         """The relationships of the nodes `$keys` that a sync has written: type and key."""
+        return self._tied(f"x.{KEY_NAME} IN $keys")
+
+    def tied_to_copies(self) -> str:
+        """The same of the nodes whose ids are `$ids`."""
+        return self._tied("elementId(x) IN $ids")
+
+    def _tied(self, chosen: str) -> str:
         return (
-            f"MATCH {self.pattern}-[r]-() WHERE x.{KEY_NAME} IN $keys AND r.{KEY_NAME} IS NOT NULL "
+            f"MATCH {self.pattern}-[r]-() WHERE {chosen} AND r.{KEY_NAME} IS NOT NULL "
             f"RETURN DISTINCT type(r) AS name, r.{KEY_NAME} AS key"
         )
 

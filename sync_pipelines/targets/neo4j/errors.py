@@ -100,7 +100,9 @@ def _of_the_way(error: BaseException, doing: str, place: str, where: dict[str, A
         return ConfigurationError(message, remedy=remedy, **where)
     if isinstance(error, exceptions.ConfigurationError | exceptions.AuthConfigurationError):
         return ConfigurationError(message, remedy="Check NEO4J_URI.", **where)
-    if isinstance(error, OSError) or (isinstance(error, exceptions.DriverError) and error.is_retryable()):
+    # a commit whose answer was lost, the driver does not try again: it may be there, for which our statements are fit
+    lost = isinstance(error, exceptions.IncompleteCommit)
+    if lost or isinstance(error, OSError) or (isinstance(error, exceptions.DriverError) and error.is_retryable()):
         return TransientError(message, remedy="Is the server running (NEO4J_URI)?", **where)
     return RunError(message, **where)
 

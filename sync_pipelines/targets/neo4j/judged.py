@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -33,6 +34,8 @@ STRANGER = "\u2205 without sync_key: "
 """Begins the name of a node or relationship that no sync wrote; the engine's id follows, which is not kept."""
 
 _KEYS_A_STATEMENT, _LOOKS = 1000, 3
+
+_log = logging.getLogger(__name__)
 
 
 class Judged:
@@ -93,7 +96,7 @@ class Judged:
         )
 
     def _delete(self, keys: Sequence[str], judge: Judge | None, held: Mapping[str, Held]) -> None:
-        tied = self._tied(keys) if self._ledger is not None else {}
+        tied = self._tied(self.elements.tied(), keys=keys) if self._ledger is not None else {}
 
         def work(transaction: ManagedTransaction) -> None:
             if judge is not None:
@@ -115,22 +118,50 @@ class Judged:
             for page in pages(others):
                 self._ledger.forget_bases(sync, table, page)
 
-    def _tied(self, keys: Sequence[str]) -> dict[str, list[str]]:
-        """The keys of their relationships that a sync wrote, by its table."""
+    def _tied(self, statement: str, **chosen: Sequence[str]) -> dict[str, list[str]]:
+        """The keys of the relationships that a sync wrote of some of these nodes, by its table."""
         if self.elements.ends is not None:
             return {}
         found: dict[str, list[str]] = defaultdict(list)
-        for row in self.graph.read(f"look for relationships of {self.elements.title}", self.elements.tied(), keys=keys):
+        for row in self.graph.read(f"look for relationships of {self.elements.title}", statement, **chosen):
             found[row["name"]].append(row["key"])
         noted = {name: Books(self.graph, f"type {name}").read() for name in found}
         return {known.owner: found[name] for name, known in noted.items() if known is not None and known.owner}
+
+    # Copies, which there can be where somebody has dropped the constraint
+
+    def _surplus(self, keys: Sequence[str]) -> list[tuple[str, str]]:
+        """Of each of these records that is there more than once, all but the one that stays: key and engine's id.
+
+        The one that most hangs on stays, of equal ones the older.
+        """
+        found: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+        for page in pages(plain(keys)):
+            for row in self.graph.read(f"look for copies in {self.elements.title}", self.elements.copies(), keys=page):
+                found[row["key"]].append((-row["tied"], len(row["id"]), row["id"]))
+        return [(key, copy[-1]) for key, copies in found.items() for copy in sorted(copies)[1:]]
+
+    def leave_one(self, keys: Sequence[str]) -> None:
+        """Delete what these records are there more often than once."""
+        if not (surplus := [number for _, number in self._surplus(keys)]):
+            return
+        tied = self._tied(self.elements.tied_to_copies(), ids=surplus)
+
+        def work(transaction: ManagedTransaction) -> None:
+            self._forget((), tied)
+            run(transaction, self.elements.delete_copies(), {"ids": surplus})
+
+        self.graph.write(f"delete copies from {self.elements.title}", work)
+        _log.warning("%s: %d copies of records were deleted", self.elements.title, len(surplus))
 
     # Judging
 
     def excused(self, rows: pa.RecordBatch) -> Mapping[str, str]:
         """Those of these rows that a run would not write, since the graph's version stays."""
         judge = self.judge(self._writer(Properties(rows.schema))) if rows.num_rows else None
-        return judge.look(rows, doubt="values").kept if judge is not None else {}
+        kept = judge.look(rows, doubt="values").kept if judge is not None else {}
+        doubled = {key for key, _ in self._surplus(list(kept))}  # which of them is nobody's edit
+        return {key: why for key, why in kept.items() if key not in doubled}
 
     def keeps(self, keys: Sequence[str]) -> Mapping[str, str]:
         """Those of these records, which the source lacks, that a run would not delete."""

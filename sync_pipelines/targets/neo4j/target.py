@@ -5,6 +5,7 @@ Nothing is imported before it is used.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from sync_pipelines.engine.conflicts import Parented
-from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.errors import RecordError, RunError
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     FINGERPRINTS_SCHEMA,
@@ -45,6 +46,8 @@ from sync_pipelines.targets.neo4j.writing import (
     batches_of,
     nodes_among,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class GraphTarget(Judged, Underived):
@@ -79,6 +82,11 @@ class GraphTarget(Judged, Underived):
         self.graph = Graph(settings, quiet=quiet, **self._place)
         self.books = Books(self.graph, self.elements.title)
         self._ready: tuple[pa.Schema, Properties] | None = None
+        self._copied = False
+
+    def fence(self, check: Callable[[], object]) -> None:
+        """Ask this before each commit: who has lost the right to write learns it then, and nothing is written."""
+        self.graph.before_commit = check
 
     @cached_property
     def properties(self) -> Properties:
@@ -141,11 +149,27 @@ class GraphTarget(Judged, Underived):
             raise RunError(
                 f"{self.elements.title} of the graph belongs to {noted.owner}.", remedy="Name another.", **self._place
             )
-        self.graph.execute(f"make the constraint of {self.elements.title}", self.elements.constraint())
+        self._constrain()
         if noted is None:
             self.books.open(self.owner)
         if noted is None or not self._read(self.elements.one()):
             self.forget_bases()
+
+    def _constrain(self) -> None:
+        """Make the constraint, which copies prevent that somebody made without it; of them a repair leaves one."""
+        try:
+            self.graph.execute(f"make the constraint of {self.elements.title}", self.elements.constraint())
+        except (RecordError, RunError):
+            if not self._read(self.elements.copied()):
+                raise
+            self._copied = True
+            said = (
+                "several of %s have one key, so that its constraint cannot be made: `sync-pipelines repair %s` leaves "
+                "one of each, and the run after it makes the constraint"
+            )
+            _log.warning(said, self.elements.title, self.owner)
+        else:
+            self._copied = False
 
     def _refuse_foreign(self) -> None:
         if found := self._read(self.elements.count_keyless())[0]["records"]:
@@ -166,6 +190,8 @@ class GraphTarget(Judged, Underived):
         writer: Writer | None = None
         judge: Judge | None = None
         for batch in batches_of(batches):
+            if self._copied:
+                self.leave_one(batch.column(KEY).to_pylist())
             if writer is None:
                 writer = self._writer(self._prepared(batch.schema), doubt=doubt, before_write=before_write)
                 judge = self.judge(writer)
