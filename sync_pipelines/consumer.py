@@ -34,7 +34,7 @@ POLL_INTERVAL = 5.0
 
 _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
 _BUSY_POLL = 0.1
-_BATCHES_A_TURN = 20
+_STEPS_A_TURN = 2
 _END_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ class _Consumer:
             self.lock.hold()
 
     def _round(self) -> int:
-        """Some batches of each table; how many events those had."""
+        """What is due of each table, for some seconds at most; how many events those were."""
         taken = 0
         for table in self.tables:
             if not table.waits and not self.waker.stop.is_set():
@@ -197,7 +197,7 @@ class _Consumer:
     def _turn(self, table: TableConsumer) -> int:
         table.look(every=self.interval)
         taken = 0
-        for _ in range(_BATCHES_A_TURN):
+        for _ in range(_STEPS_A_TURN):
             found = table.step()
             taken += found
             if not found or self.waker.stop.is_set():

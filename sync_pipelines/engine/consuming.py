@@ -1,8 +1,8 @@
-"""A long-running consumer of one table's events: the target's lock for a batch at a time, books for a minute at a time.
+"""A long-running consumer of one table's events: the target's lock for a second at a time, books for a minute.
 
 Each minute with work is a run of the engine as every other: it opens its books, looks at what it stands on (a target
 that was dropped or restored, a changed mapping and a first run become a full sync), and moves the watermark at its end.
-Between batches the lock is free, so that repairs, full runs and other consumers have their turn.
+Between those seconds the lock is free, so that repairs, full runs and other consumers have their turn.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ TRIGGER = "consumer"
 
 BOUT_SECONDS = 60.0
 """So long one run of a consumer takes at most, and so often at most it is reported."""
+
+TURN_SECONDS = 1.0
+"""So long it holds the lock at most, but for what is under way then."""
 
 _ALIVE_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
@@ -96,7 +99,7 @@ class TableConsumer:
         return self.clock() < self.paused_until
 
     def step(self) -> int:
-        """Bring one batch; how many events it had. `busy` says whether another writer has the target.
+        """Bring what is due, for a second at most; how many events. `busy` says whether another writer has the target.
 
         Raises:
             SyncError: as a run does; the next steps are put off, longer each time.
@@ -141,9 +144,9 @@ class TableConsumer:
             self._conclude()
         if self._run is None:
             return self._open() if self._is_due() else 0
-        return self._batch(self._run)
+        return self._turn(self._run)
 
-    def _batch(self, run: Run) -> int:
+    def _turn(self, run: Run) -> int:
         assert self._drain is not None
         if self.clock() - self._alive >= _ALIVE_SECONDS:
             run.sign_of_life.check()
@@ -151,9 +154,13 @@ class TableConsumer:
         if not run.lock.retake():
             raise LockBusyError("another writer has the target")
         try:
-            return self._drain.batch()
+            return self._bring(self._drain)
         finally:
             run.lock.give_way()
+
+    def _bring(self, drain: Drain) -> int:
+        ends = self.clock() + TURN_SECONDS
+        return drain.bring(until=lambda: self.clock() >= ends)
 
     def _is_due(self) -> bool:
         """Whether there is work; once a minute the source is asked whether everything is to be read."""
@@ -179,7 +186,7 @@ class TableConsumer:
         if self._drain is None:
             return self._conclude()
         try:
-            return self._drain.batch()
+            return self._bring(self._drain)
         finally:
             run.lock.give_way()
 

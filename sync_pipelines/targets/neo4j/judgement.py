@@ -70,6 +70,7 @@ class Judgement:
         held: what the graph held of those that were judged; there: fingerprint and ends of all.
         before, after: bases to keep before and after they are written.
         lost: records whose bases say nothing any more. doubt: of the writer.
+        odd: those of which something is told, or that are like the source by their fingerprint alone.
     """
 
     rows: pa.RecordBatch
@@ -80,6 +81,7 @@ class Judgement:
     after: dict[str, KnownBase] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     doubt: bool = False
+    odd: set[str] = field(default_factory=set)
 
     @property
     def kept(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ judged anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +116,26 @@ class Judge:
         if any(key not in now or not _is_as(item, now[key]) for key, item in known.items()):
             raise EditedError
 
+    # Making ready
+
+    def ready(self, batch: pa.RecordBatch, *, check: Callable[[], object]) -> Judgement:
+        """Look at sorted rows, and note the bases of what is about to be changed, but for what is `odd`.
+
+        Args:
+            check: called before anything is noted.
+        """
+        found = self.look(batch, trust=True)
+        found.odd |= {item.key for item in found.told}
+        self._writer.known = self._known(found, None)
+        check()
+        self._books.forget([key for key in found.lost if key not in found.odd])
+        self._books.keep({key: base for key, base in found.before.items() if key not in found.odd})
+        return found
+
+    def note_made(self, bases: Mapping[str, KnownBase]) -> None:
+        """Note the bases of what was made."""
+        self._books.keep(bases)
+
     # Judging
 
     def look(self, batch: pa.RecordBatch, *, doubt: Doubt | None = None, trust: bool = False) -> Judgement:
@@ -131,14 +151,18 @@ class Judge:
         there = {row["key"]: row for row in self._ask(self._elements.held(), keys)}
         suspects = [row for row in rows if doubt or row[KEY] in noted or _mark(there, row[KEY]) != row[FINGERPRINT]]
         wanted = [row[KEY] for row in suspects if row[KEY] in there]
-        held = self._trusted([key for key in wanted if key not in noted], there, bases) if trust and not doubt else {}
-        held |= self._held([key for key in wanted if key not in held], bases)
+        trusted = (
+            self._trusted([key for key in wanted if key not in noted], there, bases) if trust and not doubt else {}
+        )
+        held = trusted | self._held([key for key in wanted if key not in trusted], bases)
         lost = self._waiting([row for row in suspects if row[KEY] not in there and row[KEY] in bases])
         found = Judgement(rows=batch, held=held, lost=lost, there=there)
+        # what is as it was last synced, or never was, is the source's
+        doubtful = (there.keys() | bases.keys() | noted.keys()).difference(lost, trusted)
         judged = {
             row[KEY]: self._judged(row, held.get(row[KEY]), bases.get(row[KEY]), noted.get(row[KEY]))
             for row in suspects
-            if row[KEY] not in lost
+            if row[KEY] in doubtful
         }
         found.told = [item for item in judged.values() if _is_told(item.decision)]
         self._fill(found, rows, judged, bases)
@@ -245,7 +269,9 @@ class Judge:
                 self._put_back(found, key, held, bases.get(key))
                 continue
             brought.append(self._merged(row, held, dispute))
-            found.doubt |= held is not None and held.mark == row[FINGERPRINT]
+            if held is not None and held.mark == row[FINGERPRINT]:
+                found.doubt = True
+                found.odd.add(key)
             self._note(found, row, held, bases.get(key))
         if len(brought) < len(rows) or any(given is not row for given, row in zip(brought, rows, strict=True)):
             found.rows = pa.RecordBatch.from_pylist([dict(row) for row in brought], schema=found.rows.schema)

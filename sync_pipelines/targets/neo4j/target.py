@@ -37,6 +37,7 @@ from sync_pipelines.targets.neo4j.judging import Judge
 from sync_pipelines.targets.neo4j.mapping import Ends
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.settings import GraphSettings
+from sync_pipelines.targets.neo4j.staging import StagedRows
 from sync_pipelines.targets.neo4j.writing import (
     NodeWriter,
     RelationshipWriter,
@@ -175,6 +176,13 @@ class GraphTarget(Judged, Underived):
             keys = batch.column(KEY).to_pylist()
             result = writer.write(batch)
             yield BatchResult(counts=result.counts, rejected=result.rejected, keys=keys)
+
+    def stage(
+        self, rows: pa.RecordBatch, *, size: int, before_write: Callable[[], object], check: Callable[[], object]
+    ) -> StagedRows:
+        """Look at mapped rows, each key once; the result writes them."""
+        writer = self._writer(self._prepared(rows.schema), before_write=before_write)
+        return StagedRows(writer, rows, size=size, judge=self.judge(writer), check=check)
 
     def _prepared(self, schema: pa.Schema) -> Properties:
         """The properties of batches, whose names are noted before the first is written: so none is left behind.

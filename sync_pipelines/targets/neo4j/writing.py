@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,12 @@ class Looked:
     waiting: list[Rejection] = field(default_factory=list)
     held: Mapping[str, Row] = field(default_factory=dict)
 
+    @property
+    def result(self) -> BatchResult:
+        """What is told of those that are not written."""
+        counts = Counts(unchanged=self.unchanged, quarantined=len(self.waiting))
+        return BatchResult(counts=counts, rejected=self.waiting)
+
 
 class Writer(ABC):
     """Writes into one label or type.
@@ -95,29 +101,41 @@ class Writer(ABC):
         """Which of the rows that differ can be written now."""
 
     @abstractmethod
-    def put(self, rows: pa.RecordBatch, held: Mapping[str, Row]) -> None:
-        """Write rows in one transaction.
+    def put(self, rows: Sequence[Row], held: Mapping[str, Row]) -> None:
+        """Write rows, as parameters (`Properties.rows`), in one transaction.
 
         Raises:
             AgainError: the graph has changed since it was asked.
         """
 
     def _write(self, batch: pa.RecordBatch, *, tries: int) -> BatchResult:
-        """With one row left, a second try tells a bad row from one that somebody made at the same moment."""
         looked = self.judge(batch)
-        keys = {row[KEY] for row in looked.rows}
-        rows = batch.filter(pa.array([key in keys for key in batch.column(KEY).to_pylist()], pa.bool_()))
-        waiting = Counts(unchanged=looked.unchanged, quarantined=len(looked.waiting))
+        rows = among(batch, {row[KEY] for row in looked.rows})
         if not rows.num_rows:
-            return BatchResult(counts=waiting, rejected=looked.waiting)
+            return looked.result
+        return joined([looked.result, self.bring(rows, self.properties.rows(rows), looked.held, tries=tries)])
+
+    def bring(
+        self, rows: pa.RecordBatch, parameters: Sequence[Row], held: Mapping[str, Row], *, tries: int = 2
+    ) -> BatchResult:
+        """Write rows that differ from what is `held`, in one transaction; where one is bad, halves of them.
+
+        Args:
+            tries: with one row left, a second try tells a bad row from one that somebody made at the same moment.
+
+        Raises:
+            AgainError: the graph has changed since it was asked.
+        """
         self._before_write()
         try:
-            self.put(rows, looked.held)
+            self.put(parameters, held)
         except RecordError as error:
-            return _joined([BatchResult(counts=waiting, rejected=looked.waiting), *self._halves(rows, error, tries)])
-        written = Counts(upserted=rows.num_rows, bytes=rows.nbytes)
-        written += waiting
-        return BatchResult(counts=written, rejected=looked.waiting)
+            return joined(self._halves(rows, error, tries))
+        return BatchResult(counts=Counts(upserted=rows.num_rows, bytes=rows.nbytes))
+
+    def bring_anew(self, rows: pa.RecordBatch) -> BatchResult:
+        """Look at sorted rows again, and write them."""
+        return self._settled(rows, tries=2)
 
     def _settled(self, batch: pa.RecordBatch, *, tries: int) -> BatchResult:
         for _ in range(_LOOKS):
@@ -168,12 +186,10 @@ class NodeWriter(Writer):
     def sort_out(self, rows: Sequence[Row], looked: Looked) -> None:
         looked.rows = list(rows)
 
-    def put(self, rows: pa.RecordBatch, held: Mapping[str, Row]) -> None:
-        parameters = self.properties.rows(rows)
-
+    def put(self, rows: Sequence[Row], held: Mapping[str, Row]) -> None:
         def work(transaction: ManagedTransaction) -> None:
-            self.recheck(transaction, [row["key"] for row in parameters])
-            run(transaction, self.elements.merge(self.properties), {"rows": parameters})
+            self.recheck(transaction, [row["key"] for row in rows])
+            run(transaction, self.elements.merge(self.properties), {"rows": rows})
 
         self.graph.write(self._writing, work)
 
@@ -202,10 +218,10 @@ class RelationshipWriter(Writer):
         found = self.graph.read(f"look for nodes of label {end.label}", nodes_there(end.label), keys=keys)
         return {row["key"] for row in found}
 
-    def put(self, rows: pa.RecordBatch, held: Mapping[str, Row]) -> None:
+    def put(self, rows: Sequence[Row], held: Mapping[str, Row]) -> None:
         properties = self.properties
         kept, made, moved = [], [], []
-        for row in properties.rows(rows):
+        for row in rows:
             there = held.get(row["key"])
             if there is not None and all(there[end] == row[end] for end in ("start_key", "end_key")):
                 kept.append(row)
@@ -214,7 +230,7 @@ class RelationshipWriter(Writer):
             moved += [row["key"]] if there is not None else []
 
         def work(transaction: ManagedTransaction) -> None:
-            self.recheck(transaction, rows.column(KEY).to_pylist())
+            self.recheck(transaction, [row["key"] for row in rows])
             if moved:
                 run(transaction, self.elements.delete(), {"keys": moved})
             if made and run(transaction, self.elements.create(properties), {"rows": made})[0]["made"] < len(made):
@@ -272,9 +288,21 @@ def batches_of(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from pages([once], rows=_MOST_ROWS, most_bytes=_BYTES_A_TRANSACTION)
 
 
-def _joined(found: Iterable[BatchResult]) -> BatchResult:
+def among(batch: pa.RecordBatch, keys: Collection[str], *, outside: bool = False) -> pa.RecordBatch:
+    """Those rows of a batch that have one of these keys, or none of them."""
+    own = batch.column(KEY).to_pylist()
+    return batch.filter(pa.array([(key in keys) != outside for key in own], pa.bool_()))
+
+
+def joined(found: Iterable[BatchResult]) -> BatchResult:
+    """Several results as one."""
     counts, rejected = Counts(), []
     for item in found:
         counts += item.counts
         rejected += item.rejected
     return BatchResult(counts=counts, rejected=rejected)
+
+
+def transactions(rows: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
+    """The rows as transactions of at most so many, which a message can carry."""
+    return pages([rows], rows=size, most_bytes=_BYTES_A_TRANSACTION)
