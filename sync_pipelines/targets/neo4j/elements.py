@@ -113,6 +113,16 @@ class Elements:
         node = f"(x:{quoted(self.name)} {{{KEY_NAME}: row.key}})"
         return f"UNWIND $rows AS row MERGE {node} {properties.assign('x')}"
 
+    def merge_over(self, properties: Properties) -> str:
+        """Nodes: `merge`, which returns what they were, each locked before it is read (see `locked`)."""
+        node = f"(x:{quoted(self.name)} {{{KEY_NAME}: row.key}})"
+        were = "".join(f", p{number}" for number in range(len(properties.names)))
+        return (
+            f"UNWIND $rows AS row MERGE {node} SET x.{KEY_NAME} = row.key "
+            f"WITH x, row, x.{PRINT_NAME} AS mark{properties.returned('x')} "
+            f"{properties.assign('x')} RETURN row.key AS key, mark{were}"
+        )
+
     def create(self, properties: Properties) -> str:
         """Relationships: each of `$rows` that has both its nodes, made; how many."""
         assert self.ends is not None

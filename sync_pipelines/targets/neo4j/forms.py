@@ -67,6 +67,21 @@ class Forms:
                 found[name] = self._strange(name, value, (base or {}).get(name))
         return found
 
+    def is_state(self, raw: Mapping[str, Any], ends: tuple[Any, Any], state: Mapping[str, Any]) -> bool:
+        """Whether what the graph holds is this state: as `held` would find, with no batch made of it.
+
+        Args:
+            raw: the values by property. ends: the keys of a relationship's nodes. state: as it is kept.
+        """
+        values = {START_NAME: ends[0], END_NAME: ends[1], **raw}
+        return all(self._is(name, values.get(name), state.get(name)) for name in self.kinds)
+
+    def _is(self, name: str, value: Any, form: Any) -> bool:
+        if value is None or form is None:
+            return value is form
+        read = received(value, self.kinds[name])
+        return same(self._strange(name, value, form) if read is None else self._form(name, read), form)
+
     def of_now(self, base: Mapping[str, Any]) -> dict[str, Any]:
         """What was last synced of the properties that there are now."""
         return {name: value for name, value in base.items() if name in self.kinds}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,15 +18,12 @@ from sync_pipelines.engine.deciding import Decision, Dispute, Outcome, Sides, St
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
-from sync_pipelines.engine.merging import same, same_state
+from sync_pipelines.engine.merging import same
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
-from sync_pipelines.targets.neo4j.client import run
+from sync_pipelines.targets.neo4j.expecting import Expecting
 from sync_pipelines.targets.neo4j.forms import Forms, is_unlike, with_maps
 from sync_pipelines.targets.neo4j.judgement import EditedError, Held, Judgement, Rules, TableBooks
 from sync_pipelines.targets.neo4j.writing import Looked, Writer
-
-if TYPE_CHECKING:
-    from neo4j import ManagedTransaction
 
 _LOOKS = 3
 
@@ -84,7 +81,7 @@ class Judge:
         if not found.rows.num_rows:
             return BatchResult(counts=Counts())
         writer, doubt = self._writer, self._writer.doubt
-        writer.recheck = lambda transaction, keys: self.recheck(transaction, keys, found.held)
+        writer.expected = self.expecting(found.held)
         writer.doubt = doubt or ("values" if found.doubt else None)
         writer.known = self._known(found, writer.doubt)
         try:
@@ -101,20 +98,9 @@ class Judge:
         whole = {key: (held.row, held.raw) for key, held in found.held.items()}
         return {key: {**row, **raw} for key, (row, raw) in whole.items() if row is not None and raw is not None}
 
-    def recheck(self, transaction: ManagedTransaction, keys: Sequence[str], held: Mapping[str, Held]) -> None:
-        """Lock those of these records that were judged, and see that they are what they were then, or were taken to be.
-
-        Raises:
-            EditedError: one of them is not.
-        """
-        known = {key: held[key] for key in keys if key in held}
-        if not known:
-            return
-        records = run(transaction, self._elements.locked(self._properties), {"keys": list(known)})
-        states = {key: item.state for key, item in known.items()}
-        now = self._read(records, states)
-        if any(key not in now or not _is_as(item, now[key]) for key, item in known.items()):
-            raise EditedError
+    def expecting(self, held: Mapping[str, Held]) -> Expecting:
+        """What these records are, or were taken to be; others are not looked at."""
+        return Expecting(self._elements, self._properties, self._forms, held)
 
     # Making ready
 
@@ -143,7 +129,7 @@ class Judge:
 
         Args:
             trust: take what bears the fingerprint of its base for what was last synced; it is looked at as it is
-                written (`recheck`), and then alone, since nearly always nobody has edited it.
+                written (`expecting`), and then alone, since nearly always nobody has edited it.
         """
         rows = batch.to_pylist()
         keys = [row[KEY] for row in rows]
@@ -313,21 +299,28 @@ class Judge:
         if held is None or held.mark == mark:
             found.after[key] = now
         else:
-            found.before[key] = replace(now, previous=held.mark, previous_data=self._last(held, base))
+            # what the ledger has of it stays there, and is not sent again
+            kept = base is not None and base.data is not None and base.fingerprint == held.mark
+            found.before[key] = replace(now, previous=held.mark, previous_data=None if kept else self._last(held, base))
 
     # Records that the source lacks, and what people are shown
 
     def disputes(self, keys: Sequence[str]) -> list[Dispute]:
         """Those of these records, which the source lacks, that were edited or made here."""
-        found = []
+        return self.doomed(keys)[1]
+
+    def doomed(self, keys: Sequence[str]) -> tuple[Mapping[str, Held], list[Dispute]]:
+        """What the graph holds of these records, which the source lacks, and those that were edited or made here."""
+        told = []
         bases, noted = self._books.known(keys)
-        for key, held in self._held(keys, bases).items():
-            sides = self._sides(None, held, bases.get(key))
+        held = self._held(keys, bases)
+        for key, found in held.items():
+            sides = self._sides(None, found, bases.get(key))
             accepted = key in noted and noted[key].accepted and noted[key].source_fingerprint is None
             dispute = self._dispute(key, sides, fingerprint=None, accepted=accepted)
             if _is_told(dispute.decision):
-                found.append(dispute)
-        return found
+                told.append(dispute)
+        return held, told
 
     def sides(self, batch: pa.RecordBatch | None, keys: Sequence[str]) -> dict[str, Dispute]:
         """What would be decided now of these records, whether they differ or not."""
@@ -391,8 +384,3 @@ def _verdict(decision: Decision) -> str:
 
 def _mark(there: Mapping[str, Mapping[str, Any]], key: str) -> Any:
     return there[key]["mark"] if key in there else None
-
-
-def _is_as(then: Held, now: Held) -> bool:
-    """Whether a record is as it was read, or as it was taken to be."""
-    return then.mark == now.mark and same_state(then.state, now.state)

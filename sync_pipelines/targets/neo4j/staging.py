@@ -65,9 +65,8 @@ class StagedRows:
             yield from self._anew(page)
 
     def _written(self, page: _Page) -> Iterator[BatchResult]:
-        found, judge = self._found, self._judge
-        if judge is not None:
-            self._writer.recheck = lambda transaction, keys: judge.recheck(transaction, keys, found.held)
+        # set anew for each: what was looked at again meanwhile has other expectations
+        self._writer.expected = None if self._judge is None else self._judge.expecting(self._found.held)
         try:
             result = self._writer.bring(page.rows, page.parameters, self._held)
         except (AgainError, EditedError):
