@@ -20,7 +20,7 @@ from sync_pipelines.engine.draining import Drain
 from sync_pipelines.engine.errors import LockBusyError, SyncError
 from sync_pipelines.engine.events import Outbox
 from sync_pipelines.engine.freeing import look_again
-from sync_pipelines.engine.locks import run_is_alive
+from sync_pipelines.engine.locks import LONGEST_POLL, run_is_alive
 from sync_pipelines.engine.model import ChangeSet, Counts, Scope
 from sync_pipelines.engine.run import Run, begin
 
@@ -34,6 +34,7 @@ TURN_SECONDS = 1.0
 """So long it holds the lock at most, but for what is under way then."""
 
 _ALIVE_SECONDS = 5.0
+_BACK_SECONDS = 1.5 * LONGEST_POLL
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
@@ -76,6 +77,7 @@ class TableConsumer:
     _drain: Drain | None = None
     _began: float = 0.0
     _alive: float = float("-inf")
+    _stood_back: float | None = None
     _checked: float = float("-inf")
     _next_look: float = float("-inf")
 
@@ -151,12 +153,26 @@ class TableConsumer:
         if self.clock() - self._alive >= _ALIVE_SECONDS:
             run.sign_of_life.check()
             self._alive = self.clock()
-        if not run.lock.retake():
-            raise LockBusyError("another writer has the target")
+        if self._stands_back(run) or not run.lock.retake():
+            raise LockBusyError("another writer has the target, or waits for it")
         try:
             return self._bring(self._drain)
         finally:
             run.lock.give_way()
+
+    def _stands_back(self, run: Run) -> bool:
+        """Whether it leaves the lock to somebody who waits for it: for as long as that one needs to come by.
+
+        Who waits for ever (a process that was stopped) holds it up no longer than that between two turns.
+        """
+        if not run.lock.is_awaited():
+            self._stood_back = None
+        elif self._stood_back is None:
+            self._stood_back = self.clock()
+        elif self.clock() - self._stood_back >= _BACK_SECONDS:
+            self._stood_back = None
+            return False
+        return self._stood_back is not None
 
     def _bring(self, drain: Drain) -> int:
         ends = self.clock() + TURN_SECONDS

@@ -15,8 +15,8 @@ from sync_pipelines.engine.ledger.history import at_place
 from sync_pipelines.engine.ledger.store import Store
 from sync_pipelines.engine.sql import qualified
 
-# What becomes the base before is taken from the row where it stands there; also where the statement is sent again, since
-# its answer got lost.
+# What becomes the base before is taken from the row where it stands there; also where the statement is sent again,
+# since its answer got lost.
 _KEEP = """
 INSERT INTO {bases} AS old (sync_type, table_name, record_key, fingerprint, data, previous, previous_data)
 SELECT :sync, :table, given.record_key, given.fingerprint, given.data::jsonb, given.previous, given.previous_data::jsonb
