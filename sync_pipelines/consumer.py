@@ -50,13 +50,13 @@ def run_consumer(
     """Consume a sync's events until SIGTERM, SIGINT (in the main thread), or until `stop` is set.
 
     What is under way is finished and confirmed then. Systems that restart are waited for. It may run twice, and beside
-    scheduled runs: each holds the target's lock for a batch at a time.
+    scheduled runs: each holds the target's lock for a second at a time, and stands back for who waits for it.
 
     Args:
         batch_size: events a transaction; by default sync_settings, <SYNC>_BATCH_SIZE, SYNC_BATCH_SIZE, YAML, 50.
         poll_interval: seconds; by default <SYNC>_POLL_INTERVAL, SYNC_POLL_INTERVAL, 5.
         sync: its name, or `sync/table`.
-        stop: looked at between batches, and at least every poll interval.
+        stop: looked at each second while there is work, and at least every poll interval.
 
     Raises:
         ConfigurationError, NotConfiguredError: no such sync, none of its tables follows events, or a setting is wrong.

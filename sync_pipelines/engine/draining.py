@@ -9,8 +9,8 @@ The order of writing is: target, ledger, outbox. Who dies in between leaves even
 one takes again.
 
 Where many events wait, three things are done at once: while some are written to the target, those before them are
-noted and completed, and those after them are taken and read, in a thread beside. They are of other entities: an event
-stays where it is while one of its entity is under way.
+noted and completed, and those after them are taken and read, each in a thread beside. They are of other entities: an
+event stays where it is while one of its entity is under way.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class Drain:
         """
         before = self.brought
         try:
-            with Aside("events") as aside:
-                self._flow(aside, until)
+            with Aside("events-ahead") as ahead, Aside("events-behind") as behind:
+                self._flow(ahead, behind, until)
         except LockLostError:
             raise  # somebody else may have taken them by now
         except SyncError:
@@ -111,16 +111,16 @@ class Drain:
             self._under_way.clear()
         return self.brought - before
 
-    def _flow(self, aside: Aside, until: Callable[[], bool]) -> None:
+    def _flow(self, ahead: Aside, behind: Aside, until: Callable[[], bool]) -> None:
         finishing: deque[Future[None]] = deque()
         most = self.run.binding.batch_size
         intake = self._take(most)
         while intake is not None:
             full = len(intake.events) >= most
             most = self._next(most, intake)
-            following = aside.start(self._take, most, intake) if full and not until() else None
+            following = ahead.start(self._take, most) if full and not until() else None
             self._bring(intake)
-            finishing.append(aside.start(self._finish, intake))
+            finishing.append(behind.start(self._finish, intake))
             intake = self._after(intake, following, finishing)
             if intake is None and not until():
                 # of what was under way the later events are due now
@@ -144,8 +144,8 @@ class Drain:
             found.lost, found.left, found.staged = [], list(found.groups), None
         return found
 
-    def _take(self, most: int, beside: Intake | None = None) -> Intake | None:
-        return self._reader.take(most, beside=beside, noted=self._under_way.append)
+    def _take(self, most: int) -> Intake | None:
+        return self._reader.take(most, beside=list(self._under_way), noted=self._under_way.append)
 
     def _finish(self, intake: Intake) -> None:
         self._outcome.finish(intake)

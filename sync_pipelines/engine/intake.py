@@ -72,14 +72,14 @@ class Reader:
         size = self.run.binding.batch_size
         return max(size, min(TRANSACTIONS * size, MOST_EVENTS))
 
-    def take(self, most: int, *, beside: Intake | None, noted: Callable[[Intake], object]) -> Intake | None:
+    def take(self, most: int, *, beside: Sequence[Intake], noted: Callable[[Intake], object]) -> Intake | None:
         """Take events and make ready what can be; None where none are due.
 
         Args:
             beside: what is under way; its entities' events stay where they are.
             noted: is told what was taken before anything can fail.
         """
-        events = self.outbox.take(most, beside=() if beside is None else [item.entity_id for item in beside.events])
+        events = self.outbox.take(most, beside=[event.entity_id for item in beside for event in item.events])
         if not events:
             return None
         intake = Intake(events=events)
