@@ -141,7 +141,7 @@ class Drain:
             finishing.popleft().result()
         if found is not None and not found.groups.keys().isdisjoint(intake.groups):
             # another entity's events name the same record, which was looked at before it was written
-            found.lost, found.left, found.staged = [], list(found.groups), None
+            found.read_anew()
         return found
 
     def _take(self, most: int) -> Intake | None:

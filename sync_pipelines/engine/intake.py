@@ -50,6 +50,11 @@ class Intake:
     rows: int = 0
     size: int = 0
 
+    def read_anew(self) -> None:
+        """Forget what was read."""
+        self.left = list(self.groups)
+        self.lost, self.refused, self.staged, self.rows, self.size = [], {}, None, 0, 0
+
     def arrived(self) -> list[tuple[str, Entity]]:
         return [(key, item) for key, group in self.groups.items() if key not in self.refused for item in group]
 
