@@ -194,7 +194,7 @@ class Drain:
                 run.counts += replace(result.counts, quarantined=0)
                 intake.refused.update({item.key: item for item in result.rejected})
                 run.note_judged(result, intake.prints, versions=versions)
-                run.lock.check()
+                run.lock.look()
 
     def _delete(self, keys: Sequence[str], intake: Intake) -> None:
         """Under these names there is no row: perhaps under the table's own spelling, else the record goes."""
@@ -226,13 +226,15 @@ class Drain:
         return found
 
     def _remove(self, keys: Sequence[str]) -> None:
+        """Delete records; the guard is asked before more have gone than it lets go without a question."""
         run, target = self.run, self.run.binding.target
-        there = target.existing(keys)
-        self.deleted += len(there)
-        if self.deleted > run.limits.records:
-            run.guard(deletes=self.deleted, source_empty=False)
-        if there:
-            run.delete(target, there)
+        if self.deleted + len(keys) > run.limits.records:
+            keys = target.existing(keys)
+            run.guard(deletes=self.deleted + len(keys), source_empty=False)
+        if keys:
+            before = run.counts.deleted
+            run.delete(target, keys)
+            self.deleted += run.counts.deleted - before
 
     # What a full sync has brought
 

@@ -224,8 +224,10 @@ class PostgresSource:
         return spelled(self.spec, keys, self._named)
 
     def _named(self, keys: Sequence[str]) -> dict[str, NamedKey]:
-        with self._guard(), self._small() as found:
-            rows = found.session.all(found.sql.named(keys_query(keys)))
+        with self._guard():
+            _, sql = self._known_sql
+            with small_transaction(self._url, pool_max=self._pool_max) as session:
+                rows = session.all(sql.named(keys_query(keys)))
         return {row["given"]: NamedKey(row["held"] if row["found"] else row["spelled"], row["found"]) for row in rows}
 
     def pending(self, since: Watermark | None, *, limit: int = PENDING_LIMIT) -> Pending:
