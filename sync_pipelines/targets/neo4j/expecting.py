@@ -37,22 +37,26 @@ class Expecting:
         records = run(transaction, self._elements.locked(self._properties), {"keys": known})
         if len({record["key"] for record in records}) < len(known):
             raise EditedError
-        self.compare(records)
+        for record in records:
+            values = [record[f"p{number}"] for number in range(len(self._properties.names))]
+            self._see(record["key"], record["mark"], values, (record.get("start_key"), record.get("end_key")))
 
-    def compare(self, were: Sequence[Mapping[str, Any]]) -> None:
-        """See that records, as `Properties.returned` gives them, are what they were judged as.
+    def compare(self, were: Sequence[Sequence[Any]]) -> None:
+        """See that nodes are what they were judged as.
+
+        Args:
+            were: key, fingerprint and values of each.
 
         Raises:
             EditedError: one of them is not.
         """
-        names = self._properties.names
-        for record in were:
-            then = self._held.get(record["key"])
-            if then is not None and not self._is_as(then, record, names):
-                raise EditedError
+        for key, mark, *values in were:
+            self._see(key, mark, values, (None, None))
 
-    def _is_as(self, then: Held, record: Mapping[str, Any], names: Sequence[str]) -> bool:
-        mark = record["mark"] if isinstance(record["mark"], str) else None
-        values = {name: record[f"p{number}"] for number, name in enumerate(names)}
-        ends = (record.get("start_key"), record.get("end_key"))
-        return mark == then.mark and self._forms.is_state(values, ends, then.state)
+    def _see(self, key: str, mark: Any, values: Sequence[Any], ends: tuple[Any, Any]) -> None:
+        then = self._held.get(key)
+        if then is None:
+            return
+        mark = mark if isinstance(mark, str) else None
+        if mark != then.mark or not self._forms.is_state(values, ends, then.state):
+            raise EditedError

@@ -110,12 +110,39 @@ class Judge:
         Args:
             check: called before anything is noted.
         """
-        found = self.look(batch, trust=True)
+        found = self._foreseen(batch) if self._elements.ends is None else self.look(batch, trust=True)
         found.odd |= {item.key for item in found.told}
         self._writer.known = self._known(found, None)
         check()
         self._books.forget([key for key in found.lost if key not in found.odd])
         self._books.keep({key: base for key, base in found.before.items() if key not in found.odd})
+        return found
+
+    def _foreseen(self, batch: pa.RecordBatch) -> Judgement:
+        """What nodes must be unless somebody has edited them, which is seen as they are written: no look at the graph.
+
+        What would be written as it was last synced is looked for there, and what was noted is judged by itself.
+        """
+        rows = batch.to_pylist()
+        bases, noted = self._books.known([row[KEY] for row in rows])
+        same = [row[KEY] for row in rows if row[KEY] in bases and bases[row[KEY]].fingerprint == row[FINGERPRINT]]
+        there = (
+            {row["key"]: row for row in self._elements.records(self._ask(self._elements.held(), same))} if same else {}
+        )
+        held: dict[str, Held] = {}
+        found = Judgement(rows=batch, held=held, there=there)
+        for row in rows:
+            key, base = row[KEY], bases.get(row[KEY])
+            if key in noted or (base is not None and base.data is None):
+                found.odd.add(key)
+            elif base is None:
+                held[key] = Held(mark=None, state={})
+                found.after[key] = KnownBase(row[FINGERPRINT], self._forms.state(row))
+            elif base.fingerprint != row[FINGERPRINT]:
+                held[key] = Held(mark=base.fingerprint, state=self._forms.of_now(base.data or {}))
+                self._note(found, row, held[key], base)
+            elif _mark(there, key) != row[FINGERPRINT]:
+                found.odd.add(key)
         return found
 
     def note_made(self, bases: Mapping[str, KnownBase]) -> None:
@@ -134,7 +161,7 @@ class Judge:
         rows = batch.to_pylist()
         keys = [row[KEY] for row in rows]
         bases, noted = self._books.known(keys)
-        there = {row["key"]: row for row in self._ask(self._elements.held(), keys)}
+        there = self._there(keys)
         suspects = [row for row in rows if doubt or row[KEY] in noted or _mark(there, row[KEY]) != row[FINGERPRINT]]
         wanted = [row[KEY] for row in suspects if row[KEY] in there]
         trusted = (
@@ -156,6 +183,10 @@ class Judge:
 
     def _ask(self, statement: str, keys: Sequence[str]) -> list[dict[str, Any]]:
         return self._graph.read(f"look into {self._elements.title}", statement, keys=list(keys))
+
+    def _there(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        found = self._ask(self._elements.held(), keys)
+        return {row["key"]: row for row in self._elements.records(found)}
 
     def _trusted(
         self, keys: Sequence[str], there: Mapping[str, Mapping[str, Any]], bases: Mapping[str, KnownBase]

@@ -12,7 +12,8 @@ from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.model import KEY, BatchResult
 from sync_pipelines.targets.neo4j.judgement import EditedError, Judgement
 from sync_pipelines.targets.neo4j.judging import Judge
-from sync_pipelines.targets.neo4j.writing import AgainError, Row, Writer, among, transactions
+from sync_pipelines.targets.neo4j.properties import Row
+from sync_pipelines.targets.neo4j.writing import AgainError, Looked, Writer, among, transactions
 
 
 class _Page(NamedTuple):
@@ -45,12 +46,19 @@ class StagedRows:
         # what was decided by itself is judged when its turn has come, and told before it is written
         self._odd = among(rows, self._found.odd)
         rows = rows if not self._odd.num_rows else among(rows, self._found.odd, outside=True)
-        looked = writer.judge(rows)
+        looked = self._look(rows)
         self._held, self._idle = looked.held, looked.result
         changed = among(rows, {row[KEY] for row in looked.rows})
         self._pages = [_Page(page, writer.properties.rows(page)) for page in transactions(changed, size)]
         self._quiet = list(set(rows.column(KEY).to_pylist()).difference(changed.column(KEY).to_pylist()))
         self._made: dict[str, KnownBase] = {}
+
+    def _look(self, rows: pa.RecordBatch) -> Looked:
+        """What of the rows is to be written. Of nodes the statement that writes sees it, so nobody asks before."""
+        if self._judge is None and self._writer.elements.ends is None:
+            self._writer.blind = True
+            return Looked(rows=rows.select([KEY]).to_pylist())
+        return self._writer.judge(rows)
 
     def write(self) -> Iterator[BatchResult]:
         if self._quiet:

@@ -210,7 +210,8 @@ class GraphTarget(Judged, Underived):
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the graph holds."""
-        held = {row["key"] for page in pages(plain(keys)) for row in self._read(self.elements.held(), keys=page)}
+        found = (self.elements.records(self._read(self.elements.held(), keys=page)) for page in pages(plain(keys)))
+        held = {row["key"] for rows in found for row in rows}
         for page in pages(_strange(keys)):
             held |= {f"{STRANGER}{row['id']}" for row in self._read(self.elements.keyless(), ids=page)}
         return [key for key in dict.fromkeys(keys) if key in held]

@@ -25,10 +25,10 @@ from sync_pipelines.engine.model import (
     Rejection,
 )
 from sync_pipelines.targets.neo4j.client import Graph, run
-from sync_pipelines.targets.neo4j.elements import Elements, by_key, nodes_there
+from sync_pipelines.targets.neo4j.elements import Elements, any_node_there, by_key, nodes_there
 from sync_pipelines.targets.neo4j.mapping import End
 from sync_pipelines.targets.neo4j.names import END_NAME, START_NAME
-from sync_pipelines.targets.neo4j.properties import Properties
+from sync_pipelines.targets.neo4j.properties import END_AT, KEY_AT, START_AT, Properties
 
 if TYPE_CHECKING:
     from neo4j import ManagedTransaction
@@ -67,8 +67,8 @@ class Expected(Protocol):
         """Lock these and compare; raises what undoes the transaction."""
         ...
 
-    def compare(self, were: Sequence[Row]) -> None:
-        """Compare what a statement has just written over, and locked before it read it."""
+    def compare(self, were: Sequence[Sequence[Any]]) -> None:
+        """Compare what a statement has just written over, and locked before it read it: key, fingerprint and values."""
         ...
 
 
@@ -95,6 +95,8 @@ class Writer(ABC):
         """Looks in each transaction whether what is written over is what it was taken for; what it raises undoes it."""
         self.known: Mapping[str, Row] | None = None
         """What the graph holds of the next batch, where somebody has just asked it."""
+        self.blind = False
+        """Nodes: nobody has looked whether they differ, so the statement does."""
         self._writing = f"write to {elements.title}"
 
     def write(self, batch: pa.RecordBatch) -> BatchResult:
@@ -114,8 +116,8 @@ class Writer(ABC):
         """Which of the rows that differ can be written now."""
 
     @abstractmethod
-    def put(self, rows: Sequence[Row], held: Mapping[str, Row]) -> None:
-        """Write rows, as parameters (`Properties.rows`), in one transaction.
+    def put(self, rows: Sequence[list[Any]], held: Mapping[str, Row]) -> int:
+        """Write rows, as parameters (`Properties.rows`), in one transaction; how many of them differed.
 
         Raises:
             AgainError: the graph has changed since it was asked.
@@ -129,7 +131,7 @@ class Writer(ABC):
         return joined([looked.result, self.bring(rows, self.properties.rows(rows), looked.held, tries=tries)])
 
     def bring(
-        self, rows: pa.RecordBatch, parameters: Sequence[Row], held: Mapping[str, Row], *, tries: int = 2
+        self, rows: pa.RecordBatch, parameters: Sequence[list[Any]], held: Mapping[str, Row], *, tries: int = 2
     ) -> BatchResult:
         """Write rows that differ from what is `held`, in one transaction; where one is bad, halves of them.
 
@@ -141,10 +143,11 @@ class Writer(ABC):
         """
         self._before_write()
         try:
-            self.put(parameters, held)
+            written = self.put(parameters, held)
         except RecordError as error:
             return joined(self._halves(rows, error, tries))
-        return BatchResult(counts=Counts(upserted=rows.num_rows, bytes=rows.nbytes))
+        size = rows.nbytes * written // rows.num_rows
+        return BatchResult(counts=Counts(upserted=written, unchanged=rows.num_rows - written, bytes=size))
 
     def bring_anew(self, rows: pa.RecordBatch) -> BatchResult:
         """Look at sorted rows again, and write them."""
@@ -174,10 +177,11 @@ class Writer(ABC):
             self.known = None
             return dict(known)
         keys = batch.column(KEY).to_pylist()
-        statement = self.elements.held() if self.doubt is None else self.elements.values(self.properties)
-        found = self.graph.read(f"look into {self.elements.title}", statement, keys=keys)
+        doing = f"look into {self.elements.title}"
         if self.doubt is None:
+            found = self.elements.records(self.graph.read(doing, self.elements.held(), keys=keys))
             return {row["key"]: {**row, FINGERPRINT: row["mark"]} for row in found}
+        found = self.graph.read(doing, self.elements.values(self.properties), keys=keys)
         stored = self.properties.batch(found, ends=self.elements.ends is not None)
         return {row[KEY]: {**row, **told} for row, told in zip(stored.to_pylist(), found, strict=True)}
 
@@ -206,14 +210,18 @@ class NodeWriter(Writer):
     def sort_out(self, rows: Sequence[Row], looked: Looked) -> None:
         looked.rows = list(rows)
 
-    def put(self, rows: Sequence[Row], held: Mapping[str, Row]) -> None:
-        def work(transaction: ManagedTransaction) -> None:
-            if self.expected is None:
-                run(transaction, self.elements.merge(self.properties), {"rows": rows})
-            else:
-                self.expected.compare(run(transaction, self.elements.merge_over(self.properties), {"rows": rows}))
+    def put(self, rows: Sequence[list[Any]], held: Mapping[str, Row]) -> int:
+        return self.graph.write(self._writing, lambda transaction: self._put(transaction, {"rows": rows}))
 
-        self.graph.write(self._writing, work)
+    def _put(self, transaction: ManagedTransaction, parameters: Mapping[str, Sequence[list[Any]]]) -> int:
+        if self.expected is not None:
+            found = run(transaction, self.elements.merge_over(self.properties), parameters)
+            self.expected.compare([were for row in found for were in row["were"]])
+        elif self.blind:
+            return run(transaction, self.elements.merge_changed(self.properties), parameters)[0]["written"]
+        else:
+            run(transaction, self.elements.merge(self.properties), parameters)
+        return len(parameters["rows"])
 
 
 class RelationshipWriter(Writer):
@@ -238,22 +246,22 @@ class RelationshipWriter(Writer):
 
     def _there(self, end: End, keys: Sequence[str]) -> set[str]:
         found = self.graph.read(f"look for nodes of label {end.label}", nodes_there(end.label), keys=keys)
-        return {row["key"] for row in found}
+        return {key for row in found for key in row["keys"]}
 
-    def put(self, rows: Sequence[Row], held: Mapping[str, Row]) -> None:
+    def put(self, rows: Sequence[list[Any]], held: Mapping[str, Row]) -> int:
         properties = self.properties
         kept, made, moved = [], [], []
         for row in rows:
-            there = held.get(row["key"])
-            if there is not None and all(there[end] == row[end] for end in ("start_key", "end_key")):
+            there = held.get(row[KEY_AT])
+            if there is not None and (there["start_key"], there["end_key"]) == (row[START_AT], row[END_AT]):
                 kept.append(row)
                 continue
             made.append(row)
-            moved += [row["key"]] if there is not None else []
+            moved += [row[KEY_AT]] if there is not None else []
 
         def work(transaction: ManagedTransaction) -> None:
             if self.expected is not None and len(made) < len(rows) + len(moved):
-                self.expected.lock(transaction, [*moved, *(row["key"] for row in kept)])
+                self.expected.lock(transaction, [*moved, *(row[KEY_AT] for row in kept)])
             if moved:
                 run(transaction, self.elements.delete(), {"keys": moved})
             if made and run(transaction, self.elements.create(properties), {"rows": made})[0]["made"] < len(made):
@@ -263,6 +271,7 @@ class RelationshipWriter(Writer):
                 run(transaction, self.elements.update(properties), {"keys": list(found), "rows": found})
 
         self.graph.write(self._writing, work)
+        return len(rows)
 
 
 def _waiting(key: str, name: str, end: End, node: str) -> Rejection:
@@ -283,7 +292,7 @@ def any_there(graph: Graph, ends: Iterable[End], parents: Sequence[Parent]) -> b
             return True
         wanted[parent.constraint] += parent.values
     return any(
-        graph.read(f"look for nodes of label {label}", f"{nodes_there(label)} LIMIT 1", keys=keys)
+        graph.read(f"look for nodes of label {label}", any_node_there(label), keys=keys)
         for label, keys in wanted.items()
     )
 
@@ -295,10 +304,11 @@ def nodes_among(graph: Graph, ends: Iterable[End], parents: Sequence[Parent]) ->
     for parent in parents:
         wanted[parent.constraint] += parent.values
     there = {
-        (label, row["key"])
+        (label, key)
         for label, keys in wanted.items()
         if label in labels
         for row in graph.read(f"look for nodes of label {label}", nodes_there(label), keys=keys)
+        for key in row["keys"]
     }
     return [item for item in parents if item.constraint not in labels or (item.constraint, item.values[0]) in there]
 
