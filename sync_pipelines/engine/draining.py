@@ -130,7 +130,7 @@ class Drain:
         """How many events are taken next: few at first, and few of large rows."""
         if intake.left:
             return self.run.binding.batch_size
-        return min(2 * most, self._reader.most)
+        return min(4 * most, self._reader.most)
 
     def _after(
         self, intake: Intake, following: Future[Intake | None] | None, finishing: deque[Future[None]]

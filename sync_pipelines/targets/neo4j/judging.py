@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.conflicts import Strategy
 from sync_pipelines.engine.deciding import Decision, Dispute, Outcome, Sides, State, decide
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ledger.bases import KnownBase
@@ -22,7 +21,7 @@ from sync_pipelines.engine.merging import same
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
 from sync_pipelines.targets.neo4j.expecting import Expecting
 from sync_pipelines.targets.neo4j.forms import Forms, is_unlike, with_maps
-from sync_pipelines.targets.neo4j.judgement import EditedError, Held, Judgement, Rules, TableBooks
+from sync_pipelines.targets.neo4j.judgement import EditedError, Held, Judgement, Rules, TableBooks, words
 from sync_pipelines.targets.neo4j.writing import Looked, Writer
 
 _LOOKS = 3
@@ -389,28 +388,6 @@ class Judge:
 
 def _is_told(decision: Decision) -> bool:
     return decision.stays or decision.conflict
-
-
-def words(decision: Decision, sides: Sides, strategy: Strategy) -> str:
-    """What was decided, in a sentence that quotes no value."""
-    there = "deleted in the graph" if sides.target is None else "edited in the graph"
-    if sides.base is None and sides.target is not None:
-        there = "made in the graph, too" if sides.source is not None else "made in the graph, and the source lacks it"
-    elif decision.conflict:
-        there += " and deleted in the source" if sides.source is None else " and changed in the source"
-    return f"it was {there}: {_verdict(decision)} ({strategy.value})"
-
-
-def _verdict(decision: Decision) -> str:
-    if decision.clashes:
-        return f"both changed {', '.join(decision.clashes)}, which a person must decide"
-    return {
-        Outcome.SAME: "both are the same",
-        Outcome.SOURCE: "the source's version takes its place",
-        Outcome.TARGET: "the graph's version stays",
-        Outcome.MERGED: "both edits were put together",
-        Outcome.REVIEW: "a person must decide",
-    }[decision.outcome]
 
 
 def _mark(there: Mapping[str, Mapping[str, Any]], key: str) -> Any:
