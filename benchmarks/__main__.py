@@ -21,6 +21,9 @@ from benchmarks import (
     delta_proof,
     delta_upsert,
     freshness,
+    graph_consume,
+    graph_growth,
+    graph_latency,
     io_manager,
     machine,
     memory,
@@ -38,6 +41,7 @@ from sync_pipelines.sandbox.environment import Sandbox
 # The largest last: its rows and items stay in the servers' files.
 MODULES = (
     *(unchanged_resync, io_manager, metadata_only, trigger_cost, publishing, run_times, freshness, proof, memory),
+    *(graph_consume, graph_latency, graph_growth),
     *(delta_back, delta_load, delta_upsert, delta_proof, delta_growth),
 )
 BENCHMARKS = {module.NAME: module.run for module in MODULES}

@@ -34,7 +34,7 @@ POLL_INTERVAL = 5.0
 
 _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
 _BUSY_POLL = 0.1
-_BATCHES_A_TURN = 20
+_STEPS_A_TURN = 2
 _END_SECONDS = 10.0
 _WARN_SECONDS = 600.0
 
@@ -51,13 +51,13 @@ def run_consumer(
     """Consume a sync's events until SIGTERM, SIGINT (in the main thread), or until `stop` is set.
 
     What is under way is finished and confirmed then. Systems that restart are waited for. It may run twice, and beside
-    scheduled runs: each holds the target's lock for a batch at a time.
+    scheduled runs: each holds the target's lock for a second at a time, and stands back for who waits for it.
 
     Args:
         batch_size: events a transaction; by default sync_settings, <SYNC>_BATCH_SIZE, SYNC_BATCH_SIZE, YAML, 50.
         poll_interval: seconds; by default <SYNC>_POLL_INTERVAL, SYNC_POLL_INTERVAL, 5.
         sync: its name, or `sync/table`.
-        stop: looked at between batches, and at least every poll interval.
+        stop: looked at each second while there is work, and at least every poll interval.
 
     Raises:
         ConfigurationError, NotConfiguredError: no such sync, none of its tables follows events, or a setting is wrong.
@@ -204,7 +204,7 @@ class _Consumer:
                 self.tell()
 
     def _round(self) -> int:
-        """Some batches of each table; how many events those had."""
+        """What is due of each table, for some seconds at most; how many events those were."""
         taken = 0
         for table in self.tables:
             if not table.waits and not self.waker.stop.is_set():
@@ -215,7 +215,7 @@ class _Consumer:
     def _turn(self, table: TableConsumer) -> int:
         table.look(every=self.interval)
         taken = 0
-        for _ in range(_BATCHES_A_TURN):
+        for _ in range(_STEPS_A_TURN):
             found = table.step()
             taken += found
             if not found or self.waker.stop.is_set():

@@ -1,8 +1,8 @@
-"""A long-running consumer of one table's events: the target's lock for a batch at a time, books for a minute at a time.
+"""A long-running consumer of one table's events: the target's lock for a second at a time, books for a minute.
 
 Each minute with work is a run of the engine as every other: it opens its books, looks at what it stands on (a target
 that was dropped or restored, a changed mapping and a first run become a full sync), and moves the watermark at its end.
-Between batches the lock is free, so that repairs, full runs and other consumers have their turn.
+Between those seconds the lock is free, so that repairs, full runs and other consumers have their turn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sync_pipelines.engine.draining import Drain
 from sync_pipelines.engine.errors import LockBusyError, SyncError
 from sync_pipelines.engine.events import Outbox
 from sync_pipelines.engine.freeing import look_again
-from sync_pipelines.engine.locks import run_is_alive
+from sync_pipelines.engine.locks import LONGEST_POLL, run_is_alive
 from sync_pipelines.engine.model import ChangeSet, Counts, Scope
 from sync_pipelines.engine.run import Run, begin
 from sync_pipelines.engine.waiting import can_arrive
@@ -31,7 +31,11 @@ TRIGGER = "consumer"
 BOUT_SECONDS = 60.0
 """So long one run of a consumer takes at most, and so often at most it is reported."""
 
+TURN_SECONDS = 1.0
+"""So long it holds the lock at most, but for what is under way then."""
+
 _ALIVE_SECONDS = 5.0
+_BACK_SECONDS = 1.5 * LONGEST_POLL
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
@@ -74,6 +78,7 @@ class TableConsumer:
     _drain: Drain | None = None
     _began: float = 0.0
     _alive: float = float("-inf")
+    _stood_back: float | None = None
     _checked: float = float("-inf")
     _next_look: float = float("-inf")
 
@@ -97,7 +102,7 @@ class TableConsumer:
         return self.clock() < self.paused_until
 
     def step(self) -> int:
-        """Bring one batch; how many events it had. `busy` says whether another writer has the target.
+        """Bring what is due, for a second at most; how many events. `busy` says whether another writer has the target.
 
         Raises:
             SyncError: as a run does; the next steps are put off, longer each time.
@@ -142,19 +147,37 @@ class TableConsumer:
             self._conclude()
         if self._run is None:
             return self._open() if self._is_due() else 0
-        return self._batch(self._run)
+        return self._turn(self._run)
 
-    def _batch(self, run: Run) -> int:
+    def _turn(self, run: Run) -> int:
         assert self._drain is not None
         if self.clock() - self._alive >= _ALIVE_SECONDS:
             run.sign_of_life.check()
             self._alive = self.clock()
-        if not run.lock.retake():
-            raise LockBusyError("another writer has the target")
+        if self._stands_back(run) or not run.lock.retake():
+            raise LockBusyError("another writer has the target, or waits for it")
         try:
-            return self._drain.batch()
+            return self._bring(self._drain)
         finally:
             run.lock.give_way()
+
+    def _stands_back(self, run: Run) -> bool:
+        """Whether it leaves the lock to somebody who waits for it: for as long as that one needs to come by.
+
+        Who waits for ever (a process that was stopped) holds it up no longer than that between two turns.
+        """
+        if not run.lock.is_awaited():
+            self._stood_back = None
+        elif self._stood_back is None:
+            self._stood_back = self.clock()
+        elif self.clock() - self._stood_back >= _BACK_SECONDS:
+            self._stood_back = None
+            return False
+        return self._stood_back is not None
+
+    def _bring(self, drain: Drain) -> int:
+        ends = self.clock() + TURN_SECONDS
+        return drain.bring(until=lambda: self.clock() >= ends)
 
     def _is_due(self) -> bool:
         """Whether there is work; once a minute it is asked whether everything is to be read, and whether a record has
@@ -181,7 +204,7 @@ class TableConsumer:
         if self._drain is None:
             return self._conclude()
         try:
-            return self._drain.batch()
+            return self._bring(self._drain)
         finally:
             run.lock.give_way()
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -164,22 +164,36 @@ class Strays:
     capped: bool = False
 
 
+class RowsNow(NamedTuple):
+    """The rows that some records have.
+
+    `lost` are the keys of those that have none; `left` are to be asked for again: rows so large were enough for once.
+    """
+
+    rows: list[pa.RecordBatch]
+    lost: list[str]
+    left: list[str]
+
+
 class Outbox(Protocol):
     """The events of one entity type in a source. Calls that write are made with the target's lock held."""
 
     @property
     def entity_type(self) -> str: ...
 
-    def take(self, most: int) -> list[Event]:
+    def take(self, most: int, *, beside: Sequence[str] = ()) -> list[Event]:
         """Mark up to about so many events PROCESSING and give them: each with every lower open one of its entity.
 
         What cannot be taken, for a lower event of its entity stands in the way, becomes BLOCKED.
+
+        Args:
+            beside: entities that are under way; their events are left as they are.
         """
         ...
 
     @property
-    def rows(self) -> Callable[[Sequence[str]], tuple[list[pa.RecordBatch], list[str]]]:
-        """Gives the rows that records have now, and the keys of those that have none."""
+    def rows(self) -> Callable[[Sequence[str]], RowsNow]:
+        """Gives the rows that records have now."""
         ...
 
     def complete(self, numbers: Sequence[int], *, note: str | None = None, tokens: Sequence[str] = ()) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import selectors
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -22,6 +23,11 @@ from sync_pipelines.engine.errors import LockBusyError, LockLostError, SyncError
 from sync_pipelines.engine.pg_errors import classified
 
 _NAMESPACE = "sync_pipelines"
+
+LONGEST_POLL = 2.0
+"""Seconds between two tries for a lock that somebody holds, at most."""
+
+_LOOK_SECONDS = 0.1
 
 # A role's time-outs must not end a session whose work is to wait; and where the client's machine vanishes,
 # the server should notice in a minute, not after the two hours of its operating system.
@@ -77,6 +83,7 @@ class _SessionLock:
         self._url, self.name, self._application_name = url, name, application_name
         self.key = lock_key(name)
         self._connection: Any = None
+        self._checked = float("-inf")
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free; whether it was.
@@ -115,6 +122,18 @@ class _SessionLock:
             self._close()
             raise self._lost("its session does not hold it")
 
+    def look(self) -> None:
+        """`check` for a writer of many short transactions: asked ten times a second, and at once when the server has
+        ended the session.
+
+        Raises:
+            LockLostError: as `check` does.
+        """
+        now = time.monotonic()
+        if self._connection is None or now - self._checked >= _LOOK_SECONDS or _has_spoken(self._connection):
+            self.check()
+            self._checked = now
+
     def release(self) -> None:
         """Give the lock back; no error when it is gone already."""
         self._close()
@@ -149,6 +168,7 @@ class TargetLock(_SessionLock):
     def __init__(self, url: str, name: str, *, run_id: str | None = None) -> None:
         suffix = f" run {run_id[:8]}" if run_id else ""
         super().__init__(url, f"target:{name}", f"sync {name[: 57 - len(suffix)]}{suffix}")
+        self._waiting: _SharedLock | None = None
 
     def acquire(
         self,
@@ -162,7 +182,7 @@ class TargetLock(_SessionLock):
 
         Args:
             timeout_s: seconds to wait; 0 tries once.
-            poll_s: first pause between tries, in seconds; it grows to 2 s.
+            poll_s: first pause between tries, in seconds; it grows to `LONGEST_POLL`.
             sleep, clock: for tests.
 
         Raises:
@@ -170,15 +190,40 @@ class TargetLock(_SessionLock):
             TransientError: the database could not be reached until then.
         """
         deadline = clock() + timeout_s
-        while True:
-            outage = self._try()
-            if self._connection is not None:
-                return
-            left = deadline - clock()
-            if left <= 0:
-                raise outage or self._busy(timeout_s)
-            sleep(min(poll_s, left))
-            poll_s = min(poll_s * 1.5, 2.0)
+        with ExitStack() as stack:
+            while True:
+                outage = self._try()
+                if self._connection is not None:
+                    return
+                left = deadline - clock()
+                if left <= 0:
+                    raise outage or self._busy(timeout_s)
+                self._announce(stack)
+                sleep(min(poll_s, left))
+                poll_s = min(poll_s * 1.5, LONGEST_POLL)
+
+    def _announce(self, stack: ExitStack) -> None:
+        """Let who holds the lock again and again (`give_way`) know that somebody waits for it, until the stack ends."""
+        if self._waiting is None:
+            self._waiting = _SharedLock(self._url, f"waiting:{self.name}", f"{self._application_name} waits")
+            stack.callback(self._end_waiting)
+            with suppress(SyncError):  # it waits all the same
+                self._waiting.try_acquire()
+
+    def _end_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.release()
+
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for this lock; asked of a lock that has been taken once."""
+        if self._connection is None:
+            return False
+        try:
+            with classified(database=place(self._url)):
+                return bool(_ask(self._connection, _HELD, keys=[lock_key(f"waiting:{self.name}")]))
+        except SyncError:  # the database was restarted, which `retake` mends
+            return False
 
     def give_way(self) -> None:
         """Give the lock back and keep its session, for `retake`.
@@ -299,6 +344,13 @@ def alive_runs(url: str, run_ids: Iterable[str]) -> set[str]:
 
 def _run_name(run_id: str) -> str:
     return f"run:{run_id}"
+
+
+def _has_spoken(connection: Any) -> bool:
+    """Whether the server has sent what nobody has asked for: that it ends the session."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.fileno(), selectors.EVENT_READ)
+        return bool(selector.select(0))
 
 
 def _taken(connection: Any, statement: str, key: int) -> bool:

@@ -60,6 +60,18 @@ def test_a_writer_that_waits_gets_the_lock_when_it_is_given_back(url):
     second.release()
 
 
+def test_who_waits_for_a_lock_is_known_to_its_holder_as_long_as_it_waits(url):
+    second, seen = TargetLock(url, NAME), []
+    with TargetLock(url, NAME) as first:
+        assert not first.is_awaited()
+        with pytest.raises(LockBusyError):
+            second.acquire(
+                0.5, poll_s=0.5, sleep=lambda _: seen.append(first.is_awaited()), clock=iter((0, 0, 1)).__next__
+            )
+        assert seen == [True]
+        assert not first.is_awaited()
+
+
 def test_a_writer_that_waits_in_vain_learns_who_holds_the_lock(url):
     with TargetLock(url, NAME, run_id="12345678-abcd") as holder:
         waiting = TargetLock(url, NAME, run_id="second")

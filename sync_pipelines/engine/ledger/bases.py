@@ -15,14 +15,18 @@ from sync_pipelines.engine.ledger.history import at_place
 from sync_pipelines.engine.ledger.store import Store
 from sync_pipelines.engine.sql import qualified
 
+# What becomes the base before is taken from the row where it stands there; also where the statement is sent again,
+# since its answer got lost.
 _KEEP = """
-INSERT INTO {bases} (sync_type, table_name, record_key, fingerprint, data, previous, previous_data)
+INSERT INTO {bases} AS old (sync_type, table_name, record_key, fingerprint, data, previous, previous_data)
 SELECT :sync, :table, given.record_key, given.fingerprint, given.data::jsonb, given.previous, given.previous_data::jsonb
 FROM unnest(:keys, :prints, :data, :previous, :previous_data)
     AS given (record_key, fingerprint, data, previous, previous_data)
 ON CONFLICT (sync_type, table_name, record_key) DO UPDATE SET
     fingerprint = excluded.fingerprint, data = excluded.data,
-    previous = excluded.previous, previous_data = excluded.previous_data, noted_at = now()
+    previous = excluded.previous, noted_at = now(), previous_data = coalesce(excluded.previous_data, CASE
+        WHEN old.fingerprint = excluded.previous THEN old.data
+        WHEN old.previous = excluded.previous THEN old.previous_data END)
 """
 
 
@@ -74,7 +78,11 @@ class BaseBook(Store):
         return bases, {row.key: OpenConflict(row.mark, row.accepted) for row in rows if row.is_open}
 
     def keep_bases(self, sync: str, table: str, bases: Mapping[str, KnownBase]) -> None:
-        """Note what is about to be written, or was."""
+        """Note what is about to be written, or was.
+
+        Args:
+            bases: by key. `previous_data` may be left out where the ledger has it as the data of `previous`.
+        """
         if not bases:
             return
         names = {"bases": qualified(self.schema, "sync_bases").replace(":", "\\:")}

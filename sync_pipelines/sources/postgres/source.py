@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.events import RowsNow
 from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.model import ChangeSet, Digest, FullRead, Pending, Scope, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
@@ -18,7 +19,7 @@ from sync_pipelines.engine.spool import KeyWriter, Spool
 from sync_pipelines.sources.postgres import cursor as cursor
 from sync_pipelines.sources.postgres.capture import install, remove
 from sync_pipelines.sources.postgres.catalog import Place, TableInfo, find_table, identity
-from sync_pipelines.sources.postgres.changes import SMALL, plan, read_changes, read_meanwhile, split_found
+from sync_pipelines.sources.postgres.changes import SMALL, plan, read_changes, read_meanwhile
 from sync_pipelines.sources.postgres.connection import (
     NormalisedUrl,
     Session,
@@ -28,8 +29,9 @@ from sync_pipelines.sources.postgres.connection import (
     small_transaction,
 )
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
-from sync_pipelines.sources.postgres.events import PostgresOutbox, Rows
+from sync_pipelines.sources.postgres.events import PostgresOutbox
 from sync_pipelines.sources.postgres.exporting import SnapshotExport, can_be_shared, exported_changes, has_rows
+from sync_pipelines.sources.postgres.few import few_rows
 from sync_pipelines.sources.postgres.marks import Marker
 from sync_pipelines.sources.postgres.named import spelled
 from sync_pipelines.sources.postgres.readers import confirm_reader
@@ -41,6 +43,8 @@ from sync_pipelines.sources.postgres.view import PENDING_LIMIT, SnapshotView
 __all__ = ["NormalisedUrl", "PostgresSource", "normalise_url"]
 
 _log = logging.getLogger(__name__)
+
+_FEW = 50
 
 
 class PostgresSource:
@@ -181,31 +185,25 @@ class PostgresSource:
         with self.at_snapshot() as view:
             yield from view.fingerprints(buckets=buckets)
 
-    def rows_now(self, keys: Sequence[str]) -> Rows:
-        """The rows of a few keys as `changes` gives them, held in memory, and the keys that have none.
+    def rows_now(self, keys: Sequence[str]) -> RowsNow:
+        """The rows of a few keys as `changes` gives them, held in memory.
 
         What the table is like is asked once a run, by `changes`: a consumer asks for rows many times a second.
         """
         with suppress(InvalidKeyError):
             if len(keys) <= SMALL and (found := self._few_rows(keys)) is not None:
                 return found
-        with self.changes(Scope(keys=tuple(keys)), since=None) as read:
-            return list(read.upserts), [key for page in read.deletes for key in page]
+        asked, left = keys[:_FEW], keys[_FEW:]
+        with self.changes(Scope(keys=tuple(asked)), since=None) as read:
+            return RowsNow(list(read.upserts), [key for page in read.deletes for key in page], list(left))
 
-    def _few_rows(self, keys: Sequence[str]) -> Rows | None:
+    def _few_rows(self, keys: Sequence[str]) -> RowsNow | None:
         """None where a key may hold a NULL, which takes other questions."""
         with self._guard():
             place, sql = self._known_sql
             if sql.info.key_can_be_null:
                 return None
-            rows, lost = [], []
-            locks = [place.sql] if place.lockable else []
-            with small_transaction(self._url, pool_max=self._pool_max, locks=locks) as session:
-                for batch in session.stream(sql.by_keys(keys_query(keys), ordered=False), sql.found_schema):
-                    found, missing = split_found(batch, sql.schema)
-                    rows += [found] if found.num_rows else []
-                    lost += missing
-        return rows, lost
+            return few_rows(self._url, place, sql, keys, pool_max=self._pool_max)
 
     @cached_property
     def _known_sql(self) -> tuple[Place, TableSql]:
@@ -226,8 +224,10 @@ class PostgresSource:
         return spelled(self.spec, keys, self._named)
 
     def _named(self, keys: Sequence[str]) -> dict[str, NamedKey]:
-        with self._guard(), self._small() as found:
-            rows = found.session.all(found.sql.named(keys_query(keys)))
+        with self._guard():
+            _, sql = self._known_sql
+            with small_transaction(self._url, pool_max=self._pool_max) as session:
+                rows = session.all(sql.named(keys_query(keys)))
         return {row["given"]: NamedKey(row["held"] if row["found"] else row["spelled"], row["found"]) for row in rows}
 
     def pending(self, since: Watermark | None, *, limit: int = PENDING_LIMIT) -> Pending:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sync_pipelines.targets.neo4j.mapping import End, Ends
 from sync_pipelines.targets.neo4j.names import KEY_NAME, PRINT_NAME, quoted
-from sync_pipelines.targets.neo4j.properties import Properties
+from sync_pipelines.targets.neo4j.properties import END_AT, KEY_AT, PRINT_AT, START_AT, Properties, Row
 
 _KEYLESS = f"NOT coalesce(toStringOrNull(x.{KEY_NAME}) = x.{KEY_NAME}, false)"
 """A node or relationship that no sync wrote, or whose key is no text any more."""
@@ -41,12 +41,16 @@ class Elements:
         return f"(x:{quoted(self.name)})" if self.ends is None else f"(a)-[x:{quoted(self.name)}]->(b)"
 
     @property
-    def _returned(self) -> str:
-        """Key, fingerprint and ends."""
-        known = f"x.{KEY_NAME} AS key, x.{PRINT_NAME} AS mark"
+    def _known(self) -> dict[str, str]:
+        """Key, fingerprint and ends: name → expression."""
+        known = {"key": f"x.{KEY_NAME}", "mark": f"x.{PRINT_NAME}"}
         if self.ends is None:
             return known
-        return f"{known}, {_key_of('a', self.ends.start)} AS start_key, {_key_of('b', self.ends.end)} AS end_key"
+        return {**known, "start_key": _key_of("a", self.ends.start), "end_key": _key_of("b", self.ends.end)}
+
+    @property
+    def _returned(self) -> str:
+        return ", ".join(f"{text} AS {name}" for name, text in self._known.items())
 
     def constraint(self) -> str:
         pattern = f"(x:{quoted(self.name)})" if self.ends is None else f"()-[x:{quoted(self.name)}]-()"
@@ -70,12 +74,18 @@ class Elements:
         )
 
     def held(self) -> str:
-        """Key, fingerprint and ends of `$keys`."""
-        return f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys RETURN {self._returned}"
+        """Key, fingerprint and ends of `$keys`, as one list of lists (`records`)."""
+        values = ", ".join(self._known.values())
+        return f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys RETURN collect([{values}]) AS held"
+
+    def records(self, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What `held` gave, as records; to unpack a thousand of them takes the driver twice as long as one list."""
+        return [dict(zip(self._known, values, strict=True)) for row in found for values in row["held"]]
 
     def values(self, properties: Properties) -> str:
-        """The same with the properties."""
-        return f"{self.held()}{properties.returned('x')}"
+        """The same with the properties, a record each."""
+        found = f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys"
+        return f"{found} RETURN {self._returned}{properties.returned('x')}"
 
     def locked(self, properties: Properties) -> str:
         """`values`, locked against other writers to the end of the transaction: a property is set to what it is."""
@@ -132,38 +142,66 @@ class Elements:
 
     def merge(self, properties: Properties) -> str:
         """Nodes: each of `$rows` as it says, made where it is not there."""
-        node = f"(x:{quoted(self.name)} {{{KEY_NAME}: row.key}})"
-        return f"UNWIND $rows AS row MERGE {node} {properties.assign('x')}"
+        return f"{self._merged} {self._assign(properties)}"
+
+    def merge_changed(self, properties: Properties) -> str:
+        """Nodes: `merge` of those that have another fingerprint; how many."""
+        other = f"x.{PRINT_NAME} IS NULL OR x.{PRINT_NAME} <> row[{PRINT_AT}]"
+        return f"{self._merged} WITH x, row WHERE {other} {self._assign(properties)} RETURN count(x) AS written"
+
+    def merge_over(self, properties: Properties) -> str:
+        """Nodes: `merge`, and what they were, each locked before it is read (see `locked`): key, fingerprint, values.
+
+        One record of all: to unpack one for each takes the driver twice as long.
+        """
+        were = "".join(f", p{number}" for number in range(len(properties.names)))
+        return (
+            f"{self._merged} SET x.{KEY_NAME} = row[{KEY_AT}] "
+            f"WITH x, row, x.{PRINT_NAME} AS mark{properties.returned('x')} "
+            f"{self._assign(properties)} RETURN collect([row[{KEY_AT}], mark{were}]) AS were"
+        )
+
+    @property
+    def _merged(self) -> str:
+        return f"UNWIND $rows AS row MERGE (x:{quoted(self.name)} {{{KEY_NAME}: row[{KEY_AT}]}})"
+
+    def _assign(self, properties: Properties) -> str:
+        return properties.assign("x", ends=self.ends is not None)
 
     def create(self, properties: Properties) -> str:
         """Relationships: each of `$rows` that has both its nodes, made; how many."""
         assert self.ends is not None
-        nodes = f"MATCH {_node('a', self.ends.start, 'start_key')} MATCH {_node('b', self.ends.end, 'end_key')}"
+        nodes = f"MATCH {_node('a', self.ends.start, START_AT)} MATCH {_node('b', self.ends.end, END_AT)}"
         return (
             f"UNWIND $rows AS row {nodes} "
-            f"CREATE (a)-[x:{quoted(self.name)}]->(b) {properties.assign('x')} RETURN count(x) AS made"
+            f"CREATE (a)-[x:{quoted(self.name)}]->(b) {self._assign(properties)} RETURN count(x) AS made"
         )
 
     def update(self, properties: Properties) -> str:
         """Relationships: those of `$keys`, each as the map `$rows` says under its key."""
         return (
             f"MATCH {self.pattern} WHERE x.{KEY_NAME} IN $keys "
-            f"WITH x, $rows[x.{KEY_NAME}] AS row {properties.assign('x')}"
+            f"WITH x, $rows[x.{KEY_NAME}] AS row {self._assign(properties)}"
         )
 
 
 def nodes_there(label: str) -> str:
-    """Those of `$keys` that are keys of nodes of a label."""
-    return f"MATCH (x:{quoted(label)}) WHERE x.{KEY_NAME} IN $keys RETURN x.{KEY_NAME} AS key"
+    """Those of `$keys` that are keys of nodes of a label, as one list."""
+    return f"MATCH (x:{quoted(label)}) WHERE x.{KEY_NAME} IN $keys RETURN collect(x.{KEY_NAME}) AS keys"
 
 
-def by_key(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def any_node_there(label: str) -> str:
+    """Whether one of `$keys` is the key of a node of a label."""
+    return f"MATCH (x:{quoted(label)}) WHERE x.{KEY_NAME} IN $keys RETURN 1 AS one LIMIT 1"
+
+
+def by_key(rows: Sequence[Row]) -> dict[str, Row]:
     """The rows as the map that `update` reads."""
-    return {row["key"]: row for row in rows}
+    return {row[KEY_AT]: row for row in rows}
 
 
-def _node(variable: str, end: End, column: str) -> str:
-    return f"({variable}:{quoted(end.label)} {{{KEY_NAME}: row.{column}}})"
+def _node(variable: str, end: End, place: int) -> str:
+    return f"({variable}:{quoted(end.label)} {{{KEY_NAME}: row[{place}]}})"
 
 
 def _key_of(variable: str, end: End) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from datetime import date, datetime
 from typing import Any
@@ -66,6 +66,23 @@ class Forms:
             if value is not None and row.get(name) is None:
                 found[name] = self._strange(name, value, (base or {}).get(name))
         return found
+
+    def is_state(self, values: Sequence[Any], ends: tuple[Any, Any], state: Mapping[str, Any]) -> bool:
+        """Whether what the graph holds is this state: as `held` would find, with no batch made of it.
+
+        Args:
+            values: of the properties, in their order. ends: the keys of a relationship's nodes. state: as it is kept.
+        """
+        pairs = zip(self.kinds, (*ends, *values), strict=True)
+        return all(self._is(name, value, state.get(name)) for name, value in pairs)
+
+    def _is(self, name: str, value: Any, form: Any) -> bool:
+        if value is None or form is None:
+            return value is form
+        if value == form and type(value) is str and type(form) is str and name not in self._hidden:
+            return self.kinds[name] is Kind.text
+        read = received(value, self.kinds[name])
+        return same(self._strange(name, value, form) if read is None else self._form(name, read), form)
 
     def of_now(self, base: Mapping[str, Any]) -> dict[str, Any]:
         """What was last synced of the properties that there are now."""

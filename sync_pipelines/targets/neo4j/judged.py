@@ -83,8 +83,8 @@ class Judged:
         """
         for _ in range(_LOOKS):
             judge = self.judge()
-            held = {} if judge is None else judge.held(keys)
-            kept = self.keeps(list(held))
+            held, told = ({}, []) if judge is None else judge.doomed(keys)
+            kept = {item.key for item in told if item.decision.stays}
             doomed = [key for key in keys if key not in kept]
             with suppress(EditedError):
                 if doomed:
@@ -100,7 +100,7 @@ class Judged:
 
         def work(transaction: ManagedTransaction) -> None:
             if judge is not None:
-                judge.recheck(transaction, keys, held)
+                judge.expecting(held).lock(transaction, keys)
             # before the commit: were it lost, and the bases there, the records would look deleted by somebody
             self._forget(keys, tied)
             run(transaction, self.elements.delete(), {"keys": keys})

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sync_pipelines.engine.conflicts import Strategy
-from sync_pipelines.engine.deciding import Dispute, State
+from sync_pipelines.engine.deciding import Decision, Dispute, Outcome, Sides, State
 from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
 from sync_pipelines.engine.ledger.ledger import Ledger
@@ -70,6 +70,7 @@ class Judgement:
         held: what the graph held of those that were judged; there: fingerprint and ends of all.
         before, after: bases to keep before and after they are written.
         lost: records whose bases say nothing any more. doubt: of the writer.
+        odd: those of which something is told, or that are like the source by their fingerprint alone.
     """
 
     rows: pa.RecordBatch
@@ -80,6 +81,7 @@ class Judgement:
     after: dict[str, KnownBase] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     doubt: bool = False
+    odd: set[str] = field(default_factory=set)
 
     @property
     def kept(self) -> dict[str, str]:
@@ -88,3 +90,25 @@ class Judgement:
 
 class EditedError(Exception):
     """Somebody has edited a record since it was judged; nothing was written."""
+
+
+def words(decision: Decision, sides: Sides, strategy: Strategy) -> str:
+    """What was decided, in a sentence that quotes no value."""
+    there = "deleted in the graph" if sides.target is None else "edited in the graph"
+    if sides.base is None and sides.target is not None:
+        there = "made in the graph, too" if sides.source is not None else "made in the graph, and the source lacks it"
+    elif decision.conflict:
+        there += " and deleted in the source" if sides.source is None else " and changed in the source"
+    return f"it was {there}: {_verdict(decision)} ({strategy.value})"
+
+
+def _verdict(decision: Decision) -> str:
+    if decision.clashes:
+        return f"both changed {', '.join(decision.clashes)}, which a person must decide"
+    return {
+        Outcome.SAME: "both are the same",
+        Outcome.SOURCE: "the source's version takes its place",
+        Outcome.TARGET: "the graph's version stays",
+        Outcome.MERGED: "both edits were put together",
+        Outcome.REVIEW: "a person must decide",
+    }[decision.outcome]

@@ -7,26 +7,22 @@ judged anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.conflicts import Strategy
 from sync_pipelines.engine.deciding import Decision, Dispute, Outcome, Sides, State, decide
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
-from sync_pipelines.engine.merging import same, same_state
+from sync_pipelines.engine.merging import same
 from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts, Doubt
-from sync_pipelines.targets.neo4j.client import run
+from sync_pipelines.targets.neo4j.expecting import Expecting
 from sync_pipelines.targets.neo4j.forms import Forms, is_unlike, with_maps
-from sync_pipelines.targets.neo4j.judgement import EditedError, Held, Judgement, Rules, TableBooks
+from sync_pipelines.targets.neo4j.judgement import EditedError, Held, Judgement, Rules, TableBooks, words
 from sync_pipelines.targets.neo4j.writing import Looked, Writer
-
-if TYPE_CHECKING:
-    from neo4j import ManagedTransaction
 
 _LOOKS = 3
 
@@ -84,7 +80,7 @@ class Judge:
         if not found.rows.num_rows:
             return BatchResult(counts=Counts())
         writer, doubt = self._writer, self._writer.doubt
-        writer.recheck = lambda transaction, keys: self.recheck(transaction, keys, found.held)
+        writer.expected = self.expecting(found.held)
         writer.doubt = doubt or ("values" if found.doubt else None)
         writer.known = self._known(found, writer.doubt)
         try:
@@ -101,20 +97,56 @@ class Judge:
         whole = {key: (held.row, held.raw) for key, held in found.held.items()}
         return {key: {**row, **raw} for key, (row, raw) in whole.items() if row is not None and raw is not None}
 
-    def recheck(self, transaction: ManagedTransaction, keys: Sequence[str], held: Mapping[str, Held]) -> None:
-        """Lock those of these records that were judged, and see that they are what they were then, or were taken to be.
+    def expecting(self, held: Mapping[str, Held]) -> Expecting:
+        """What these records are, or were taken to be; others are not looked at."""
+        return Expecting(self._elements, self._properties, self._forms, held)
 
-        Raises:
-            EditedError: one of them is not.
+    # Making ready
+
+    def ready(self, batch: pa.RecordBatch, *, check: Callable[[], object]) -> Judgement:
+        """Look at sorted rows, and note the bases of what is about to be changed, but for what is `odd`.
+
+        Args:
+            check: called before anything is noted.
         """
-        known = {key: held[key] for key in keys if key in held}
-        if not known:
-            return
-        records = run(transaction, self._elements.locked(self._properties), {"keys": list(known)})
-        states = {key: item.state for key, item in known.items()}
-        now = self._read(records, states)
-        if any(key not in now or not _is_as(item, now[key]) for key, item in known.items()):
-            raise EditedError
+        found = self._foreseen(batch) if self._elements.ends is None else self.look(batch, trust=True)
+        found.odd |= {item.key for item in found.told}
+        self._writer.known = self._known(found, None)
+        check()
+        self._books.forget([key for key in found.lost if key not in found.odd])
+        self._books.keep({key: base for key, base in found.before.items() if key not in found.odd})
+        return found
+
+    def _foreseen(self, batch: pa.RecordBatch) -> Judgement:
+        """What nodes must be unless somebody has edited them, which is seen as they are written: no look at the graph.
+
+        What would be written as it was last synced is looked for there, and what was noted is judged by itself.
+        """
+        rows = batch.to_pylist()
+        bases, noted = self._books.known([row[KEY] for row in rows])
+        same = [row[KEY] for row in rows if row[KEY] in bases and bases[row[KEY]].fingerprint == row[FINGERPRINT]]
+        there = (
+            {row["key"]: row for row in self._elements.records(self._ask(self._elements.held(), same))} if same else {}
+        )
+        held: dict[str, Held] = {}
+        found = Judgement(rows=batch, held=held, there=there)
+        for row in rows:
+            key, base = row[KEY], bases.get(row[KEY])
+            if key in noted or (base is not None and base.data is None):
+                found.odd.add(key)
+            elif base is None:
+                held[key] = Held(mark=None, state={})
+                found.after[key] = KnownBase(row[FINGERPRINT], self._forms.state(row))
+            elif base.fingerprint != row[FINGERPRINT]:
+                held[key] = Held(mark=base.fingerprint, state=self._forms.of_now(base.data or {}))
+                self._note(found, row, held[key], base)
+            elif _mark(there, key) != row[FINGERPRINT]:
+                found.odd.add(key)
+        return found
+
+    def note_made(self, bases: Mapping[str, KnownBase]) -> None:
+        """Note the bases of what was made."""
+        self._books.keep(bases)
 
     # Judging
 
@@ -123,22 +155,26 @@ class Judge:
 
         Args:
             trust: take what bears the fingerprint of its base for what was last synced; it is looked at as it is
-                written (`recheck`), and then alone, since nearly always nobody has edited it.
+                written (`expecting`), and then alone, since nearly always nobody has edited it.
         """
         rows = batch.to_pylist()
         keys = [row[KEY] for row in rows]
         bases, noted = self._books.known(keys)
-        there = {row["key"]: row for row in self._ask(self._elements.held(), keys)}
+        there = self._there(keys)
         suspects = [row for row in rows if doubt or row[KEY] in noted or _mark(there, row[KEY]) != row[FINGERPRINT]]
         wanted = [row[KEY] for row in suspects if row[KEY] in there]
-        held = self._trusted([key for key in wanted if key not in noted], there, bases) if trust and not doubt else {}
-        held |= self._held([key for key in wanted if key not in held], bases)
+        trusted = (
+            self._trusted([key for key in wanted if key not in noted], there, bases) if trust and not doubt else {}
+        )
+        held = trusted | self._held([key for key in wanted if key not in trusted], bases)
         lost = self._waiting([row for row in suspects if row[KEY] not in there and row[KEY] in bases])
         found = Judgement(rows=batch, held=held, lost=lost, there=there)
+        # what is as it was last synced, or never was, is the source's
+        doubtful = (there.keys() | bases.keys() | noted.keys()).difference(lost, trusted)
         judged = {
             row[KEY]: self._judged(row, held.get(row[KEY]), bases.get(row[KEY]), noted.get(row[KEY]))
             for row in suspects
-            if row[KEY] not in lost
+            if row[KEY] in doubtful
         }
         found.told = [item for item in judged.values() if _is_told(item.decision)]
         self._fill(found, rows, judged, bases)
@@ -146,6 +182,10 @@ class Judge:
 
     def _ask(self, statement: str, keys: Sequence[str]) -> list[dict[str, Any]]:
         return self._graph.read(f"look into {self._elements.title}", statement, keys=list(keys))
+
+    def _there(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        found = self._ask(self._elements.held(), keys)
+        return {row["key"]: row for row in self._elements.records(found)}
 
     def _trusted(
         self, keys: Sequence[str], there: Mapping[str, Mapping[str, Any]], bases: Mapping[str, KnownBase]
@@ -245,7 +285,9 @@ class Judge:
                 self._put_back(found, key, held, bases.get(key))
                 continue
             brought.append(self._merged(row, held, dispute))
-            found.doubt |= held is not None and held.mark == row[FINGERPRINT]
+            if held is not None and held.mark == row[FINGERPRINT]:
+                found.doubt = True
+                found.odd.add(key)
             self._note(found, row, held, bases.get(key))
         if len(brought) < len(rows) or any(given is not row for given, row in zip(brought, rows, strict=True)):
             found.rows = pa.RecordBatch.from_pylist([dict(row) for row in brought], schema=found.rows.schema)
@@ -287,21 +329,28 @@ class Judge:
         if held is None or held.mark == mark:
             found.after[key] = now
         else:
-            found.before[key] = replace(now, previous=held.mark, previous_data=self._last(held, base))
+            # what the ledger has of it stays there, and is not sent again
+            kept = base is not None and base.data is not None and base.fingerprint == held.mark
+            found.before[key] = replace(now, previous=held.mark, previous_data=None if kept else self._last(held, base))
 
     # Records that the source lacks, and what people are shown
 
     def disputes(self, keys: Sequence[str]) -> list[Dispute]:
         """Those of these records, which the source lacks, that were edited or made here."""
-        found = []
+        return self.doomed(keys)[1]
+
+    def doomed(self, keys: Sequence[str]) -> tuple[Mapping[str, Held], list[Dispute]]:
+        """What the graph holds of these records, which the source lacks, and those that were edited or made here."""
+        told = []
         bases, noted = self._books.known(keys)
-        for key, held in self._held(keys, bases).items():
-            sides = self._sides(None, held, bases.get(key))
+        held = self._held(keys, bases)
+        for key, found in held.items():
+            sides = self._sides(None, found, bases.get(key))
             accepted = key in noted and noted[key].accepted and noted[key].source_fingerprint is None
             dispute = self._dispute(key, sides, fingerprint=None, accepted=accepted)
             if _is_told(dispute.decision):
-                found.append(dispute)
-        return found
+                told.append(dispute)
+        return held, told
 
     def sides(self, batch: pa.RecordBatch | None, keys: Sequence[str]) -> dict[str, Dispute]:
         """What would be decided now of these records, whether they differ or not."""
@@ -341,32 +390,5 @@ def _is_told(decision: Decision) -> bool:
     return decision.stays or decision.conflict
 
 
-def words(decision: Decision, sides: Sides, strategy: Strategy) -> str:
-    """What was decided, in a sentence that quotes no value."""
-    there = "deleted in the graph" if sides.target is None else "edited in the graph"
-    if sides.base is None and sides.target is not None:
-        there = "made in the graph, too" if sides.source is not None else "made in the graph, and the source lacks it"
-    elif decision.conflict:
-        there += " and deleted in the source" if sides.source is None else " and changed in the source"
-    return f"it was {there}: {_verdict(decision)} ({strategy.value})"
-
-
-def _verdict(decision: Decision) -> str:
-    if decision.clashes:
-        return f"both changed {', '.join(decision.clashes)}, which a person must decide"
-    return {
-        Outcome.SAME: "both are the same",
-        Outcome.SOURCE: "the source's version takes its place",
-        Outcome.TARGET: "the graph's version stays",
-        Outcome.MERGED: "both edits were put together",
-        Outcome.REVIEW: "a person must decide",
-    }[decision.outcome]
-
-
 def _mark(there: Mapping[str, Mapping[str, Any]], key: str) -> Any:
     return there[key]["mark"] if key in there else None
-
-
-def _is_as(then: Held, now: Held) -> bool:
-    """Whether a record is as it was read, or as it was taken to be."""
-    return then.mark == now.mark and same_state(then.state, now.state)

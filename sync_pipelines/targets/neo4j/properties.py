@@ -16,6 +16,12 @@ from sync_pipelines.targets.neo4j.types import FUNCTIONS, LISTS, Kind, kind_in, 
 _NOT_PROPERTIES = (KEY, FINGERPRINT, START_NAME, END_NAME)
 _WORDS = {kind: kind.value for kind in Kind}
 
+Row = list[Any]
+"""A row as a statement is given it."""
+
+KEY_AT, PRINT_AT, START_AT, END_AT = range(4)
+"""Where key, fingerprint and the keys of the ends stand in such a row."""
+
 
 class Properties:
     """The properties of a batch or of a target: their names and kinds, in order.
@@ -27,32 +33,32 @@ class Properties:
 
     def __init__(self, schema: pa.Schema, *, retired: Iterable[str] = ()) -> None:
         self.kinds = {field.name: kind_in(field) for field in schema if field.name not in _NOT_PROPERTIES}
-        self._times = [name for name, kind in self.kinds.items() if kind in FUNCTIONS]
         self._retired = [name for name in retired if name not in self.kinds]
 
     @property
     def names(self) -> list[str]:
         return list(self.kinds)
 
-    def rows(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
-        """Parameters of the rows: `key`, the ends' keys where there are ends, `p` (properties) and the times."""
-        return [self._row(row) for row in batch.to_pylist()]
+    def rows(self, batch: pa.RecordBatch) -> list[Row]:
+        """Parameters of the rows: lists, for the driver packs the names in a map again for each row, which takes as
+        long as the values.
 
-    def _row(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        plain = {name: _sent(row[name], kind) for name, kind in self.kinds.items() if kind not in FUNCTIONS}
-        own = {KEY_NAME: row[KEY], PRINT_NAME: row[FINGERPRINT]}
-        found = {"key": row[KEY], "p": {**dict.fromkeys(self._retired), **plain, **own}}
-        if START_NAME in row:
-            found |= {"start_key": row[START_NAME], "end_key": row[END_NAME]}
-        return found | {f"t{number}": _iso(row[name]) for number, name in enumerate(self._times)}
+        Key, fingerprint, the keys of both ends where there are ends, and the properties.
+        """
+        own = [name for name in (KEY, FINGERPRINT, START_NAME, END_NAME) if name in batch.schema.names]
+        columns = [batch.column(name).to_pylist() for name in own]
+        columns += [_column(batch.column(name), kind) for name, kind in self.kinds.items()]
+        return [list(row) for row in zip(*columns, strict=True)]
 
-    def assign(self, variable: str) -> str:
-        """The SET clauses that give a node or relationship the properties of `row`; a null removes one."""
-        times = "".join(
-            f" SET {variable}.{quoted(name)} = {FUNCTIONS[self.kinds[name]]}(row.t{number})"
-            for number, name in enumerate(self._times)
-        )
-        return f"SET {variable} += row.p{times}"
+    def assign(self, variable: str, *, ends: bool) -> str:
+        """The SET clause that gives a node or relationship the properties of `row`; a null removes one."""
+        first = END_AT + 1 if ends else PRINT_AT + 1
+        sets = [f"{KEY_NAME} = row[{KEY_AT}]", f"{PRINT_NAME} = row[{PRINT_AT}]"]
+        for number, (name, kind) in enumerate(self.kinds.items(), start=first):
+            value = f"{FUNCTIONS[kind]}(row[{number}])" if kind in FUNCTIONS else f"row[{number}]"
+            sets.append(f"{quoted(name)} = {value}")
+        sets += [f"{quoted(name)} = null" for name in self._retired]
+        return "SET " + ", ".join(f"{variable}.{item}" for item in sets)
 
     def returned(self, variable: str) -> str:
         """What a statement returns of each property."""
@@ -81,8 +87,11 @@ class Properties:
         return pa.RecordBatch.from_arrays(arrays, names=[*system, *self.kinds, PROBLEM])
 
 
-def _sent(value: Any, kind: Kind) -> Any:
-    return as_stored(value, kind) if kind in LISTS and value is not None else value
+def _column(column: pa.Array, kind: Kind) -> list[Any]:
+    values = column.to_pylist()
+    if kind in FUNCTIONS:
+        return list(map(_iso, values))
+    return [None if value is None else as_stored(value, kind) for value in values] if kind in LISTS else values
 
 
 def _iso(value: date | datetime | None) -> str | None:

@@ -38,6 +38,7 @@ from sync_pipelines.targets.neo4j.judging import Judge
 from sync_pipelines.targets.neo4j.mapping import Ends
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.settings import GraphSettings
+from sync_pipelines.targets.neo4j.staging import StagedRows
 from sync_pipelines.targets.neo4j.writing import (
     NodeWriter,
     RelationshipWriter,
@@ -202,6 +203,13 @@ class GraphTarget(Judged, Underived):
             result = writer.write(batch)
             yield BatchResult(counts=result.counts, rejected=result.rejected, keys=keys)
 
+    def stage(
+        self, rows: pa.RecordBatch, *, size: int, before_write: Callable[[], object], check: Callable[[], object]
+    ) -> StagedRows:
+        """Look at mapped rows, each key once; the result writes them."""
+        writer = self._writer(self._prepared(rows.schema), before_write=before_write)
+        return StagedRows(writer, rows, size=size, judge=self.judge(writer), check=check)
+
     def _prepared(self, schema: pa.Schema) -> Properties:
         """The properties of batches, whose names are noted before the first is written: so none is left behind.
 
@@ -228,7 +236,8 @@ class GraphTarget(Judged, Underived):
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the graph holds."""
-        held = {row["key"] for page in pages(plain(keys)) for row in self._read(self.elements.held(), keys=page)}
+        found = (self.elements.records(self._read(self.elements.held(), keys=page)) for page in pages(plain(keys)))
+        held = {row["key"] for rows in found for row in rows}
         for page in pages(_strange(keys)):
             held |= {f"{STRANGER}{row['id']}" for row in self._read(self.elements.keyless(), ids=page)}
         return [key for key in dict.fromkeys(keys) if key in held]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -25,9 +25,10 @@ from sync_pipelines.engine.model import (
     Rejection,
 )
 from sync_pipelines.targets.neo4j.client import Graph, run
-from sync_pipelines.targets.neo4j.elements import Elements, by_key, nodes_there
+from sync_pipelines.targets.neo4j.elements import Elements, any_node_there, by_key, nodes_there
 from sync_pipelines.targets.neo4j.mapping import End
-from sync_pipelines.targets.neo4j.properties import Properties
+from sync_pipelines.targets.neo4j.names import END_NAME, START_NAME
+from sync_pipelines.targets.neo4j.properties import END_AT, KEY_AT, START_AT, Properties
 
 if TYPE_CHECKING:
     from neo4j import ManagedTransaction
@@ -52,6 +53,24 @@ class Looked:
     waiting: list[Rejection] = field(default_factory=list)
     held: Mapping[str, Row] = field(default_factory=dict)
 
+    @property
+    def result(self) -> BatchResult:
+        """What is told of those that are not written."""
+        counts = Counts(unchanged=self.unchanged, quarantined=len(self.waiting))
+        return BatchResult(counts=counts, rejected=self.waiting)
+
+
+class Expected(Protocol):
+    """What records of the graph are taken for."""
+
+    def lock(self, transaction: ManagedTransaction, keys: Sequence[str]) -> None:
+        """Lock these and compare; raises what undoes the transaction."""
+        ...
+
+    def compare(self, were: Sequence[Sequence[Any]]) -> None:
+        """Compare what a statement has just written over, and locked before it read it: key, fingerprint and values."""
+        ...
+
 
 class Writer(ABC):
     """Writes into one label or type.
@@ -72,10 +91,12 @@ class Writer(ABC):
     ) -> None:
         self.graph, self.elements, self.properties = graph, elements, properties
         self.doubt, self._before_write = doubt, before_write
-        self.recheck: Callable[[ManagedTransaction, Sequence[str]], None] = lambda *_: None
-        """Called with the keys at the beginning of each transaction that writes; what it raises undoes that."""
+        self.expected: Expected | None = None
+        """Looks in each transaction whether what is written over is what it was taken for; what it raises undoes it."""
         self.known: Mapping[str, Row] | None = None
         """What the graph holds of the next batch, where somebody has just asked it."""
+        self.blind = False
+        """Nodes: nobody has looked whether they differ, so the statement does."""
         self._writing = f"write to {elements.title}"
 
     def write(self, batch: pa.RecordBatch) -> BatchResult:
@@ -85,7 +106,7 @@ class Writer(ABC):
     def judge(self, batch: pa.RecordBatch) -> Looked:
         """What `write` would do with a batch; writes nothing."""
         held = self._held(batch)
-        rows = [row for row in batch.to_pylist() if not self._is_same(row, held.get(row[KEY]))]
+        rows = [row for row in self._compared(batch) if not self._is_same(row, held.get(row[KEY]))]
         looked = Looked(unchanged=batch.num_rows - len(rows), held=held)
         self.sort_out(rows, looked)
         return looked
@@ -95,29 +116,42 @@ class Writer(ABC):
         """Which of the rows that differ can be written now."""
 
     @abstractmethod
-    def put(self, rows: pa.RecordBatch, held: Mapping[str, Row]) -> None:
-        """Write rows in one transaction.
+    def put(self, rows: Sequence[list[Any]], held: Mapping[str, Row]) -> int:
+        """Write rows, as parameters (`Properties.rows`), in one transaction; how many of them differed.
 
         Raises:
             AgainError: the graph has changed since it was asked.
         """
 
     def _write(self, batch: pa.RecordBatch, *, tries: int) -> BatchResult:
-        """With one row left, a second try tells a bad row from one that somebody made at the same moment."""
         looked = self.judge(batch)
-        keys = {row[KEY] for row in looked.rows}
-        rows = batch.filter(pa.array([key in keys for key in batch.column(KEY).to_pylist()], pa.bool_()))
-        waiting = Counts(unchanged=looked.unchanged, quarantined=len(looked.waiting))
+        rows = among(batch, {row[KEY] for row in looked.rows})
         if not rows.num_rows:
-            return BatchResult(counts=waiting, rejected=looked.waiting)
+            return looked.result
+        return joined([looked.result, self.bring(rows, self.properties.rows(rows), looked.held, tries=tries)])
+
+    def bring(
+        self, rows: pa.RecordBatch, parameters: Sequence[list[Any]], held: Mapping[str, Row], *, tries: int = 2
+    ) -> BatchResult:
+        """Write rows that differ from what is `held`, in one transaction; where one is bad, halves of them.
+
+        Args:
+            tries: with one row left, a second try tells a bad row from one that somebody made at the same moment.
+
+        Raises:
+            AgainError: the graph has changed since it was asked.
+        """
         self._before_write()
         try:
-            self.put(rows, looked.held)
+            written = self.put(parameters, held)
         except RecordError as error:
-            return _joined([BatchResult(counts=waiting, rejected=looked.waiting), *self._halves(rows, error, tries)])
-        written = Counts(upserted=rows.num_rows, bytes=rows.nbytes)
-        written += waiting
-        return BatchResult(counts=written, rejected=looked.waiting)
+            return joined(self._halves(rows, error, tries))
+        size = rows.nbytes * written // rows.num_rows
+        return BatchResult(counts=Counts(upserted=written, unchanged=rows.num_rows - written, bytes=size))
+
+    def bring_anew(self, rows: pa.RecordBatch) -> BatchResult:
+        """Look at sorted rows again, and write them."""
+        return self._settled(rows, tries=2)
 
     def _settled(self, batch: pa.RecordBatch, *, tries: int) -> BatchResult:
         for _ in range(_LOOKS):
@@ -143,12 +177,20 @@ class Writer(ABC):
             self.known = None
             return dict(known)
         keys = batch.column(KEY).to_pylist()
-        statement = self.elements.held() if self.doubt is None else self.elements.values(self.properties)
-        found = self.graph.read(f"look into {self.elements.title}", statement, keys=keys)
+        doing = f"look into {self.elements.title}"
         if self.doubt is None:
+            found = self.elements.records(self.graph.read(doing, self.elements.held(), keys=keys))
             return {row["key"]: {**row, FINGERPRINT: row["mark"]} for row in found}
+        found = self.graph.read(doing, self.elements.values(self.properties), keys=keys)
         stored = self.properties.batch(found, ends=self.elements.ends is not None)
         return {row[KEY]: {**row, **told} for row, told in zip(stored.to_pylist(), found, strict=True)}
+
+    def _compared(self, batch: pa.RecordBatch) -> list[Row]:
+        """The rows with what is compared of them: making objects of all their values takes ten times as long."""
+        if self.doubt is not None:
+            return batch.to_pylist()
+        own = (KEY, FINGERPRINT, START_NAME, END_NAME)
+        return batch.select([name for name in own if name in batch.schema.names]).to_pylist()
 
     def _is_same(self, row: Row, held: Row | None) -> bool:
         if held is None or held[FINGERPRINT] != row[FINGERPRINT] or held.get(PROBLEM):
@@ -168,14 +210,18 @@ class NodeWriter(Writer):
     def sort_out(self, rows: Sequence[Row], looked: Looked) -> None:
         looked.rows = list(rows)
 
-    def put(self, rows: pa.RecordBatch, held: Mapping[str, Row]) -> None:
-        parameters = self.properties.rows(rows)
+    def put(self, rows: Sequence[list[Any]], held: Mapping[str, Row]) -> int:
+        return self.graph.write(self._writing, lambda transaction: self._put(transaction, {"rows": rows}))
 
-        def work(transaction: ManagedTransaction) -> None:
-            self.recheck(transaction, [row["key"] for row in parameters])
-            run(transaction, self.elements.merge(self.properties), {"rows": parameters})
-
-        self.graph.write(self._writing, work)
+    def _put(self, transaction: ManagedTransaction, parameters: Mapping[str, Sequence[list[Any]]]) -> int:
+        if self.expected is not None:
+            found = run(transaction, self.elements.merge_over(self.properties), parameters)
+            self.expected.compare([were for row in found for were in row["were"]])
+        elif self.blind:
+            return run(transaction, self.elements.merge_changed(self.properties), parameters)[0]["written"]
+        else:
+            run(transaction, self.elements.merge(self.properties), parameters)
+        return len(parameters["rows"])
 
 
 class RelationshipWriter(Writer):
@@ -195,26 +241,27 @@ class RelationshipWriter(Writer):
 
     def _ends(self) -> Iterator[tuple[str, End, str]]:
         assert self.elements.ends is not None
-        yield "start", self.elements.ends.start, "sync_start"
-        yield "end", self.elements.ends.end, "sync_end"
+        yield "start", self.elements.ends.start, START_NAME
+        yield "end", self.elements.ends.end, END_NAME
 
     def _there(self, end: End, keys: Sequence[str]) -> set[str]:
         found = self.graph.read(f"look for nodes of label {end.label}", nodes_there(end.label), keys=keys)
-        return {row["key"] for row in found}
+        return {key for row in found for key in row["keys"]}
 
-    def put(self, rows: pa.RecordBatch, held: Mapping[str, Row]) -> None:
+    def put(self, rows: Sequence[list[Any]], held: Mapping[str, Row]) -> int:
         properties = self.properties
         kept, made, moved = [], [], []
-        for row in properties.rows(rows):
-            there = held.get(row["key"])
-            if there is not None and all(there[end] == row[end] for end in ("start_key", "end_key")):
+        for row in rows:
+            there = held.get(row[KEY_AT])
+            if there is not None and (there["start_key"], there["end_key"]) == (row[START_AT], row[END_AT]):
                 kept.append(row)
                 continue
             made.append(row)
-            moved += [row["key"]] if there is not None else []
+            moved += [row[KEY_AT]] if there is not None else []
 
         def work(transaction: ManagedTransaction) -> None:
-            self.recheck(transaction, rows.column(KEY).to_pylist())
+            if self.expected is not None and len(made) < len(rows) + len(moved):
+                self.expected.lock(transaction, [*moved, *(row[KEY_AT] for row in kept)])
             if moved:
                 run(transaction, self.elements.delete(), {"keys": moved})
             if made and run(transaction, self.elements.create(properties), {"rows": made})[0]["made"] < len(made):
@@ -224,6 +271,7 @@ class RelationshipWriter(Writer):
                 run(transaction, self.elements.update(properties), {"keys": list(found), "rows": found})
 
         self.graph.write(self._writing, work)
+        return len(rows)
 
 
 def _waiting(key: str, name: str, end: End, node: str) -> Rejection:
@@ -244,7 +292,7 @@ def any_there(graph: Graph, ends: Iterable[End], parents: Sequence[Parent]) -> b
             return True
         wanted[parent.constraint] += parent.values
     return any(
-        graph.read(f"look for nodes of label {label}", f"{nodes_there(label)} LIMIT 1", keys=keys)
+        graph.read(f"look for nodes of label {label}", any_node_there(label), keys=keys)
         for label, keys in wanted.items()
     )
 
@@ -256,10 +304,11 @@ def nodes_among(graph: Graph, ends: Iterable[End], parents: Sequence[Parent]) ->
     for parent in parents:
         wanted[parent.constraint] += parent.values
     there = {
-        (label, row["key"])
+        (label, key)
         for label, keys in wanted.items()
         if label in labels
         for row in graph.read(f"look for nodes of label {label}", nodes_there(label), keys=keys)
+        for key in row["keys"]
     }
     return [item for item in parents if item.constraint not in labels or (item.constraint, item.values[0]) in there]
 
@@ -272,9 +321,21 @@ def batches_of(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from pages([once], rows=_MOST_ROWS, most_bytes=_BYTES_A_TRANSACTION)
 
 
-def _joined(found: Iterable[BatchResult]) -> BatchResult:
+def among(batch: pa.RecordBatch, keys: Collection[str], *, outside: bool = False) -> pa.RecordBatch:
+    """Those rows of a batch that have one of these keys, or none of them."""
+    own = batch.column(KEY).to_pylist()
+    return batch.filter(pa.array([(key in keys) != outside for key in own], pa.bool_()))
+
+
+def joined(found: Iterable[BatchResult]) -> BatchResult:
+    """Several results as one."""
     counts, rejected = Counts(), []
     for item in found:
         counts += item.counts
         rejected += item.rejected
     return BatchResult(counts=counts, rejected=rejected)
+
+
+def transactions(rows: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
+    """The rows as transactions of at most so many, which a message can carry."""
+    return pages([rows], rows=size, most_bytes=_BYTES_A_TRANSACTION)
