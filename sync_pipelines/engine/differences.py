@@ -115,7 +115,7 @@ def deep(table: Provable) -> Generator[Found]:
     The source's snapshot is spooled first: a slow target holds no transaction open.
     """
     with (
-        table.source.changes(Scope(full=True), since=None) as snapshot,
+        table.source.changes(Scope(full=True, stored=True), since=None) as snapshot,
         compare(StreamListing(snapshot.upserts), table.target) as differences,
     ):
         sample = _Sample(PROBED)

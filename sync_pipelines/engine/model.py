@@ -80,12 +80,12 @@ class Watermark:
     """What has been read and confirmed of one table.
 
     `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger` and `outbox`, `{"changed_at": iso or
-    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version`. `target` is the target's identity
+    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version`, `{"fetched": iso}` for `fetch`. `target` is the target's identity
     then, so that a dropped and remade one is recognised; `stamp` what the run has left in it (a restored ledger
     remembers an older one); `records` what it held then, by which the mass-delete guard measures the next.
     """
 
-    capture: Literal["trigger", "cursor", "version", "outbox"]
+    capture: Literal["trigger", "cursor", "version", "outbox", "fetch"]
     position: Mapping[str, Any]
     source: SourceIdentity
     key: tuple[str, ...]
@@ -104,6 +104,7 @@ class Scope:
     change time lies in the half-open range (None is unlimited; `nulls` adds rows without a change time).
     `keys`: just these records, no watermark moves. None of them: what is pending (the incremental sync).
     `also`: records that are read beside what is pending, since they wait for something in the target.
+    `stored`: of a source that keeps what it has fetched, just that, so that nothing is fetched.
     """
 
     full: bool = False
@@ -111,6 +112,7 @@ class Scope:
     nulls: bool = False
     keys: tuple[str, ...] | None = None
     also: tuple[str, ...] = ()
+    stored: bool = False
     reason: str = ""
 
 
@@ -142,6 +144,8 @@ class ChangeSet:
         reason: why it is full although nobody asked ("first run", "log purged", …), for the log.
         source_empty: the table held no row in the snapshot that was read.
         rows: number of upserts; touched: number of distinct keys that were read from the log.
+        ended: asked once all that was read is written: what is to be told of the reading, as metadata.
+            It raises what cut the reading short.
         run: the `engine.run.Run` that it belongs to.
     """
 
@@ -153,6 +157,7 @@ class ChangeSet:
     source_empty: bool = False
     rows: int = 0
     touched: int = 0
+    ended: Callable[[], Mapping[str, Any]] = dict
     run: Any = None
     on_close: list[Callable[[], None]] = field(default_factory=list)
 

@@ -97,6 +97,7 @@ class Run(Keeping):
             self.measure_before(self.before if changes.full else sum(map(len, changes.deletes)))
             self._bring(changes)
             self._delete(changes)
+            self.facts.update(changes.ended())
 
     def drain(self, changes: ChangeSet) -> Drain | None:
         """What brings the events that wait, begun; None where there is no outbox, or the run is not about what waits.
