@@ -1,0 +1,100 @@
+"""A rate that many share: who may send when, as slots of time of which each is handed out once.
+
+It is a token bucket that holds one token: slots lie a fixed spacing apart, and a client takes a block of them at a
+time. The arithmetic is here, pure; the state stands where all clients reach it: in the ledger for those of several
+processes (`ledger.rates`), in memory for the threads of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+RECOVERY_SECONDS = 15.0
+"""Without new trouble a slowed rate doubles in this time, until it is whole again."""
+
+SLOWEST = 64.0
+"""A rate is never slowed to less than this part of itself."""
+
+ONE_TROUBLE_SECONDS = 1.0
+"""Several requests under way meet the same trouble: within this time it slows the rate once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateState:
+    """What is known of one shared rate; times are seconds of the clock of whoever keeps the state.
+
+    Args:
+        next_at: no slot before this time is free.
+        slowdown: by how much the spacing was multiplied at `slowed_at`.
+    """
+
+    next_at: float = 0.0
+    slowdown: float = 1.0
+    slowed_at: float = 0.0
+
+    def slowdown_at(self, now: float) -> float:
+        """By how much the spacing is multiplied now: the slowdown wears off by itself."""
+        return max(1.0, self.slowdown * 0.5 ** (max(0.0, now - self.slowed_at) / RECOVERY_SECONDS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Slots that were handed out: `count` of them, `spacing` seconds apart, the first one `begins_in` seconds."""
+
+    begins_in: float
+    spacing: float
+    count: int
+
+
+Change = Callable[[RateState, float], tuple[RateState, T]]
+"""The state and the time → the state as it shall be, and what the change gives."""
+
+
+class RateKeeper(Protocol):
+    """Keeps the state of one rate for all who share it."""
+
+    def change_rate(self, change: Change[T]) -> T:
+        """Change the state while nobody else does."""
+        ...
+
+
+def take(*, count: int, spacing: float) -> Change[Block]:
+    """Take the next free slots.
+
+    Args:
+        count: how many.
+        spacing: seconds between two of them while nothing slows the rate.
+    """
+
+    def change(state: RateState, now: float) -> tuple[RateState, Block]:
+        begin, apart = max(state.next_at, now), spacing * state.slowdown_at(now)
+        block = Block(begins_in=begin - now, spacing=apart, count=count)
+        return replace(state, next_at=begin + count * apart), block
+
+    return change
+
+
+def slow_down(factor: float = 2.0) -> Change[float]:
+    """Multiply the spacing, once for all who meet the same trouble; gives by how much it is multiplied now."""
+
+    def change(state: RateState, now: float) -> tuple[RateState, float]:
+        slowed = state.slowdown_at(now)
+        if slowed > 1.0 and now - state.slowed_at < ONE_TROUBLE_SECONDS:
+            return state, slowed
+        slowed = min(SLOWEST, slowed * factor)
+        return replace(state, slowdown=slowed, slowed_at=now), slowed
+
+    return change
+
+
+def pause(seconds: float) -> Change[None]:
+    """Hand out no slot for so many seconds."""
+
+    def change(state: RateState, now: float) -> tuple[RateState, None]:
+        return replace(state, next_at=max(state.next_at, now + seconds)), None
+
+    return change
