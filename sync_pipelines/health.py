@@ -201,7 +201,7 @@ def _migrations(*, in_use: bool) -> Iterator[Finding]:
         for database in registry.databases():
             for branch in database.branches:
                 try:
-                    migrations.check(database.url, branch, schema)
+                    migrations.check(database.url, branch, database.schema_of(branch, schema))
                 except SyncError as error:
                     yield Finding(where=f"database:{database.name}", problem=str(error))
     except NoDatabaseError as error:

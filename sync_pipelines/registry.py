@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,29 +118,65 @@ def ledger() -> Ledger:
     return resources().ledger.ledger()
 
 
-Branch = Literal["capture", "ledger"]
+Branch = Literal["capture", "ledger", "hotels"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """A database that holds a part of the sync schema."""
+    """A database that holds a part of the sync schema, or tables that a sync owns.
+
+    Args:
+        schemas: of branches that stand in a schema of their own.
+    """
 
     name: str
     url: str
     branches: Sequence[Branch]
+    schemas: Mapping[Branch, str] = field(default_factory=dict)
+
+    def schema_of(self, branch: Branch, sync_schema: str) -> str:
+        """Where a branch stands here."""
+        return self.schemas.get(branch, sync_schema)
 
 
 def databases() -> list[Database]:
-    """Every database of this environment, each once: the ledger's, and each source that is captured by trigger."""
+    """Every database of this environment, each once: the ledger's, each source that is captured by trigger, and each
+    that holds tables which a sync in use owns."""
     given = resources()
     found: dict[str, list[Branch]] = {given.ledger.database_url(): ["ledger"]}
     names = {given.ledger.database_url(): "ledger"}
+    schemas: dict[str, dict[Branch, str]] = {}
     for table in tables():
-        if not table.component.captures_in_postgres or table.spec.capture == "cursor":
+        needed = _needed(table)
+        if needed is None:
             continue
-        url = given.postgres.connection_url(table.component.source.connection)
+        url, branch, schema = needed
         branches = found.setdefault(url, [])
-        names.setdefault(url, table.component.source.connection)
-        if "capture" not in branches:
-            branches.insert(0, "capture")
-    return [Database(name=names[url], url=url, branches=tuple(branches)) for url, branches in found.items()]
+        names.setdefault(url, _connection(table))
+        if schema is not None:
+            schemas.setdefault(url, {})[branch] = schema
+        if branch not in branches:
+            branches.insert(0 if branch == "capture" else len(branches), branch)
+    return [
+        Database(name=names[url], url=url, branches=tuple(branches), schemas=schemas.get(url, {}))
+        for url, branches in found.items()
+    ]
+
+
+def _needed(table: BoundTable) -> tuple[str, Branch, str | None] | None:
+    """Database, branch and, where it is not the sync schema, schema of what a table needs beside the ledger."""
+    component, given = table.component, table.resources
+    if component.owned is not None:
+        if table.not_configured():
+            return None
+        url = component.url(given)  # ty: ignore[unresolved-attribute]
+        return given.postgres.connection_url(_connection(table)), component.owned, component.schema(url)  # ty: ignore[unresolved-attribute]
+    if not component.captures_in_postgres or table.spec.capture == "cursor":
+        return None
+    return given.postgres.connection_url(_connection(table)), "capture", None
+
+
+def _connection(table: BoundTable) -> str:
+    """The name of the connection of the database that holds what it needs."""
+    component = table.component
+    return component.source.connection if component.owned is None else component.target.connection  # ty: ignore[unresolved-attribute]

@@ -111,6 +111,11 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
         raise NotImplementedError
 
     @property
+    def owned(self) -> Any:
+        """The branch of migrations that makes the tables in the target; None where nobody but the sync does."""
+        return None
+
+    @property
     def reads_every_column(self) -> bool:
         """Whether all columns of the table are read, those that are added later too."""
         return False

@@ -80,9 +80,9 @@ class Watermark:
     """What has been read and confirmed of one table.
 
     `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger` and `outbox`, `{"changed_at": iso or
-    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version`, `{"fetched": iso}` for `fetch`. `target` is the target's identity
-    then, so that a dropped and remade one is recognised; `stamp` what the run has left in it (a restored ledger
-    remembers an older one); `records` what it held then, by which the mass-delete guard measures the next.
+    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version`, `{"fetched": iso}` for `fetch`.
+    `target` is the target's identity then, so that a dropped and remade one is recognised; `stamp` what the run has
+    left in it (a restored ledger remembers an older one); `records` what it held then, for the mass-delete guard.
     """
 
     capture: Literal["trigger", "cursor", "version", "outbox", "fetch"]

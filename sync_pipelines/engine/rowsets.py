@@ -25,13 +25,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any, Literal
 
 from sync_pipelines.engine.errors import RecordError
 
-Kind = Literal[
-    "text", "integer", "numeric", "real", "float", "boolean", "timestamp", "timestamptz", "date", "json"
-]
+Kind = Literal["text", "integer", "numeric", "real", "float", "boolean", "timestamp", "timestamptz", "date", "json"]
 
 Row = dict[str, Any]
 """A row's values by column."""
@@ -132,7 +131,7 @@ def canonical_rows(tables: Iterable[RowTable], rows: Mapping[str, Iterable[Mappi
     found: dict[str, list[Row]] = {}
     for table in tables:
         held = in_order(table, (table.canonical(row) for row in rows.get(table.name, ())))
-        for one, other in zip(held, held[1:], strict=False):
+        for one, other in pairwise(held):
             if table.place(one) == table.place(other):
                 names = ", ".join(map(str, table.place(one))) or "the document's own"
                 raise RecordError(f"{table.name}: two rows have the key {names}.")

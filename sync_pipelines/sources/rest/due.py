@@ -52,7 +52,8 @@ class Checks:
         """Keys for which a condition on `c` holds, in pages: first those that failed, then those never fetched, then
         those whose check is the oldest."""
         cursor.execute(
-            f"SELECT c.record_key FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND c.asked AND ({condition}) "
+            f"SELECT c.record_key FROM {self.books.checks} AS c "
+            f"WHERE c.{self.books.mine} AND c.asked AND ({condition}) "
             f"ORDER BY c.status <> 'failed', coalesce(c.checked_at, {_FAR}), c.record_key"
         )
         while found := cursor.fetchmany(1000):
@@ -119,7 +120,9 @@ WHERE c.{self.books.mine} AND c.record_key > %s AND (c.asked OR EXISTS (
 
 def overdue(every: timedelta) -> str:
     """Condition on `c`: nothing was asked within this interval."""
-    return f"c.checked_at IS NULL OR c.checked_at <= pg_catalog.now() - {literal(f'{every.total_seconds()} s')}::interval"
+    return (
+        f"c.checked_at IS NULL OR c.checked_at <= pg_catalog.now() - {literal(f'{every.total_seconds()} s')}::interval"
+    )
 
 
 def before(moment: datetime | None) -> str:

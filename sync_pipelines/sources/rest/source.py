@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.keys import NamedKey, normal
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.keys import NamedKey, normal
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     FINGERPRINTS_SCHEMA,
@@ -88,6 +88,15 @@ class RestSource:
         self.store, self.spec, self.endpoint = store, spec, endpoint
         self._asked, self._settings, self._connect, self._api, self._spool = asked, settings, connect, api, spool
         self._checks = Checks(store.books)
+        self._stream: Fetched | None = None
+        self._counted = 0
+
+    def sent(self) -> tuple[str, int]:
+        """The API's name, and how many requests were sent since this was last asked."""
+        client = self._stream.client if self._stream else None
+        sent = client.requests if client is not None else 0
+        new, self._counted = sent - self._counted, sent
+        return self._api, new
 
     # What a run asks
 
@@ -102,7 +111,8 @@ class RestSource:
                 for page in self._due(scope, settings):
                     writer.write(page)
             stored = _Pages(lambda: self._to_make_anew(scope, since))
-            stream = Fetched(
+            self._counted = 0
+            stream = self._stream = Fetched(
                 endpoint=self.endpoint,
                 tables=self.store.layout.rows,
                 connect=lambda: self._connect(settings, self._allowance(settings)),
@@ -148,7 +158,7 @@ class RestSource:
         for page in pages(scope.also):
             yield from self._documents(page)
         if scope.keys is None and self._is_mapped_otherwise(since):
-            for page in self.store.keys():
+            for page in self.store.kept_keys():
                 yield from self._documents(page)
 
     def _is_mapped_otherwise(self, since: Watermark | None) -> bool:
@@ -274,7 +284,9 @@ class RestSource:
         try:
             spelled = {key: normal(key, self.spec.key) for key in keys}
         except ValueError as error:
-            raise ConfigurationError(f"no key of this table: {error}.", sync=self.spec.sync, table=self.spec.name) from None
+            raise ConfigurationError(
+                f"no key of this table: {error}.", sync=self.spec.sync, table=self.spec.name
+            ) from None
         self._register()
         with self.store.cursor() as cursor:
             there = set(self._checks.known_among(cursor, list(spelled.values())))

@@ -42,6 +42,7 @@ class Fetched:
     keys: Iterable[Sequence[str]] = ()
     stored: Iterable[Document] = ()
     known: Callable[[], Iterable[list[str]]] = tuple
+    client: RestClient | None = None
     error: SyncError | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -71,6 +72,7 @@ class Fetched:
         begun = datetime.now(UTC)
         try:
             with self.connect() as client:
+                self.client = client
                 try:
                     yield from self._of_list(client) if self.endpoint.pagination else self._of_keys(client)
                 finally:

@@ -30,8 +30,9 @@ from sync_pipelines.engine.model import (
     bucket_of,
 )
 from sync_pipelines.engine.rowsets import fingerprint, spelled
+from sync_pipelines.engine.sql import literal
 from sync_pipelines.engine.urls import NormalisedUrl
-from sync_pipelines.sources.postgres.connection import pool, small_transaction, writing_transaction
+from sync_pipelines.sources.postgres.connection import pool, small_transaction
 from sync_pipelines.targets.rowsets.batch import documents_of
 from sync_pipelines.targets.rowsets.books import Books
 from sync_pipelines.targets.rowsets.layout import Documents, Layout
@@ -52,8 +53,7 @@ class RowsetTarget(Underived):
 
     Args:
         url: the database. documents: the tables. books: what is kept beside. pool_max: connections at most.
-        requests: see `Writer`. owned: name of the migrations that make the tables; None where nobody but us does.
-        require: raises where those migrations are due.
+        require: raises where the migrations are due that make the tables; None where no migrations do.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class RowsetTarget(Underived):
         books: Books,
         *,
         pool_max: int = 10,
-        requests: Callable[[], tuple[str, int]] | None = None,
         require: Callable[[], object] | None = None,
     ) -> None:
         self.url, self.documents, self.books, self.pool_max = url, documents, books, pool_max
-        self._requests, self._require = requests, require
+        self._requests: Callable[[], tuple[str, int]] | None = None
+        self._require = require
         self._place = (documents.sync, documents.name)
         self._ledger: Ledger | None = None
 
@@ -75,9 +75,14 @@ class RowsetTarget(Underived):
         """Keep the stamp in this ledger."""
         self._ledger = ledger
 
+    def count_requests(self, requests: Callable[[], tuple[str, int]]) -> None:
+        """Count an API's requests with each batch; see `Writer`."""
+        self._requests = requests
+
     @cached_property
     def layout(self) -> Layout:
-        """The tables as they are at the beginning of a run."""
+        """The tables as they are at the beginning of a run; those that no migration makes are made."""
+        self._make()
         with self.errors(), small_transaction(self.url, pool_max=self.pool_max) as session:
             return self.documents.layout(session)
 
@@ -101,12 +106,12 @@ class RowsetTarget(Underived):
         return None
 
     def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
-        for keys in self.keys():
+        for keys in self.kept_keys():
             chosen = [key for key in keys if buckets is None or bucket_of(key) in buckets]
             for batch in self.values(chosen):
                 yield batch.select([KEY, FINGERPRINT]).cast(FINGERPRINTS_SCHEMA)
 
-    def keys(self) -> Iterator[list[str]]:
+    def kept_keys(self) -> Iterator[list[str]]:
         """The keys of the payloads that are kept, in pages."""
         statement = (
             f"SELECT record_key AS key FROM {self.books.payloads} WHERE {self.books.mine} "
@@ -151,15 +156,21 @@ class RowsetTarget(Underived):
 
     def prepare(self) -> None:
         """Make those tables that are the sync's own alone, and look whether the others are there."""
-        if self._require is not None:
-            self._require()
-        else:
-            with self.errors(), writing_transaction(self.url, pool_max=self.pool_max) as session:
-                session.execute("SET LOCAL client_min_messages = warning")
-                for statement in (*self.documents.ddl(), *self.books.ddl()):
-                    session.execute(statement)
         self.__dict__.pop("layout", None)
         _ = self.layout
+
+    def _make(self) -> None:
+        """Insist on the migrations that make the tables; where none do, make what is not there."""
+        if self._require is not None:
+            self._require()
+            return
+        with self.writing() as cursor:
+            cursor.execute(f"SELECT pg_catalog.to_regclass({literal(self.books.table('requests'))}) IS NULL")
+            if not cursor.fetchone()[0]:
+                return
+            cursor.execute("SET LOCAL client_min_messages = warning")
+            for statement in (*self.documents.ddl(), *self.books.ddl()):
+                cursor.execute(statement)
 
     def upsert(
         self,
@@ -302,5 +313,7 @@ def _is_row_of(own: Any) -> str:
     names = own.rows.record
     if len(names) == 1:
         return f"t.{own.column(names[0])} = p.record_key::{types[names[0]]}"
-    parts = (f"t.{own.column(name)} = (p.record_key::json ->> {number})::{types[name]}" for number, name in enumerate(names))
+    parts = (
+        f"t.{own.column(name)} = (p.record_key::json ->> {number})::{types[name]}" for number, name in enumerate(names)
+    )
     return " AND ".join(parts)

@@ -134,9 +134,7 @@ class Writer:
         """A document whose rows a constraint refuses: its payload and its check are kept."""
         waits = "[23503]" in error.message
         done = Done(counts=Counts(quarantined=1))
-        done.rejected.append(
-            Rejection(key=document.key, reason=error.message, stage=WAITING if waits else "write")
-        )
+        done.rejected.append(Rejection(key=document.key, reason=error.message, stage=WAITING if waits else "write"))
         with self._transaction() as cursor:
             kept = payloads(cursor, self._books, [document.key])
             self._note_payloads(cursor, [_unwritten(document, kept.get(document.key))])
@@ -163,9 +161,7 @@ class Writer:
             for change in told(item, held[item.table.name], main=own is not None and item.table is own.rows)
         ]
         mark = hash_of(document.payload)
-        return Difference(
-            document=document, tables=tables, history=history, before=before, hash=mark, is_new=is_new
-        )
+        return Difference(document=document, tables=tables, history=history, before=before, hash=mark, is_new=is_new)
 
     # Writing
 
@@ -185,7 +181,9 @@ class Writer:
         given = [row for item in changed for row in item.tables[number].inserts]
         names = list(table.rows.kinds)
         columns = ", ".join(map(table.column, names))
-        _values(cursor, f"INSERT INTO {table.sql} ({columns}) VALUES %s", [_adapted(table, row, names) for row in given])
+        _values(
+            cursor, f"INSERT INTO {table.sql} ({columns}) VALUES %s", [_adapted(table, row, names) for row in given]
+        )
 
     def _update(self, cursor: Any, table: SqlTable, row: Row, names: Sequence[str]) -> None:
         assigned = ", ".join(f"{table.column(name)} = %s" for name in names)
