@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -147,36 +147,24 @@ def databases() -> list[Database]:
     names = {given.ledger.database_url(): "ledger"}
     schemas: dict[str, dict[Branch, str]] = {}
     for table in tables():
-        needed = _needed(table)
-        if needed is None:
-            continue
-        url, branch, schema = needed
-        branches = found.setdefault(url, [])
-        names.setdefault(url, _connection(table))
-        if schema is not None:
-            schemas.setdefault(url, {})[branch] = schema
-        if branch not in branches:
-            branches.insert(0 if branch == "capture" else len(branches), branch)
+        for connection, branch, schema in _needed(table):
+            url = given.postgres.connection_url(connection)
+            branches = found.setdefault(url, [])
+            names.setdefault(url, connection)
+            if schema is not None:
+                schemas.setdefault(url, {})[branch] = schema
+            if branch not in branches:
+                branches.insert(0 if branch == "capture" else len(branches), branch)
     return [
         Database(name=names[url], url=url, branches=tuple(branches), schemas=schemas.get(url, {}))
         for url, branches in found.items()
     ]
 
 
-def _needed(table: BoundTable) -> tuple[str, Branch, str | None] | None:
-    """Database, branch and, where it is not the sync schema, schema of what a table needs beside the ledger."""
-    component, given = table.component, table.resources
-    if component.owned is not None:
-        if table.not_configured():
-            return None
-        url = component.url(given)  # ty: ignore[unresolved-attribute]
-        return given.postgres.connection_url(_connection(table)), component.owned, component.schema(url)  # ty: ignore[unresolved-attribute]
-    if not component.captures_in_postgres or table.spec.capture == "cursor":
-        return None
-    return given.postgres.connection_url(_connection(table)), "capture", None
-
-
-def _connection(table: BoundTable) -> str:
-    """The name of the connection of the database that holds what it needs."""
+def _needed(table: BoundTable) -> Iterator[tuple[str, Branch, str | None]]:
+    """Connection, branch and, where it is not the sync schema, schema of what a table needs beside the ledger."""
     component = table.component
-    return component.source.connection if component.owned is None else component.target.connection  # ty: ignore[unresolved-attribute]
+    if (owned := component.owned(table.resources)) is not None:
+        yield owned.connection, owned.branch, owned.schema
+    if component.captures_in_postgres and table.spec.capture != "cursor":
+        yield component.source.connection, "capture", None

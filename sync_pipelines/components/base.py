@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -41,6 +42,15 @@ def snake_case(name: str) -> str:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     slug = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
     return slug if slug and slug[0].isalpha() else f"t_{slug}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owned:
+    """Tables that a sync owns: the connection of their database, the branch of migrations, and their schema."""
+
+    connection: str
+    branch: Any
+    schema: str
 
 
 class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
@@ -110,9 +120,8 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
         """The columns that the target needs, key and change time aside."""
         raise NotImplementedError
 
-    @property
-    def owned(self) -> Any:
-        """The branch of migrations that makes the tables in the target; None where nobody but the sync does."""
+    def owned(self, resources: Any) -> Owned | None:
+        """The tables in the target that migrations of this package make; None where there are none."""
         return None
 
     @property

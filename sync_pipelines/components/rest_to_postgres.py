@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from sync_pipelines.components.base import SyncComponent, snake_case
+from sync_pipelines.components.base import Owned, SyncComponent, snake_case
 from sync_pipelines.components.fetching import FetchBlock, Held, fetch_settings
 from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlock
 from sync_pipelines.engine.sql import qualified
@@ -87,10 +87,6 @@ class RestToPostgres(SyncComponent):
         return ()
 
     @property
-    def owned(self) -> Any:
-        return self.target.migrations
-
-    @property
     def reads_every_column(self) -> bool:
         return True
 
@@ -158,7 +154,13 @@ class RestToPostgres(SyncComponent):
 
         return normalise_url(resources.postgres.connection_url(self.target.connection))
 
-    def schema(self, url: NormalisedUrl) -> str:
+    def owned(self, resources: Any) -> Owned | None:
+        if self.target.migrations is None or self.not_configured(resources):
+            return None
+        schema = self.schema_in(self.url(resources))
+        return Owned(connection=self.target.connection, branch=self.target.migrations, schema=schema)
+
+    def schema_in(self, url: NormalisedUrl) -> str:
         """Where the tables stand."""
         return self.target.schema_name or url.schema or "public"
 
@@ -205,7 +207,7 @@ class RestToPostgres(SyncComponent):
         from sync_pipelines.targets.rowsets.target import RowsetTarget
 
         url = self.url(resources)
-        schema = self.schema(url)
+        schema = self.schema_in(url)
         return RowsetTarget(
             url,
             self.documents(schema),

@@ -103,8 +103,8 @@ class Scope:
     `full`: one consistent snapshot of the whole table. `window`: what is pending, then the records whose
     change time lies in the half-open range (None is unlimited; `nulls` adds rows without a change time).
     `keys`: just these records, no watermark moves. None of them: what is pending (the incremental sync).
-    `also`: records that are read beside what is pending, since they wait for something in the target.
-    `stored`: of a source that keeps what it has fetched, just that, so that nothing is fetched.
+    `also`: read beside what is pending, since they wait for something in the target. `stored`: of a source that
+    keeps what it has fetched, just that.
     """
 
     full: bool = False
@@ -144,8 +144,7 @@ class ChangeSet:
         reason: why it is full although nobody asked ("first run", "log purged", …), for the log.
         source_empty: the table held no row in the snapshot that was read.
         rows: number of upserts; touched: number of distinct keys that were read from the log.
-        ended: asked once all that was read is written: what is to be told of the reading, as metadata.
-            It raises what cut the reading short.
+        ended: asked when all is written: what is to be told of the reading. It raises what cut that short.
         run: the `engine.run.Run` that it belongs to.
     """
 
@@ -246,9 +245,9 @@ class BatchResult:
     """What became of the batches that a target has taken since its last result.
 
     Args:
-        keys: the records that this speaks of, rejected ones included; None for all that the target has taken.
-        kept: records that were left as they are in the target, on purpose: key → why.
-        disputes: what is known of those, and of conflicts that were decided otherwise (`engine.deciding.Dispute`).
+        keys: the records that this speaks of, rejected ones too; None for all that the target has taken.
+        kept: records that were left as they are on purpose: key → why. disputes: what is known of those, and of
+            conflicts that were decided otherwise (`engine.deciding.Dispute`).
     """
 
     counts: Counts
@@ -260,7 +259,7 @@ class BatchResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Deletion:
-    """What became of records that were to be deleted: how many there were and went, and those that the store keeps."""
+    """What became of records that were to be deleted: how many went, and those that the store keeps."""
 
     deleted: int = 0
     refused: Sequence[Rejection] = ()

@@ -1,7 +1,8 @@
 """What stands in databases, by Alembic, in branches that may stand in different ones.
 
 `capture` (change log, triggers) stands in each source database, `ledger` (all the rest) in the ledger's, both in the
-`sync` schema; `hotels` holds the tables that this sync owns, in the target's own schema. Each branch is a folder of versions with a version table of its own, so one database may hold either or both.
+`sync` schema; `hotels` holds the tables that this sync owns, in the target's own schema. Each
+branch is a folder of versions with a version table of its own, so one database may hold either or both.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ class RestSource:
                 endpoint=self.endpoint,
                 tables=self.store.layout.rows,
                 connect=lambda: self._connect(settings, self._allowance(settings)),
-                keys=writer.keys() if writer.rows or self._asked is None else (),
+                keys=writer.keys() if writer.rows else None,
                 stored=stored,
                 known=self.known_pages,
             )

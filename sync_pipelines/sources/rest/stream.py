@@ -39,7 +39,7 @@ class Fetched:
     endpoint: Endpoint
     tables: Sequence[RowTable]
     connect: Callable[[], AbstractContextManager[RestClient]]
-    keys: Iterable[Sequence[str]] = ()
+    keys: Iterable[Sequence[str]] | None = None
     stored: Iterable[Document] = ()
     known: Callable[[], Iterable[list[str]]] = tuple
     client: RestClient | None = None
@@ -67,7 +67,7 @@ class Fetched:
 
     def _documents(self) -> Iterator[Document]:
         yield from self.stored
-        if self.endpoint.pagination is None and not self.keys:
+        if self.endpoint.pagination is None and self.keys is None:
             return
         begun = datetime.now(UTC)
         try:
@@ -90,7 +90,7 @@ class Fetched:
             self.facts["stopped"] = "the budget of requests a day is used up; the rest stays due"
 
     def _of_keys(self, client: RestClient) -> Iterator[Document]:
-        calls = (self.endpoint.call(key) for page in self.keys for key in page)
+        calls = (self.endpoint.call(key) for page in self.keys or () for key in page)
         for answer in client.fetch(calls):
             yield self._document(answer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -73,14 +73,29 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A foreign key from the columns of the documents' key: its name, these, and as SQL the other table and its own."""
+
+    name: str
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SqlTable:
-    """A table of documents with its SQL. `columns`: by field. `kept`: the columns of `BOOKKEEPING` that it has."""
+    """A table of documents with its SQL.
+
+    Args:
+        columns: by field. kept: the columns of `BOOKKEEPING` that it has. references: what its documents wait for.
+    """
 
     rows: RowTable
     sql: str
     oid: int
     columns: Mapping[str, Column]
     kept: frozenset[str] = frozenset()
+    references: tuple[Reference, ...] = ()
 
     def column(self, name: str) -> str:
         """The quoted column of a field."""
@@ -106,11 +121,7 @@ class SqlTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The tables of a document kind, the document's own first.
-
-    Args:
-        own: whether the first table has one row a document, so that it says whether the document is there.
-    """
+    """The tables of a document kind, the document's own first."""
 
     tables: tuple[SqlTable, ...]
 
@@ -119,7 +130,16 @@ class Layout:
         return tuple(table.rows for table in self.tables)
 
     @property
+    def references(self) -> dict[str, tuple[SqlTable, Reference]]:
+        """What documents may wait for, by the name of the foreign key."""
+        own = {table.sql for table in self.tables}
+        return {
+            item.name: (table, item) for table in self.tables for item in table.references if item.parent not in own
+        }
+
+    @property
     def own(self) -> SqlTable | None:
+        """The table with one row a document, which says whether the document is there; None where there is none."""
         first = self.tables[0]
         return None if first.rows.key else first
 
@@ -183,7 +203,19 @@ class Documents:
             oid=rows[0]["oid"],
             columns=columns,
             kept=frozenset(BOOKKEEPING).intersection(held).difference(item.name for item in columns.values()),
+            references=tuple(self._references(session, rows[0]["oid"], columns)),
         )
+
+    def _references(self, session: Session, oid: int, columns: Mapping[str, Column]) -> Iterator[Reference]:
+        fields = {columns[name].name: name for name in self.record}
+        for row in session.all(_REFERENCES.format(oid=oid)):
+            if set(row["columns"]) <= set(fields):
+                yield Reference(
+                    name=row["name"],
+                    columns=tuple(fields[name] for name in row["columns"]),
+                    parent=qualified(row["schema"], row["parent"]),
+                    parent_columns=tuple(row["parent_columns"]),
+                )
 
     def _column(self, sql: str, name: str, column: str, held: Mapping[str, Mapping]) -> Column:
         if column not in held:
@@ -212,6 +244,20 @@ FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
 WHERE a.attrelid = pg_catalog.to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 ORDER BY a.attnum"""
+
+_REFERENCES = """
+SELECT c.conname::text AS name, n.nspname::text AS schema, p.relname::text AS parent,
+    pg_catalog.array_agg(a.attname::text ORDER BY k.n) AS columns,
+    pg_catalog.array_agg(b.attname::text ORDER BY k.n) AS parent_columns
+FROM pg_catalog.pg_constraint AS c
+CROSS JOIN LATERAL pg_catalog.generate_subscripts(c.conkey, 1) AS k(n)
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[k.n]
+JOIN pg_catalog.pg_attribute AS b ON b.attrelid = c.confrelid AND b.attnum = c.confkey[k.n]
+JOIN pg_catalog.pg_class AS p ON p.oid = c.confrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.relnamespace
+WHERE c.conrelid = {oid} AND c.contype = 'f'
+GROUP BY c.oid, c.conname, n.nspname, p.relname
+ORDER BY c.conname"""
 
 
 def _create(documents: Documents, table: Declared, types: Mapping[str, str]) -> str:

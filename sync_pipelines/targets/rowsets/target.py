@@ -30,12 +30,12 @@ from sync_pipelines.engine.model import (
     bucket_of,
 )
 from sync_pipelines.engine.rowsets import fingerprint, spelled
-from sync_pipelines.engine.sql import literal
+from sync_pipelines.engine.sql import identifier, literal
 from sync_pipelines.engine.urls import NormalisedUrl
 from sync_pipelines.sources.postgres.connection import pool, small_transaction
 from sync_pipelines.targets.rowsets.batch import documents_of
 from sync_pipelines.targets.rowsets.books import Books
-from sync_pipelines.targets.rowsets.layout import Documents, Layout
+from sync_pipelines.targets.rowsets.layout import Documents, Layout, Reference, SqlTable
 from sync_pipelines.targets.rowsets.reading import pages_of, stored
 from sync_pipelines.targets.rowsets.writing import Writer
 
@@ -252,8 +252,12 @@ class RowsetTarget(Underived):
     # Records that wait
 
     def any_there(self, parents: Sequence[Parent]) -> bool:
-        """Whether one of these rows of other tables is there. Not known of which: so it is tried at each sync."""
-        return False
+        """Whether one of these rows of other tables is there, or its foreign key is gone."""
+        known = self.layout.references
+        with self.cursor() as cursor:
+            return any(
+                item.constraint not in known or _is_there(cursor, *known[item.constraint], item) for item in parents
+            )
 
     def any_free(self, held: Mapping[str, Child]) -> bool:
         """Nothing is deleted, so nothing waits to be."""
@@ -278,7 +282,7 @@ class RowsetTarget(Underived):
     def cursor(self) -> Generator[Any]:
         """A cursor of a short transaction that writes nothing."""
         with self.errors():
-            connection = pool(self.url.sqlalchemy, self.pool_max).raw_connection()
+            connection: Any = pool(self.url.sqlalchemy, self.pool_max).raw_connection()
             try:
                 with connection.cursor() as cursor:
                     cursor.execute("SET TRANSACTION READ ONLY")
@@ -291,7 +295,7 @@ class RowsetTarget(Underived):
     def writing(self) -> Generator[Any]:
         """A cursor of a short transaction of its own, committed at the end of the block."""
         with self.errors():
-            connection = pool(self.url.sqlalchemy, self.pool_max).raw_connection()
+            connection: Any = pool(self.url.sqlalchemy, self.pool_max).raw_connection()
             try:
                 with connection.cursor() as cursor:
                     yield cursor
@@ -307,7 +311,16 @@ class RowsetTarget(Underived):
             yield
 
 
-def _is_row_of(own: Any) -> str:
+def _is_there(cursor: Any, table: SqlTable, reference: Reference, parent: Parent) -> bool:
+    same = " AND ".join(
+        f"p.{identifier(there)} = %s::{table.columns[here].pg_type}"
+        for here, there in zip(reference.columns, reference.parent_columns, strict=True)
+    )
+    cursor.execute(f"SELECT EXISTS (SELECT FROM {reference.parent} AS p WHERE {same})", parent.values)
+    return cursor.fetchone()[0]
+
+
+def _is_row_of(own: SqlTable) -> str:
     """Condition: `t` is the document's own row of the payload `p`."""
     types = {name: own.columns[name].pg_type for name in own.rows.record}
     names = own.rows.record

@@ -11,12 +11,12 @@ from typing import Any
 from sync_pipelines.engine import pg_errors
 from sync_pipelines.engine.database import connect
 from sync_pipelines.engine.errors import RecordError
-from sync_pipelines.engine.model import WAITING, BatchResult, Counts, Rejection
+from sync_pipelines.engine.model import WAITING, BatchResult, Counts, Parent, Rejection
 from sync_pipelines.engine.rowsets import Change, Row, TableChange, changes_of, plain, told
 from sync_pipelines.engine.sql import identifier
 from sync_pipelines.engine.urls import NormalisedUrl
 from sync_pipelines.sources.postgres.connection import APPLICATION_NAME
-from sync_pipelines.targets.rowsets.batch import Document, hash_of
+from sync_pipelines.targets.rowsets.batch import Document, hash_of, parts_of
 from sync_pipelines.targets.rowsets.books import Books
 from sync_pipelines.targets.rowsets.layout import Documents, Layout, SqlTable
 from sync_pipelines.targets.rowsets.reading import Payload, arrays, payloads, stored
@@ -134,12 +134,21 @@ class Writer:
         """A document whose rows a constraint refuses: its payload and its check are kept."""
         waits = "[23503]" in error.message
         done = Done(counts=Counts(quarantined=1))
-        done.rejected.append(Rejection(key=document.key, reason=error.message, stage=WAITING if waits else "write"))
+        stage, parent = (WAITING, self._parent(document)) if waits else ("write", None)
+        done.rejected.append(Rejection(key=document.key, reason=error.message, stage=stage, parent=parent))
         with self._transaction() as cursor:
             kept = payloads(cursor, self._books, [document.key])
             self._note_payloads(cursor, [_unwritten(document, kept.get(document.key))])
             self._note_checks(cursor, [document], status="waiting" if waits else "refused", reason=error.message)
         return done
+
+    def _parent(self, document: Document) -> Parent | None:
+        """What it waits for, where the columns of its key alone say it."""
+        for table, reference in self._layout.references.values():
+            parts = dict(zip(table.rows.record, parts_of(document.key, len(table.rows.record)), strict=True))
+            values = tuple(parts[name] for name in reference.columns)
+            return Parent(constraint=reference.name, columns=reference.columns, values=values)
+        return None
 
     # What differs
 
@@ -305,8 +314,8 @@ class Writer:
     @contextmanager
     def errors(self) -> Generator[None]:
         """What PostgreSQL raises, as the engine's classes."""
-        place = {"sync": self._documents.sync, "table": self._documents.name}
-        with pg_errors.classified(database=self._url.safe, of_records=True, **place):
+        sync, table = self._documents.sync, self._documents.name
+        with pg_errors.classified(database=self._url.safe, of_records=True, sync=sync, table=table):
             yield
 
 
