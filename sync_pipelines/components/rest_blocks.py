@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
+def _text(value: Any) -> str:
+    """Dagster makes a number of a text that looks like one."""
+    if isinstance(value, bool | dict | list) or value is None:
+        raise ValueError(f"{value!r}: write a text or a number")
+    return str(value)
+
+
 class AuthBlock(Block):
     """How an API knows who asks; the key itself is <CONNECTION>_API_KEY."""
 
@@ -34,7 +41,12 @@ class IdsBlock(Block):
     schema_name: str | None = None
     column: str | None = None
     file: str | None = Field(default=None, description="A text file, one id a line; # begins a comment.")
-    values: list[str] | None = None
+    values: list[Any] | None = None
+
+    @field_validator("values")
+    @classmethod
+    def _texts(cls, value: list[Any] | None) -> list[str] | None:
+        return None if value is None else [_text(item) for item in value]
 
     @model_validator(mode="after")
     def _one_place(self) -> IdsBlock:
@@ -70,15 +82,15 @@ class RestSourceBlock(Block):
     connection: str = Field(description="Named API: <CONNECTION>_BASE_URL and <CONNECTION>_API_KEY.")
     base_url: str | None = Field(default=None, description="Its address where <CONNECTION>_BASE_URL is not set.")
     path: str = Field(description="Below that address. {name} is a part of the key, or one of `values`.")
-    params: dict[str, str] = Field(default={}, description="Of the query; a value may hold {name}, too.")
+    params: dict[str, Any] = Field(default={}, description="Of the query; a value may hold {name}, too.")
     key: list[str] = Field(description="What identifies a document; of a list, dotted paths into an item.")
     ids: IdsBlock | None = Field(default=None, description="The ids to ask for, one request each. Without: a list.")
-    each: dict[str, str] = Field(
+    each: dict[str, Any] = Field(
         default={},
         description="Further parts of the key and their values, parted by commas: each id is asked for with each. "
         "A setting of the name (<sync>.<name>, <SYNC>_<NAME>) wins.",
     )
-    values: dict[str, str] = Field(
+    values: dict[str, Any] = Field(
         default={}, description="Further names of path and params; a setting of the name wins, as of `each`."
     )
     pagination: PaginationBlock = PaginationBlock()
@@ -92,6 +104,11 @@ class RestSourceBlock(Block):
         if not NAME.match(value):
             raise ValueError(f"{value!r}: use lower-case letters, digits and _, beginning with a letter")
         return value
+
+    @field_validator("params", "each", "values")
+    @classmethod
+    def _texts(cls, value: dict[str, Any]) -> dict[str, str]:
+        return {name: _text(item) for name, item in value.items()}
 
     @model_validator(mode="after")
     def _key_is_asked_for(self) -> RestSourceBlock:

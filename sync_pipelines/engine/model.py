@@ -173,14 +173,9 @@ class ChangeSet:
         self.close()
 
 
-WAITING = "wait"
-"""The stage of a record that waits for another one (a foreign key): each run tries it again."""
-
-UNDELETED = "delete"
-"""The stage of a record that the source has no more and the target does not let go: each run tries it again."""
-
-RETRIED = (WAITING, UNDELETED)
-"""The stages of records whose own rows are as they should be: it is others that must change."""
+WAITING, UNDELETED = RETRIED = ("wait", "delete")
+"""The stages of a record that waits for another one (a foreign key), and of one that the source has no more and the
+target does not let go: each run tries them again. Their own rows are as they should be: others must change."""
 
 
 @dataclass(frozen=True, kw_only=True)

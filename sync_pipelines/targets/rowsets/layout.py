@@ -110,8 +110,8 @@ class SqlTable:
     def keys(self) -> str:
         """A FROM item `k` of records: one array parameter for each of the columns that hold their keys."""
         names = ", ".join(identifier(name) for name in self.rows.record)
-        arrays = ", ".join(f"%s::{self.columns[name].pg_type}[]" for name in self.rows.record)
-        return f"pg_catalog.unnest({arrays}) AS k({names})"
+        arrays = ", ".join(f"pg_catalog.unnest(%s::{self.columns[name].pg_type}[])" for name in self.rows.record)
+        return f"ROWS FROM ({arrays}) AS k({names})"
 
     @cached_property
     def matches(self) -> str:
