@@ -25,12 +25,13 @@ class FetchBlock(Block):
     rate_limit: float = Field(default=10.0, gt=0, description="Requests a second, over all processes with this key.")
     max_concurrent: int = Field(default=5, ge=1, le=100, description="Requests under way at once.")
     retry_attempts: int = Field(default=3, ge=1, le=20, description="Tries of one request, the first one included.")
+    patience: str = Field(default="60s", description="For so long an API that answers nobody is asked again.")
     requests_a_day: int | None = Field(default=None, ge=1, description="A budget (UTC days); any number if left out.")
     sample: int = Field(default=20, ge=0, le=1000, description="Records that a deep check fetches anew.")
 
-    shapes: ClassVar[dict[str, Any]] = {"interval": {"pattern": DURATION}}
+    shapes: ClassVar[dict[str, Any]] = {name: {"pattern": DURATION} for name in ("interval", "patience")}
 
-    @field_validator("interval")
+    @field_validator("interval", "patience")
     @classmethod
     def _duration(cls, value: str) -> str:
         span(value)
@@ -102,6 +103,7 @@ SETTINGS = (
     Setting(name="rate_limit", variable="rate_limit", parse=rate, meaning="Requests a second."),
     Setting(name="max_concurrent", variable="max_concurrent", parse=positive, meaning="Requests under way at once."),
     Setting(name="retry_attempts", variable="retry_attempts", parse=positive, meaning="Tries of one request."),
+    Setting(name="patience", variable="patience", parse=span, meaning="For so long a silent API is asked again."),
     Setting(name="requests_a_day", variable="requests_a_day", parse=positive, meaning="A budget of requests a day."),
     Setting(name="enable_auto", variable="enable_auto", parse=switch, meaning="Whether sensor and schedules run it."),
 )
@@ -152,6 +154,7 @@ def fetch_settings(block: FetchBlock, held: Held) -> FetchSettings:
         rate_limit=held.value("rate_limit", yaml=block.rate_limit, default=10.0),
         max_concurrent=held.value("max_concurrent", yaml=block.max_concurrent, default=5),
         retry_attempts=held.value("retry_attempts", yaml=block.retry_attempts, default=3),
+        patience=held.value("patience", yaml=span(block.patience), default=timedelta(minutes=1)),
         budget=held.value("requests_a_day", yaml=block.requests_a_day, default=None),
         sample=block.sample,
     )

@@ -308,6 +308,7 @@ class RestToPostgres(SyncComponent):
             rate_limit=settings.rate_limit,
             max_concurrent=settings.max_concurrent,
             retry_attempts=settings.retry_attempts,
+            patience=settings.patience.total_seconds(),
             allowance=allowance,
             sync=self.sync,
             table=self.table_name,

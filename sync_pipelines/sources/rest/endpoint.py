@@ -21,14 +21,15 @@ class FetchSettings:
 
     Args:
         interval: after which a record is due again. rate_limit: requests a second. max_concurrent: under way at once.
-        retry_attempts: tries of one request. budget: requests a day (UTC), None for any number.
-        sample: records that a deep check fetches anew.
+        retry_attempts: tries of one request. patience: for how long an API that answers nobody is asked again.
+        budget: requests a day (UTC), None for any number. sample: records that a deep check fetches anew.
     """
 
     interval: timedelta = timedelta(hours=12)
     rate_limit: float = 10.0
     max_concurrent: int = 5
     retry_attempts: int = 3
+    patience: timedelta = timedelta(minutes=1)
     budget: int | None = None
     sample: int = 20
 
