@@ -82,6 +82,7 @@ for command in (
     status.status,
     runs.sync,
     runs.plan,
+    runs.reparse,
     proofs.check,
     proofs.repair,
     search.search,

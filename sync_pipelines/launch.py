@@ -61,7 +61,7 @@ def table_order(
     """A run of one table over its newest window, as a schedule would ask for it.
 
     Args:
-        mode: incremental, full or rebuild.
+        mode: incremental, full, rebuild or reparse.
     """
     from sync_pipelines.automation import run_request
 

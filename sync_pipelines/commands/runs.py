@@ -53,6 +53,21 @@ def sync(
         _run_here(selector, options, as_json=as_json)
 
 
+def reparse(
+    selector: Named,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return the run's id at once.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make all rows anew from the payloads that are kept of an API, which is not asked: after a new column or mapping.
+
+    It runs and ends as `sync` does.
+    """
+    if no_wait:
+        selection.hand_over(selector, {"reparse": True}, "trigger", as_json=as_json)
+    else:
+        _run_here(selector, {"reparse": True}, as_json=as_json)
+
+
 def plan(selector: Named, full: Full = False, rebuild: Rebuild = False, as_json: AsJson = False) -> None:
     """Say what a run would read, write, embed and delete, and how long the embedding takes. Writes nothing."""
     _plan(selector, mode=_mode(full=full, rebuild=rebuild), keys=None, as_json=as_json)

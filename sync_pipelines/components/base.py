@@ -28,6 +28,7 @@ from sync_pipelines.components.blocks import (
 from sync_pipelines.components.schema import Strict
 from sync_pipelines.engine.cost import Prices, price
 from sync_pipelines.engine.durations import seconds
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.run import Binding
 from sync_pipelines.engine.settings import positive, resolve
@@ -159,6 +160,20 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
     def target_parts(self, resources: Any) -> dict[str, Any]:
         """`target`, `mapper` and `lock_name` of a binding."""
         raise NotImplementedError
+
+    def require_mode(self, mode: str) -> None:
+        """Insist that this table can be synced so.
+
+        Raises:
+            ConfigurationError: it cannot.
+        """
+        if mode == "reparse" and self.source.capture != "fetch":
+            raise ConfigurationError(
+                "nothing is kept of what was read, so there is nothing to make rows of.",
+                sync=self.sync,
+                table=self.table_name,
+                remedy=f"Run `sync-pipelines sync {self.path} --full`, which reads everything.",
+            )
 
     # What follows from it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,7 @@ class RestSource:
     def changes(self, scope: Scope, *, since: Watermark | None) -> ChangeSet:
         """What a run brings: see `engine.model.Scope`. Nothing is ever full, or deleted: absence is marked."""
         if scope.stored:
-            return self._kept(scope)
+            return self._kept(scope, since)
         self._register()
         settings, spool = self._settings(), Spool(self._spool)
         try:
@@ -134,10 +134,13 @@ class RestSource:
             spool.close()
             raise
 
-    def _kept(self, scope: Scope) -> ChangeSet:
-        """What is kept of these keys, or of all, without a request."""
+    def _kept(self, scope: Scope, since: Watermark | None) -> ChangeSet:
+        """What is kept of these keys, or of all, without a request: that of the last fetch stays its time."""
+        watermark = None
+        if scope.full and since is not None:
+            watermark = replace(self._watermark(), taken_at=since.taken_at)
         stream = _Kept(self, scope.keys)
-        return ChangeSet(upserts=stream, deletes=(), watermark=None, reason=scope.reason)
+        return ChangeSet(upserts=stream, deletes=(), watermark=watermark, reason=scope.reason, rows=self.store.count())
 
     def _due(self, scope: Scope, settings: FetchSettings) -> Iterator[list[str]]:
         if self._asked is None:

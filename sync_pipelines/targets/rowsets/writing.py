@@ -97,6 +97,8 @@ class Writer:
 
     def write(self, documents: Sequence[Document]) -> BatchResult:
         """Bring documents, each key once, into the tables; one that PostgreSQL refuses is refused alone."""
+        # of what was never fetched there is nothing to write, and nothing to refuse
+        documents = [item for item in documents if item.payload is not None or item.status != STORED]
         keys = [item.key for item in documents]
         try:
             done = self._together(documents)
