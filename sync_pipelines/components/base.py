@@ -175,6 +175,18 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
                 remedy=f"Run `sync-pipelines sync {self.path} --full`, which reads everything.",
             )
 
+    def more_checks(self) -> dict[str, Any]:
+        """Further asset checks: name → description and work (`checks.Work`)."""
+        return {}
+
+    def facts(self, resources: Any, binding: Binding) -> dict[str, Any]:
+        """What `status` says of this table otherwise than of others: fields of `status.Facts`."""
+        return {}
+
+    def with_sample(self, asked: Any, result: Any) -> Any:
+        """A deep proof's result, with what else a deep look shows."""
+        return result
+
     # What follows from it.
 
     @property

@@ -27,6 +27,10 @@ class FetchBlock(Block):
     retry_attempts: int = Field(default=3, ge=1, le=20, description="Tries of one request, the first one included.")
     patience: str = Field(default="60s", description="For so long an API that answers nobody is asked again.")
     requests_a_day: int | None = Field(default=None, ge=1, description="A budget (UTC days); any number if left out.")
+    failures_warn: float = Field(
+        default=0.05, ge=0, le=1, description="Share of records without a document: a warning."
+    )
+    failures_error: float = Field(default=0.2, ge=0, le=1, description="And an error.")
     sample: int = Field(default=20, ge=0, le=1000, description="Records that a deep check fetches anew.")
 
     shapes: ClassVar[dict[str, Any]] = {name: {"pattern": DURATION} for name in ("interval", "patience")}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from sync_pipelines.components import rest_parts as parts
 from sync_pipelines.components.base import Owned, SyncComponent, snake_case
 from sync_pipelines.components.fetching import FetchBlock, Held, fetch_settings
 from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlock
+from sync_pipelines.components.rest_facts import rest_facts
 from sync_pipelines.engine.sql import qualified
 from sync_pipelines.targets.rowsets.layout import TYPES, Declared, Documents
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from sync_pipelines.engine.binding import Binding
     from sync_pipelines.engine.model import Rejection
     from sync_pipelines.engine.urls import NormalisedUrl
-    from sync_pipelines.sources.rest.asked import Asked
-    from sync_pipelines.sources.rest.client import RestClient
     from sync_pipelines.sources.rest.endpoint import Endpoint, FetchSettings
     from sync_pipelines.sources.rest.source import RestSource
     from sync_pipelines.targets.rowsets.batch import RowsOf
@@ -51,6 +51,9 @@ class RestToPostgres(SyncComponent):
         "number, numeric, boolean, timestamp, date, json.",
     )
     fetch: FetchBlock = FetchBlock()
+    plausible: dict[str, list[float]] = Field(
+        default={}, description="Column of the first table → the lowest and the highest value that it may have."
+    )
 
     default_batch_size: ClassVar[int] = 10
     far_system: ClassVar[str] = "rest"
@@ -69,6 +72,14 @@ class RestToPostgres(SyncComponent):
                 raise ValueError(f"columns.{name}: write a path, or path, type and required")
             if column.get("type", "text") not in TYPES:
                 raise ValueError(f"columns.{name}: {column['type']!r} is none of the types {', '.join(TYPES)}")
+        return value
+
+    @field_validator("plausible")
+    @classmethod
+    def _are_ranges(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
+        for name, bounds in value.items():
+            if len(bounds) != 2 or bounds[0] > bounds[1]:
+                raise ValueError(f"plausible.{name}: write the lowest and the highest value, [0, 10]")
         return value
 
     @model_validator(mode="after")
@@ -135,6 +146,24 @@ class RestToPostgres(SyncComponent):
         if self.not_configured(resources) or self.held(resources).value("enable_auto", default=True):
             return None
         return f"switched off: sync_settings {self.sync}.enable_auto, or SYNC_ENABLE_AUTO"
+
+    def more_checks(self) -> dict[str, Any]:
+        from sync_pipelines.rest_checks import rest_checks
+
+        return rest_checks(self)
+
+    def facts(self, resources: Any, binding: Binding) -> dict[str, Any]:
+        return rest_facts(self, resources, binding)
+
+    def with_sample(self, asked: Any, result: Any) -> Any:
+        from sync_pipelines.rest_checks import sampled
+
+        return sampled(asked, result)
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Column → its lowest and highest plausible value."""
+        return {name: (float(lowest), float(highest)) for name, (lowest, highest) in self.plausible.items()}
 
     # Its systems
 
@@ -231,7 +260,7 @@ class RestToPostgres(SyncComponent):
             path=source.path,
             key=tuple(source.key),
             params=source.params,
-            values=cached(lambda: self._texts(resources, source.values)),
+            values=cached(lambda: parts.texts(self, resources, source.values)),
             pagination=None if source.ids else source.pagination.spec(),
             rows_of=self.rows_of(),
             signature=self.mapping_text(),
@@ -248,75 +277,6 @@ class RestToPostgres(SyncComponent):
         required = frozenset(name for name in paths if _of(self.columns[name], "required", False))
         return ColumnRows(table=self.target.table, record=self.record, paths=paths, required=required)
 
-    def _texts(self, resources: Any, wanted: Mapping[str, str]) -> dict[str, str]:
-        held = self.held(resources) if wanted else None
-        return {name: held.text(name, default) for name, default in wanted.items()} if held else {}
-
-    def asked(self, resources: Any) -> Asked | None:
-        """Which keys are asked for; None where a list says it."""
-        from sync_pipelines.sources.rest.asked import Asked
-
-        if self.source.ids is None:
-            return None
-
-        def each() -> dict[str, Sequence[str]]:
-            found = self._texts(resources, self.source.each)
-            return {
-                name: list(dict.fromkeys(filter(None, map(str.strip, text.split(","))))) for name, text in found.items()
-            }
-
-        return Asked(ids=self._ids(resources), each=each)
-
-    def _ids(self, resources: Any) -> Any:
-        from pathlib import Path
-
-        from sync_pipelines.sources.postgres.connection import normalise_url
-        from sync_pipelines.sources.rest.asked import FileIds, NamedIds, TableIds
-
-        ids, place = self.source.ids, {"sync": self.sync, "table": self.table_name}
-        assert ids is not None
-        if ids.values is not None:
-            return NamedIds(tuple(ids.values))
-        if ids.file is not None:
-            return FileIds(Path(ids.file), self.sync, self.table_name)
-        assert ids.connection
-        assert ids.table
-        assert ids.column
-        url = normalise_url(resources.postgres.connection_url(ids.connection))
-        return TableIds(
-            url=url,
-            table=ids.table,
-            column=ids.column,
-            schema=ids.schema_name or url.schema or "public",
-            pool_max=resources.postgres.pool_max(),
-            place=place,
-        )
-
-    def connect(self, resources: Any, settings: FetchSettings, allowance: int | None) -> RestClient:
-        """A client of the API, whose rate is shared with all who use this key."""
-        from sync_pipelines.engine.ledger.rates import SharedRate
-        from sync_pipelines.resources.rest import key_name, url_name
-        from sync_pipelines.sources.rest.client import ClientSettings, RestClient
-
-        source = self.source
-        auth = source.auth
-        given = ClientSettings(
-            base_url=resources.rest.base_url(source.connection, base_url=source.base_url),
-            headers={}
-            if auth.kind == "none"
-            else resources.rest.headers(source.connection, header=auth.header, scheme=auth.scheme),
-            rate_limit=settings.rate_limit,
-            max_concurrent=settings.max_concurrent,
-            retry_attempts=settings.retry_attempts,
-            patience=settings.patience.total_seconds(),
-            allowance=allowance,
-            sync=self.sync,
-            table=self.table_name,
-            key_name=key_name(source.connection),
-            url_name=url_name(source.connection),
-        )
-        return RestClient(given, rate=SharedRate(resources.ledger.ledger(), given.api))
-
     def build_source(self, resources: Any, *, store: RowsetTarget | None = None) -> RestSource:
         from sync_pipelines.sources.rest.source import RestSource
 
@@ -324,9 +284,9 @@ class RestToPostgres(SyncComponent):
             store or self.build_target(resources),
             self.spec,
             endpoint=self.endpoint(resources),
-            asked=self.asked(resources),
+            asked=parts.asked(self, resources),
             settings=lambda: self.settings(resources),
-            connect=partial(self.connect, resources),
+            connect=partial(parts.connect, self, resources),
             api=self.source.connection,
             spool=resources.postgres.spool_folder(),
         )
@@ -358,10 +318,6 @@ def cached(ask: Callable[[], Mapping[str, str]]) -> Callable[[], Mapping[str, st
         return found[0]
 
     return answer
-
-
-def _listed(text: str) -> list[str]:
-    return list(dict.fromkeys(part for item in text.split(",") if (part := item.strip())))
 
 
 def _path(column: Any) -> str:

@@ -69,6 +69,14 @@ class Checks:
         oldest = found["oldest"]
         return Due(records=found["records"], oldest=None if oldest is None else oldest + every)
 
+    def oldest(self, cursor: Any) -> datetime | None:
+        """The oldest check of what is asked for; None where one was never made."""
+        cursor.execute(
+            f"SELECT CASE WHEN count(*) FILTER (WHERE c.checked_at IS NULL) = 0 THEN min(c.checked_at) END "
+            f"FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND c.asked"
+        )
+        return cursor.fetchone()[0]
+
     def new_among(self, cursor: Any, keys: Iterable[str], *, limit: int) -> int:
         """How many of the keys that are asked for were never heard of; exact up to a limit."""
         found = 0
@@ -108,6 +116,22 @@ WHERE c.{self.books.mine} AND c.record_key > %s AND (c.asked OR EXISTS (
         held = {row[0] for row in cursor.fetchall()}
         return [key for key in dict.fromkeys(keys) if key in held]
 
+    def some(self, cursor: Any, number: int) -> list[str]:
+        """So many keys of current documents, by lot."""
+        cursor.execute(
+            f"SELECT c.record_key FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND c.asked "
+            f"AND c.status = 'current' ORDER BY pg_catalog.random() LIMIT {number}"
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+    def make_due(self, cursor: Any, keys: Sequence[str]) -> None:
+        """Let the next run fetch these, whenever they were fetched."""
+        cursor.execute(
+            f"UPDATE {self.books.checks} AS c SET status = 'unfetched' "
+            f"WHERE c.{self.books.mine} AND c.record_key = ANY (%s)",
+            [list(keys)],
+        )
+
     def absent_among(self, cursor: Any, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the source said it has not."""
         cursor.execute(
@@ -120,9 +144,8 @@ WHERE c.{self.books.mine} AND c.record_key > %s AND (c.asked OR EXISTS (
 
 def overdue(every: timedelta) -> str:
     """Condition on `c`: nothing was asked within this interval."""
-    return (
-        f"c.checked_at IS NULL OR c.checked_at <= pg_catalog.now() - {literal(f'{every.total_seconds()} s')}::interval"
-    )
+    span = literal(f"{every.total_seconds()} s")
+    return f"c.status = 'unfetched' OR c.checked_at <= pg_catalog.now() - {span}::interval"
 
 
 def before(moment: datetime | None) -> str:

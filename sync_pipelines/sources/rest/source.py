@@ -32,8 +32,9 @@ from sync_pipelines.sources.rest import due as conditions
 from sync_pipelines.sources.rest.asked import Asked, pages
 from sync_pipelines.sources.rest.due import Checks
 from sync_pipelines.sources.rest.endpoint import Endpoint, FetchSettings
+from sync_pipelines.sources.rest.kept import Again, Kept, Sample, sample_anew
 from sync_pipelines.sources.rest.stream import Fetched
-from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived, schema_of
+from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived
 from sync_pipelines.targets.rowsets.reading import pages_of, payloads
 from sync_pipelines.targets.rowsets.target import RowsetTarget
 from sync_pipelines.targets.rowsets.writing import STORED
@@ -86,8 +87,8 @@ class RestSource:
         spool: Path | None = None,
     ) -> None:
         self.store, self.spec, self.endpoint = store, spec, endpoint
-        self._asked, self._settings, self._connect, self._api, self._spool = asked, settings, connect, api, spool
-        self._checks = Checks(store.books)
+        self.asked, self.settings, self._connect, self._api, self._spool = asked, settings, connect, api, spool
+        self.checks = Checks(store.books)
         self._stream: Fetched | None = None
         self._counted = 0
 
@@ -105,27 +106,22 @@ class RestSource:
         if scope.stored:
             return self._kept(scope, since)
         self._register()
-        settings, spool = self._settings(), Spool(self._spool)
+        settings, spool = self.settings(), Spool(self._spool)
         try:
             with KeyWriter(spool, "due") as writer:
                 for page in self._due(scope, settings):
                     writer.write(page)
-            stored = _Pages(lambda: self._to_make_anew(scope, since))
+            stored = Again(lambda: self._to_make_anew(scope, since))
             self._counted = 0
-            stream = self._stream = Fetched(
-                endpoint=self.endpoint,
-                tables=self.store.layout.rows,
-                connect=lambda: self._connect(settings, self._allowance(settings)),
-                keys=writer.keys() if writer.rows else None,
-                stored=stored,
-                known=self.known_pages,
+            stream = self._stream = self.fetching(
+                writer.keys() if writer.rows else None, settings, stored=stored, known=self.known_pages
             )
             return ChangeSet(
                 upserts=stream,
                 deletes=(),
                 watermark=self._watermark() if scope.keys is None else None,
                 reason=scope.reason,
-                rows=writer.rows or int(self._asked is None),
+                rows=writer.rows or int(self.asked is None),
                 touched=writer.rows,
                 ended=stream.ended,
                 on_close=[spool.close],
@@ -139,11 +135,11 @@ class RestSource:
         watermark = None
         if scope.full and since is not None:
             watermark = replace(self._watermark(), taken_at=since.taken_at)
-        stream = _Kept(self, scope.keys)
+        stream = Kept(self, scope.keys)
         return ChangeSet(upserts=stream, deletes=(), watermark=watermark, reason=scope.reason, rows=self.store.count())
 
     def _due(self, scope: Scope, settings: FetchSettings) -> Iterator[list[str]]:
-        if self._asked is None:
+        if self.asked is None:
             return
         if scope.keys is not None:
             yield from pages(scope.keys)
@@ -154,15 +150,15 @@ class RestSource:
         elif scope.window is not None:
             wanted.append(conditions.before(scope.window[0]))
         with self.store.cursor() as cursor:
-            yield from self._checks.due(cursor, " OR ".join(wanted))
+            yield from self.checks.due(cursor, " OR ".join(wanted))
 
     def _to_make_anew(self, scope: Scope, since: Watermark | None) -> Iterator[Document]:
         """Documents whose rows are made from what is kept: those that waited, and all where the mapping changed."""
         for page in pages(scope.also):
-            yield from self._documents(page)
+            yield from self.documents(page)
         if scope.keys is None and self._is_mapped_otherwise(since):
             for page in self.store.kept_keys():
-                yield from self._documents(page)
+                yield from self.documents(page)
 
     def _is_mapped_otherwise(self, since: Watermark | None) -> bool:
         return since is not None and (
@@ -176,10 +172,10 @@ class RestSource:
         )
 
     def _register(self) -> None:
-        if self._asked is None:
+        if self.asked is None:
             return
         with self.store.writing() as cursor:
-            self._checks.register(cursor, self._asked.keys())
+            self.checks.register(cursor, self.asked.keys())
 
     def _allowance(self, settings: FetchSettings) -> int | None:
         if settings.budget is None:
@@ -209,7 +205,7 @@ class RestSource:
     def count(self) -> int:
         """Records that are asked for, or that were once and are kept."""
         with self.store.cursor() as cursor:
-            return self._checks.count_known(cursor) + self._new(cursor)
+            return self.checks.count_known(cursor) + self._new(cursor)
 
     def digests(self) -> Mapping[int, Digest] | None:
         return None
@@ -227,11 +223,12 @@ class RestSource:
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """What is kept of these keys; those that are asked for and were never fetched come with that as a problem."""
         with self.store.cursor() as cursor:
-            there = self._checks.known_among(cursor, keys) if keys else []
+            there = self.checks.known_among(cursor, keys) if keys else []
         if there:
-            yield batch_of(list(self._documents(there, never=True)), self.store.layout.rows)
+            yield batch_of(list(self.documents(there, never=True)), self.store.layout.rows)
 
-    def _documents(self, keys: Sequence[str], *, never: bool = False) -> Iterator[Document]:
+    def documents(self, keys: Sequence[str], *, never: bool = False) -> Iterator[Document]:
+        """What is kept of these keys; `never`: and those of which nothing is."""
         with self.store.cursor() as cursor:
             held = payloads(cursor, self.store.books, keys)
         for key in keys:
@@ -244,33 +241,47 @@ class RestSource:
     def known_pages(self) -> Iterator[list[str]]:
         """The keys that are asked for, or of which a payload is kept."""
         with self.store.cursor() as cursor:
-            yield from pages_of(cursor, self._checks.known())
+            yield from pages_of(cursor, self.checks.known())
 
     def _new(self, cursor: Any) -> int:
         return sum(len(page) for page in self._unheard(cursor))
 
     def _unheard(self, cursor: Any = None) -> Iterator[list[str]]:
         """Keys that are asked for and that no run has heard of yet, in pages."""
-        if self._asked is None:
+        if self.asked is None:
             return
         with self.store.cursor() as own:
-            for page in pages(self._asked.keys()):
-                known = set(self._checks.known_among(cursor or own, page))
+            for page in pages(self.asked.keys()):
+                known = set(self.checks.known_among(cursor or own, page))
                 if new := [key for key in page if key not in known]:
                     yield new
 
     def pending_keys(self, since: Watermark | None) -> Iterator[list[str]]:
         """Keys that the next run fetches."""
-        if self._asked is None:
+        if self.asked is None:
             return
         with self.store.cursor() as cursor:
-            yield from self._checks.due(cursor, conditions.overdue(self._settings().interval))
+            yield from self.checks.due(cursor, conditions.overdue(self.settings().interval))
         yield from self._unheard()
 
     def absent_among(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` of which the API has said that it has none."""
         with self.store.cursor() as cursor:
-            return self._checks.absent_among(cursor, keys)
+            return self.checks.absent_among(cursor, keys)
+
+    def sample_anew(self) -> Sample:
+        """Fetch some records anew; see `kept.sample_anew`."""
+        return sample_anew(self)
+
+    def fetching(self, keys: Iterable[Sequence[str]] | None, settings: FetchSettings, **more: Any) -> Fetched:
+        """A stream that asks for these keys."""
+        return Fetched(
+            endpoint=self.endpoint,
+            tables=self.store.layout.rows,
+            connect=lambda: self._connect(settings, self._allowance(settings)),
+            keys=keys,
+            **more,
+        )
 
     def full_read(self, since: Watermark | None) -> FullRead | None:
         """The next run makes all rows anew where the mapping changed."""
@@ -292,7 +303,7 @@ class RestSource:
             ) from None
         self._register()
         with self.store.cursor() as cursor:
-            there = set(self._checks.known_among(cursor, list(spelled.values())))
+            there = set(self.checks.known_among(cursor, list(spelled.values())))
         return {key: NamedKey(text, text in there) for key, text in spelled.items()}
 
     # What a sensor and an operator ask
@@ -301,15 +312,24 @@ class RestSource:
         """What is due now."""
         if self._is_mapped_otherwise(since):
             return Pending(full_reason=_MAPPING)
-        every, now = self._settings().interval, datetime.now(UTC)
-        if self._asked is None:
+        every, now = self.settings().interval, datetime.now(UTC)
+        if self.asked is None:
             due = since is None or since.taken_at + every <= now
             return Pending(changes=int(due), oldest=since.taken_at + every if due and since is not None else None)
         with self.store.cursor() as cursor:
-            found = self._checks.count_due(cursor, every)
-            new = self._checks.new_among(cursor, self._asked.keys(), limit=limit)
+            found = self.checks.count_due(cursor, every)
+            new = self.checks.new_among(cursor, self.asked.keys(), limit=limit)
         oldest = found.oldest or (now if found.records + new else None)
         return Pending(changes=min(found.records + new, limit), oldest=oldest)
+
+    def next_due(self, since: Watermark | None) -> datetime:
+        """When the oldest record is due (UTC); now, where none was fetched yet."""
+        every, now = self.settings().interval, datetime.now(UTC)
+        if self.asked is None:
+            return now if since is None else since.taken_at + every
+        with self.store.cursor() as cursor:
+            oldest = self.checks.oldest(cursor)
+        return now if oldest is None else oldest + every
 
     def lag(self, since: Watermark | None) -> float | None:
         """Seconds since the oldest record was due; 0 where none is."""
@@ -350,29 +370,3 @@ class RestSource:
 
     def went_through(self, read: str) -> bool:
         return True
-
-
-class _Kept:
-    """A `RecordStream` of what is kept, of these keys or of all."""
-
-    def __init__(self, source: RestSource, keys: Sequence[str] | None) -> None:
-        self._source, self._keys = source, keys
-
-    @property
-    def schema(self) -> pa.Schema:
-        return schema_of(self._source.store.layout.rows)
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        chosen: Iterable[Sequence[str]] = self._source.known_pages() if self._keys is None else pages(self._keys)
-        for page in chosen:
-            yield from self._source.values(page)
-
-
-class _Pages:
-    """Documents that can be made again."""
-
-    def __init__(self, make: Callable[[], Iterator[Document]]) -> None:
-        self._make = make
-
-    def __iter__(self) -> Iterator[Document]:
-        return self._make()

@@ -52,7 +52,7 @@ class Fetched:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         self.error = None
-        for document in self._documents():
+        for document in self.documents():
             yield batch_of([document], self.tables)
 
     def ended(self) -> Mapping[str, Any]:
@@ -65,7 +65,8 @@ class Fetched:
             raise self.error
         return self.facts
 
-    def _documents(self) -> Iterator[Document]:
+    def documents(self) -> Iterator[Document]:
+        """What comes, one by one."""
         yield from self.stored
         if self.endpoint.pagination is None and self.keys is None:
             return
