@@ -40,7 +40,9 @@ from sync_pipelines.commands import (
     runs,
     sandbox,
     search,
+    settings,
     status,
+    switches,
 )
 from sync_pipelines.commands.output import EXIT_CODES, ExitCode, code_of, say
 from sync_pipelines.engine.disguise import disguised
@@ -89,6 +91,8 @@ for command in (
     history.logs,
     history.stats,
     health.health,
+    switches.start,
+    switches.stop,
     events.consume,
     events.trace,
 ):
@@ -98,6 +102,7 @@ for name, group in (
     ("quarantine", quarantine.app),
     ("conflicts", conflicts.app),
     ("alerts", alerts.app),
+    ("settings", settings.app),
     ("capture", capture.app),
     ("db", db.app),
     ("sandbox", sandbox.app),

@@ -45,6 +45,12 @@ def snake_case(name: str) -> str:
     return slug if slug and slug[0].isalpha() else f"t_{slug}"
 
 
+_PRICES = {
+    f"price_{name}": (f"What a {name.replace('_', ' ')} costs.", price)
+    for name in ("hour", "warehouse_hour", "million_tokens")
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Owned:
     """Tables that a sync owns: the connection of their database, the branch of migrations, and their schema."""
@@ -178,6 +184,10 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
     def more_checks(self) -> dict[str, Any]:
         """Further asset checks: name → description and work (`checks.Work`)."""
         return {}
+
+    def known_settings(self) -> dict[str, tuple[str, Any]]:
+        """What `sync_settings` may hold of this sync: name → meaning, and what reads its text (ValueError)."""
+        return {"batch_size": ("Records a transaction.", positive), **_PRICES}
 
     def facts(self, resources: Any, binding: Binding) -> dict[str, Any]:
         """What `status` says of this table otherwise than of others: fields of `status.Facts`."""

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sync_pipelines.components import rest_parts as parts
 from sync_pipelines.components.base import Owned, SyncComponent, snake_case
-from sync_pipelines.components.fetching import FetchBlock, Held, fetch_settings
+from sync_pipelines.components.fetching import SETTINGS, FetchBlock, Held, fetch_settings
 from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlock
 from sync_pipelines.components.rest_facts import rest_facts
 from sync_pipelines.engine.sql import qualified
@@ -151,6 +151,15 @@ class RestToPostgres(SyncComponent):
         from sync_pipelines.rest_checks import rest_checks
 
         return rest_checks(self)
+
+    def known_settings(self) -> dict[str, tuple[str, Any]]:
+        names = {**self.source.values, **self.source.each}
+        own = {name: (f"{name} of the calls of {self.sync}; the document says {names[name]}.", str) for name in names}
+        return {
+            **super().known_settings(),
+            **{setting.name: (setting.meaning, setting.parse) for setting in SETTINGS},
+            **own,
+        }
 
     def facts(self, resources: Any, binding: Binding) -> dict[str, Any]:
         return rest_facts(self, resources, binding)
