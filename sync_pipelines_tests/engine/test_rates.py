@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_processes_that_take_slots_of_one_ledger_at_once_never_get_the_same(ledg
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(worker, range(4)))
     slots = sorted(begin + number * 0.05 for begin in own for number in range(3))
-    assert min(later - earlier for earlier, later in zip(slots, slots[1:], strict=False)) >= 0.0499
+    assert min(later - earlier for earlier, later in pairwise(slots)) >= 0.0499
 
 
 def _absolute(change):

@@ -156,11 +156,14 @@ class Work:
         return None
 
     def _probe(self) -> _Job | None:
-        """What tells most: a call that has worked, else one that was never tried, else one that has failed."""
+        """What tells most: a call that has worked, else one that was never tried, else one that has failed.
+
+        Of those never tried the last one: the first ones may all be records that failed the last time.
+        """
         if (good := self._breaker.good) is not None:
             return _Job(0.0, good, probe=True, known=True)
         if self._calls:
-            return _Job(0.0, self._calls.popleft(), probe=True)
+            return _Job(0.0, self._calls.pop(), probe=True)
         if not self._parked:
             return None
         job = heapq.heappop(self._parked)
