@@ -159,11 +159,12 @@ class RestClient:
 
     def _ease(self, why: str, *, rest: float | None = None) -> None:
         slowed = self._limiter.slow_down()
+        if slowed is not None:
+            rate = self.settings.rate_limit / slowed
+            _LOG.info("%s is asked no more than %.3g times a second for a while: %s", self.settings.host, rate, why)
         if rest and rest <= LONGEST_WAIT:
             self._limiter.pause(rest)
-        pause = f", and rests for {rest:g} s" if rest else ""
-        rate = self.settings.rate_limit / slowed
-        _LOG.info("%s is asked %.3g times a second for a while%s: %s", self.settings.host, rate, pause, why)
+            _LOG.info("%s asks for a rest of %g s", self.settings.host, rest)
 
     def close(self) -> None:
         """Close every connection."""

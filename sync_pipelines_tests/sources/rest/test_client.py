@@ -86,7 +86,15 @@ def test_a_429_slows_the_rate_for_all_who_share_it(cupid: Cupid, connect: Connec
     ids, rate = cupid.ids(10), LocalRate()
     cupid.fault("429", key=str(ids[0]), times=1)
     fetched(connect(rate=rate), ids)
-    assert rate.change_rate(take(count=1, spacing=1.0)).spacing > 1.5
+    assert rate.change_rate(take(seconds=1.0, spacing=1.0)).spacing > 1.5
+
+
+def test_an_api_with_a_lower_limit_than_ours_loses_no_record(cupid: Cupid, connect: Connect):
+    cupid.limit(40)
+    found = fetched(connect(rate_limit=160.0, backoff=0.1), cupid.ids(80))
+    assert len(found) == 80
+    assert {answer.status for answer in found.values()} == {"found"}
+    assert cupid.seen()["limited"] > 0
 
 
 def test_answers_that_take_longer_and_longer_slow_the_rate_before_the_api_says_429():
@@ -133,10 +141,12 @@ def test_the_rate_that_is_set_by_default_is_kept(cupid: Cupid, connect: Connect)
     assert 15 / seen["seconds"] >= 9.5
 
 
-def test_no_more_requests_and_connections_at_once_than_allowed_and_no_fewer(cupid: Cupid, connect: Connect):
-    cupid.fault("slow", seconds=0.05)
-    fetched(connect(max_concurrent=3), cupid.ids(20))
-    seen = cupid.seen()
+def test_no_more_requests_and_connections_at_once_than_allowed_and_no_fewer():
+    with Cupid(key="cupid-own-55aa") as alone:  # whom no earlier client is still connected to
+        alone.fault("slow", seconds=0.05)
+        with RestClient(settings_of(alone, max_concurrent=3), rate=LocalRate()) as client:
+            assert len(fetched(client, alone.ids(20))) == 20
+        seen = alone.seen()
     assert (seen["most_at_once"], seen["most_connections"], seen["connections"]) == (3, 3, 3)
 
 
