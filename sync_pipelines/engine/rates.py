@@ -13,11 +13,11 @@ from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
-RECOVERY_SECONDS = 15.0
+RECOVERY_SECONDS = 10.0
 """Without new trouble a slowed rate doubles in this time, until it is whole again."""
 
-SLOWEST = 64.0
-"""A rate is never slowed to less than this part of itself."""
+SLOWEST = 16.0
+"""A rate is never divided by more: some records may be refused for ever while all others are answered."""
 
 ONE_TROUBLE_SECONDS = 1.0
 """Several requests under way meet the same trouble: within this time it slows the rate once."""
@@ -62,31 +62,33 @@ class RateKeeper(Protocol):
         ...
 
 
-def take(*, count: int, spacing: float) -> Change[Block]:
-    """Take the next free slots.
+def take(*, seconds: float, spacing: float, most: int = 100) -> Change[Block]:
+    """Take the next free slots: one at least.
 
     Args:
-        count: how many.
+        seconds: how long the block may last, so that what a slowed rate leaves unused is little.
         spacing: seconds between two of them while nothing slows the rate.
+        most: slots.
     """
 
     def change(state: RateState, now: float) -> tuple[RateState, Block]:
         begin, apart = max(state.next_at, now), spacing * state.slowdown_at(now)
+        count = max(1, min(most, int(seconds / apart)))
         block = Block(begins_in=begin - now, spacing=apart, count=count)
         return replace(state, next_at=begin + count * apart), block
 
     return change
 
 
-def slow_down(factor: float = 2.0) -> Change[float]:
-    """Multiply the spacing, once for all who meet the same trouble; gives by how much it is multiplied now."""
+def slow_down(factor: float = 2.0) -> Change[float | None]:
+    """Multiply the spacing, once for all who meet the same trouble; gives by how much now, None where it stays so."""
 
-    def change(state: RateState, now: float) -> tuple[RateState, float]:
-        slowed = state.slowdown_at(now)
-        if slowed > 1.0 and now - state.slowed_at < ONE_TROUBLE_SECONDS:
-            return state, slowed
-        slowed = min(SLOWEST, slowed * factor)
-        return replace(state, slowdown=slowed, slowed_at=now), slowed
+    def change(state: RateState, now: float) -> tuple[RateState, float | None]:
+        before = state.slowdown_at(now)
+        if before > 1.0 and now - state.slowed_at < ONE_TROUBLE_SECONDS:
+            return state, None
+        slowed = min(SLOWEST, before * factor)
+        return replace(state, slowdown=slowed, slowed_at=now), slowed if slowed > before * 1.1 else None
 
     return change
 

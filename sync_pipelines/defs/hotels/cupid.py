@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from sync_pipelines.sources.rest.contract import (
     ContractError,
@@ -22,6 +24,7 @@ from sync_pipelines.sources.rest.contract import (
     Text,
     Texts,
     Whole,
+    shown,
     unwrapped,
 )
 
@@ -100,6 +103,11 @@ class Amenity(Shape):
     sort: Whole = None
 
 
+class View(Shape):
+    id: Whole = None
+    view: Text = None
+
+
 class Room(Shape):
     needed = ("id",)
     usual = ("id", "room_name", "max_occupancy")
@@ -117,7 +125,7 @@ class Room(Shape):
     bed_types: Many[Bed]
     room_amenities: Many[Amenity]
     photos: Many[Photo]
-    views: Many[Any]
+    views: Many[Annotated[View | Any, Field(union_mode="left_to_right")]]
 
 
 class Property(Checkin):
@@ -275,12 +283,7 @@ def _reviews(payload: Any) -> Reviews:
     if items is None:
         items = []
     if not isinstance(items, list):
-        raise ContractError(
-            "",
-            "a list of reviews is expected, found an object"
-            if isinstance(items, dict)
-            else "a list of reviews is expected",
-        )
+        raise ContractError("", f"a list of reviews is expected, found {shown(items)}")
     try:
         return Reviews.read({"reviews": items})
     except ContractError as error:
@@ -303,9 +306,7 @@ def _room_row(room: Room) -> Row:
         "room_id": room.id,
         **_named(room, "room_name", "description", "room_size_square", "room_size_unit", "max_adults", "max_children"),
         **_named(room, "max_occupancy", "bed_relation"),
-        "bed_types": [bed.model_dump(exclude_unset=True) for bed in room.bed_types],
-        "room_amenities": [amenity.model_dump(exclude_unset=True) for amenity in room.room_amenities],
-        "views": room.views,
+        **{name: [_plain(one) for one in getattr(room, name)] for name in ("bed_types", "room_amenities", "views")},
     }
 
 
@@ -334,6 +335,10 @@ def _policy_row(policy: Policy) -> Row:
 def _review_row(review: Review) -> Row:
     said = _named(review, *Review.usual)
     return {"review_id": review.review_id or f"h{_mark(*said.values())}", **said, "source": review.source}
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(exclude_unset=True) if isinstance(value, Shape) else value
 
 
 def _named(shape: Shape, *names: str) -> Row:

@@ -33,9 +33,8 @@ class Breaker:
         self.good: Call | None = None
         self.next_probe = 0.0
         self._streak = self._probes = 0
-        self._since = 0.0
+        self._since = self._doubted = 0.0
         self._last: FaultError | None = None
-        self._is_over = False
 
     @property
     def doubtful(self) -> bool:
@@ -54,14 +53,18 @@ class Breaker:
         Args:
             probe: it was sent to see whether the API is back.
         """
+        now = self._clock()
         if not self._streak:
-            self._since = self._clock()
+            self._since = now
         self._streak, self._last = self._streak + 1, error
+        if self._streak == DOUBTFUL:
+            self._doubted = now
         if probe or self._streak == DOUBTFUL:
             self._postpone(error)
         # a limit that is spent for an hour: whatever is asked meets it
         closed = error.http_status == 429 and error.asks_too_much
-        lasts = self.doubtful and self._clock() - self._since >= self._settings.patience
+        # ten failures may have taken long where the rate is slow: it counts how long it was probed
+        lasts = probe and self.doubtful and now - self._doubted >= self._settings.patience
         return self._down() if closed or lasts else None
 
     def _postpone(self, error: FaultError) -> None:

@@ -19,10 +19,10 @@ from sync_pipelines.sources.rest.calls import Answer, Call, path_of
 from sync_pipelines.sources.rest.errors import ApiDownError, FaultError, KeyRefusedError, judge
 from sync_pipelines.sources.rest.limiter import Latency, Limiter, local_rate
 from sync_pipelines.sources.rest.paging import Pager, Pagination
+from sync_pipelines.sources.rest.pauses import pause_before
 from sync_pipelines.sources.rest.settings import ClientSettings, auth_headers
 from sync_pipelines.sources.rest.transport import Transport
 from sync_pipelines.sources.rest.work import Work
-from sync_pipelines.targets.retries import RetryPolicy
 
 __all__ = [
     "Answer",
@@ -94,17 +94,23 @@ class RestClient:
                 yield items
 
     def _ask_patiently(self, call: Call) -> Answer | None:
-        never = threading.Event()
-        policy = RetryPolicy(attempts=self.settings.retry_attempts, budget_seconds=LONGEST_WAIT)
-        try:
-            return policy.call(lambda: self._ask(call, never))
-        except FaultError as error:
-            raise ApiDownError(
-                f"{self.settings.host} does not give a page ({call.key}): {error.message}.",
-                retry_after=error.retry_after,
-                remedy="The next run begins anew with what is due.",
-                **self.settings.where,
-            ) from error
+        never, tries = threading.Event(), 1
+        while True:
+            try:
+                return self._ask(call, never)
+            except FaultError as error:
+                if tries >= self.settings.retry_attempts or error.asks_too_much:
+                    raise self._no_page(call, error) from error
+                never.wait(pause_before(tries, error, self.settings.backoff))
+                tries += 1
+
+    def _no_page(self, call: Call, error: FaultError) -> ApiDownError:
+        return ApiDownError(
+            f"{self.settings.host} does not give a page ({call.key}): {error.message}.",
+            retry_after=error.retry_after,
+            remedy="The next run begins anew with what is due.",
+            **self.settings.where,
+        )
 
     def _found(self, answer: Answer) -> Any:
         if answer.status == "found":
@@ -153,11 +159,12 @@ class RestClient:
 
     def _ease(self, why: str, *, rest: float | None = None) -> None:
         slowed = self._limiter.slow_down()
+        if slowed is not None:
+            rate = self.settings.rate_limit / slowed
+            _LOG.info("%s is asked no more than %.3g times a second for a while: %s", self.settings.host, rate, why)
         if rest and rest <= LONGEST_WAIT:
             self._limiter.pause(rest)
-        pause = f", and rests for {rest:g} s" if rest else ""
-        rate = self.settings.rate_limit / slowed
-        _LOG.info("%s is asked %.3g times a second for a while%s: %s", self.settings.host, rate, pause, why)
+            _LOG.info("%s asks for a rest of %g s", self.settings.host, rest)
 
     def close(self) -> None:
         """Close every connection."""

@@ -46,7 +46,7 @@ def whole(value: Any) -> int | None:
         return None
     exact = int(value) if isinstance(value, int) else int(value) if _is_digits(value) else int(found)
     if found != math.floor(found) or not -_BIGINT <= exact < _BIGINT:
-        raise ValueError(f"a whole number is expected, found {_shown(value)}")
+        raise ValueError(f"a whole number is expected, found {shown(value)}")
     return exact
 
 
@@ -59,13 +59,13 @@ def number(value: Any) -> float | None:
     elif isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         found = value.strip()
     else:
-        raise ValueError(f"a number is expected, found {_shown(value)}")
+        raise ValueError(f"a number is expected, found {shown(value)}")
     try:
         result = None if found is None else float(found)
     except OverflowError:
         result = math.inf
     if result is not None and not math.isfinite(result):
-        raise ValueError(f"a number is expected, found {_shown(value)}")
+        raise ValueError(f"a number is expected, found {shown(value)}")
     return result
 
 
@@ -79,7 +79,7 @@ def flag(value: Any) -> bool | None:
         return value
     text = str(value).strip().lower() if isinstance(value, str | int) else "?"
     if text not in ("", *_FLAGS):
-        raise ValueError(f"true or false is expected, found {_shown(value)}")
+        raise ValueError(f"true or false is expected, found {shown(value)}")
     return _FLAGS.get(text)
 
 
@@ -88,14 +88,14 @@ def text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is not None and not isinstance(value, str | int | float):
-        raise ValueError(f"a text is expected, found {_shown(value)}")
+        raise ValueError(f"a text is expected, found {shown(value)}")
     return None if value is None else str(value).strip() or None
 
 
 def texts(value: Any) -> list[str]:
     """A list of texts; one text stands for a list of it, null for none; blank ones are left out."""
     if value is not None and not isinstance(value, str | list):
-        raise ValueError(f"a list of texts is expected, found {_shown(value)}")
+        raise ValueError(f"a list of texts is expected, found {shown(value)}")
     items = value if isinstance(value, list) else [value]
     return [found for item in items if (found := text(item)) is not None]
 
@@ -105,7 +105,7 @@ def listed(value: Any) -> Any:
     if value is None or (isinstance(value, str) and not value.strip()):
         return []
     if not isinstance(value, list):
-        raise ValueError(f"a list is expected, found {_shown(value)}")
+        raise ValueError(f"a list is expected, found {shown(value)}")
     return value
 
 
@@ -117,7 +117,7 @@ def moment(value: Any) -> str | None:
     try:
         read = datetime.fromisoformat(found)
     except ValueError:
-        raise ValueError(f"a time like 2026-03-01 12:30:00 is expected, found {_shown(value)}") from None
+        raise ValueError(f"a time like 2026-03-01 12:30:00 is expected, found {shown(value)}") from None
     read = read if read.tzinfo is None else read.astimezone(UTC)
     return read.strftime("%Y-%m-%d %H:%M:%S")
 
@@ -241,13 +241,13 @@ def _sentence(error: Mapping[str, Any]) -> str:
     if error["type"] == "missing":
         return "it is missing"
     if error["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return f"an object is expected, found {_shown(error['input'])}"
+        return f"an object is expected, found {shown(error['input'])}"
     return str(error.get("ctx", {}).get("error") or error["msg"])
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value for a sentence: lists and objects by what they are."""
     if isinstance(value, Mapping | list):
         return f"{'an object' if isinstance(value, Mapping) else 'a list'} of {len(value)}"
-    shown = "null" if value is None else repr(value)
-    return shown if len(shown) <= _MOST else f"{shown[:_MOST]}…"
+    words = "null" if value is None else repr(value)
+    return words if len(words) <= _MOST else f"{words[:_MOST]}…"

@@ -26,6 +26,9 @@ _AHEAD = 500
 _MOST_PARKED = 200
 """Calls that wait for another try; are there more, no new one begins."""
 
+_MORE_OF_429 = 4
+"""So many tries more has a call that came too early: that is seldom its own fault, and the rate is halved meanwhile."""
+
 _LEAVE_SECONDS = 1.0
 """How long the threads are waited for that still have a request under way when nobody wants its answer any more."""
 
@@ -119,12 +122,19 @@ class Work:
     # the threads
 
     def _work(self) -> None:
-        while (job := self._next()) is not None:
-            try:
-                result: Answer | BaseException | None = self._ask(job.call, self._stopped)
-            except BaseException as error:
-                result = error
-            self._settle(job, result)
+        try:
+            while (job := self._next()) is not None:
+                self._settle(job, self._result(job))
+        except BaseException as error:  # a fault of ours: whoever takes the answers must hear of it, not wait for ever
+            with self._condition:
+                self._error = self._error or error
+                self._condition.notify_all()
+
+    def _result(self, job: _Job) -> Answer | BaseException | None:
+        try:
+            return self._ask(job.call, self._stopped)
+        except BaseException as error:
+            return error
 
     def _next(self) -> _Job | None:
         with self._condition:
@@ -156,11 +166,14 @@ class Work:
         return None
 
     def _probe(self) -> _Job | None:
-        """What tells most: a call that has worked, else one that was never tried, else one that has failed."""
+        """What tells most: a call that has worked, else one that was never tried, else one that has failed.
+
+        Of those never tried the last one: the first ones may all be records that failed the last time.
+        """
         if (good := self._breaker.good) is not None:
             return _Job(0.0, good, probe=True, known=True)
         if self._calls:
-            return _Job(0.0, self._calls.popleft(), probe=True)
+            return _Job(0.0, self._calls.pop(), probe=True)
         if not self._parked:
             return None
         job = heapq.heappop(self._parked)
@@ -206,7 +219,8 @@ class Work:
             return
         job.probe = False
         job.tries += not doubted  # an outage uses up no record's tries
-        if job.tries < self._settings.retry_attempts and not error.asks_too_much:
+        most = self._settings.retry_attempts + (_MORE_OF_429 if error.http_status == 429 else 0)
+        if job.tries < most and not error.asks_too_much:
             job.due = self._clock() + pause_before(job.tries, error, self._settings.backoff)
             heapq.heappush(self._parked, job)
         else:

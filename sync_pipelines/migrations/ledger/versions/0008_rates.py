@@ -29,6 +29,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("rate_name", name="sync_rates_pkey"),
         schema=schema,
         comment="Rates of requests that all processes keep together; one row each.",
-        # twice a second a row changes while a sync runs: on one page, without touching an index
+        # ten times a second a row changes while a sync runs: on its page, without touching an index
         postgresql_with={"fillfactor": "50"},
     )
