@@ -36,6 +36,8 @@ _TIMES = ("checkin_start", "checkin_end", "checkout")
 
 
 class Address(Shape):
+    """Where a property lies."""
+
     usual = ("address", "city", "country")
 
     address: Text = None
@@ -46,6 +48,8 @@ class Address(Shape):
 
 
 class Checkin(Shape):
+    """When guests come and go."""
+
     usual = _TIMES
 
     checkin_start: Text = None
@@ -56,6 +60,8 @@ class Checkin(Shape):
 
 
 class Facility(Shape):
+    """What a property has; one of a known list."""
+
     needed = ("facility_id",)
     usual = ("facility_id", "name")
 
@@ -64,6 +70,8 @@ class Facility(Shape):
 
 
 class Policy(Shape):
+    """A rule of the house; not every API version gives it an id."""
+
     usual = ("policy_type", "name", "description")
 
     id: Text = None
@@ -76,6 +84,8 @@ class Policy(Shape):
 
 
 class Photo(Shape):
+    """A picture of a property, or of a room."""
+
     needed = ("url",)
     usual = ("url", "main_photo")
 
@@ -91,6 +101,8 @@ class Photo(Shape):
 
 
 class Bed(Shape):
+    """Beds of one sort in a room."""
+
     quantity: Whole = None
     bed_type: Text = None
     bed_size: Text = None
@@ -98,17 +110,23 @@ class Bed(Shape):
 
 
 class Amenity(Shape):
+    """What a room has."""
+
     amenities_id: Whole = None
     name: Text = None
     sort: Whole = None
 
 
 class View(Shape):
+    """What is seen from a room."""
+
     id: Whole = None
     view: Text = None
 
 
 class Room(Shape):
+    """A sort of room."""
+
     needed = ("id",)
     usual = ("id", "room_name", "max_occupancy")
 
@@ -187,6 +205,8 @@ class Property(Checkin):
 
 
 class Review(Shape):
+    """What a guest has said; the older shape has neither id nor source."""
+
     usual = ("average_score", "country", "type", "name", "date", "headline", "language", "pros", "cons")
 
     review_id: Text = None
@@ -203,6 +223,8 @@ class Review(Shape):
 
 
 class Reviews(Shape):
+    """The list of them, under a name of ours."""
+
     usual = ("reviews",)
 
     reviews: Many[Review]

@@ -106,10 +106,12 @@ class _Handler(BaseHTTPRequestHandler):
         return cast(Front, self.server)
 
     def setup(self) -> None:
+        """Note the connection."""
         super().setup()
         self._front.log.connected()
 
     def finish(self) -> None:
+        """Note its end; a client that hung up is no error."""
         with suppress(OSError):
             super().finish()
         self._front.log.disconnected()

@@ -41,11 +41,13 @@ class Breaker:
         """Whether nothing but a probe may be sent."""
         return self._streak >= DOUBTFUL
 
-    def worked(self, answer: Answer, call: Call) -> None:
-        """The API has answered."""
+    def worked(self, answer: Answer, call: Call) -> bool:
+        """The API has answered; whether that ends an outage: probes had failed before."""
+        ends = self._probes > 1
         self._streak = self._probes = 0
         if answer.status == "found":
             self.good = call
+        return ends
 
     def failed(self, error: FaultError, *, probe: bool) -> ApiDownError | None:
         """A request has failed; the error with which to stop, if that is enough.

@@ -98,9 +98,6 @@ class Limiter:
 
     def _next(self) -> tuple[float, int]:
         with self._lock:
-            now = self._clock()
-            while self._slots and self._slots[0] + LATE_SECONDS < now:
-                self._slots.popleft()
             if not self._slots:
                 self._take()
             return self._slots.popleft(), self._changes

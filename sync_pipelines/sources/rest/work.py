@@ -64,7 +64,7 @@ class Work:
         self._parked: list[_Job] = []
         self._under_way = 0
         self._answers: deque[Answer] = deque()
-        self._held: list[Answer] = []
+        self._held: list[tuple[Answer, _Job | None]] = []
         self._error: BaseException | None = None
         self._room = max(16, 4 * settings.max_concurrent)
 
@@ -207,10 +207,13 @@ class Work:
     def _answered(self, job: _Job, answer: Answer) -> None:
         self._error = self._error or self._key.see(answer)
         if self._key.known:
-            self._breaker.worked(answer, job.call)
-            self._release()
-        if not job.known:
-            (self._answers if self._key.known else self._held).append(answer)
+            (self._again if self._breaker.worked(answer, job.call) else self._release)()
+        if job.known:
+            return
+        if self._key.known:
+            self._answers.append(answer)
+        else:
+            self._held.append((answer, None))
 
     def _failed(self, job: _Job, error: FaultError) -> None:
         doubted = self._breaker.doubtful
@@ -224,7 +227,7 @@ class Work:
             job.due = self._clock() + pause_before(job.tries, error, self._settings.backoff)
             heapq.heappush(self._parked, job)
         else:
-            self._held.append(self._given_up(job, error))
+            self._held.append((self._given_up(job, error), job))
 
     def _given_up(self, job: _Job, error: FaultError) -> Answer:
         tries = f" ({job.tries} tries)" if job.tries > 1 else ""
@@ -234,5 +237,14 @@ class Work:
 
     def _release(self) -> None:
         """The API answers others: those that failed have failed for themselves."""
-        self._answers.extend(self._held)
+        self._answers.extend(answer for answer, _ in self._held)
         self._held.clear()
+
+    def _again(self) -> None:
+        """The API is back: what failed before may have failed for its sake, and has all its tries anew."""
+        jobs = [job for _, job in self._held if job is not None]
+        self._held = [(answer, job) for answer, job in self._held if job is None]
+        for job in jobs:
+            job.tries, job.due = 0, self._clock()
+            heapq.heappush(self._parked, job)
+        self._release()
