@@ -200,6 +200,9 @@ def _show_plan(found: Plan) -> None:
     for name, count in rows.items():
         shown.add_row(f"  {name}", output.number(count))
     shown.add_row("  embedding takes about", output.span(found.embed_seconds))
+    if found.requests is not None:
+        shown.add_row("  requests", output.number(found.requests))
+        shown.add_row("  fetching takes about", output.span(found.fetch_seconds))
     console.print(shown)
     if found.refused:
         console.print(Text(f"  {found.refused}: --allow-mass-delete allows it once", style="red"))

@@ -75,3 +75,14 @@ def test_an_existing_table_of_the_application_is_used_by_its_own_names(hotels: H
     held = dict(hotels.execute("SELECT id, own_notes FROM inns"))
     assert held == {first: "ours", second: None, 1: "ours too"}
     assert hotels.execute("SELECT title FROM inns WHERE id = 1") == [("not of Cupid",)]
+
+
+def test_a_plan_says_how_many_requests_a_run_takes_and_sends_none(hotels: Hotels) -> None:
+    from sync_pipelines.engine.plan import plan
+
+    hotels.ask_for(*hotels.cupid.ids(4))
+    hotels.ledger.set_setting("hotels.rate_limit", "2")
+    hotels.cupid.clear_seen()
+    found = plan(hotels.house.bind(documents()["translations"]))
+    assert (found.requests, found.fetch_seconds) == (8, 4.0)
+    assert hotels.cupid.seen()["requests"] == 0

@@ -26,6 +26,7 @@ from sync_pipelines.engine.model import (
     Watermark,
     bucket_of,
 )
+from sync_pipelines.engine.plan import Estimate
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.spool import KeyWriter, Spool
 from sync_pipelines.sources.rest import due as conditions
@@ -282,6 +283,21 @@ class RestSource:
             keys=keys,
             **more,
         )
+
+    def estimate(self, scope: Scope, since: Watermark | None) -> Estimate:
+        """How many requests a run would send, the budget of the day in mind, and how long that takes at the rate."""
+        if scope.stored:
+            return Estimate(requests=0, seconds=0.0)
+        settings = self.settings()
+        if self.asked is None:
+            size = self.endpoint.pagination.size if self.endpoint.pagination else None
+            requests = max(1, -(-self.store.count() // size) if size else 1)
+        else:
+            new = sum(map(len, self._unheard())) if scope.keys is None else 0
+            requests = new + sum(map(len, self._due(scope, settings)))
+        allowance = self._allowance(settings)
+        requests = requests if allowance is None else min(requests, allowance)
+        return Estimate(requests=requests, seconds=requests / settings.rate_limit)
 
     def full_read(self, since: Watermark | None) -> FullRead | None:
         """The next run makes all rows anew where the mapping changed."""
