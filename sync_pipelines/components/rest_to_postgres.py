@@ -90,6 +90,8 @@ class RestToPostgres(SyncComponent):
             raise ValueError("rows go with target.tables, columns with target.table")
         if self.rows is not None:
             _function(self.rows)
+        if unknown := [name for name in self.sensitive if name not in self.record]:
+            raise ValueError(f"sensitive: of documents only columns of the key can be masked, not {unknown[0]}")
         return self
 
     # What a kind says of itself

@@ -174,8 +174,10 @@ class ChangeSet:
 
 
 WAITING, UNDELETED = RETRIED = ("wait", "delete")
-"""The stages of a record that waits for another one (a foreign key), and of one that the source has no more and the
-target does not let go: each run tries them again. Their own rows are as they should be: others must change."""
+"""The stages of a record that waits for another one (a foreign key), and of one that the target does not let go: each
+run tries them again. Their own rows are as they should be: others must change."""
+
+UNFETCHED = "fetch"  # the stage of a record that the source did not give, though it gives others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +215,6 @@ class Rejection:
 @dataclass(kw_only=True)
 class Counts:
     """What a run did, in records; embedding figures in texts, characters and the provider's tokens.
-
     `bytes` were written to the target, `bytes_read` came from the source, both as this process holds them.
     """
 
@@ -241,8 +242,8 @@ class BatchResult:
 
     Args:
         keys: the records that this speaks of, rejected ones too; None for all that the target has taken.
-        kept: records that were left as they are on purpose: key → why. disputes: what is known of those, and of
-            conflicts that were decided otherwise (`engine.deciding.Dispute`).
+        kept: records that were left as they are: key → why. disputes: of those, and conflicts that were decided
+            otherwise (`engine.deciding.Dispute`).
     """
 
     counts: Counts

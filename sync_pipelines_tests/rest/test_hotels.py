@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync_pipelines_tests.rest.hotels import TABLES, Hotels
+from sync_pipelines_tests.rest.hotels import TABLES, Hotels, documents
 
 
 def test_hotels_arrive_with_all_that_belongs_to_them_and_are_proven_equal(hotels: Hotels) -> None:
@@ -35,3 +35,25 @@ def test_only_what_changed_is_written_and_the_history_says_what_it_was(hotels: H
     assert [row[2] for row in told] == ["hotel_name", "stars"]
     assert hotels.execute("SELECT data_version FROM properties WHERE hotel_id = %s", first) == [(2,)]
     assert hotels.prove(kind="deep").equal
+
+
+def test_an_older_window_fetches_what_was_not_fetched_since_it_began(hotels: Hotels) -> None:
+    from datetime import UTC, datetime
+
+    from sync_pipelines.engine.model import Scope
+
+    ids = hotels.cupid.ids(3)
+    hotels.ask_for(*ids)
+    hotels.sync()
+    hotels.execute(
+        "UPDATE property_checks SET checked_at = '2026-02-01 11:00Z' WHERE record_key = %s; "
+        "UPDATE property_checks SET checked_at = now() WHERE record_key <> %s",
+        str(ids[0]),
+        str(ids[0]),
+    )
+    hotels.ledger.set_setting("hotels.sync_interval", "9999d")
+    hotels.cupid.clear_seen()
+    source = hotels.house.bind(documents()["properties"]).source
+    for start, due in ((datetime(2026, 2, 1, tzinfo=UTC), 0), (datetime(2026, 2, 2, tzinfo=UTC), 1)):
+        with source.changes(Scope(window=(start, None)), since=None) as changes:
+            assert changes.rows == due

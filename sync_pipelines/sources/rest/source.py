@@ -33,7 +33,7 @@ from sync_pipelines.sources.rest import due as conditions
 from sync_pipelines.sources.rest.asked import Asked, pages
 from sync_pipelines.sources.rest.due import Checks
 from sync_pipelines.sources.rest.endpoint import Endpoint, FetchSettings
-from sync_pipelines.sources.rest.kept import Again, Kept, Sample, sample_anew
+from sync_pipelines.sources.rest.kept import Again, Forgetful, Kept, Sample, sample_anew
 from sync_pipelines.sources.rest.stream import Fetched
 from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived
 from sync_pipelines.targets.rowsets.reading import pages_of, payloads
@@ -65,7 +65,7 @@ class Field:
     pg_type: str
 
 
-class RestSource:
+class RestSource(Forgetful):
     """An endpoint whose documents are kept in a target's books; implements `engine.binding.Source`.
 
     Nothing connects before the first question; the API is asked by runs alone, and by a deep proof's sample.
@@ -90,12 +90,12 @@ class RestSource:
         self.store, self.spec, self.endpoint = store, spec, endpoint
         self.asked, self.settings, self._connect, self._api, self._spool = asked, settings, connect, api, spool
         self.checks = Checks(store.books)
-        self._stream: Fetched | None = None
+        self.stream: Fetched | None = None
         self._counted = 0
 
     def sent(self) -> tuple[str, int]:
         """The API's name, and how many requests were sent since this was last asked."""
-        client = self._stream.client if self._stream else None
+        client = self.stream.client if self.stream else None
         sent = client.requests if client is not None else 0
         new, self._counted = sent - self._counted, sent
         return self._api, new
@@ -114,8 +114,12 @@ class RestSource:
                     writer.write(page)
             stored = Again(lambda: self._to_make_anew(scope, since))
             self._counted = 0
-            stream = self._stream = self.fetching(
-                writer.keys() if writer.rows else None, settings, stored=stored, known=self.known_pages
+            stream = self.stream = self.fetching(
+                writer.keys() if writer.rows else None,
+                settings,
+                stored=stored,
+                known=self.known_pages,
+                told=self._told(),
             )
             return ChangeSet(
                 upserts=stream,
@@ -124,7 +128,7 @@ class RestSource:
                 reason=scope.reason,
                 rows=writer.rows or int(self.asked is None),
                 touched=writer.rows,
-                ended=stream.ended,
+                ended=lambda: self._ended(stream),
                 on_close=[spool.close],
             )
         except BaseException:
@@ -138,6 +142,22 @@ class RestSource:
             watermark = replace(self._watermark(), taken_at=since.taken_at)
         stream = Kept(self, scope.keys)
         return ChangeSet(upserts=stream, deletes=(), watermark=watermark, reason=scope.reason, rows=self.store.count())
+
+    def _ended(self, stream: Fetched) -> Mapping[str, Any]:
+        """Count what was sent since the last batch, then tell of the fetching, or raise what cut it short."""
+        self.count_sent()
+        return stream.ended()
+
+    def count_sent(self) -> None:
+        """Write down the requests that no batch has counted."""
+        api, sent = self.sent()
+        if sent:
+            with self.store.writing() as cursor:
+                cursor.execute(self.store.books.note_requests(), [api, datetime.now(UTC).date(), sent])
+
+    def _told(self) -> pa.Schema:
+        columns = self.inspect().columns
+        return pa.schema([pa.field(item.name, pa.string(), metadata={"pg_type": item.pg_type}) for item in columns])
 
     def _due(self, scope: Scope, settings: FetchSettings) -> Iterator[list[str]]:
         if self.asked is None:
@@ -347,11 +367,6 @@ class RestSource:
             oldest = self.checks.oldest(cursor)
         return now if oldest is None else oldest + every
 
-    def lag(self, since: Watermark | None) -> float | None:
-        """Seconds since the oldest record was due; 0 where none is."""
-        waiting = self.pending(since)
-        return max(0.0, (datetime.now(UTC) - waiting.oldest).total_seconds()) if waiting.oldest else 0.0
-
     def resting(self) -> str | None:
         return None
 
@@ -366,23 +381,3 @@ class RestSource:
             for name, column in table.columns.items()
         ]
         return Shape(found)
-
-    # An API remembers no run of ours
-
-    def mark(self, watermark: Watermark) -> Watermark:
-        return watermark
-
-    def confirmed(self, watermark: Watermark) -> bool:
-        return True
-
-    def note(self, since: Watermark, run: str, *, before: str | None) -> bool:
-        return False
-
-    def knows(self, since: Watermark, run: str) -> bool:
-        return True
-
-    def last_read(self) -> str | None:
-        return None
-
-    def went_through(self, read: str) -> bool:
-        return True

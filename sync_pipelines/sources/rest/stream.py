@@ -43,12 +43,18 @@ class Fetched:
     stored: Iterable[Document] = ()
     known: Callable[[], Iterable[list[str]]] = tuple
     client: RestClient | None = None
+    told: pa.Schema | None = None
     error: SyncError | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def schema(self) -> pa.Schema:
         return schema_of(self.tables)
+
+    @property
+    def columns(self) -> pa.Schema:
+        """The columns of the rows that the documents give, as people are told."""
+        return self.told or self.schema
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         self.error = None

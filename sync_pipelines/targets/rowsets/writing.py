@@ -11,7 +11,7 @@ from typing import Any
 from sync_pipelines.engine import pg_errors
 from sync_pipelines.engine.database import connect
 from sync_pipelines.engine.errors import RecordError
-from sync_pipelines.engine.model import WAITING, BatchResult, Counts, Parent, Rejection
+from sync_pipelines.engine.model import UNFETCHED, WAITING, BatchResult, Counts, Parent, Rejection
 from sync_pipelines.engine.rowsets import Change, Row, TableChange, changes_of, plain, told
 from sync_pipelines.engine.sql import identifier
 from sync_pipelines.engine.urls import NormalisedUrl
@@ -333,7 +333,7 @@ def _unwritten(document: Document, kept: Payload | None) -> Difference:
 
 
 def _rejection(item: Document) -> Rejection:
-    stage = "map" if item.payload is not None else "fetch"
+    stage = "map" if item.payload is not None else UNFETCHED
     return Rejection(key=item.key, reason=item.problem or "", stage=stage)
 
 
