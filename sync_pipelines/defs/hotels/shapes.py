@@ -169,7 +169,7 @@ class Property(Checkin):
     reviews: Any = None
 
     @property
-    def times(self) -> Row:
+    def times(self) -> dict[str, Any]:
         """The check-in times and instructions, of whichever shape."""
         found = self.checkin or self
         return {name: getattr(found, name) for name in (*TIMES, "instructions", "special_instructions")}
