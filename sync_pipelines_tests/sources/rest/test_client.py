@@ -115,12 +115,12 @@ def test_slots_that_were_slept_through_are_lost_and_not_made_up_for():
     assert slot - 1 / 96 > now - LATE_SECONDS
 
 
-def test_clients_that_share_nothing_but_the_ledger_keep_to_the_limit_and_use_it(cupid: Cupid, ledger: Ledger):
+def test_clients_that_share_nothing_but_the_ledger_keep_to_the_limit_and_use_it(cupid: Cupid, house_url: str):
     """Two clients in two threads, as in two processes; the stand-in refuses what is too much."""
     settings = settings_of(cupid, rate_limit=80.0)
 
     def work(part: list[int]) -> None:
-        with RestClient(settings, rate=SharedRate(ledger, settings.api)) as client:
+        with Ledger(house_url) as ledger, RestClient(settings, rate=SharedRate(ledger, settings.api)) as client:
             assert len(fetched(client, part)) == len(part)
 
     def both() -> None:
