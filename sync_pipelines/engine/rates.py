@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+from sync_pipelines.engine.errors import LONGEST_WAIT
+
 T = TypeVar("T")
 
 RECOVERY_SECONDS = 10.0
@@ -21,6 +23,9 @@ SLOWEST = 16.0
 
 ONE_TROUBLE_SECONDS = 1.0
 """Several requests under way meet the same trouble: within this time it slows the rate once."""
+
+_AHEAD = 60.0
+"""Seconds of slots that may have been handed out behind such a wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +41,17 @@ class RateState:
     slowdown: float = 1.0
     slowed_at: float = 0.0
 
+    def free_at(self, now: float) -> float:
+        """When the next slot is: nobody was ever told to wait for longer than a run does, so what lies beyond that was
+        noted by a clock that has been set back since."""
+        return self.next_at if now < self.next_at <= now + LONGEST_WAIT + _AHEAD else now
+
     def slowdown_at(self, now: float) -> float:
         """By how much the spacing is multiplied now: the slowdown wears off by itself."""
-        return max(1.0, self.slowdown * 0.5 ** (max(0.0, now - self.slowed_at) / RECOVERY_SECONDS))
+        rested = now - self.slowed_at
+        if rested < 0:  # as above
+            return 1.0
+        return max(1.0, self.slowdown * 0.5 ** (rested / RECOVERY_SECONDS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +85,7 @@ def take(*, seconds: float, spacing: float, most: int = 100) -> Change[Block]:
     """
 
     def change(state: RateState, now: float) -> tuple[RateState, Block]:
-        begin, apart = max(state.next_at, now), spacing * state.slowdown_at(now)
+        begin, apart = state.free_at(now), spacing * state.slowdown_at(now)
         count = max(1, min(most, int(seconds / apart)))
         block = Block(begins_in=begin - now, spacing=apart, count=count)
         return replace(state, next_at=begin + count * apart), block

@@ -48,6 +48,13 @@ def test_a_pause_holds_for_everybody_and_a_shorter_one_does_not_end_it():
     assert take(seconds=0.1, spacing=0.1)(state, 101.0)[1].begins_in == 29.0
 
 
+def test_a_clock_that_was_set_back_by_hours_makes_nobody_wait_for_hours():
+    state, _ = slow_down()(RateState(), 90_000.0)
+    state, _ = take(seconds=0.5, spacing=0.1)(state, 90_000.0)
+    _, block = take(seconds=0.5, spacing=0.1)(state, 80_000.0)
+    assert (block.begins_in, block.spacing) == (0.0, 0.1)
+
+
 def test_processes_that_take_slots_of_one_ledger_at_once_never_get_the_same(ledger: Ledger):
     rate = SharedRate(ledger, "api.example.com 1a2b")
     own = []

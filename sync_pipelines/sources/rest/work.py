@@ -26,7 +26,7 @@ _AHEAD = 500
 _MOST_PARKED = 200
 """Calls that wait for another try; are there more, no new one begins."""
 
-_MORE_OF_429 = 4
+_MORE_OF_429 = 2
 """So many tries more has a call that came too early: that is seldom its own fault, and the rate is halved meanwhile."""
 
 _LEAVE_SECONDS = 1.0

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.rates import RateKeeper
 from sync_pipelines.sandbox.cupid.api import Cupid
 from sync_pipelines.sources.rest.client import ClientSettings, RestClient, auth_headers
@@ -55,10 +54,3 @@ def connect(cupid: Cupid) -> Iterator[Connect]:
             return stack.enter_context(RestClient(settings_of(cupid, **options), rate=rate or LocalRate()))
 
         yield make
-
-
-@pytest.fixture
-def ledger(house_url: str) -> Iterator[Ledger]:
-    """An empty ledger."""
-    with Ledger(house_url) as found:
-        yield found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -115,12 +117,12 @@ def test_slots_that_were_slept_through_are_lost_and_not_made_up_for():
     assert slot - 1 / 96 > now - LATE_SECONDS
 
 
-def test_clients_that_share_nothing_but_the_ledger_keep_to_the_limit_and_use_it(cupid: Cupid, ledger: Ledger):
+def test_clients_that_share_nothing_but_the_ledger_keep_to_the_limit_and_use_it(cupid: Cupid, house_url: str):
     """Two clients in two threads, as in two processes; the stand-in refuses what is too much."""
     settings = settings_of(cupid, rate_limit=80.0)
 
     def work(part: list[int]) -> None:
-        with RestClient(settings, rate=SharedRate(ledger, settings.api)) as client:
+        with Ledger(house_url) as ledger, RestClient(settings, rate=SharedRate(ledger, settings.api)) as client:
             assert len(fetched(client, part)) == len(part)
 
     def both() -> None:
@@ -135,6 +137,24 @@ def test_clients_that_share_nothing_but_the_ledger_keep_to_the_limit_and_use_it(
 
 def test_the_rate_that_is_set_by_default_is_kept_and_used(cupid: Cupid, connect: Connect):
     assert keeps_the_limit(cupid, 10, lambda: fetched(connect(rate_limit=10.0), cupid.ids(16)))
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_processes_keep_to_one_limit_together_also_when_one_of_them_is_killed(cupid: Cupid, house_url: str):
+    def child(first: int, last: int) -> subprocess.Popen[str]:
+        given = (cupid.url, cupid.key, house_url, "40", str(first), str(last))
+        command = [sys.executable, "-m", "sync_pipelines_tests.sources.rest.child", *given]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def three() -> None:
+        children = [child(*part) for part in ((0, 100), (100, 200), (200, 1000))]
+        assert [one.communicate(timeout=120)[0] for one in children[:2]] == ["100\n", "100\n"]
+        assert children[2].poll() is None
+        children[2].kill()
+        children[2].communicate()
+
+    assert keeps_the_limit(cupid, 40, three)
 
 
 def keeps_the_limit(cupid: Cupid, limit: int, fetch: Callable[[], object]) -> bool:

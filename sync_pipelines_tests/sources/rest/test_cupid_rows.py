@@ -100,6 +100,7 @@ def test_the_same_photo_of_two_rooms_is_two_and_the_same_twice_is_one():
     found = rows_of(new_shape(), photos=[photo, photo, other], rooms=[{"id": 1, "photos": [photo]}])["photos"]
     assert [(row["room_id"], row["score"]) for row in found] == [(None, None), (None, 3.0), (1, None)]
     assert found[1]["photo_id"] == f"{found[0]['photo_id']}-2"
+    assert not found[2]["photo_id"].startswith(found[0]["photo_id"])
 
 
 def test_a_review_without_an_id_keeps_its_key_and_one_with_an_id_has_that():
