@@ -60,7 +60,8 @@ Work = Callable[[Asked], "dg.AssetCheckResult | None"]
 
 def build_checks(component: SyncComponent) -> list[dg.AssetChecksDefinition]:
     """The checks of one table; unpartitioned, since partitioned ones break with runs over a range."""
-    return [_build(component, name, description, work) for name, (description, work) in _CHECKS.items()]
+    every = {**_CHECKS, **component.more_checks()}
+    return [_build(component, name, description, work) for name, (description, work) in every.items()]
 
 
 def _build(component: SyncComponent, name: str, description: str, work: Work) -> dg.AssetChecksDefinition:
@@ -145,7 +146,8 @@ def _touched(asked: Asked, since: Watermark | None) -> dg.AssetCheckResult:
 def _deep(asked: Asked) -> dg.AssetCheckResult | None:
     if asked.sync_run is not None:
         return None  # "materialize" in the UI selects every check of an asset
-    return _result(asked, prove_and_record(asked.binding, "deep", run_id=asked.run_id))
+    result = _result(asked, prove_and_record(asked.binding, "deep", run_id=asked.run_id))
+    return asked.component.with_sample(asked, result)
 
 
 def _result(asked: Asked, proof: Proof | Any, *, note: str = "", scope: str = "") -> dg.AssetCheckResult:

@@ -40,7 +40,9 @@ from sync_pipelines.commands import (
     runs,
     sandbox,
     search,
+    settings,
     status,
+    switches,
 )
 from sync_pipelines.commands.output import EXIT_CODES, ExitCode, code_of, say
 from sync_pipelines.engine.disguise import disguised
@@ -82,12 +84,15 @@ for command in (
     status.status,
     runs.sync,
     runs.plan,
+    runs.reparse,
     proofs.check,
     proofs.repair,
     search.search,
     history.logs,
     history.stats,
     health.health,
+    switches.start,
+    switches.stop,
     events.consume,
     events.trace,
 ):
@@ -98,6 +103,7 @@ for name, group in (
     ("quarantine", quarantine.app),
     ("conflicts", conflicts.app),
     ("alerts", alerts.app),
+    ("settings", settings.app),
     ("capture", capture.app),
     ("db", db.app),
     ("sandbox", sandbox.app),

@@ -42,6 +42,7 @@ def trigger(
     table: str,
     full: bool = ...,
     rebuild: bool = ...,
+    reparse: bool = ...,
     keys: Sequence[str] | None = ...,
     allow_mass_delete: bool = ...,
     wait: bool = ...,
@@ -55,6 +56,7 @@ def trigger(
     table: None = None,
     full: bool = ...,
     rebuild: bool = ...,
+    reparse: bool = ...,
     keys: Sequence[str] | None = ...,
     allow_mass_delete: bool = ...,
     wait: bool = ...,
@@ -67,6 +69,7 @@ def trigger(
     table: str | None = None,
     full: bool = False,
     rebuild: bool = False,
+    reparse: bool = False,
     keys: Sequence[str] | None = None,
     allow_mass_delete: bool = False,
     wait: bool = False,
@@ -83,6 +86,7 @@ def trigger(
         sync: `knowledge`, or `knowledge/knowledge_reference`.
         table: one table of the sync; all of them if left out.
         full: one snapshot of the whole table instead of what is pending; rebuild: built anew and swapped.
+        reparse: rows made anew from the stored payloads of an API, which is not asked.
         keys: just these records of one table, at once; a composite key as a JSON array of texts.
         allow_mass_delete: let this run delete more than the guard's share.
         tags: further tags of the run.
@@ -99,13 +103,14 @@ def trigger(
         UnknownRecordError: neither source nor target has a record of one of the keys; nothing is started.
         TransientError: the ledger's database cannot be reached.
     """
-    mode = _mode(full=full, rebuild=rebuild, keys=keys)
+    mode = _mode(full=full, rebuild=rebuild, reparse=reparse, keys=keys)
     chosen, single = _chosen(sync, table, keys)
     options: Any = {"allow_mass_delete": allow_mass_delete, "tags": {"sync/trigger": "cli", **(tags or {})}}
 
     def order(bound: BoundTable) -> launch.Order:
         if keys:
             return launch.records_order(bound.component, _shown_keys(bound, keys), **options)
+        bound.component.require_mode(mode)
         return launch.table_order(bound.component, mode=mode, **options)
 
     run_ids = _start_all(chosen, order, wait=wait, on_progress=on_progress)
@@ -244,11 +249,11 @@ def cancel(run_id: str, *, timeout: float = 0.0) -> RunStatus:
         return found
 
 
-def _mode(*, full: bool, rebuild: bool, keys: Sequence[str] | None) -> str:
+def _mode(*, full: bool, rebuild: bool, reparse: bool, keys: Sequence[str] | None) -> str:
     _some_keys(keys)
-    if sum((full, rebuild, keys is not None)) > 1:
-        raise ConfigurationError("full, rebuild and keys exclude each other.", remedy="Give one of them.")
-    return "rebuild" if rebuild else "full" if full else "incremental"
+    if sum((full, rebuild, reparse, keys is not None)) > 1:
+        raise ConfigurationError("full, rebuild, reparse and keys exclude each other.", remedy="Give one of them.")
+    return "rebuild" if rebuild else "reparse" if reparse else "full" if full else "incremental"
 
 
 def _some_keys(keys: Sequence[str] | None) -> None:

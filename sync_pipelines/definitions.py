@@ -22,6 +22,7 @@ from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.lakehouse import LakehouseResource
 from sync_pipelines.resources.neo4j import Neo4jResource
 from sync_pipelines.resources.postgres import LedgerResource, PostgresResource
+from sync_pipelines.resources.rest import RestResource
 from sync_pipelines.resources.search import SearchResource
 from sync_pipelines.upkeep import build_upkeep
 
@@ -41,6 +42,7 @@ def default_resources() -> dict[str, Any]:
         "databricks": databricks,
         "lakehouse": LakehouseResource(delta=delta, databricks=databricks),
         "delta_io_manager": DeltaIOManager(delta=delta, databricks=databricks),
+        "rest": RestResource(),
         "neo4j": neo4j,
         "neo4j_io_manager": Neo4jIOManager(neo4j=neo4j),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sync_pipelines import __version__
 from sync_pipelines.engine.errors import SyncError, redact
 from sync_pipelines.health_systems import FAR_SYSTEMS, Dependency, asked
+from sync_pipelines.sync_health import SyncHealth, sync_health
 
 if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable, Database
@@ -35,12 +36,15 @@ class Health:
     version: str
     checked_at: datetime
     dependencies: dict[str, Dependency]
+    syncs: dict[str, SyncHealth] = field(default_factory=dict)
     findings: tuple[Finding, ...] | None = None
     warnings: tuple[Finding, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `findings` and `warnings` only where they were asked for."""
-        values = {**asdict(self), "checked_at": self.checked_at.astimezone(UTC).isoformat()}
+        syncs = {name: found.as_dict() for name, found in self.syncs.items()}
+        checked_at = self.checked_at.astimezone(UTC).isoformat()
+        values = {**asdict(self), "syncs": syncs, "checked_at": checked_at}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -63,9 +67,24 @@ def health(*, connect: bool = False) -> Health:
         version=__version__,
         checked_at=datetime.now(UTC),
         dependencies=dependencies,
+        syncs=_syncs(),
         findings=findings,
         warnings=warnings,
     )
+
+
+def _syncs() -> dict[str, SyncHealth]:
+    """How each sync is, by its tables' last proofs and Dagster's own state of what starts it."""
+    from sync_pipelines.launch import optional_instance
+    from sync_pipelines.reporting import status_report
+    from sync_pipelines.switching import started
+
+    try:
+        with optional_instance() as instance:
+            running = None if instance is None else started(instance)
+    except SyncError:
+        running = None  # the dependency tells it
+    return sync_health(status_report(), running)
 
 
 def _dependencies(found: list[BoundTable], *, in_use: bool) -> Iterator[tuple[str, Dependency]]:
@@ -201,7 +220,7 @@ def _migrations(*, in_use: bool) -> Iterator[Finding]:
         for database in registry.databases():
             for branch in database.branches:
                 try:
-                    migrations.check(database.url, branch, schema)
+                    migrations.check(database.url, branch, database.schema_of(branch, schema))
                 except SyncError as error:
                     yield Finding(where=f"database:{database.name}", problem=str(error))
     except NoDatabaseError as error:

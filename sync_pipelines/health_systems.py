@@ -132,5 +132,34 @@ def _ask_graph(settings: Any) -> str:
     return f"{settings.place}, {ask(settings)}"
 
 
-FAR_SYSTEMS: dict[str, Callable[[Any], Dependency]] = {"chroma": _chroma, "delta": _lake, "neo4j": _graph}
+def _rest(resources: Any) -> Dependency:
+    """Every API in use is asked for its address; any answer says that it is there, and no record is fetched."""
+    from sync_pipelines.registry import tables
+
+    found = {bound.component.source.connection: bound for bound in tables() if bound.component.far_system == "rest"}
+    used = {name: bound for name, bound in found.items() if not bound.not_configured()}
+    if not used:
+        reasons = sorted({str(bound.not_configured()).partition(": ")[2] for bound in found.values()})
+        return Dependency(status="not configured", detail="; ".join(reasons))
+    return asked(lambda: ", ".join(_ask_api(resources, bound) for bound in used.values()))
+
+
+def _ask_api(resources: Any, bound: Any) -> str:
+    import httpx
+
+    source = bound.component.source
+    url = resources.rest.base_url(source.connection, base_url=source.base_url)
+    try:
+        httpx.head(url, timeout=5.0)
+    except httpx.HTTPError as error:
+        raise SyncError(f"{httpx.URL(url).host} does not answer: {type(error).__name__}: {error}.") from error
+    return httpx.URL(url).host
+
+
+FAR_SYSTEMS: dict[str, Callable[[Any], Dependency]] = {
+    "chroma": _chroma,
+    "delta": _lake,
+    "neo4j": _graph,
+    "rest": _rest,
+}
 """By `SyncComponent.far_system`; each gets the resources."""

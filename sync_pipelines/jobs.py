@@ -73,8 +73,13 @@ def checks_of(tables: "list[SyncComponent]", *names: str) -> dg.AssetSelection:
 
 
 def check_keys(tables: "list[SyncComponent]", *names: str) -> list[dg.AssetCheckKey]:
-    """The keys of the checks of these names, of these tables."""
-    return [dg.AssetCheckKey(table.asset_key, name) for table in tables for name in names]
+    """The keys of the checks of these names, of these tables; those of a kind's own go with what follows a run."""
+    own = set(AFTER_A_RUN) <= set(names)
+    return [
+        dg.AssetCheckKey(table.asset_key, name)
+        for table in tables
+        for name in (*names, *(table.more_checks() if own else ()))
+    ]
 
 
 def check_job(sync: str, tables: "list[SyncComponent]") -> Any:

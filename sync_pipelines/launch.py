@@ -61,7 +61,7 @@ def table_order(
     """A run of one table over its newest window, as a schedule would ask for it.
 
     Args:
-        mode: incremental, full or rebuild.
+        mode: incremental, full, rebuild or reparse.
     """
     from sync_pipelines.automation import run_request
 
@@ -263,7 +263,12 @@ def _location_of_daemon(instance: dg.DagsterInstance, job: str) -> CodeLocationO
     `dagster dev` takes its name from pyproject.toml, `-w workspace.yaml` and a cluster give others. The
     daemon writes it down with every schedule and sensor; where there are several, the last to tick counts.
     """
-    sync = job.rpartition("_")[0]
+    known = _locations_of_daemons(instance, job.rpartition("_")[0])
+    return max(known.values(), key=lambda it: it[0])[1] if known else None
+
+
+def _locations_of_daemons(instance: dg.DagsterInstance, sync: str) -> dict[str, tuple[float, CodeLocationOrigin]]:
+    """Each location that knows a sync, by name, and when it last ticked (seconds of the epoch; 0 for never)."""
     known: dict[str, tuple[float, CodeLocationOrigin]] = {}
     for state in instance.all_instigator_state():
         if not state.instigator_name.startswith(f"{sync}_"):
@@ -272,7 +277,13 @@ def _location_of_daemon(instance: dg.DagsterInstance, job: str) -> CodeLocationO
         location = state.origin.repository_origin.code_location_origin
         found = (ticks[0].timestamp if ticks else 0.0, location)
         known[location.location_name] = max(known.get(location.location_name, found), found, key=lambda it: it[0])
-    return max(known.values(), key=lambda it: it[0])[1] if known else None
+    return known
+
+
+def locations(instance: dg.DagsterInstance, sync: str) -> list[CodeLocationOrigin]:
+    """The code locations under which daemons know a sync; where none does, that of this checkout."""
+    known = _locations_of_daemons(instance, sync)
+    return [location for _, location in known.values()] or [_location_of_checkout()]
 
 
 @cache

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -127,29 +127,53 @@ def ledger() -> Ledger:
     return resources().ledger.ledger()
 
 
-Branch = Literal["capture", "ledger"]
+Branch = Literal["capture", "ledger", "hotels"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """A database that holds a part of the sync schema."""
+    """A database that holds a part of the sync schema, or tables that a sync owns.
+
+    Args:
+        schemas: of branches that stand in a schema of their own.
+    """
 
     name: str
     url: str
     branches: Sequence[Branch]
+    schemas: Mapping[Branch, str] = field(default_factory=dict)
+
+    def schema_of(self, branch: Branch, sync_schema: str) -> str:
+        """Where a branch stands here."""
+        return self.schemas.get(branch, sync_schema)
 
 
 def databases() -> list[Database]:
-    """Every database of this environment, each once: the ledger's, and each source that is captured by trigger."""
+    """Every database of this environment, each once: the ledger's, each source that is captured by trigger, and each
+    that holds tables which a sync in use owns."""
     given = resources()
     found: dict[str, list[Branch]] = {given.ledger.database_url(): ["ledger"]}
     names = {given.ledger.database_url(): "ledger"}
+    schemas: dict[str, dict[Branch, str]] = {}
     for table in tables():
-        if not table.component.captures_in_postgres or table.spec.capture == "cursor":
-            continue
-        url = given.postgres.connection_url(table.component.source.connection)
-        branches = found.setdefault(url, [])
-        names.setdefault(url, table.component.source.connection)
-        if "capture" not in branches:
-            branches.insert(0, "capture")
-    return [Database(name=names[url], url=url, branches=tuple(branches)) for url, branches in found.items()]
+        for connection, branch, schema in _needed(table):
+            url = given.postgres.connection_url(connection)
+            branches = found.setdefault(url, [])
+            names.setdefault(url, connection)
+            if schema is not None:
+                schemas.setdefault(url, {})[branch] = schema
+            if branch not in branches:
+                branches.insert(0 if branch == "capture" else len(branches), branch)
+    return [
+        Database(name=names[url], url=url, branches=tuple(branches), schemas=schemas.get(url, {}))
+        for url, branches in found.items()
+    ]
+
+
+def _needed(table: BoundTable) -> Iterator[tuple[str, Branch, str | None]]:
+    """Connection, branch and, where it is not the sync schema, schema of what a table needs beside the ledger."""
+    component = table.component
+    if (owned := component.owned(table.resources)) is not None:
+        yield owned.connection, owned.branch, owned.schema
+    if component.captures_in_postgres and table.spec.capture != "cursor":
+        yield component.source.connection, "capture", None

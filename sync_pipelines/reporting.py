@@ -75,7 +75,7 @@ def facts_of(bound: BoundTable, *, live: bool, now: datetime, ledgers: Ledgers |
         binding = bound.binding()
         with binding.ledger:
             (ledgers or Ledgers()).check(binding)
-            for ask in (_proof_now if live else _nothing, _of_ledger, _of_source):
+            for ask in (_proof_now if live else _nothing, _of_ledger, _of_source, _of_kind):
                 with _noting(problems):
                     facts = replace(facts, **ask(bound, binding))
     return replace(facts, problem=" ".join(problems) or None)
@@ -175,6 +175,10 @@ def _of_source(bound: BoundTable, binding: Binding) -> dict[str, Any]:
     pending = binding.source.pending(binding.ledger.watermark(*binding.place))
     more = unfollowed(bound.path) if binding.outbox is not None else ()
     return {"pending": pending, "warnings": (*binding.source.capture_warnings(), *more)}
+
+
+def _of_kind(bound: BoundTable, binding: Binding) -> dict[str, Any]:
+    return bound.component.facts(bound.resources, binding)
 
 
 def _schedule(component: SyncComponent, now: datetime) -> dict[str, Any]:

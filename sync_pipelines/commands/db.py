@@ -94,7 +94,7 @@ def _each(
     found, errors = [], []
     for database, branch in _branches(databases):
         try:
-            found.append(look(database, branch, schema))
+            found.append(look(database, branch, database.schema_of(branch, schema)))
         except SyncError as error:
             errors.append(error)
             found.append(_finding(database, branch, found=None, state="error", message=str(error)))
@@ -177,7 +177,7 @@ def _script(database: Database, branch: Branch) -> dict[str, str]:
     from sync_pipelines import migrations
     from sync_pipelines.engine.database import place
 
-    schema = _schema()
+    schema = database.schema_of(branch, _schema())
     try:
         start = migrations.current(database.url, branch, schema)
     except SyncError as error:

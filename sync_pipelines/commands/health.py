@@ -47,6 +47,7 @@ def _show(found: Health) -> None:
     for name, one in found.dependencies.items():
         if one.error:
             console.print(Text(f"{name}: {one.error}", style="red"))
+    _show_syncs(found)
     told = {(name, one.error) for name, one in found.dependencies.items()}
     for item in found.findings or ():
         if (item.where, item.problem) in told:
@@ -56,3 +57,17 @@ def _show(found: Health) -> None:
         console.print(Text(f"{item.where}: {item.problem}", style="yellow"))
     style = "green" if found.status == "healthy" else "red"
     console.print(Text(f"{found.status} (sync-pipelines {found.version})", style=style))
+
+
+def _show_syncs(found: Health) -> None:
+    from rich.text import Text
+
+    shown = output.table("sync", "state", "by itself", "last sync", "next in", "interval", "summary")
+    for name, one in found.syncs.items():
+        state = "not configured" if not one.is_configured else "healthy" if one.is_healthy else "unhealthy"
+        style = {"healthy": "green", "unhealthy": "red"}.get(state, "dim")
+        words = f"{state}{', running' if one.is_running else ''}{', overdue' if one.is_overdue else ''}"
+        own = "-" if one.is_started is None else "on" if one.is_started else "off"
+        spans = (output.span(one.last_sync_age), output.span(one.next_sync_in), one.sync_interval or "-")
+        shown.add_row(name, Text(words, style=style), own, *spans, Text(one.summary))
+    output.console().print(shown)

@@ -53,6 +53,21 @@ def sync(
         _run_here(selector, options, as_json=as_json)
 
 
+def reparse(
+    selector: Named,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return the run's id at once.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make all rows anew from the payloads that are kept of an API, which is not asked: after a new column or mapping.
+
+    It runs and ends as `sync` does.
+    """
+    if no_wait:
+        selection.hand_over(selector, {"reparse": True}, "trigger", as_json=as_json)
+    else:
+        _run_here(selector, {"reparse": True}, as_json=as_json)
+
+
 def plan(selector: Named, full: Full = False, rebuild: Rebuild = False, as_json: AsJson = False) -> None:
     """Say what a run would read, write, embed and delete, and how long the embedding takes. Writes nothing."""
     _plan(selector, mode=_mode(full=full, rebuild=rebuild), keys=None, as_json=as_json)
@@ -185,6 +200,9 @@ def _show_plan(found: Plan) -> None:
     for name, count in rows.items():
         shown.add_row(f"  {name}", output.number(count))
     shown.add_row("  embedding takes about", output.span(found.embed_seconds))
+    if found.requests is not None:
+        shown.add_row("  requests", output.number(found.requests))
+        shown.add_row("  fetching takes about", output.span(found.fetch_seconds))
     console.print(shown)
     if found.refused:
         console.print(Text(f"  {found.refused}: --allow-mass-delete allows it once", style="red"))

@@ -30,6 +30,7 @@ class SyncMode(Enum):
     incremental = "incremental"
     full = "full"
     rebuild = "rebuild"
+    reparse = "reparse"
 
 
 class SyncConfig(dg.Config):
@@ -40,7 +41,8 @@ class SyncConfig(dg.Config):
         description="incremental: what is pending (and, on an older partition, what differs in its window). "
         "full: one snapshot of the whole table, then removal of what the source no longer has. "
         "rebuild: as full, but built anew beside the old target, proven, then swapped "
-        "(needed when the embedding or the chunking changed).",
+        "(needed when the embedding or the chunking changed). "
+        "reparse: rows are made anew from the stored payloads of an API, which is not asked.",
     )
     batch_size: int | None = Field(
         default=None,
@@ -94,6 +96,7 @@ def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
 
 
 def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config: SyncConfig) -> ChangeSet:
+    component.require_mode(config.mode.value)
     binding = component.bind(context.resources)
     close_dead_runs(context.instance, binding, besides=context.run.run_id)
     request = engine.Request(

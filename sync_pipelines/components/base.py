@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,6 +28,7 @@ from sync_pipelines.components.blocks import (
 from sync_pipelines.components.schema import Strict
 from sync_pipelines.engine.cost import Prices, price
 from sync_pipelines.engine.durations import seconds
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.run import Binding
 from sync_pipelines.engine.settings import positive, resolve
@@ -41,6 +43,21 @@ def snake_case(name: str) -> str:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     slug = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
     return slug if slug and slug[0].isalpha() else f"t_{slug}"
+
+
+_PRICES = {
+    f"price_{name}": (f"What a {name.replace('_', ' ')} costs.", price)
+    for name in ("hour", "warehouse_hour", "million_tokens")
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owned:
+    """Tables that a sync owns: the connection of their database, the branch of migrations, and their schema."""
+
+    connection: str
+    branch: Any
+    schema: str
 
 
 class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
@@ -110,6 +127,10 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
         """The columns that the target needs, key and change time aside."""
         raise NotImplementedError
 
+    def owned(self, resources: Any) -> Owned | None:
+        """The tables in the target that migrations of this package make; None where there are none."""
+        return None
+
     @property
     def reads_every_column(self) -> bool:
         """Whether all columns of the table are read, those that are added later too."""
@@ -145,6 +166,36 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
     def target_parts(self, resources: Any) -> dict[str, Any]:
         """`target`, `mapper` and `lock_name` of a binding."""
         raise NotImplementedError
+
+    def require_mode(self, mode: str) -> None:
+        """Insist that this table can be synced so.
+
+        Raises:
+            ConfigurationError: it cannot.
+        """
+        if mode == "reparse" and self.source.capture != "fetch":
+            raise ConfigurationError(
+                "nothing is kept of what was read, so there is nothing to make rows of.",
+                sync=self.sync,
+                table=self.table_name,
+                remedy=f"Run `sync-pipelines sync {self.path} --full`, which reads everything.",
+            )
+
+    def more_checks(self) -> dict[str, Any]:
+        """Further asset checks: name → description and work (`checks.Work`)."""
+        return {}
+
+    def known_settings(self) -> dict[str, tuple[str, Any]]:
+        """What `sync_settings` may hold of this sync: name → meaning, and what reads its text (ValueError)."""
+        return {"batch_size": ("Records a transaction.", positive), **_PRICES}
+
+    def facts(self, resources: Any, binding: Binding) -> dict[str, Any]:
+        """What `status` says of this table otherwise than of others: fields of `status.Facts`."""
+        return {}
+
+    def with_sample(self, asked: Any, result: Any) -> Any:
+        """A deep proof's result, with what else a deep look shows."""
+        return result
 
     # What follows from it.
 

@@ -115,7 +115,7 @@ def deep(table: Provable) -> Generator[Found]:
     The source's snapshot is spooled first: a slow target holds no transaction open.
     """
     with (
-        table.source.changes(Scope(full=True), since=None) as snapshot,
+        table.source.changes(Scope(full=True, stored=True), since=None) as snapshot,
         compare(StreamListing(snapshot.upserts), table.target) as differences,
     ):
         sample = _Sample(PROBED)
@@ -179,9 +179,24 @@ def _explain(table: Provable, differences: Comparison) -> None:
         known = texts(keys)
         differences.leave_out(ledger.quarantined_among(*place, known), label="quarantined")
         differences.leave_out(ledger.excluded_among(*place, known), label="excluded")
+    _leave_out_absent(table.source, differences)
     _excuse(table, differences)
     if since is not None and any(map(differences.count, KINDS)):
         _await_full_sync(table, differences, since)
+
+
+@runtime_checkable
+class Absenting(Protocol):
+    """A source that is asked for records by name, and may say that it has none of that name."""
+
+    def absent_among(self, keys: Sequence[str]) -> Sequence[str]:
+        """Those of `keys` of which it has said so."""
+        ...
+
+
+def _leave_out_absent(source: Any, differences: Comparison) -> None:
+    for keys in differences.keys("missing") if isinstance(source, Absenting) else ():
+        differences.leave_out(source.absent_among(texts(keys)), label=KEPT)
 
 
 def _await_full_sync(table: Provable, differences: Comparison, since: Watermark) -> None:

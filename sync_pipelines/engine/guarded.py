@@ -9,7 +9,7 @@ from functools import cached_property
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.held import Held
 from sync_pipelines.engine.measure import forget, held_before, note
-from sync_pipelines.engine.model import RETRIED, Rejection, Watermark
+from sync_pipelines.engine.model import RETRIED, UNFETCHED, Rejection, Watermark
 from sync_pipelines.engine.refusals import Refusals
 
 _COMMANDS = {
@@ -64,8 +64,8 @@ class Guarded(Held):
 
     def _stop_if_too_many(self, rejected: Sequence[Rejection]) -> None:
         ledger = self.binding.ledger
-        # a record that waits for another one, or is not let go for its sake, says nothing of the mapping
-        rejected = [item for item in rejected if item.stage not in RETRIED]
+        # one that waits for another, is not let go for its sake, or was not given, says nothing of the mapping
+        rejected = [item for item in rejected if item.stage not in (*RETRIED, UNFETCHED)]
         self.refusals.add(rejected, new=ledger.new_among(self.record, [item.key for item in rejected]))
         if self.refusals.excessive:
             self.counts.quarantined = max(self.counts.quarantined - ledger.withdraw(self.record), 0)

@@ -80,12 +80,12 @@ class Watermark:
     """What has been read and confirmed of one table.
 
     `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger` and `outbox`, `{"changed_at": iso or
-    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version`. `target` is the target's identity
-    then, so that a dropped and remade one is recognised; `stamp` what the run has left in it (a restored ledger
-    remembers an older one); `records` what it held then, by which the mass-delete guard measures the next.
+    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version`, `{"fetched": iso}` for `fetch`.
+    `target` is the target's identity then, so that a dropped and remade one is recognised; `stamp` what the run has
+    left in it (a restored ledger remembers an older one); `records` what it held then, for the mass-delete guard.
     """
 
-    capture: Literal["trigger", "cursor", "version", "outbox"]
+    capture: Literal["trigger", "cursor", "version", "outbox", "fetch"]
     position: Mapping[str, Any]
     source: SourceIdentity
     key: tuple[str, ...]
@@ -103,7 +103,8 @@ class Scope:
     `full`: one consistent snapshot of the whole table. `window`: what is pending, then the records whose
     change time lies in the half-open range (None is unlimited; `nulls` adds rows without a change time).
     `keys`: just these records, no watermark moves. None of them: what is pending (the incremental sync).
-    `also`: records that are read beside what is pending, since they wait for something in the target.
+    `also`: read beside what is pending, since they wait for something in the target. `stored`: of a source that
+    keeps what it has fetched, just that.
     """
 
     full: bool = False
@@ -111,6 +112,7 @@ class Scope:
     nulls: bool = False
     keys: tuple[str, ...] | None = None
     also: tuple[str, ...] = ()
+    stored: bool = False
     reason: str = ""
 
 
@@ -142,6 +144,7 @@ class ChangeSet:
         reason: why it is full although nobody asked ("first run", "log purged", …), for the log.
         source_empty: the table held no row in the snapshot that was read.
         rows: number of upserts; touched: number of distinct keys that were read from the log.
+        ended: asked when all is written: what is to be told of the reading. It raises what cut that short.
         run: the `engine.run.Run` that it belongs to.
     """
 
@@ -153,6 +156,7 @@ class ChangeSet:
     source_empty: bool = False
     rows: int = 0
     touched: int = 0
+    ended: Callable[[], Mapping[str, Any]] = dict
     run: Any = None
     on_close: list[Callable[[], None]] = field(default_factory=list)
 
@@ -169,14 +173,11 @@ class ChangeSet:
         self.close()
 
 
-WAITING = "wait"
-"""The stage of a record that waits for another one (a foreign key): each run tries it again."""
+WAITING, UNDELETED = RETRIED = ("wait", "delete")
+"""The stages of a record that waits for another one (a foreign key), and of one that the target does not let go: each
+run tries them again. Their own rows are as they should be: others must change."""
 
-UNDELETED = "delete"
-"""The stage of a record that the source has no more and the target does not let go: each run tries it again."""
-
-RETRIED = (WAITING, UNDELETED)
-"""The stages of records whose own rows are as they should be: it is others that must change."""
+UNFETCHED = "fetch"  # the stage of a record that the source did not give, though it gives others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +215,6 @@ class Rejection:
 @dataclass(kw_only=True)
 class Counts:
     """What a run did, in records; embedding figures in texts, characters and the provider's tokens.
-
     `bytes` were written to the target, `bytes_read` came from the source, both as this process holds them.
     """
 
@@ -241,9 +241,9 @@ class BatchResult:
     """What became of the batches that a target has taken since its last result.
 
     Args:
-        keys: the records that this speaks of, rejected ones included; None for all that the target has taken.
-        kept: records that were left as they are in the target, on purpose: key → why.
-        disputes: what is known of those, and of conflicts that were decided otherwise (`engine.deciding.Dispute`).
+        keys: the records that this speaks of, rejected ones too; None for all that the target has taken.
+        kept: records that were left as they are: key → why. disputes: of those, and conflicts that were decided
+            otherwise (`engine.deciding.Dispute`).
     """
 
     counts: Counts
@@ -255,7 +255,7 @@ class BatchResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Deletion:
-    """What became of records that were to be deleted: how many there were and went, and those that the store keeps."""
+    """What became of records that were to be deleted: how many went, and those that the store keeps."""
 
     deleted: int = 0
     refused: Sequence[Rejection] = ()

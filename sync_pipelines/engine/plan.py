@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -15,7 +15,7 @@ from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.ground import due_scope, ground_of
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.measure import held_before
-from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Target
+from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Target, Watermark
 from sync_pipelines.engine.overwriting import due_whole
 from sync_pipelines.engine.refusals import Refusals
 from sync_pipelines.engine.waiting import with_waiting
@@ -23,7 +23,11 @@ from sync_pipelines.engine.waiting import with_waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run would do, in records; `embed_seconds` is an estimate from a sample, None where unknown."""
+    """What a run would do, in records; `embed_seconds` is an estimate from a sample, None where unknown.
+
+    Of an API nothing is fetched for a plan: `requests` is what would be sent, and `fetch_seconds` what that takes at
+    the rate that is allowed; the other numbers are of what is kept.
+    """
 
     table: str
     mode: str
@@ -39,9 +43,28 @@ class Plan:
     embed_tokens: int
     embed_seconds: float | None
     refused: str | None
+    requests: int | None = None
+    fetch_seconds: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """How many requests a run would send, and how long that takes; None where nothing is fetched."""
+
+    requests: int | None = None
+    seconds: float | None = None
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A source that has to be asked record by record, at a rate."""
+
+    def estimate(self, scope: Scope, since: Watermark | None) -> Estimate:
+        """What a run of this scope would send."""
+        ...
 
 
 def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = None) -> Plan:
@@ -51,12 +74,17 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
         scope: what to read; from the mode where left out.
     """
     binding.ledger.check()
-    wanted = scope or Scope(full=mode != "incremental", reason="" if mode == "incremental" else f"mode: {mode}")
+    stored, reason = mode == "reparse", "" if mode == "incremental" else f"mode: {mode}"
+    wanted = scope or Scope(full=mode != "incremental", stored=stored, reason=reason)
     since, held = binding.ledger.watermark(*binding.place), binding.target.count()
     if mode != "rebuild":
         wanted = due_whole(due_scope(wanted, ground_of(binding, since), held=held), binding.target)
         wanted = with_waiting(binding, wanted, since)
-    with binding.source.changes(wanted, since=since) as changes:
+    source = binding.source
+    fetching = source.estimate(wanted, since) if isinstance(source, Fetching) else Estimate()
+    if fetching.requests is not None:
+        wanted = replace(wanted, stored=True)
+    with source.changes(wanted, since=since) as changes:
         counts, refusals = Counts(), Refusals(guard=binding.guard, due=changes.rows, whole=changes.full)
         lost = _Lost(binding.target if mode == "rebuild" else None)
         result = binding.target.plan(_mapped(binding, changes, counts, refusals, lost), rebuild=mode == "rebuild")
@@ -81,6 +109,8 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
             embed_tokens=counts.embedded_tokens,
             embed_seconds=result.seconds,
             refused=_refused(stopped, refusals),
+            requests=fetching.requests,
+            fetch_seconds=fetching.seconds,
         )
 
 

@@ -164,7 +164,7 @@ def _read(run: Run, pages: Iterable[Sequence[str]], spool: Spool) -> RecordStrea
     with ExitStack() as stack:
         for keys in pages:
             run.lock.check()
-            changes = run.binding.source.changes(Scope(keys=tuple(keys)), since=None)
+            changes = run.binding.source.changes(Scope(keys=tuple(keys), stored=True), since=None)
             with changes:
                 writer = writer or stack.enter_context(RecordWriter(spool, "repair", changes.upserts.schema))
                 for batch in changes.upserts:
@@ -179,7 +179,7 @@ def _delete(run: Run, differences: Comparison, *, source_empty: bool) -> None:
         known = texts(keys)
         if strange := sorted(set(keys).difference(known)):
             run.delete(run.binding.target, strange)
-        with run.binding.source.changes(Scope(keys=tuple(known)), since=None) as changes:
+        with run.binding.source.changes(Scope(keys=tuple(known), stored=True), since=None) as changes:
             for gone in changes.deletes:
                 run.delete(run.binding.target, gone)
     run.end_deletes(run.binding.target)

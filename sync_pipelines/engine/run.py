@@ -99,6 +99,7 @@ class Run(Keeping):
             if not (first_look.pays(self, changes) and first_look.bring_what_differs(self, changes)):
                 self._bring(changes)
                 self._delete(changes)
+            self.facts.update(changes.ended())
 
     def drain(self, changes: ChangeSet) -> Drain | None:
         """What brings the events that wait, begun; None where there is no outbox, or the run is not about what waits.

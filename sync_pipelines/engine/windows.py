@@ -8,7 +8,7 @@ from typing import Literal
 
 from sync_pipelines.engine.model import Scope
 
-Mode = Literal["incremental", "full", "rebuild"]
+Mode = Literal["incremental", "full", "rebuild", "reparse"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ def scope_of(mode: Mode, asked: tuple[datetime, datetime], windows: Windows) -> 
     """
     start, end = asked
     if mode != "incremental":
-        return Scope(full=True, reason=f"mode: {mode}")
+        return Scope(full=True, stored=mode == "reparse", reason=f"mode: {mode}")
     if start >= windows.newest:
         return Scope()
     first = start <= windows.first

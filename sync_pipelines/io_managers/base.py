@@ -31,7 +31,8 @@ def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:
         )
     run = changes.run
     sync, table = run.place
-    columns = column_schema(changes.upserts.schema)  # closing the changes removes the file that says so
+    # closing the changes removes the file that says so; documents tell of the rows that they give
+    columns = column_schema(getattr(changes.upserts, "columns", None) or changes.upserts.schema)
     started = time.monotonic()
     with working_on(sync, table, run_id=run.request.run_id, attempt=_attempt(context)):
         counts = engine.write(changes)

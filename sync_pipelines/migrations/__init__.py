@@ -1,6 +1,7 @@
-"""The `sync` schema, by Alembic, in two branches that stand in different databases.
+"""What stands in databases, by Alembic, in branches that may stand in different ones.
 
-`capture` (change log, triggers) stands in each source database, `ledger` (all the rest) in the ledger's. Each
+`capture` (change log, triggers) stands in each source database, `ledger` (all the rest) in the ledger's, both in the
+`sync` schema; `hotels` holds the tables that this sync owns, in the target's own schema. Each
 branch is a folder of versions with a version table of its own, so one database may hold either or both.
 """
 
@@ -24,7 +25,7 @@ from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, Migr
 from sync_pipelines.engine.locks import lock_key
 from sync_pipelines.engine.pg_errors import classified
 
-Branch = Literal["capture", "ledger"]
+Branch = Literal["capture", "ledger", "hotels"]
 BRANCHES: tuple[Branch, ...] = get_args(Branch)
 
 DEFAULT_SCHEMA = "sync"
@@ -67,7 +68,7 @@ def upgrade(
 
     Args:
         url: the database; its role needs to own the schema, or the right to create it.
-        branch: `capture` or `ledger`.
+        branch: `capture`, `ledger` or `hotels`.
         schema: where the tables stand.
         revision: Alembic's name of a revision; `head` is the newest.
         wait_seconds: how long another upgrade of this schema is waited for.
@@ -117,7 +118,7 @@ def script(branch: Branch, schema: str = DEFAULT_SCHEMA, *, start: str | None = 
     """The SQL that `upgrade` would run, for a DBA: one transaction, runnable by psql.
 
     Args:
-        branch: `capture` or `ledger`.
+        branch: `capture`, `ledger` or `hotels`.
         schema: where the tables are to stand.
         start: the revision that the database is at; None where it has nothing yet.
     """

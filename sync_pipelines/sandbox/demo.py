@@ -15,18 +15,23 @@ from rich.console import Console
 from rich.table import Table
 
 from sync_pipelines.engine.errors import SyncError
-from sync_pipelines.sandbox import demo_knowledge, demo_learning, demo_proof, demo_voice
+from sync_pipelines.sandbox import demo_hotels, demo_knowledge, demo_learning, demo_proof, demo_voice
 from sync_pipelines.sandbox.environment import Sandbox
 from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.story import DemoFailedError, Story
 
 REPORT = Path("demo-report.json")
-SETTINGS = {"SYNC_BATCH_SIZE": "16", "SYNC_LOG_LEVEL": "WARNING", "SYNC_RETRY_MAX": "1"}
+SETTINGS = {
+    "SYNC_BATCH_SIZE": "16",
+    "SYNC_LOG_LEVEL": "WARNING",
+    "SYNC_RETRY_MAX": "1",
+    "HOTELS_PATIENCE": "2s",
+}
 """Small batches, so that progress shows every few seconds; the steps say themselves what goes on, and what the graph
-refuses is given up at once."""
+refuses, or an API does not answer, is given up soon."""
 
 WIDTH = 130
-SYNCS = (demo_knowledge.tell, demo_voice.tell, demo_learning.tell, demo_proof.tell)
+SYNCS = (demo_knowledge.tell, demo_voice.tell, demo_learning.tell, demo_hotels.tell, demo_proof.tell)
 """One function a sync, in the order in which they are shown, then proof and repair; a new sync adds its own."""
 
 
@@ -44,6 +49,8 @@ def environment(variables: dict[str, str]) -> Generator[None]:
         "KNOWLEDGE_",
         "VOICE_",
         "LEARNING_",
+        "HOTELS_",
+        "CUPID_",
         "NEO4J_",
         "NOTIFICATION_",
     )

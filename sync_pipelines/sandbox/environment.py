@@ -1,4 +1,4 @@
-"""The sandbox: PostgreSQL, Chroma, a graph and a DAGSTER_HOME in one folder, as one thing to bring up and down."""
+"""The sandbox: PostgreSQL, Chroma, a graph, hotels and a DAGSTER_HOME in one folder, to bring up and down as one."""
 
 import os
 import re
@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from sync_pipelines.env_file import CHECKOUT
 from sync_pipelines.sandbox.chroma import ChromaServer
+from sync_pipelines.sandbox.cupid.server import CupidServer
 from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.folders import (
     PASSABLE,
@@ -35,7 +36,8 @@ APPLICATION_DATABASE = "app"
 FOLDER_VARIABLE = "SYNC_SANDBOX_DIR"
 
 _FAR = re.compile(
-    r"CHROMA_|DELTA_|DATABRICKS_|NEO4J_|DAGSTER_POSTGRES_URL$|SYNC_ALERT_URLS|NOTIFICATION_WEBHOOK_URL$|SYNC_HEARTBEAT_URL$"
+    r"CHROMA_|DELTA_|DATABRICKS_|NEO4J_|CUPID_|DAGSTER_POSTGRES_URL$"
+    r"|SYNC_ALERT_URLS|NOTIFICATION_WEBHOOK_URL$|SYNC_HEARTBEAT_URL$"
 )
 _FAR_OR_DATABASE = re.compile(rf"{_FAR.pattern}|POSTGRES_|(\w+_)?DATABASE_URL$")
 GRAPH_VARIABLE = "SYNC_SANDBOX_GRAPH"
@@ -94,7 +96,7 @@ class SandboxStatus:
 
 
 class Sandbox:
-    """PostgreSQL, Chroma, ArcadeDB and DAGSTER_HOME under one folder."""
+    """PostgreSQL, Chroma, ArcadeDB, the stand-in of Cupid and DAGSTER_HOME under one folder."""
 
     def __init__(
         self,
@@ -104,6 +106,7 @@ class Sandbox:
         detached: bool = True,
         durable: bool = True,
         graph: bool = True,
+        hotels: bool = True,
         prepare: Prepare | None = None,
         log: Log | None = None,
     ) -> None:
@@ -116,6 +119,7 @@ class Sandbox:
             detached: whether the servers are to live on when this process ends.
             durable: False trades safety against a power cut for speed.
             graph: False leaves ArcadeDB out.
+            hotels: False leaves the stand-in of Cupid out.
             prepare: makes the application's database ready at each `up`; by default
                 :func:`prepare.prepare_database`.
             log: takes lines of progress.
@@ -127,6 +131,7 @@ class Sandbox:
         self.postgres = PostgresServer(self.folder / "postgres", durable=durable, detached=detached, log=self.log)
         self.chroma = ChromaServer(self.folder / "chroma", detached=detached, log=self.log)
         self.graph = ArcadeServer(self.folder / "graph", detached=detached, log=self.log) if graph else None
+        self.cupid = CupidServer(self.folder / "cupid", detached=detached, log=self.log) if hotels else None
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ, *, log: Log | None = None) -> Self:
@@ -147,7 +152,13 @@ class Sandbox:
     @classmethod
     @contextmanager
     def ephemeral(
-        cls, *, durable: bool = False, graph: bool = True, prepare: Prepare | None = None, log: Log | None = None
+        cls,
+        *,
+        durable: bool = False,
+        graph: bool = True,
+        hotels: bool = True,
+        prepare: Prepare | None = None,
+        log: Log | None = None,
     ) -> Generator[Self]:
         """Give a sandbox in a temporary folder, up and prepared, that ends with this process.
 
@@ -156,13 +167,18 @@ class Sandbox:
         environment plays no part.
 
         Args:
-            durable: see :class:`Sandbox`.
-            graph: see :class:`Sandbox`.
-            prepare: see :class:`Sandbox`.
+            durable, graph, hotels, prepare: see :class:`Sandbox`.
             log: takes lines of progress.
         """
         with temporary_folder() as folder:
-            sandbox = cls(folder / "sandbox", detached=False, durable=durable, graph=graph, prepare=prepare, log=log)
+            options: dict[str, Any] = {
+                "durable": durable,
+                "graph": graph,
+                "hotels": hotels,
+                "prepare": prepare,
+                "log": log,
+            }
+            sandbox = cls(folder / "sandbox", detached=False, **options)
             try:
                 sandbox.up()
                 yield sandbox
@@ -186,7 +202,7 @@ class Sandbox:
         with self._locked():
             self._claim()
             missing = [server for server in self._needed() if not server.answers()]
-            pool = ThreadPoolExecutor(3)
+            pool = ThreadPoolExecutor(4)
             with undone(lambda: _take_back(missing, pool)):
                 # Side by side: Chroma spends its second importing, PostgreSQL its second in initdb.
                 list(pool.map(lambda server: server.start(), self._needed()))
@@ -222,8 +238,7 @@ class Sandbox:
 
     def status(self) -> SandboxStatus:
         """Ask each server now, and return how they are."""
-        graph = [self._graph_status()] if self.graph is not None else []
-        servers = (self._postgres_status(), self._chroma_status(), *graph)
+        servers = (self._postgres_status(), *(_status(server) for server in (self.chroma, *self._optional())))
         up = all(server.state in ("up", "yours") for server in servers)
         return SandboxStatus(folder=str(self.folder), up=up, servers=servers)
 
@@ -232,7 +247,7 @@ class Sandbox:
 
         Returns:
             DATABASE_URL (not when the user brought one: it stands in the environment already), CHROMA_URL, DELTA_URI,
-            NEO4J_…, DAGSTER_HOME, and the marker by which a later call knows its own DATABASE_URL.
+            NEO4J_…, CUPID_…, DAGSTER_HOME, and the marker by which a later call knows its own DATABASE_URL.
 
         Raises:
             SandboxError: when the sandbox has never been up.
@@ -241,7 +256,7 @@ class Sandbox:
             "CHROMA_URL": self.chroma.url,
             "DELTA_URI": str(self.folder / LAKE),
             "DAGSTER_HOME": str(self.dagster_home),
-            **(self.graph.variables if self.graph is not None else {}),
+            **{name: text for server in self._optional() for name, text in server.variables.items()},
         }
         if self.database_url is not None:
             return variables
@@ -316,13 +331,17 @@ class Sandbox:
     def _needed(self) -> list[Server]:
         own = [self.postgres] if self.database_url is None else []
         # Java first: it takes longest
-        return [*([self.graph] if self.graph is not None else []), self.chroma, *own]
+        return [*self._optional(), self.chroma, *own]
+
+    def _optional(self) -> list[ArcadeServer | CupidServer]:
+        return [server for server in (self.graph, self.cupid) if server is not None]
 
     def _stop_servers(self) -> None:
-        """Stop what runs, also a graph that is left out now."""
+        """Stop what runs, also what is left out now."""
         graph = self.graph or ArcadeServer(self.folder / "graph")
+        cupid = self.cupid or CupidServer(self.folder / "cupid")
         with ExitStack() as stack:
-            for server in (self.postgres, self.chroma, graph):
+            for server in (self.postgres, self.chroma, graph, cupid):
                 stack.callback(server.stop)
 
     def _prepare_dagster_home(self) -> None:
@@ -350,14 +369,7 @@ class Sandbox:
     def _postgres_status(self) -> ServerStatus:
         if self.database_url is not None:
             return ServerStatus(name=self.postgres.name, state="yours", address="DATABASE_URL")
-        return _status(self.postgres, lambda: self.postgres.url(APPLICATION_DATABASE))
-
-    def _chroma_status(self) -> ServerStatus:
-        return _status(self.chroma, lambda: self.chroma.url)
-
-    def _graph_status(self) -> ServerStatus:
-        assert self.graph is not None
-        return _status(self.graph, lambda: self.graph.uri if self.graph else "")
+        return _status(self.postgres)
 
 
 def _take_back(servers: Sequence[Server], pool: ThreadPoolExecutor) -> None:
@@ -377,9 +389,15 @@ def _prepare(url: str) -> None:
     prepare_database(url)
 
 
-def _status(server: Server, address: Callable[[], str]) -> ServerStatus:
+def _status(server: PostgresServer | ChromaServer | ArcadeServer | CupidServer) -> ServerStatus:
     process = server.process
     if process is None:
         return ServerStatus(name=server.name, state="down")
     state = "up" if server.answers() else "not answering"
-    return ServerStatus(name=server.name, state=state, address=address(), pid=process.pid)
+    return ServerStatus(name=server.name, state=state, address=_address(server), pid=process.pid)
+
+
+def _address(server: PostgresServer | ChromaServer | ArcadeServer | CupidServer) -> str:
+    if isinstance(server, PostgresServer):
+        return server.url(APPLICATION_DATABASE)
+    return server.uri if isinstance(server, ArcadeServer) else server.url

@@ -65,7 +65,7 @@ class House:
         self, table: SyncComponent, *, mode: str = "incremental", keys: tuple[str, ...] | None = None, **more: Any
     ) -> Counts:
         """One run, as the asset and the IO manager make it."""
-        scope = Scope(full=mode != "incremental", keys=keys)
+        scope = Scope(full=mode != "incremental", stored=mode == "reparse", keys=keys)
         request = engine.Request(mode=mode, scope=scope, trigger="manual", run_id=str(uuid.uuid4()))
         return engine.write(engine.open_run(self.bind(table, **more), request))
 

@@ -61,7 +61,11 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
     exports = shell.run("env", SYNC_DATABASE_URL="postgresql://production/ledger").stdout
     assert "export SYNC_DATABASE_URL=''" in exports
     printed = subprocess.run(
-        ["sh", "-c", f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME" "$NEO4J_URI"'],
+        [
+            "sh",
+            "-c",
+            f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME" "$NEO4J_URI" "$CUPID_BASE_URL"',
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -71,7 +75,8 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
     assert printed[1].startswith("http://127.0.0.1:")
     assert printed[2] == str(shell.folder / ".sandbox" / "dagster_home")
     assert printed[3].startswith("bolt://127.0.0.1:")
-    assert len(json.loads(shell.run("status", "--json", SYNC_SANDBOX_GRAPH="false").stdout)["servers"]) == 2
+    assert printed[4].startswith("http://127.0.0.1:")
+    assert len(json.loads(shell.run("status", "--json", SYNC_SANDBOX_GRAPH="false").stdout)["servers"]) == 3
 
     assert "42 rows were new" in shell.run("load", "--records", "40").stdout
     with application.transaction(printed[0]) as cursor:

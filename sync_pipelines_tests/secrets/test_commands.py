@@ -21,6 +21,12 @@ WORDS = {
     "status": ["", "--live"],
     "sync": ["shop", "shop --full", f"{ARTICLE} --key a", f"{ARTICLE} --dry-run", f"{ARTICLE} --no-wait"],
     "plan": ["shop --rebuild"],
+    "reparse": [ARTICLE],  # of which no payload is kept
+    "settings list": [""],
+    "settings set": ["shop batch_size 7"],
+    "settings get": ["shop batch_size"],
+    "start": ["shop"],
+    "stop": ["shop"],
     "check": ["shop", "shop --deep"],
     "repair": ["shop", f"{ARTICLE} --key a --dry-run"],
     "reconcile": [f"{ARTICLE} --dry-run --batch-size 2"],

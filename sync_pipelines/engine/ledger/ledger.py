@@ -26,6 +26,7 @@ from sync_pipelines.engine.ledger.quarantine import (
     QuarantinedRecord,
     RecordEvent,
 )
+from sync_pipelines.engine.ledger.rates import RateBook
 from sync_pipelines.engine.ledger.runs import RunBook
 
 __all__ = [
@@ -45,7 +46,7 @@ _CHUNK = 10_000
 """Rows that one transaction of `clean` removes: a year's backlog must not hold the tables for minutes."""
 
 
-class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook, BaseBook, EntityBook):
+class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook, BaseBook, EntityBook, RateBook):
     """All books of the ledger over one pool; see `store.Store` for the arguments."""
 
     def left_out(self, sync: str, table: str) -> QuarantineCounts:

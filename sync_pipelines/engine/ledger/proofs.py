@@ -245,6 +245,22 @@ class ProofBook(Store):
         chosen = chosen.where(table.c.setting_key.startswith(prefix, autoescape=True))
         return self._transaction(lambda connection: dict(connection.execute(chosen).all()))
 
+    def stored_settings(self, prefix: str = "") -> list[StoredSetting]:
+        """Every setting whose key begins so, with its description and when it was stored, by key."""
+        table = self._tables.settings
+        chosen = sa.select(table).where(table.c.setting_key.startswith(prefix, autoescape=True))
+        page = chosen.order_by(table.c.setting_key)
+        rows = self._transaction(lambda connection: connection.execute(page).mappings().all())
+        return [
+            StoredSetting(
+                key=row["setting_key"],
+                value=row["setting_value"],
+                description=row["description"],
+                updated_at=utc(row["updated_at"]),
+            )
+            for row in rows
+        ]
+
     def set_setting(self, key: str, value: str | None, *, description: str | None = None) -> None:
         """Store a setting; None removes it. A description that is not given stays as it is."""
         table = self._tables.settings
@@ -259,6 +275,16 @@ class ProofBook(Store):
             .on_conflict_do_update(index_elements=["setting_key"], set_=new)
         )
         self._transaction(lambda connection: connection.execute(writing))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSetting:
+    """A row of `sync_settings`; `updated_at` is UTC."""
+
+    key: str
+    value: str
+    description: str | None
+    updated_at: datetime
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-REVISION = "ledger_0007"
+REVISION = "ledger_0008"
 """Of `migrations/ledger` that made them so."""
 
 _AT = sa.DateTime(timezone=True)
@@ -189,6 +189,13 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "tombstone": sa.Boolean,
         "updated_at": _AT,
     },
+    "sync_rates": {
+        "rate_name": sa.Text,
+        "next_at": _AT,
+        "slowdown": sa.Double,
+        "slowed_at": _AT,
+        "updated_at": _AT,
+    },
     "sync_settings": {
         "setting_key": sa.Text,
         "setting_value": sa.Text,
@@ -215,6 +222,7 @@ class Tables:
         self.proofs = self._table("reconciliation_runs")
         self.differences = self._table("reconciliation_keys")
         self.settings = self._table("sync_settings")
+        self.rates = self._table("sync_rates")
         self.conflicts = self._table("sync_conflicts")
         self.bases = self._table("sync_bases")
         self.stamps = self._table("sync_stamps")

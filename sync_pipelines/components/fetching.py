@@ -1,0 +1,176 @@
+"""What holds for a run that fetches from an API: run config aside, `sync_settings`, variables, YAML, the default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import Field, field_validator
+
+from sync_pipelines.components.blocks import Block
+from sync_pipelines.components.schema import DURATION
+from sync_pipelines.engine.durations import seconds
+from sync_pipelines.engine.settings import positive, resolve
+from sync_pipelines.sources.rest.endpoint import FetchSettings
+
+T = TypeVar("T")
+
+
+class FetchBlock(Block):
+    """How often, how fast and how much is fetched."""
+
+    interval: str = Field(default="12h", description="After this time a record is fetched again.")
+    rate_limit: float = Field(default=10.0, gt=0, description="Requests a second, over all processes with this key.")
+    max_concurrent: int = Field(default=5, ge=1, le=100, description="Requests under way at once.")
+    retry_attempts: int = Field(default=3, ge=1, le=20, description="Tries of one request, the first one included.")
+    patience: str = Field(default="60s", description="For so long an API that answers nobody is asked again.")
+    requests_a_day: int | None = Field(default=None, ge=1, description="A budget (UTC days); any number if left out.")
+    failures_warn: float = Field(
+        default=0.05, ge=0, le=1, description="Share of records without a document: a warning."
+    )
+    failures_error: float = Field(default=0.2, ge=0, le=1, description="And an error.")
+    sample: int = Field(default=20, ge=0, le=1000, description="Records that a deep check fetches anew.")
+
+    shapes: ClassVar[dict[str, Any]] = {name: {"pattern": DURATION} for name in ("interval", "patience")}
+
+    @field_validator("interval", "patience")
+    @classmethod
+    def _duration(cls, value: str) -> str:
+        span(value)
+        return value
+
+
+def span(text: str) -> timedelta:
+    """A duration above zero.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = timedelta(seconds=seconds(text))
+    if not found:
+        raise ValueError("expected a duration above 0, such as 12h or 90m")
+    return found
+
+
+def minutes(text: str) -> timedelta:
+    """So many minutes."""
+    return timedelta(minutes=positive(text))
+
+
+def rate(text: str) -> float:
+    """A number above zero."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise ValueError("expected a number above 0")
+    return found
+
+
+def switch(text: str) -> bool:
+    """On or off."""
+    word = text.strip().lower()
+    if word not in _SWITCH:
+        raise ValueError("expected true or false")
+    return _SWITCH[word]
+
+
+_SWITCH = {**dict.fromkeys(("true", "on", "yes", "1"), True), **dict.fromkeys(("false", "off", "no", "0"), False)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A value that `sync_settings` may hold.
+
+    Args:
+        name: behind `<sync>.` in setting_key. variable: behind `<SYNC>_` and `SYNC_`.
+        parse: text → value. meaning: its description in `sync_settings`.
+    """
+
+    name: str
+    variable: str
+    parse: Callable[[str], Any]
+    meaning: str
+
+
+SETTINGS = (
+    Setting(
+        name="sync_interval",
+        variable="interval",
+        parse=span,
+        meaning="After this time a record is fetched again (12h, 90m).",
+    ),
+    Setting(name="batch_size", variable="batch_size", parse=positive, meaning="Records a transaction."),
+    Setting(name="rate_limit", variable="rate_limit", parse=rate, meaning="Requests a second."),
+    Setting(name="max_concurrent", variable="max_concurrent", parse=positive, meaning="Requests under way at once."),
+    Setting(name="retry_attempts", variable="retry_attempts", parse=positive, meaning="Tries of one request."),
+    Setting(name="patience", variable="patience", parse=span, meaning="For so long a silent API is asked again."),
+    Setting(name="requests_a_day", variable="requests_a_day", parse=positive, meaning="A budget of requests a day."),
+    Setting(name="enable_auto", variable="enable_auto", parse=switch, meaning="Whether sensor and schedules run it."),
+)
+"""Those of a sync that fetches."""
+
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """Where the values of one sync may stand: `stored` are those of `sync_settings`, by whole key."""
+
+    sync: str
+    stored: Mapping[str, str]
+    environment: Mapping[str, str]
+
+    def value(self, name: str, *, yaml: T | None = None, default: T) -> T:
+        """What holds now.
+
+        Raises:
+            ConfigurationError: the place that decides holds no such value.
+        """
+        setting = _BY_NAME[name]
+        return resolve(
+            setting.variable,
+            sync=self.sync,
+            parse=setting.parse,
+            default=default,
+            stored=self.stored.get(f"{self.sync}.{name}"),
+            environment=self.environment,
+            yaml=yaml,
+        )
+
+    def text(self, name: str, default: str) -> str:
+        """A value that a document names by itself (how many reviews, which languages)."""
+        found = self.stored.get(f"{self.sync}.{name}")
+        return resolve(name, sync=self.sync, parse=str, default=default, stored=found, environment=self.environment)
+
+
+def fetch_settings(block: FetchBlock, held: Held) -> FetchSettings:
+    """What holds for a run that begins now.
+
+    Raises:
+        ConfigurationError: a place that decides holds no such value.
+    """
+    return FetchSettings(
+        interval=_interval(block, held),
+        rate_limit=held.value("rate_limit", yaml=block.rate_limit, default=10.0),
+        max_concurrent=held.value("max_concurrent", yaml=block.max_concurrent, default=5),
+        retry_attempts=held.value("retry_attempts", yaml=block.retry_attempts, default=3),
+        patience=held.value("patience", yaml=span(block.patience), default=timedelta(minutes=1)),
+        budget=held.value("requests_a_day", yaml=block.requests_a_day, default=None),
+        sample=block.sample,
+    )
+
+
+def _interval(block: FetchBlock, held: Held) -> timedelta:
+    """SYNC_INTERVAL_MINUTES stands in where no interval is set by its own name."""
+    by_minutes = resolve(
+        "interval_minutes",
+        sync=held.sync,
+        parse=minutes,
+        default=None,
+        environment=held.environment,
+    )
+    return held.value("sync_interval", yaml=by_minutes or span(block.interval), default=timedelta(hours=12))

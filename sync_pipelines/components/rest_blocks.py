@@ -1,0 +1,182 @@
+"""The blocks of a document that describe an API and the tables that its documents go into."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sync_pipelines.components.blocks import NAME, Block
+
+if TYPE_CHECKING:
+    from sync_pipelines.sources.rest.paging import Pagination
+
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+def _text(value: Any) -> str:
+    """Dagster makes a number of a text that looks like one."""
+    if isinstance(value, bool | dict | list) or value is None:
+        raise ValueError(f"{value!r}: write a text or a number")
+    return str(value)
+
+
+class AuthBlock(Block):
+    """How an API knows who asks; the key itself is <CONNECTION>_API_KEY."""
+
+    kind: Literal["bearer", "header", "none"] = "bearer"
+    header: str = Field(default="Authorization", description="The header that holds the key, such as x-api-key.")
+
+    @property
+    def scheme(self) -> str | None:
+        return "Bearer" if self.kind == "bearer" else None
+
+
+class IdsBlock(Block):
+    """The ids that are asked for: a column of a table, a file (one a line), or values."""
+
+    connection: str | None = Field(default=None, description="Of the table: <CONNECTION>_DATABASE_URL.")
+    table: str | None = None
+    schema_name: str | None = None
+    column: str | None = None
+    file: str | None = Field(default=None, description="A text file, one id a line; # begins a comment.")
+    values: list[Any] | None = None
+
+    @field_validator("values")
+    @classmethod
+    def _texts(cls, value: list[Any] | None) -> list[str] | None:
+        return None if value is None else [_text(item) for item in value]
+
+    @model_validator(mode="after")
+    def _one_place(self) -> IdsBlock:
+        given = [name for name in ("table", "file", "values") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("ids: name a table, a file or values")
+        if self.table is not None and (self.column is None or self.connection is None):
+            raise ValueError("ids: a table needs connection and column, too")
+        return self
+
+
+class PaginationBlock(Block):
+    """How a list is cut into pages; paths into an answer are dotted."""
+
+    kind: Literal["none", "page", "offset", "cursor"] = "none"
+    items: str = Field(default="", description="Where the records stand in an answer; empty: it is the list itself.")
+    param: str | None = Field(default=None, description="The parameter of page, offset or cursor.")
+    size_param: str | None = None
+    size: int | None = Field(default=None, ge=1)
+    first: int = 1
+    next: str | None = Field(default=None, description="Where the next cursor, or the next page's address, stands.")
+    more: str | None = Field(default=None, description="Where it stands whether there are more.")
+
+    def spec(self) -> Pagination:
+        from sync_pipelines.sources.rest.paging import Pagination
+
+        return Pagination(**self.model_dump())
+
+
+class RestSourceBlock(Block):
+    """An endpoint of an API."""
+
+    connection: str = Field(description="Named API: <CONNECTION>_BASE_URL and <CONNECTION>_API_KEY.")
+    base_url: str | None = Field(default=None, description="Its address where <CONNECTION>_BASE_URL is not set.")
+    path: str = Field(description="Below that address. {name} is a part of the key, or one of `values`.")
+    params: dict[str, Any] = Field(default={}, description="Of the query; a value may hold {name}, too.")
+    key: list[str] = Field(description="What identifies a document; of a list, dotted paths into an item.")
+    ids: IdsBlock | None = Field(default=None, description="The ids to ask for, one request each. Without: a list.")
+    each: dict[str, Any] = Field(
+        default={},
+        description="Further parts of the key and their values, parted by commas: each id is asked for with each. "
+        "A setting of the name (<sync>.<name>, <SYNC>_<NAME>) wins.",
+    )
+    values: dict[str, Any] = Field(
+        default={}, description="Further names of path and params; a setting of the name wins, as of `each`."
+    )
+    pagination: PaginationBlock = PaginationBlock()
+    auth: AuthBlock = AuthBlock()
+
+    shapes: ClassVar[dict[str, Any]] = {"key": {"minItems": 1, "uniqueItems": True}}
+
+    @field_validator("connection")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not NAME.match(value):
+            raise ValueError(f"{value!r}: use lower-case letters, digits and _, beginning with a letter")
+        return value
+
+    @field_validator("params", "each", "values")
+    @classmethod
+    def _texts(cls, value: dict[str, Any]) -> dict[str, str]:
+        return {name: _text(item) for name, item in value.items()}
+
+    @model_validator(mode="after")
+    def _key_is_asked_for(self) -> RestSourceBlock:
+        known = {*self.key, *self.values}
+        if unknown := [name for name in _PLACE.findall(self.path) if name not in known]:
+            raise ValueError(f"path: {{{unknown[0]}}} is neither a part of the key nor one of `values`")
+        if self.ids is None and self.each:
+            raise ValueError("each: it belongs to ids")
+        if self.ids is not None and self.key[1:] != list(self.each):
+            raise ValueError("key: its first part is the id, the others are those of `each`, in their order")
+        return self
+
+    # What every kind's source is asked
+
+    @property
+    def table(self) -> str:
+        return self.path
+
+    @property
+    def schema_name(self) -> None:
+        """An API has no schema."""
+
+    @property
+    def changed_at(self) -> None:
+        """A change is found by comparing."""
+
+    @property
+    def capture(self) -> Literal["fetch"]:
+        """Changes are found by fetching."""
+        return "fetch"
+
+    @property
+    def lookback(self) -> str:
+        return "0s"
+
+
+class RowsBlock(Block):
+    """One of the tables that the rows of a document go into."""
+
+    name: str = Field(description="As the function names its rows.")
+    table: str | None = Field(default=None, description="Its name in PostgreSQL, where it is another.")
+    key: list[str] = Field(default=[], description="What tells the rows of one document apart; none for one row.")
+    columns: dict[str, str] | None = Field(
+        default=None, description="Field of a row → column. Left out: every column of the table, by its own name."
+    )
+    sets: list[str] = Field(default=[], description="JSON fields whose elements have no order.")
+
+
+class RowsTargetBlock(Block):
+    """Where documents go."""
+
+    connection: str = Field(description="Named connection: <CONNECTION>_DATABASE_URL, else DATABASE_URL.")
+    schema_name: str | None = Field(default=None, description="The tables' schema; the connection's if left out.")
+    table: str | None = Field(default=None, description="The one table that `columns` speak of; made if need be.")
+    tables: list[RowsBlock] = Field(default=[], description="The tables of `rows`, parents first.")
+    books: str | None = Field(
+        default=None,
+        description="How the names of the tables begin that hold payloads, checks and changes; the table if left out.",
+    )
+    migrations: Literal["hotels"] | None = Field(
+        default=None, description="The migrations of this package that make the tables; `db upgrade` runs them."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> RowsTargetBlock:
+        if (self.table is None) == (not self.tables):
+            raise ValueError("target: name one table (with `columns`), or tables (with `rows`)")
+        names = [table.name for table in self.tables]
+        if len(set(names)) != len(names):
+            raise ValueError("target.tables: a name stands there twice")
+        return self

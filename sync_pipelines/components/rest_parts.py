@@ -1,0 +1,90 @@
+"""What a table that comes from an API is bound to: its ids, the further names of its calls, and a client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sync_pipelines.components.rest_to_postgres import RestToPostgres
+    from sync_pipelines.sources.rest.asked import Asked, Ids
+    from sync_pipelines.sources.rest.client import RestClient
+    from sync_pipelines.sources.rest.endpoint import FetchSettings
+
+
+def texts(component: RestToPostgres, resources: Any, wanted: Mapping[str, str]) -> dict[str, str]:
+    """The values of further names by the settings of now; the document's where nobody has set another."""
+    if not wanted:
+        return {}
+    held = component.held(resources)
+    return {name: held.text(name, default) for name, default in wanted.items()}
+
+
+def asked(component: RestToPostgres, resources: Any) -> Asked | None:
+    """Which keys are asked for; None where a list says it."""
+    from sync_pipelines.sources.rest.asked import Asked
+
+    if component.source.ids is None:
+        return None
+
+    def each() -> dict[str, Sequence[str]]:
+        found = texts(component, resources, component.source.each)
+        return {name: _listed(text) for name, text in found.items()}
+
+    return Asked(ids=_ids(component, resources), each=each)
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(part for item in text.split(",") if (part := item.strip())))
+
+
+def _ids(component: RestToPostgres, resources: Any) -> Ids:
+    from sync_pipelines.sources.postgres.connection import normalise_url
+    from sync_pipelines.sources.rest.asked import FileIds, NamedIds, TableIds
+
+    ids = component.source.ids
+    assert ids is not None
+    if ids.values is not None:
+        return NamedIds(tuple(ids.values))
+    if ids.file is not None:
+        return FileIds(Path(ids.file), component.sync, component.table_name)
+    url = normalise_url(resources.postgres.connection_url(ids.connection))
+    return TableIds(
+        url=url,
+        table=str(ids.table),
+        column=str(ids.column),
+        schema=ids.schema_name or url.schema or "public",
+        pool_max=resources.postgres.pool_max(),
+        place={"sync": component.sync, "table": component.table_name},
+    )
+
+
+def connect(component: RestToPostgres, resources: Any, settings: FetchSettings, allowance: int | None) -> RestClient:
+    """A client of the API, whose rate is shared with all who use this key."""
+    from sync_pipelines.engine.ledger.rates import SharedRate
+    from sync_pipelines.resources.rest import key_name, url_name
+    from sync_pipelines.sources.rest.client import ClientSettings, RestClient
+
+    source = component.source
+    given = ClientSettings(
+        base_url=resources.rest.base_url(source.connection, base_url=source.base_url),
+        headers=_headers(component, resources),
+        rate_limit=settings.rate_limit,
+        max_concurrent=settings.max_concurrent,
+        retry_attempts=settings.retry_attempts,
+        patience=settings.patience.total_seconds(),
+        allowance=allowance,
+        sync=component.sync,
+        table=component.table_name,
+        key_name=key_name(source.connection),
+        url_name=url_name(source.connection),
+    )
+    return RestClient(given, rate=SharedRate(resources.ledger.ledger(), given.api))
+
+
+def _headers(component: RestToPostgres, resources: Any) -> Mapping[str, str]:
+    auth = component.source.auth
+    if auth.kind == "none":
+        return {}
+    return resources.rest.headers(component.source.connection, header=auth.header, scheme=auth.scheme)

@@ -1,0 +1,98 @@
+"""What a REST source has kept, as a stream; and a sample of it, fetched anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from sync_pipelines.sources.rest.asked import pages
+from sync_pipelines.targets.rowsets.batch import Document, print_of, schema_of
+
+if TYPE_CHECKING:
+    from sync_pipelines.engine.model import Watermark
+    from sync_pipelines.sources.rest.source import RestSource
+
+
+class Forgetful:
+    """A source that remembers no run of ours: of an API nothing else can be asked."""
+
+    def mark(self, watermark: Watermark) -> Watermark:
+        return watermark
+
+    def confirmed(self, watermark: Watermark) -> bool:
+        return True
+
+    def note(self, since: Watermark, run: str, *, before: str | None) -> bool:
+        return False
+
+    def knows(self, since: Watermark, run: str) -> bool:
+        return True
+
+    def last_read(self) -> str | None:
+        return None
+
+    def went_through(self, read: str) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Records that were fetched anew: how many, those that have changed since they were kept, and how many gave no
+    answer."""
+
+    asked: int = 0
+    changed: tuple[str, ...] = ()
+    unanswered: int = 0
+
+
+def sample_anew(source: RestSource) -> Sample:
+    """Fetch some records anew and compare them with what is kept; those that have changed are due at once.
+
+    Raises:
+        SyncError: the API is down, or refuses the key.
+    """
+    settings, tables = source.settings(), source.store.layout.rows
+    with source.store.cursor() as cursor:
+        keys = source.checks.some(cursor, settings.sample) if source.asked is not None else []
+    if not keys:
+        return Sample()
+    kept = {item.key: print_of(item, tables) for item in source.documents(keys)}
+    stream = source.stream = source.fetching([keys], settings)
+    now = {item.key: item for item in stream.documents()}
+    source.count_sent()
+    stream.ended()
+    answered = [key for key in keys if key in now and now[key].status != "failed"]
+    changed = [key for key in answered if print_of(now[key], tables) != kept.get(key)]
+    if changed:
+        with source.store.writing() as cursor:
+            source.checks.make_due(cursor, changed)
+    return Sample(asked=len(keys), changed=tuple(changed), unanswered=len(keys) - len(answered))
+
+
+class Kept:
+    """A `RecordStream` of what is kept, of these keys or of all."""
+
+    def __init__(self, source: RestSource, keys: Sequence[str] | None) -> None:
+        self._source, self._keys = source, keys
+
+    @property
+    def schema(self) -> pa.Schema:
+        return schema_of(self._source.store.layout.rows)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        chosen: Iterable[Sequence[str]] = self._source.known_pages() if self._keys is None else pages(self._keys)
+        for page in chosen:
+            yield from self._source.values(page)
+
+
+class Again:
+    """Documents that can be made again."""
+
+    def __init__(self, make: Callable[[], Iterator[Document]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Document]:
+        return self._make()

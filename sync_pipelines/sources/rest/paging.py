@@ -1,0 +1,149 @@
+"""List endpoints: how the next page is asked for, and when there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urljoin, urlsplit
+
+from sync_pipelines.engine.errors import ConfigurationError, RunError
+from sync_pipelines.sources.rest.calls import Call
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pagination:
+    """How a list is cut into pages; paths into the answer are dotted (`meta.next`), empty for the answer itself.
+
+    Args:
+        kind: `none`, one page; `page`, numbered; `offset`, records to skip; `cursor`, what the answer before said.
+        items: where the records stand in an answer.
+        param: the parameter of the page's number, the offset or the cursor; by default the kind's name.
+        size_param, size: the parameter for the records of a page, and their number; None: as the API likes.
+        first: the number of the first page.
+        next: where the next cursor stands; it may be an address, whole or not, which is then asked as it is.
+        more: where it stands whether there are more; without it the list ends with an empty page (a page may be short
+            for other reasons than to be the last one: the API's own limit, or a filter after the cut).
+    """
+
+    kind: Literal["none", "page", "offset", "cursor"] = "none"
+    items: str = ""
+    param: str | None = None
+    size_param: str | None = None
+    size: int | None = None
+    first: int = 1
+    next: str | None = None
+    more: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "cursor" and self.next is None:
+            raise ConfigurationError("pagination: a cursor needs `next`, where it stands in the answer.")
+        if (self.size is None) != (self.size_param is None):
+            raise ConfigurationError("pagination: `size` and `size_param` go together.")
+        if self.size is not None and self.size < 1:
+            raise ConfigurationError(f"pagination: size is {self.size}: a whole number above 0 is wanted.")
+
+
+@dataclass
+class Pager:
+    """Where one walk through a list stands.
+
+    Args:
+        where: sync and table, for sentences.
+    """
+
+    pagination: Pagination
+    base_url: str
+    path: str
+    params: Mapping[str, str]
+    where: Mapping[str, str | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        size = {self.pagination.size_param: str(self.pagination.size)} if self.pagination.size_param else {}
+        position = {"page": {self._param: str(self.pagination.first)}, "offset": {self._param: "0"}}
+        self._fixed = {**self.params, **size}
+        self._number = self.pagination.first
+        self._offset = 0
+        self._seen: set[str] = set()
+        self._last = ""
+        self._next: Call | None = self._call(position.get(self.pagination.kind, {}))
+
+    @property
+    def _param(self) -> str:
+        return self.pagination.param or self.pagination.kind
+
+    def next_call(self) -> Call | None:
+        """The request of the next page; None after the last one."""
+        return self._next
+
+    def items_of(self, body: Any) -> list[Any]:
+        """The records of the page that was asked for; `next_call` is the page after it.
+
+        Raises:
+            RunError: the answer has no list there, or the API does not move on: the walk would never end.
+        """
+        items = self._at(body, self.pagination.items)
+        if not isinstance(items, list):
+            found = "nothing" if items is None else f"a {type(items).__name__}"
+            raise self._wrong(
+                f"has {found} where the list of records should be ({self.pagination.items or 'the answer itself'})"
+            )
+        self._next = self._after(body, items)
+        return items
+
+    def _after(self, body: Any, items: list[Any]) -> Call | None:
+        kind, more = self.pagination.kind, self.pagination.more
+        if kind == "none" or (more is not None and not self._at(body, more)):
+            return None
+        if kind == "cursor":
+            return self._of_cursor(self._at(body, self.pagination.next or ""))
+        if not items:
+            return None
+        self._insist_on_another_page(items)
+        self._number, self._offset = self._number + 1, self._offset + len(items)
+        return self._call({self._param: str(self._number if kind == "page" else self._offset)})
+
+    def _of_cursor(self, cursor: Any) -> Call | None:
+        if cursor in (None, "", False):
+            return None
+        if not isinstance(cursor, str | int):
+            raise self._wrong(f"has a {type(cursor).__name__} for a cursor at {self.pagination.next}")
+        text = str(cursor)
+        mark = hashlib.sha256(text.encode()).hexdigest()
+        if mark in self._seen:
+            raise self._wrong(f"gives the cursor {text[:80]!r} a second time, and would go on for ever")
+        self._seen.add(mark)
+        return (
+            self._of_address(text) if text.startswith(("http://", "https://", "/")) else self._call({self._param: text})
+        )
+
+    def _of_address(self, text: str) -> Call:
+        base = urlsplit(self.base_url)
+        address = urljoin(self.base_url, text)
+        parts = urlsplit(address)
+        if (parts.scheme, parts.netloc) != (base.scheme, base.netloc):
+            raise self._wrong(f"leads on to another server ({parts.netloc}), which must not see the key")
+        return Call(key=self.path, path=address)
+
+    def _insist_on_another_page(self, items: list[Any]) -> None:
+        mark = hashlib.sha256(json.dumps(items, sort_keys=True).encode()).hexdigest()
+        if mark == self._last:
+            raise self._wrong(f"gives the same page again; does the API know the parameter {self._param!r}?")
+        self._last = mark
+
+    def _call(self, position: Mapping[str, str]) -> Call:
+        params = {**self._fixed, **position}
+        shown = "&".join(f"{name}={value}" for name, value in params.items())
+        return Call(key=f"{self.path}?{shown}" if shown else self.path, path=self.path, params=params)
+
+    def _at(self, body: Any, path: str) -> Any:
+        for name in path.split(".") if path else ():
+            body = body.get(name) if isinstance(body, dict) else None
+        return body
+
+    def _wrong(self, what: str) -> RunError:
+        return RunError(
+            f"The answer of {self.path} {what}.", remedy="Correct `pagination` of the table's document.", **self.where
+        )

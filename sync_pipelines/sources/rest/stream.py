@@ -1,0 +1,144 @@
+"""The documents of one run: fetched while they are written, so that what was written need not be fetched again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sync_pipelines.engine.errors import SyncError
+from sync_pipelines.engine.overwriting import key_set
+from sync_pipelines.engine.rowsets import RowTable
+from sync_pipelines.sources.rest.endpoint import Endpoint
+from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived, schema_of
+
+if TYPE_CHECKING:
+    from sync_pipelines.sources.rest.calls import Answer
+    from sync_pipelines.sources.rest.client import RestClient
+
+_NO_KEY = "(no key)"
+
+
+@dataclass(kw_only=True)
+class Fetched:
+    """A `RecordStream` that asks an API; each `iter()` asks anew.
+
+    An outage ends it early, and is raised by `ended`, when what had come before is written.
+
+    Args:
+        stored: documents that are made from payloads, without a request; they come first.
+        keys: of the documents to fetch, in pages. connect: gives the client.
+        unseen: of a list, pages of the keys that are known and that these are not.
+        tables: what the documents' rows go into.
+    """
+
+    endpoint: Endpoint
+    tables: Sequence[RowTable]
+    connect: Callable[[], AbstractContextManager[RestClient]]
+    keys: Iterable[Sequence[str]] | None = None
+    stored: Iterable[Document] = ()
+    known: Callable[[], Iterable[list[str]]] = tuple
+    client: RestClient | None = None
+    told: pa.Schema | None = None
+    error: SyncError | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return schema_of(self.tables)
+
+    @property
+    def columns(self) -> pa.Schema:
+        """The columns of the rows that the documents give, as people are told."""
+        return self.told or self.schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        self.error = None
+        for document in self.documents():
+            yield batch_of([document], self.tables)
+
+    def ended(self) -> Mapping[str, Any]:
+        """What is to be told of the fetching.
+
+        Raises:
+            SyncError: what cut it short.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.facts
+
+    def documents(self) -> Iterator[Document]:
+        """What comes, one by one."""
+        yield from self.stored
+        if self.endpoint.pagination is None and self.keys is None:
+            return
+        begun = datetime.now(UTC)
+        try:
+            with self.connect() as client:
+                self.client = client
+                try:
+                    yield from self._of_list(client) if self.endpoint.pagination else self._of_keys(client)
+                finally:
+                    self._note(client, begun)
+        except SyncError as error:
+            self.error = error
+
+    def _note(self, client: RestClient, begun: datetime) -> None:
+        seconds = (datetime.now(UTC) - begun).total_seconds()
+        self.facts |= {
+            "requests": client.requests,
+            "requests_per_second": round(client.requests / seconds, 2) if seconds > 0 else 0.0,
+        }
+        if client.exhausted:
+            self.facts["stopped"] = "the budget of requests a day is used up; the rest stays due"
+
+    def _of_keys(self, client: RestClient) -> Iterator[Document]:
+        calls = (self.endpoint.call(key) for page in self.keys or () for key in page)
+        for answer in client.fetch(calls):
+            yield self._document(answer)
+
+    def _document(self, answer: Answer) -> Document:
+        if answer.status == "found":
+            return self._found(answer.key, answer.body, answer.at, answer.http_status)
+        return Document(
+            key=answer.key,
+            status=answer.status,
+            problem=answer.reason if answer.status == "failed" else None,
+            http_status=answer.http_status,
+            at=answer.at,
+        )
+
+    def _found(self, key: str, payload: Any, moment: datetime, http_status: int | None) -> Document:
+        document = Document(key=key, status="current", payload=payload, http_status=http_status, at=moment)
+        return derived(document, self.endpoint.rows_of, self.tables)
+
+    def _of_list(self, client: RestClient) -> Iterator[Document]:
+        """Every item; and where the whole list was read, those that it has no more, as absent ones."""
+        assert self.endpoint.pagination is not None
+        with key_set() as seen:
+            path, params = self.endpoint.listed()
+            for items in client.pages(path, params, self.endpoint.pagination):
+                found = [self._item(item) for item in items]
+                seen.add(item.key for item in found)
+                yield from found
+            if client.exhausted:
+                return
+            for page in self.known():
+                there = seen.among(page)
+                yield from (_gone(key) for key in page if key not in there)
+
+    def _item(self, item: Any) -> Document:
+        try:
+            key = self.endpoint.key_of(item)
+        except ValueError as error:
+            why = f"the list breaks the contract: {error}"
+            return Document(key=_NO_KEY, status="failed", problem=f"{why}.", at=datetime.now(UTC))
+        return self._found(key, item, datetime.now(UTC), 200)
+
+
+def _gone(key: str) -> Document:
+    return Document(key=key, status="absent", at=datetime.now(UTC))

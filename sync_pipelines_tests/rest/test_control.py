@@ -1,0 +1,68 @@
+"""Settings, start and stop, health, commands: what a user of hotels types."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sync_pipelines.cli import app
+from sync_pipelines_tests.dagster.homes import fresh_home
+from sync_pipelines_tests.rest.hotels import Hotels
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DAGSTER_HOME of the test's own."""
+    folder = tmp_path / "home"
+    fresh_home(folder)
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    return folder
+
+
+def told(*words: str, code: int = 0) -> Any:
+    """What a command prints as JSON."""
+    result = CliRunner().invoke(app, [*words, "--json"])
+    assert result.exit_code == code, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_setting_is_validated_stored_listed_and_obeyed(hotels: Hotels) -> None:
+    told("settings", "set", "hotels", "sync_interval", "24h")
+    stored = told("settings", "list", "hotels")["settings"]
+    assert [(item["setting_key"], item["setting_value"]) for item in stored] == [("hotels.sync_interval", "24h")]
+    assert stored[0]["description"]
+    assert stored[0]["updated_at"]
+    assert told("health")["syncs"]["hotels"]["sync_interval"] == "1d"
+    for name, value in {"sync_interval": "often", "rate_limit": "0", "enable_auto": "perhaps", "speed": "1"}.items():
+        result = CliRunner().invoke(app, ["settings", "set", "hotels", name, value])
+        assert result.exit_code == 3, result.output
+    told("settings", "set", "hotels", "sync_interval", "--unset")
+    assert told("settings", "get", "hotels", "sync_interval", code=1)["setting_value"] is None
+
+
+def test_start_and_stop_are_the_states_that_dagster_keeps(hotels: Hotels) -> None:
+    stopped = told("stop", "hotels")["switches"]
+    assert {item["name"] for item in stopped} >= {"hotels__properties_changes", "hotels_full_schedule"}
+    assert not any(item["running"] for item in stopped)
+    assert told("health")["syncs"]["hotels"]["is_started"] is False
+    assert all(item["running"] for item in told("start", "hotels", "--interval", "6h")["switches"])
+    assert told("settings", "get", "hotels", "sync_interval")["setting_value"] == "6h"
+    assert told("health")["syncs"]["hotels"]["is_started"] is True
+
+
+def test_a_sync_a_reparse_and_one_hotel_at_once_by_commands(hotels: Hotels) -> None:
+    first, second = hotels.cupid.ids(2)
+    hotels.ask_for(first, second)
+    runs = told("sync", "hotels/properties")["runs"]
+    assert (runs[0]["status"], runs[0]["counts"]["upserted"]) == ("completed", 2)
+    hotels.cupid.change(first, {"stars": 1})
+    told("sync", "hotels/properties", "--keys", str(first))
+    assert hotels.execute("SELECT stars FROM properties WHERE hotel_id = %s", first) == [(1,)]
+    assert told("reparse", "hotels/properties")["runs"][0]["counts"]["unchanged"] == 2
+    found = told("health")["syncs"]["hotels"]
+    assert (found["is_configured"], found["is_running"]) == (True, False)
+    assert 0 < told("status", "hotels/properties")["assets"]["hotels/properties"]["source_count"] <= 2

@@ -1,0 +1,106 @@
+"""Hotels under Dagster: assets, checks, sensor, status."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from sync_pipelines.registry import BoundTable, databases
+from sync_pipelines.reporting import facts_of
+from sync_pipelines.status import table_status
+from sync_pipelines_tests.dagster.world import World
+from sync_pipelines_tests.rest.hotels import Hotels, documents
+
+
+@pytest.fixture
+def world(hotels: Hotels) -> World:
+    component: Any = documents()["properties"]
+    return World(url=hotels.house.url, chroma=None, instance=dg.DagsterInstance.ephemeral(), component=component)
+
+
+def test_a_materialization_tells_requests_and_its_checks_tell_what_is_odd(hotels: Hotels, world: World) -> None:
+    ids = hotels.cupid.ids(9)
+    hotels.ask_for(*ids, 999_999_999)
+    hotels.cupid.fault("500", key=ids[0])
+    hotels.cupid.change(ids[1], {"latitude": 123.5})
+    result = world.materialize()
+    assert result.success
+    metadata = result.asset_materializations_for_node("hotels__properties")[0].metadata
+    assert metadata["requests"].value >= 10
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    assert {name for name, check in checks.items() if not check.passed} == {"failures", "plausibility", "backlog"}
+    assert "1 absent" in checks["failures"].description
+    assert checks["plausibility"].metadata["latitude"].value == [str(ids[1])]
+
+
+def test_a_new_field_shows_as_drift_and_is_in_the_payload(hotels: Hotels, world: World) -> None:
+    only = hotels.cupid.ids(1)[0]
+    hotels.ask_for(only)
+    assert _checked(world)["drift"].passed
+    hotels.cupid.change(only, {"wellness": {"pool": True}}, drop=["fax"])
+    hotels.sync(mode="full")
+    found = _checked(world)["drift"]
+    assert "new field wellness; new field wellness.pool; missing field fax" in found.description
+    assert hotels.execute("SELECT payload -> 'wellness' FROM property_payloads") == [({"pool": True},)]
+
+
+def _checked(world: World) -> dict[str, Any]:
+    return {check.check_name: check for check in world.materialize().get_asset_check_evaluations()}
+
+
+def test_a_deep_check_fetches_a_sample_anew_and_what_changed_is_due_at_once(hotels: Hotels, world: World) -> None:
+    from sync_pipelines_tests.dagster.project import definitions
+
+    ids = hotels.cupid.ids(3)
+    hotels.ask_for(*ids)
+    world.materialize()
+    hotels.cupid.change(ids[2], {"stars": 1})
+    job = definitions(world.component).resolve_job_def("hotels_check_deep")
+    found = job.execute_in_process(instance=world.instance, raise_on_error=False).get_asset_check_evaluations()[0]
+    assert found.passed
+    assert found.metadata["sample"].value == 3
+    assert found.metadata["sample_changed"].value == 1
+    assert hotels.sync().upserted == 1
+
+
+def test_the_sensor_asks_when_the_interval_of_now_is_over(hotels: Hotels, world: World) -> None:
+    hotels.ask_for(*hotels.cupid.ids(2))
+    assert world.sensor_tick().run_requests
+    world.materialize()
+    assert world.sensor_tick().skip_message == "nothing pending"
+    hotels.execute("UPDATE property_checks SET checked_at = now() - interval '13 h', fetched_at = now()")
+    assert world.sensor_tick().run_requests
+    hotels.ledger.set_setting("hotels.sync_interval", "24h")
+    assert world.sensor_tick().skip_message == "nothing pending"
+    hotels.ask_for(7)
+    assert world.sensor_tick().run_requests
+    hotels.ledger.set_setting("hotels.enable_auto", "off")
+    assert "switched off" in world.sensor_tick().skip_message
+
+
+def test_status_says_when_a_table_is_due_and_counts_what_the_api_has_not(hotels: Hotels, world: World) -> None:
+    hotels.ask_for(*hotels.cupid.ids(2), 999_999_999)
+    world.materialize()
+    now = datetime.now(UTC)
+    bound = BoundTable(documents()["properties"], world.resources)
+    found = table_status(facts_of(bound, live=True, now=now), now=now)
+    assert (found.source_count, found.target_count, found.excluded, found.pending) == (3, 2, 1, 0)
+    assert found.interval == "12h"
+    assert timedelta(hours=11) < found.next_run - now < timedelta(hours=13)
+    assert found.healthy
+
+
+def test_without_a_key_nothing_is_known_and_no_table_is_made(
+    hotels: Hotels, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [branch for item in databases() for branch in item.branches if branch == "hotels"] == ["hotels"]
+    monkeypatch.delenv("CUPID_API_KEY")
+    bound = BoundTable(documents()["properties"], world.resources)
+    found = table_status(facts_of(bound, live=False, now=datetime.now(UTC)), now=datetime.now(UTC))
+    assert found.reason == "not configured: CUPID_API_KEY is not set"
+    assert (found.source_count, found.healthy, found.lag_seconds, found.last_success) == (None, None, None, None)
+    assert all("hotels" not in item.branches for item in databases())
+    assert world.sensor_tick().skip_message == "not configured: CUPID_API_KEY is not set"

@@ -1,0 +1,88 @@
+"""What is kept of the answers: rows are made anew without a request, and an application's own table is used."""
+
+from __future__ import annotations
+
+from sync_pipelines.components.rest_to_postgres import RestToPostgres
+from sync_pipelines_tests.rest.hotels import Hotels, documents
+
+
+def test_a_new_column_is_filled_from_the_payloads_without_a_request(hotels: Hotels) -> None:
+    ids = hotels.cupid.ids(3)
+    hotels.ask_for(*ids)
+    hotels.execute("ALTER TABLE properties DROP COLUMN airport_code")
+    hotels.sync()
+    hotels.execute("ALTER TABLE properties ADD COLUMN airport_code text")
+    hotels.cupid.clear_seen()
+    properties = hotels.house.bind(documents()["properties"])
+    waiting = properties.source.pending(properties.ledger.watermark("hotels", "properties"))
+    assert waiting.full_reason == "the mapping, or a column, changed"
+    assert hotels.sync(mode="reparse").upserted == 3
+    assert hotels.cupid.seen()["requests"] == 0
+    kept = (
+        "SELECT payload ->> 'airport_code' FROM property_payloads WHERE part = 'properties' ORDER BY record_key::int8"
+    )
+    filled = hotels.execute("SELECT airport_code FROM properties ORDER BY hotel_id")
+    assert filled == [(code or None,) for (code,) in hotels.execute(kept)]
+    assert any(code for (code,) in filled)
+    assert not properties.source.pending(properties.ledger.watermark("hotels", "properties"))
+
+
+def test_what_broke_the_contract_is_kept_whole_and_arrives_when_the_mapping_allows_it(hotels: Hotels) -> None:
+    (only,) = hotels.cupid.ids(1)
+    hotels.ask_for(only)
+    hotels.execute("ALTER TABLE properties ADD CONSTRAINT small CHECK (stars < 0)")
+    assert hotels.sync().quarantined == 1
+    assert hotels.execute("SELECT count(*) FROM properties") == [(0,)]
+    assert hotels.execute("SELECT status FROM property_checks WHERE part = 'properties'") == [("refused",)]
+    hotels.execute("ALTER TABLE properties DROP CONSTRAINT small")
+    hotels.cupid.clear_seen()
+    assert hotels.sync(mode="reparse").upserted == 1
+    assert hotels.cupid.seen()["requests"] == 0
+    assert hotels.quarantine() == {}
+
+
+def test_an_edit_behind_the_syncs_back_is_found_and_mended_from_the_payload(hotels: Hotels) -> None:
+    from sync_pipelines.engine.model import Scope
+    from sync_pipelines.engine.repair import Wanted, repair
+    from sync_pipelines.engine.run import Request
+
+    first, second = hotels.cupid.ids(2)
+    hotels.ask_for(first, second)
+    hotels.sync()
+    hotels.execute("UPDATE rooms SET room_name = 'Broom cupboard' WHERE hotel_id = %s", first)
+    hotels.execute("DELETE FROM properties WHERE hotel_id = %s", second)
+    proof = hotels.prove()
+    assert proof.samples == {"missing": [str(second)], "stale": [str(first)]}
+    hotels.cupid.clear_seen()
+    binding = hotels.house.bind(documents()["properties"])
+    request = Request(mode="repair", scope=Scope(), trigger="manual", run_id="mend")
+    assert repair(binding, request, Wanted()).repaired == 2
+    assert hotels.cupid.seen()["requests"] == 0
+    assert hotels.prove(kind="deep").equal
+
+
+def test_an_existing_table_of_the_application_is_used_by_its_own_names(hotels: Hotels) -> None:
+    hotels.execute("CREATE TABLE inns (id bigint PRIMARY KEY, title text, place text, own_notes text)")
+    first, second = hotels.cupid.ids(2)
+    hotels.execute("INSERT INTO inns VALUES (%s, 'old', 'old', 'ours'), (1, 'not of Cupid', 'here', 'ours too')", first)
+    hotels.ask_for(first, second)
+    shipped = documents()["properties"].model_dump(exclude={"target", "name", "conflicts"})
+    columns = {"hotel_id": "id", "hotel_name": "title", "city": "place"}
+    target = {"connection": "hotels", "tables": [{"name": "properties", "table": "inns", "columns": columns}]}
+    table = RestToPostgres.model_validate({**shipped, "name": "inns", "target": {**target, "books": "inn"}})
+    assert hotels.house.sync(table).upserted == 2
+    assert hotels.house.prove(table, "deep").equal
+    held = dict(hotels.execute("SELECT id, own_notes FROM inns"))
+    assert held == {first: "ours", second: None, 1: "ours too"}
+    assert hotels.execute("SELECT title FROM inns WHERE id = 1") == [("not of Cupid",)]
+
+
+def test_a_plan_says_how_many_requests_a_run_takes_and_sends_none(hotels: Hotels) -> None:
+    from sync_pipelines.engine.plan import plan
+
+    hotels.ask_for(*hotels.cupid.ids(4))
+    hotels.ledger.set_setting("hotels.rate_limit", "2")
+    hotels.cupid.clear_seen()
+    found = plan(hotels.house.bind(documents()["translations"]))
+    assert (found.requests, found.fetch_seconds) == (8, 4.0)
+    assert hotels.cupid.seen()["requests"] == 0

@@ -1,0 +1,141 @@
+"""List endpoints of an API that nothing else knows: a shop, in each way of cutting a list into pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from sync_pipelines.engine.errors import ConfigurationError, RunError
+from sync_pipelines.sandbox.cupid.faults import Fault
+from sync_pipelines.sandbox.cupid.front import Asked, Front, Reply, refusal
+from sync_pipelines.sources.rest.client import (
+    ApiDownError,
+    ClientSettings,
+    KeyRefusedError,
+    Pagination,
+    RestClient,
+    auth_headers,
+)
+from sync_pipelines.sources.rest.limiter import LocalRate
+
+ARTICLES = [{"sku": number, "name": f"article {number}"} for number in range(23)]
+MOST = 10
+"""The shop gives no more on a page, whatever it is asked for."""
+
+
+class Shop:
+    """Serves `GET /api/articles` in every way, and counts."""
+
+    def __init__(self) -> None:
+        self.front = Front(self._serve)
+        self.address = f"{self.front.address}/api"
+        self.stuck = False
+
+    def _serve(self, asked: Asked) -> Reply:
+        if asked.headers.get("authorization") != "Bearer shop-token-77":
+            return refusal(401)
+        if asked.parts != ("api", "articles"):
+            return refusal(404)
+        return Reply(200, self._page({name: int(text) for name, text in asked.query.items()}), "articles", "list")
+
+    def _page(self, query: dict[str, int]) -> Any:
+        size = min(query.get("limit", 4), MOST)
+        begin = 0 if self.stuck else query.get("offset", query.get("after", (query.get("page", 1) - 1) * size))
+        page, end = ARTICLES[begin : begin + size], begin + size
+        if "page" in query:
+            return {"articles": page}
+        last = end >= len(ARTICLES)
+        following = None if last else f"/api/articles?after={end}&limit={size}"
+        return {"data": {"items": page}, "meta": {"next": None if last else end, "url": following, "more": not last}}
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    found = Shop()
+    found.front.start()
+    yield found
+    found.front.stop()
+
+
+@contextmanager
+def client_of(shop: Shop, **options: Any) -> Iterator[RestClient]:
+    headers = auth_headers("shop-token-77")
+    usual = {
+        "base_url": shop.address,
+        "headers": headers,
+        "rate_limit": 1000.0,
+        "backoff": 0.01,
+        "key_name": "SHOP_TOKEN",
+    }
+    with RestClient(ClientSettings(**(usual | options)), rate=LocalRate()) as client:
+        yield client
+
+
+WAYS = {
+    "page": (Pagination(kind="page", items="articles"), 7),
+    "offset": (Pagination(kind="offset", items="data.items", size_param="limit", size=50), 4),
+    "offset, with a word": (Pagination(kind="offset", items="data.items", more="meta.more"), 6),
+    "cursor": (Pagination(kind="cursor", items="data.items", param="after", next="meta.next"), 6),
+    "address": (Pagination(kind="cursor", items="data.items", next="meta.url"), 6),
+}
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_every_record_of_a_list_comes_once_however_it_is_cut(shop: Shop, way: str):
+    pagination, requests = WAYS[way]
+    shop.front.faults.add(Fault("503", times=1, every=3))
+    with client_of(shop) as client:
+        pages = list(client.pages("articles", {}, pagination))
+    assert [article for page in pages for article in page] == ARTICLES
+    assert client.requests == requests + 1
+
+
+@pytest.mark.parametrize("way", ["page", "offset", "cursor"])
+def test_an_api_that_does_not_move_on_is_not_followed_for_ever(shop: Shop, way: str):
+    shop.stuck = True
+    with (
+        client_of(shop) as client,
+        pytest.raises(RunError, match=r"gives the (same page|cursor .*) .*Correct `pagination`"),
+    ):
+        list(client.pages("articles", {}, WAYS[way][0]))
+    assert client.requests <= 3
+
+
+def test_the_key_goes_to_no_other_server(shop: Shop):
+    elsewhere = "http://127.0.0.2:1/api/articles?page=2"
+    shop.front.faults.add(Fault("extra", fields={"next": elsewhere}))
+    pagination = Pagination(kind="cursor", items="data.items", next="next")
+    with client_of(shop) as client, pytest.raises(RunError, match=r"another server \(127\.0\.0\.2:1\)"):
+        list(client.pages("articles", {}, pagination))
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "sentence"),
+    [
+        ("401", KeyRefusedError, "Set SHOP_TOKEN"),
+        ("403", KeyRefusedError, "refuses the list articles"),
+        ("404", RunError, r"gives no list at articles.*Check base_url and the path"),
+        ("500", ApiDownError, "does not give a page"),
+        ("missing", RunError, r"has nothing where the list of records should be \(data\.items\)"),
+    ],
+)
+def test_a_list_that_is_not_given_says_why(shop: Shop, kind: str, error: type[Exception], sentence: str):
+    shop.front.faults.add(Fault(kind, fields={"data": None}))
+    pagination = Pagination(items="data.items")
+    with client_of(shop, retry_attempts=1) as client, pytest.raises(error, match=sentence):
+        list(client.pages("articles", {}, pagination))
+
+
+def test_an_allowance_ends_a_list_quietly(shop: Shop):
+    with client_of(shop, allowance=2) as client:
+        assert len(list(client.pages("articles", {}, WAYS["cursor"][0]))) == 2
+    assert client.exhausted
+
+
+@pytest.mark.parametrize("wrong", [{"kind": "cursor"}, {"size": 5}, {"size": 0, "size_param": "limit"}])
+def test_a_pagination_that_cannot_be_is_refused(wrong: dict):
+    with pytest.raises(ConfigurationError, match="pagination: "):
+        Pagination(**wrong)
