@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 from sync_pipelines.engine.alike import suspicious
 from sync_pipelines.engine.batches import pages
 from sync_pipelines.engine.compare import Comparison, Difference, compare, nothing_yet
-from sync_pipelines.engine.conflicts import KEPT, Judging
+from sync_pipelines.engine.conflicts import KEPT
+from sync_pipelines.engine.excusing import excuse
 from sync_pipelines.engine.ground import Noting, due_scope, ground_of
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.ledger.ledger import Ledger
@@ -55,9 +56,6 @@ _KEYS_A_LOOK = 200
 
 _BYTES_A_LOOK = 8 * 1024 * 1024
 """And for no more than so much of the source's values, of whatever target."""
-
-_MOST_JUDGED = 10_000
-"""So many differing records are judged one by one; a table that differs in more was not synced, but not edited."""
 
 
 class ProvableSource(Noting, Protocol):
@@ -180,7 +178,7 @@ def _explain(table: Provable, differences: Comparison) -> None:
         differences.leave_out(ledger.quarantined_among(*place, known), label="quarantined")
         differences.leave_out(ledger.excluded_among(*place, known), label="excluded")
     _leave_out_absent(table.source, differences)
-    _excuse(table, differences)
+    excuse(table, differences)
     if since is not None and any(map(differences.count, KINDS)):
         _await_full_sync(table, differences, since)
 
@@ -213,19 +211,6 @@ def _await_full_sync(table: Provable, differences: Comparison, since: Watermark)
 
 def _is_another_target(table: Provable, since: Watermark) -> bool:
     return due_scope(Scope(), ground_of(table, since), held=table.target.count()).full
-
-
-def _excuse(table: Provable, differences: Comparison) -> None:
-    """What a run would leave as it is in a target that others may edit; nothing where the differences are too many."""
-    target = table.target
-    if not isinstance(target, Judging) or sum(differences.count(kind) for kind in KINDS) > _MOST_JUDGED:
-        return
-    for keys in differences.keys("missing", "stale"):
-        for batch in table.source.values(keys):
-            mapped, _ = table.mapper(batch)
-            differences.leave_out(target.excused(mapped), label=KEPT)
-    for keys in differences.keys("extra"):
-        differences.leave_out(target.keeps(keys), label=KEPT)
 
 
 def _settle(table: Provable, differences: Comparison, *, deep: bool) -> None:

@@ -82,6 +82,22 @@ def test_what_was_made_or_edited_in_postgresql_is_not_deleted_under_last_write_w
     assert (proof.equal, proof.extra, proof.excluded) == (True, 0, 2)
 
 
+def test_a_proof_puts_on_record_what_it_leaves_out(review: House, lake: Lake):
+    table = back(conflicts={"strategy": "last_write_wins", "by": "updated_at"})
+    lake.write(rows(row("a"), row("gone"), row("plain")))
+    review.sync(table)
+    review.execute("UPDATE review SET note = 'theirs', updated_at = %s WHERE id <> 'plain'", NOON + timedelta(hours=1))
+    lake.table.delete("id = 'gone'")
+    review.sync(table)
+    ledger = review.bind(table).ledger
+    assert [item.key for item in ledger.list_conflicts("shop", "review")] == ["gone"], "the run met that one alone"
+    assert (review.prove(table).excluded, ledger.left_out("shop", "review").excluded) == (2, 2)
+    first = ledger.list_conflicts("shop", "review")
+    assert [item.key for item in first] == ["a", "gone"]
+    review.prove(table, "deep")
+    assert ledger.list_conflicts("shop", "review") == first
+
+
 FOREIGN = """CREATE TABLE item (id text PRIMARY KEY);
     CREATE TABLE review (id text PRIMARY KEY, item text NOT NULL REFERENCES item (id) ON DELETE CASCADE, note text)"""
 REVIEWS = pa.schema([("id", pa.string()), ("item", pa.string()), ("note", pa.string())])
@@ -118,6 +134,8 @@ def test_a_row_whose_parent_was_deleted_goes_with_it_and_is_excluded(house: Hous
     house.execute("DELETE FROM item WHERE id = 'i2'")
     proof = house.prove(back())
     assert (proof.equal, proof.missing, proof.excluded) == (True, 0, 1)
+    (found,) = house.bind(back()).ledger.list_conflicts("shop", "review")
+    assert (found.key, "went with" in found.reason) == ("b", True), "the proof names what it leaves out"
     house.sync(back(), mode="full")
     proof = house.prove(back(), "deep")
     assert (proof.equal, proof.missing, proof.excluded, proof.quarantined) == (True, 0, 1, 0)
