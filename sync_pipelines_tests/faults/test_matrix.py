@@ -28,7 +28,6 @@ from sync_pipelines.sources.postgres import connection
 from sync_pipelines.targets import retries
 from sync_pipelines.targets.chroma import client
 from sync_pipelines.targets.lake import contention
-from sync_pipelines.targets.postgres import writing
 from sync_pipelines_tests.alerts.receiver import Receiver
 from sync_pipelines_tests.conftest import fresh_database
 from sync_pipelines_tests.dagster.deployment import REPOSITORY
@@ -85,7 +84,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_LOCK_TIMEOUT", "SET lock_timeout = '200ms'")
     monkeypatch.setattr(connection, "LOCK_TIMEOUT_MS", 200)
     monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)
-    monkeypatch.setattr(writing, "_LOCK_TIMEOUT", "200ms")
     monkeypatch.setattr(contention, "_LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(outbox, "FIRST_PAUSE", timedelta())
     monkeypatch.setattr(delivery, "READ_SECONDS", 1)
