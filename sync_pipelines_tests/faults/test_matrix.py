@@ -30,7 +30,6 @@ from sync_pipelines.targets import retries
 from sync_pipelines.targets.chroma import client
 from sync_pipelines.targets.lake import contention
 from sync_pipelines.targets.neo4j import client as graph_client
-from sync_pipelines.targets.postgres import writing
 from sync_pipelines_tests.alerts.receiver import Receiver
 from sync_pipelines_tests.conftest import fresh_database
 from sync_pipelines_tests.dagster.deployment import REPOSITORY
@@ -92,7 +91,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_LOCK_TIMEOUT", "SET lock_timeout = '200ms'")
     monkeypatch.setattr(connection, "LOCK_TIMEOUT_MS", 200)
     monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)
-    monkeypatch.setattr(writing, "_LOCK_TIMEOUT", "200ms")
     monkeypatch.setattr(graph_client, "_PATIENCE", 0.5)
     monkeypatch.setattr(graph_client, "_ACQUIRE_SECONDS", 2.0)
     monkeypatch.setattr(contention, "_LONGEST_PAUSE", 0.2)
