@@ -46,6 +46,7 @@ def logged(*words: str) -> list[dict[str, Any]]:
     return json.loads(result.stdout)["proofs"]
 
 
+@ONCE
 def test_nodes_values_relationships_and_what_leads_nowhere_are_mended_nodes_first(
     academy: Academy, app: Application
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_type_that_fails_hides_none_of_the_others(academy: Academy, app: Appli
     assert caught.value.result.types["learning/prerequisite"].repaired == 3
 
 
+@ONCE
 def test_open_reviews_protected_edits_and_events_on_their_way_are_left_as_they_are(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
