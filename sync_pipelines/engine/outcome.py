@@ -83,8 +83,10 @@ class Outcome:
         for key, entity in intake.arrived():
             done[_remark(entity, gone=key in intake.gone)] += entity.numbers
         target = self.run.binding.target
-        came = [key for key in intake.groups if key not in intake.refused and key not in intake.gone]
-        tokens = [token(parent) for parent in target.as_parents(came)] if isinstance(target, Awaited) else []
+        # what waits for a record that went is looked at again, too: it may have come and gone at once, and what waited
+        # for it may be gone with it
+        known = [key for key in intake.groups if key not in intake.refused]
+        tokens = [token(parent) for parent in target.as_parents(known)] if isinstance(target, Awaited) else []
         for note, numbers in done.items():
             self.outbox.complete(numbers, note=note, tokens=tokens)
 

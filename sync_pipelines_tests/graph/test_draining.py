@@ -175,3 +175,18 @@ def test_two_entities_that_name_one_record_leave_it_as_its_row_is(
     monkeypatch.setattr(StagedRows, "write", late)
     academy.sync(table, batch_size=1)
     assert academy.prove(table, "deep").equal
+
+
+def test_what_waited_for_a_node_that_came_and_went_at_once_waits_no_more(academy: Academy, app: Application) -> None:
+    table = prerequisites()
+    app.require(("c0", "c1"))
+    academy.sync(table)
+    assert app.statuses("c0-c1") == ["BLOCKED"]
+    app.create("c1")
+    with app.transaction() as cursor:
+        cursor.execute("DELETE FROM prerequisite")
+        publish(cursor, "RELATIONSHIP_DELETED", "prerequisite_of", "c0-c1", {"type": "X", "properties": {}})
+    app.delete("c1")
+    for each in (concepts(), table):
+        academy.sync(each)
+    assert {status for *_, status in app.events()} == {"COMPLETED"}
