@@ -13,6 +13,8 @@ from sync_pipelines.cli import app
 from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.rest.hotels import Hotels
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -14,6 +14,8 @@ from sync_pipelines.status import table_status
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world(hotels: Hotels) -> World:

@@ -121,6 +121,7 @@ def test_a_budget_of_requests_a_day_leaves_the_rest_due(hotels: Hotels, monkeypa
     assert hotels.execute("SELECT requests FROM property_requests") == [(4,)]
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_at_any_statement_leaves_whole_hotels_and_the_next_one_ends_equal(
     hotels: Hotels, monkeypatch: pytest.MonkeyPatch
 ) -> None:

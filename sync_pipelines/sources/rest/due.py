@@ -50,11 +50,12 @@ class Checks:
 
     def due(self, cursor: Any, condition: str) -> Iterator[list[str]]:
         """Keys for which a condition on `c` holds, in pages: first those that failed, then those never fetched, then
-        those whose check is the oldest."""
+        those whose check is the oldest, and last those that are forbidden to us: several of them at the head of a run
+        would be taken for a key that is refused."""
         cursor.execute(
             f"SELECT c.record_key FROM {self.books.checks} AS c "
             f"WHERE c.{self.books.mine} AND c.asked AND ({condition}) "
-            f"ORDER BY c.status <> 'failed', coalesce(c.checked_at, {_FAR}), c.record_key"
+            f"ORDER BY {_TURN}, coalesce(c.checked_at, {_FAR}), c.record_key"
         )
         while found := cursor.fetchmany(1000):
             yield [row[0] for row in found]
@@ -154,5 +155,9 @@ def before(moment: datetime | None) -> str:
     return never if moment is None else f"{never} OR c.checked_at < {literal(moment.isoformat())}::timestamptz"
 
 
-FAILED = "c.status = 'failed'"
-"""Condition on `c`: it was not answered; each run tries it again."""
+_FORBIDDEN = "c.http_status IS NOT DISTINCT FROM 403"
+
+FAILED = f"c.status = 'failed' AND NOT ({_FORBIDDEN})"
+"""Condition on `c`: it was not answered; each run tries it again. One that is forbidden waits for its interval."""
+
+_TURN = f"CASE WHEN c.status <> 'failed' THEN 1 WHEN {_FORBIDDEN} THEN 2 ELSE 0 END"
