@@ -330,8 +330,7 @@ class Sandbox:
 
     def _needed(self) -> list[Server]:
         own = [self.postgres] if self.database_url is None else []
-        # Java first: it takes longest
-        return [*self._optional(), self.chroma, *own]
+        return [*self._optional(), self.chroma, *own]  # Java first: it takes longest
 
     def _optional(self) -> list[ArcadeServer | CupidServer]:
         return [server for server in (self.graph, self.cupid) if server is not None]
@@ -375,16 +374,14 @@ class Sandbox:
 def _take_back(servers: Sequence[Server], pool: ThreadPoolExecutor) -> None:
     """Stop servers that other threads may still be starting."""
     for wait in (False, True):
-        # The first time ends the waiting for a server that is on its way; one may start all the same.
-        pool.shutdown(wait=wait, cancel_futures=True)
+        pool.shutdown(wait=wait, cancel_futures=True)  # without waiting first: one may start all the same
         for server in servers:
             with suppress(SandboxError):
                 server.stop()
 
 
 def _prepare(url: str) -> None:
-    # It loads all definitions and the migrations, three seconds that `status`, `env` and `down` do not need.
-    from sync_pipelines.sandbox.prepare import prepare_database
+    from sync_pipelines.sandbox.prepare import prepare_database  # loads all definitions and migrations: 3 s
 
     prepare_database(url)
 
