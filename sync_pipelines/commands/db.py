@@ -157,9 +157,9 @@ def _show(findings: list[Finding]) -> None:
         revision = finding.found or ("-" if finding.state == "error" else "none")
         table.add_row(finding.database, finding.place, finding.branch, revision, state)
     output.console().print(table)
-    for finding in findings:
-        if finding.message and finding.state in ("due", "error"):
-            output.say(finding.message)
+    for message in dict.fromkeys(item.message for item in findings if item.state in ("due", "error")):
+        if message:
+            output.say(message)
 
 
 def _print_scripts(databases: list[Database], *, as_json: bool) -> None:

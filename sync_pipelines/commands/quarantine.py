@@ -83,8 +83,8 @@ def replay(
     if as_json:
         output.print_json({"runs": runs})
     else:
-        _show_runs(runs)
-    _tell_absent(absent)
+        _show_runs(runs, quiet=bool(absent))
+    _tell_absent(selector, absent)
     output.leave(
         good=not absent and (no_wait or all(run["status"] == "completed" and not run["still_out"] for run in runs))
     )
@@ -108,13 +108,13 @@ def _replayed(ledger: Ledger, spec: TableSpec, keys: list[str], *, wait: bool) -
     return run | {"status": status.state, "error": status.error, "still_out": still_out}
 
 
-def _show_runs(runs: list[dict[str, Any]]) -> None:
+def _show_runs(runs: list[dict[str, Any]], *, quiet: bool) -> None:
     for run in runs:
         end = f", {run['status']}, {len(run['still_out'])} still in quarantine" if "status" in run else ""
         typer.echo(f"{run['sync']}/{run['table']}: {len(run['keys'])} records, run {run['run_id']}{end}")
         if run.get("error"):
             output.say(run["error"])
-    if not runs:
+    if not runs and not quiet:
         typer.echo("Nothing of it is in quarantine.")
 
 
@@ -143,15 +143,15 @@ def drop(
     if as_json:
         output.print_json({"dropped": dropped})
     else:
-        _show_dropped(dropped)
-    _tell_absent(absent)
+        _show_dropped(dropped, quiet=bool(absent))
+    _tell_absent(selector, absent)
     output.leave(good=not absent)
 
 
-def _show_dropped(dropped: list[dict[str, Any]]) -> None:
+def _show_dropped(dropped: list[dict[str, Any]], *, quiet: bool) -> None:
     for item in dropped:
         typer.echo(f"{item['sync']}/{item['table']}: {len(item['keys'])} dropped")
-    if not dropped:
+    if not dropped and not quiet:
         typer.echo("Nothing of it is in quarantine.")
 
 
@@ -183,9 +183,12 @@ def _absent(ledger: Ledger, selector: str, named: Sequence[str] | None) -> list[
     return found
 
 
-def _tell_absent(keys: Sequence[str]) -> None:
+def _tell_absent(selector: str, keys: Sequence[str]) -> None:
     for key in keys:
-        output.say(f"The record {key!r} is not in quarantine.")
+        output.say(
+            f"{selector}: the record {key!r} is not in quarantine. "
+            f"`sync-pipelines quarantine list {selector}` lists those that are."
+        )
 
 
 def _ledger() -> Ledger:

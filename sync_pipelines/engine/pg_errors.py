@@ -69,6 +69,10 @@ _BROKEN = re.compile(
     r"|shutting down|recovery mode",
     re.I,
 )
+_REFUSED = re.compile(r"connection refused", re.I)
+_START = "Start the server, or correct host and port in its URL (DATABASE_URL, SYNC_DATABASE_URL, …)."
+_ASKS = re.compile(r"\s*Is the server running (?:on that host|locally)[^?]*\?", re.I)
+"""What libpq adds to a refusal; the remedy says it."""
 _DRIVERS = ("psycopg2", "psycopg", "sqlalchemy", "adbc_driver_manager")
 
 
@@ -183,7 +187,7 @@ def _kind_of_words(text: str) -> tuple[type[SyncError], str | None]:
     if _WRONG_SETTING.search(text):
         return ConfigurationError, "Check the options of the connection's URL."
     if _BROKEN.search(text) or _LATER.search(text):
-        return TransientError, None
+        return TransientError, _START if _REFUSED.search(text) else None
     return RunError, None
 
 
@@ -219,4 +223,4 @@ def _words(error: BaseException) -> str:
     text = re.split(r"\n(?:LINE |CONTEXT:|\s*Query was:)", text, maxsplit=1)[0]
     # libpq quotes a wrong connection string whole, with its password, in no form that can be told apart.
     text = re.sub(r"(invalid dsn: .*?)(?: in \"| after \"|: \").*", r"\1", text, flags=re.S)
-    return " ".join(text.split()).rstrip(".")
+    return " ".join(_ASKS.sub("", text).split()).rstrip(".")
