@@ -20,6 +20,7 @@ from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.locks import consumer_is_alive
 from sync_pipelines.sandbox.graph.server import GraphServer
 from sync_pipelines.targets.neo4j.writing import NodeWriter
+from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.graph.app import Application, concepts, prerequisites, publish
 from sync_pipelines_tests.graph.conftest import name_graph
 from sync_pipelines_tests.graph.consuming_child import BOUNDARIES
@@ -39,7 +40,7 @@ EVENTS = [1_500, pytest.param(20_000, marks=[pytest.mark.exhaustive, pytest.mark
 def academy(academy_url: str, own_graph: GraphServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Academy:
     """An academy with a graph of its own, and a first sync."""
     name_graph(own_graph, monkeypatch)
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(fresh_home(tmp_path / "dagster")))
     found = Academy(academy_url, own_graph)
     found.add("c0")
     found.require(("c0", "c0"))

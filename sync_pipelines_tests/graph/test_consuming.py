@@ -21,6 +21,7 @@ from sync_pipelines.decide import Skip, decide
 from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine import consuming
 from sync_pipelines.sources.postgres.ear import Ear
+from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.graph.app import Application, concepts, prerequisites
 from sync_pipelines_tests.graph.house import Academy
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.slow
 def app(academy: Academy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Application:
     """The application, the documents of its two tables, and a first sync."""
     monkeypatch.setattr("sync_pipelines.definitions.load", lambda: (None, (prerequisites(), concepts())))
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(fresh_home(tmp_path / "dagster")))
     academy.add("c0")
     academy.require(("c0", "c0"))
     for table in (concepts(), prerequisites()):

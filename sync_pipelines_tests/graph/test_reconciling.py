@@ -14,6 +14,7 @@ from sync_pipelines.cli import app as commands
 from sync_pipelines.engine.errors import ConfigurationError, RunError, UnknownRecordError
 from sync_pipelines.reconciling import ReconciliationError
 from sync_pipelines.targets.neo4j.client import Graph
+from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.graph.app import Application, concepts, prerequisites
 from sync_pipelines_tests.graph.house import Academy
 from sync_pipelines_tests.graph.test_conflicts import edit, held
@@ -151,7 +152,7 @@ def test_open_reviews_protected_edits_and_events_on_their_way_are_left_as_they_a
 def test_beside_a_consumer_at_work_it_finds_nothing_to_mend_and_holds_nothing_up(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(fresh_home(tmp_path / "dagster")))
     done = []
     with consumer(app, batch_size=5):
         for number in range(40):

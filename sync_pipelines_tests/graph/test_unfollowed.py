@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from sync_pipelines.cli import app as commands
 from sync_pipelines.definitions import default_resources
+from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.graph.app import Application, concepts, prerequisites
 from sync_pipelines_tests.graph.house import Academy
@@ -27,7 +28,7 @@ def test_events_of_a_type_that_no_document_follows_are_told_once_with_the_remedy
 ) -> None:
     tables = (concepts(), prerequisites())
     use(monkeypatch, *tables)
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", str(fresh_home(tmp_path / "dagster")))
     app = Application(academy.url)
     for table in tables:
         academy.sync(table)
