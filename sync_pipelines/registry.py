@@ -108,6 +108,8 @@ def tables(selector: str | None = None) -> list[BoundTable]:
     if chosen or selector is None:
         return chosen
     known = sorted({table.component.sync for table in found} | {table.path for table in found})
+    sync, of_one, _ = selector.partition("/")
+    known = [path for path in known if of_one and path.startswith(f"{sync}/")] or known
     near = difflib.get_close_matches(selector, known, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known) or 'none'}."
     raise ConfigurationError(f"There is no sync or table {selector!r}.", remedy=hint)

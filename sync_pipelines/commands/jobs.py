@@ -59,9 +59,12 @@ def cancel(run_id: RunId, as_json: AsJson = False) -> None:
     """End a run: at once where it is queued, at its next batch where it is running."""
     from sync_pipelines import client
 
+    was_over = client.status(run_id).over
     run = client.cancel(run_id, timeout=CANCEL_SECONDS)
     if as_json:
         output.print_json(run.as_dict())
+    elif was_over:
+        typer.echo(f"Run {run.run_id} had ended before: {run.state}.")
     elif run.over:
         typer.echo(f"Run {run.run_id}: {run.state}.")
     else:
