@@ -143,7 +143,7 @@ def test_progress_is_told_while_a_run_goes_on(shop: Shop, monkeypatch: pytest.Mo
     [
         ({"sync": "shpo"}, "Did you mean shop?"),
         ({"sync": "shop", "table": "articel"}, "Did you mean shop/article?"),
-        ({"sync": "shop", "table": "quarantine"}, "There are: shop/article, shop/author."),
+        ({"sync": "shop", "table": "zzz"}, "There are: shop/article, shop/author."),
         ({"sync": "shop", "keys": ["a"]}, "Name it: shop/article or shop/author."),
         ({"sync": ARTICLE, "keys": []}, "names no record"),
         ({"sync": ARTICLE, "full": True, "rebuild": True}, "exclude each other"),
