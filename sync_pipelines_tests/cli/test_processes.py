@@ -18,6 +18,7 @@ import pytest
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from sync_pipelines import client, launch
+from sync_pipelines.daemons import silent_daemons
 from sync_pipelines.engine.database import connect
 from sync_pipelines.sandbox import application
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop, command, environment, run
@@ -246,7 +247,7 @@ def test_with_a_daemon_no_wait_goes_through_its_queue(shop: Shop, tmp_path: Path
     folder = tmp_path / "deployment"
     folder.mkdir()
     with deployed(folder, CODE, webserver=False) as deployment:
-        comes("the daemon", lambda: deployment.instance.all_instigator_state() or None)
+        comes("the daemon", lambda: not silent_daemons(deployment.instance))
         run_id = client.trigger(ARTICLE)
         comes("the end", lambda: client.status(run_id).over, seconds=180)
         assert client.status(run_id).state == "completed", client.status(run_id).error
@@ -263,7 +264,7 @@ def test_a_run_of_the_daemon_is_cancelled(shop: Shop, tmp_path: Path):
     folder = tmp_path / "deployment"
     folder.mkdir()
     with deployed(folder, SLOW + CODE, webserver=False) as deployment, shop.ledger as ledger:
-        comes("the daemon", lambda: deployment.instance.all_instigator_state() or None)
+        comes("the daemon", lambda: not silent_daemons(deployment.instance))
         client.trigger(ARTICLE)
         writing = comes(
             "a batch",

@@ -157,7 +157,11 @@ def test_what_asks_often_leaves_the_warehouse_alone(away: Away, monkeypatch: pyt
     source = binding.source
     monkeypatch.setattr(Warehouse, "state", lambda _: "STOPPED")
     bound: Any = SimpleNamespace(
-        component=back(), path="shop/review", not_configured=lambda: None, binding=lambda: binding
+        component=back(),
+        resources=away.house.resources,
+        path="shop/review",
+        not_configured=lambda: None,
+        binding=lambda: binding,
     )
     facts = facts_of(bound, live=False, now=datetime.now(UTC))
     assert facts.pending is None
