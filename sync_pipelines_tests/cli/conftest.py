@@ -31,9 +31,10 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def shop_template(postgres_server: PostgresServer) -> str:
     """The name of a database with the shop's tables, both branches of migrations and the triggers."""
-    postgres_server.create_database(_TEMPLATE)
-    build(postgres_server.url(_TEMPLATE))
-    postgres_server.seal_database(_TEMPLATE)
+    if not postgres_server.has_database(_TEMPLATE):  # the tests of secrets have this fixture, too
+        postgres_server.create_database(_TEMPLATE)
+        build(postgres_server.url(_TEMPLATE))
+        postgres_server.seal_database(_TEMPLATE)
     return _TEMPLATE
 
 
