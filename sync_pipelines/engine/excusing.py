@@ -50,15 +50,26 @@ def _note(
     rows: pa.RecordBatch | None = None,
     disputes: Sequence[Dispute] = (),
 ) -> None:
-    """Write down those that no run has written down yet: what one knew of them is more than can be seen now."""
+    """Write down those that are not on record, or are there with another row of the source.
+
+    Of the others the record is left alone: what a run knew of them is more than can be seen now.
+    """
+    if not kept:
+        return
+    prints = (
+        {}
+        if rows is None
+        else dict(zip(rows.column(KEY).to_pylist(), rows.column(FINGERPRINT).to_pylist(), strict=True))
+    )
     place = table.spec.sync, table.spec.name
-    known = {item.key for item in table.ledger.list_conflicts(*place, keys=list(kept), limit=None)} if kept else set()
-    new = {key: why for key, why in kept.items() if key not in known}
+    known = {
+        item.key: item.source_fingerprint for item in table.ledger.list_conflicts(*place, keys=list(kept), limit=None)
+    }
+    new = {key: why for key, why in kept.items() if key not in known or known[key] != prints.get(key)}
     if not new:
         return
-    prints: dict[str, str] = {}
-    if rows is not None:
+    if rows is not None and isinstance(table.target, Disputing):
         found = rows.filter(pa.array([key in new for key in rows.column(KEY).to_pylist()], pa.bool_()))
-        prints = dict(zip(found.column(KEY).to_pylist(), found.column(FINGERPRINT).to_pylist(), strict=True))
-        disputes = list(table.target.judged(found, list(new)).values()) if isinstance(table.target, Disputing) else ()
+        disputes = list(table.target.judged(found, list(new)).values())
+    prints = {key: prints[key] for key in new if key in prints}
     table.ledger.note_conflict(*place, new, prints, disputes, run_id=_BY)

@@ -34,6 +34,8 @@ def test_the_newer_row_wins_where_both_sides_changed(review: House, lake: Lake):
     assert (proof.equal, proof.excluded, proof.stale) == (True, 1, 0)
     (conflict,) = review.bind(table).ledger.list_conflicts("shop", "review")
     assert conflict.key == "old"
+    review.prove(table)
+    assert review.bind(table).ledger.list_conflicts("shop", "review") == [conflict], "as the run has noted it"
     review.sync(table, mode="full")
     assert held(review)["old"][1] == "theirs"
     lake.merge(rows(row("old", note="ours again", updated_at=latest)))
@@ -96,6 +98,10 @@ def test_a_proof_puts_on_record_what_it_leaves_out(review: House, lake: Lake):
     assert [item.key for item in first] == ["a", "gone"]
     review.prove(table, "deep")
     assert ledger.list_conflicts("shop", "review") == first
+    ledger.accept_conflict("shop", "review", "a", by="me", notes=None, method="target_wins")
+    accepted = ledger.list_conflicts("shop", "review")
+    review.prove(table)
+    assert ledger.list_conflicts("shop", "review") == accepted, "a proof undoes no decision"
 
 
 FOREIGN = """CREATE TABLE item (id text PRIMARY KEY);
