@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipelines.engine.consuming import Bout, TableConsumer
 from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, NotConfiguredError, SyncError
 from sync_pipelines.engine.locks import ConsumerLock
-from sync_pipelines.engine.settings import resolve
+from sync_pipelines.engine.settings import above_zero, resolve
 from sync_pipelines.log import log_context
 
 if TYPE_CHECKING:
@@ -99,22 +99,12 @@ def _poll_interval(table: BoundTable, given: float | None) -> float:
     found = resolve(
         "poll_interval",
         sync=table.component.sync,
-        parse=_seconds,
+        parse=above_zero,
         default=POLL_INTERVAL,
         run_config=given,
         environment=os.environ,
     )
     return float(found)
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise ValueError("expected seconds above 0")
-    return number
 
 
 def _consumer(table: BoundTable, batch_size: int | None, reporter: _Reporter) -> TableConsumer:

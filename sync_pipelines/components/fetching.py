@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from sync_pipelines.components.blocks import Block
 from sync_pipelines.components.schema import DURATION
 from sync_pipelines.engine.durations import seconds
-from sync_pipelines.engine.settings import positive, resolve
+from sync_pipelines.engine.settings import above_zero, positive, resolve
 from sync_pipelines.sources.rest.endpoint import FetchSettings
 
 T = TypeVar("T")
@@ -59,17 +59,6 @@ def minutes(text: str) -> timedelta:
     return timedelta(minutes=positive(text))
 
 
-def rate(text: str) -> float:
-    """A number above zero."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0 < found < float("inf"):
-        raise ValueError("expected a number above 0")
-    return found
-
-
 def switch(text: str) -> bool:
     """On or off."""
     word = text.strip().lower()
@@ -104,7 +93,7 @@ SETTINGS = (
         meaning="After this time a record is fetched again (12h, 90m).",
     ),
     Setting(name="batch_size", variable="batch_size", parse=positive, meaning="Records a transaction."),
-    Setting(name="rate_limit", variable="rate_limit", parse=rate, meaning="Requests a second."),
+    Setting(name="rate_limit", variable="rate_limit", parse=above_zero, meaning="Requests a second."),
     Setting(name="max_concurrent", variable="max_concurrent", parse=positive, meaning="Requests under way at once."),
     Setting(name="retry_attempts", variable="retry_attempts", parse=positive, meaning="Tries of one request."),
     Setting(name="patience", variable="patience", parse=span, meaning="For so long a silent API is asked again."),

@@ -59,3 +59,14 @@ def positive(text: str) -> int:
     if number < 1:
         raise ValueError("expected a whole number above 0")
     return number
+
+
+def above_zero(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ValueError("expected a number above 0")
+    return number

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sync_pipelines.engine.error_links import links_of
 from sync_pipelines.engine.errors import RecordError, RunError, SyncError, TransientError, redact
-from sync_pipelines.targets.chroma.errors import chain
 from sync_pipelines.targets.retries import retry_after_seconds
 
 _TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
@@ -43,7 +43,7 @@ def classify(error: BaseException, *, provider: str) -> SyncError:
         return RecordError(message)
     if status is not None:
         return RunError(message, remedy="Check the provider's key, model and address.")
-    if any(_is_outage(link) for link in chain(error)):
+    if any(_is_outage(link) for link in links_of(error)):
         return TransientError(message)
     return UnclearError(message)
 
@@ -56,7 +56,7 @@ def _text(error: BaseException) -> str:
 
 def _answer(error: BaseException) -> tuple[int | None, Any]:
     """Status and headers; openai, cohere, httpx, requests and google name them alike."""
-    for link in chain(error):
+    for link in links_of(error):
         response = getattr(link, "response", None)
         status = getattr(link, "status_code", None) or getattr(response, "status_code", None)
         status = status or getattr(link, "http_status", None) or getattr(link, "code", None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Iterator
 from typing import Any
 
+from sync_pipelines.engine.error_links import links_of
 from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError, SyncError, TransientError, redact
 from sync_pipelines.sources.rest.calls import Answer, Call, Reply
 from sync_pipelines.sources.rest.settings import ClientSettings
@@ -122,7 +122,7 @@ def of_transport(error: Exception, settings: ClientSettings) -> SyncError:
     import httpx
 
     text = redact(" ".join(str(error).split())) or type(error).__name__
-    if any(isinstance(link, ssl.SSLCertVerificationError) for link in _chain(error)):
+    if any(isinstance(link, ssl.SSLCertVerificationError) for link in links_of(error)):
         message = f"The certificate of {settings.host} is not trusted: {text}."
         return ConfigurationError(message, remedy="Set SSL_CERT_FILE to the authority's.", **settings.where)
     if isinstance(error, httpx.TimeoutException):
@@ -135,12 +135,3 @@ def of_transport(error: Exception, settings: ClientSettings) -> SyncError:
 def too_long(call: Call, settings: ClientSettings) -> RecordError:
     """The sentence for an answer that is not read to its end."""
     return RecordError(f"the answer is longer than {settings.max_bytes / 1e6:g} MB", key=call.key, **settings.where)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        yield link
-        seen.add(id(link))
-        link = link.__cause__ or link.__context__

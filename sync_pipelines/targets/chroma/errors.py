@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from sync_pipelines.engine.error_links import links_of
 from sync_pipelines.engine.errors import (
     ConfigurationError,
     RecordError,
@@ -84,20 +83,10 @@ def _text(error: BaseException, secrets: tuple[str, ...]) -> str:
     return text if len(text) <= 500 else text[:500] + "…"
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and those that it was raised from or while handling."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        yield link
-        seen.add(id(link))
-        link = link.__cause__ or link.__context__
-
-
 def _transport(error: BaseException):  # type: ignore[no-untyped-def]
     import httpx
 
-    for link in chain(error):
+    for link in links_of(error):
         if isinstance(link, httpx.InvalidURL | httpx.UnsupportedProtocol):
             return lambda text, place: ConfigurationError(text, remedy="Check CHROMA_URL (http://host:port).", **place)
         if isinstance(link, httpx.TransportError | ConnectionError | TimeoutError):
@@ -110,10 +99,10 @@ def _status(error: BaseException) -> tuple[int | None, float | None]:
     import httpx
     from chromadb.errors import ChromaError
 
-    for link in chain(error):
+    for link in links_of(error):
         if isinstance(link, httpx.HTTPStatusError):
             return link.response.status_code, retry_after_seconds(link.response.headers.get("retry-after"))
-    for link in chain(error):
+    for link in links_of(error):
         if isinstance(link, ChromaError):
             return _BY_NAME.get(type(link).__name__) or link.code(), None
     return None, None

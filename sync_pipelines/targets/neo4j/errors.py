@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from sync_pipelines.engine.error_links import links_of
 from sync_pipelines.engine.errors import (
     ConfigurationError,
     RecordError,
@@ -95,7 +96,7 @@ def _of_the_way(error: BaseException, doing: str, place: str, where: dict[str, A
 
     text = _text(str(error))
     message = f"Graph {place}: could not {doing}: {text}."
-    if any(isinstance(link, ssl.SSLCertVerificationError) for link in _chain(error)):
+    if any(isinstance(link, ssl.SSLCertVerificationError) for link in links_of(error)):
         remedy = "Take the scheme +ssc for a certificate that its own server has signed."
         return ConfigurationError(message, remedy=remedy, **where)
     if isinstance(error, exceptions.ConfigurationError | exceptions.AuthConfigurationError):
@@ -105,15 +106,6 @@ def _of_the_way(error: BaseException, doing: str, place: str, where: dict[str, A
     if lost or isinstance(error, OSError) or (isinstance(error, exceptions.DriverError) and error.is_retryable()):
         return TransientError(message, remedy="Is the server running (NEO4J_URI)?", **where)
     return RunError(message, **where)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        yield link
-        seen.add(id(link))
-        link = link.__cause__ or link.__context__
 
 
 def _text(said: str) -> str:
