@@ -66,12 +66,20 @@ def _told(problems: dict[str, SyncError]) -> dict[str, Any]:
 
 
 def _leave(problems: dict[str, SyncError], *, good: bool) -> None:
-    """End with the first problem's exit code, where there is one; all of them are said."""
-    for error in problems.values():
-        output.say(str(error))
+    """End with the first problem's exit code, where there is one; all of them are said, each once."""
+    for sentence in _sentences(problems):
+        output.say(sentence)
     if problems:
         raise typer.Exit(output.code_of(next(iter(problems.values()))))
     output.leave(good=good)
+
+
+def _sentences(problems: dict[str, SyncError]) -> list[str]:
+    """What went wrong, with the tables that it kept from being asked: an outage of a system does not know them."""
+    tables: dict[str, list[str]] = {}
+    for path, error in problems.items():
+        tables.setdefault(str(error), []).append("" if error.table else path)
+    return [f"{', '.join(paths)}: {text}" if all(paths) else text for text, paths in tables.items()]
 
 
 def _prove(bound: BoundTable, *, deep: bool) -> Proof:

@@ -19,7 +19,8 @@ from sync_pipelines.engine.model import BUCKETS, DOUBLED, HELD_TWICE, Digest, Li
 from sync_pipelines.engine.spool import Spool
 from sync_pipelines.engine.sums import added_up
 
-Kind = Literal["missing", "stale", "extra"]
+Kind = Literal["missing", "stale", "extra", "arrived", "gone", "righted"]
+"""The first three are differences; the others are keys that stand on a list of the ledger and no longer differ."""
 
 
 @dataclass(frozen=True, order=True)

@@ -24,7 +24,7 @@ from sync_pipelines.engine.alike import suspicious
 from sync_pipelines.engine.batches import pages
 from sync_pipelines.engine.compare import Comparison, Difference, compare, nothing_yet
 from sync_pipelines.engine.conflicts import KEPT
-from sync_pipelines.engine.excusing import excuse
+from sync_pipelines.engine.excusing import excuse, look_at_open
 from sync_pipelines.engine.ground import Noting, due_scope, ground_of
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.ledger.ledger import Ledger
@@ -103,6 +103,7 @@ def quick(table: Provable, *, named: bool = False) -> Generator[Found]:
         _second_look(table, differences, deep=False)
         if named:
             _add_named(table, differences)
+            _look_at_open(table, differences)
         yield Found(differences=differences, source_count=differences.source_count or 0)
 
 
@@ -124,6 +125,7 @@ def deep(table: Provable) -> Generator[Found]:
         _settle(table, differences, deep=True)
         differences.note(_unsearchable(table, sample.keys))
         _explain(table, differences)
+        _look_at_open(table, differences)
         yield Found(differences=differences, source_count=differences.source_count or 0)
 
 
@@ -140,7 +142,7 @@ def of_keys(table: Provable, batches: Iterable[Sequence[str]], *, values: bool =
 
 
 def _add_named(table: Provable, differences: Comparison) -> None:
-    """What the last deep proof named and still is so; what no longer is so is forgotten.
+    """What the last deep proof named and still is so; what no longer is so is remembered as `righted`.
 
     Fingerprints do not show it: these keys are looked at by their values, and those with something broken (a
     vector) are searched for anew.
@@ -150,9 +152,14 @@ def _add_named(table: Provable, differences: Comparison) -> None:
         keys = [item.key for item in batch]
         broken = _unsearchable(table, [item.key for item in batch if item.broken])
         still = [*_look(table, keys, deep=True), *broken]
-        differences.note(still)
-        table.ledger.forget_differences(*place, sorted(set(keys) - {item.key for item in still}))
+        righted = sorted(set(keys) - {item.key for item in still})
+        differences.note([*still, *(Difference(key, "righted") for key in righted)])
     _explain(table, differences)
+
+
+def _look_at_open(table: Provable, differences: Comparison) -> None:
+    if look_at_open(table, differences, lambda table, keys: _look(table, keys, deep=True)):
+        _explain(table, differences)
 
 
 def _pages(keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -1,18 +1,21 @@
 """What a run would leave in its target as it is, found by a proof: no difference, and on record as where a run left it.
 
-Without that a proof would count records as excluded that no list names, until a full run comes by them.
+Without that a proof would count records as excluded that no list names, and a list would name records that are as they
+should be, until a full run comes by them. Looking writes nothing (a dry run looks, too): what was seen is put on record
+where a proof, or a repair, closes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from sync_pipelines.engine.compare import Comparison
+from sync_pipelines.engine.compare import Comparison, Difference
 from sync_pipelines.engine.conflicts import KEPT, Judging
 from sync_pipelines.engine.deciding import Dispute, Disputing, judged_by
+from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.model import FINGERPRINT, KEY
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 _MOST_JUDGED = 10_000
 """So many differing records are judged one by one; a table that differs in more was not synced, but not edited."""
+
+_KEYS_A_LOOK = 200
 
 _BY = "a proof"
 
@@ -34,13 +39,64 @@ def excuse(table: Provable, differences: Comparison) -> None:
     for keys in differences.keys("missing", "stale"):
         for batch in table.source.values(keys):
             mapped, _ = table.mapper(batch)
-            kept = target.excused(mapped)
-            differences.leave_out(kept, label=KEPT)
-            _note(table, kept, rows=mapped)
+            differences.leave_out(target.excused(mapped), label=KEPT)
     for keys in differences.keys("extra"):
-        kept, disputes = judged_by(target, keys)
-        differences.leave_out(kept, label=KEPT)
-        _note(table, kept, disputes=disputes)
+        differences.leave_out(judged_by(target, keys)[0], label=KEPT)
+
+
+def look_at_open(
+    table: Provable, differences: Comparison, look: Callable[[Provable, Sequence[str]], Sequence[Difference]]
+) -> bool:
+    """Look at the records that are on record as kept and were not found to differ; whether any of them does.
+
+    Those that differ only by values, which a quick proof does not see, become differences, to be explained. Those that
+    do not are remembered as `arrived` or `gone`, with the run that has noted them.
+
+    Args:
+        look: finds the differences among these keys by their values.
+    """
+    if not isinstance(table.target, Judging):
+        return False
+    differ = False
+    for page in table.ledger.open_conflicts(*_place(table), size=_KEYS_A_LOOK):
+        keys = [key for key in page if key not in differences.ever_among(list(page))]
+        found = list(look(table, keys)) if keys else []
+        unlike = {item.key for item in found}
+        equal = [key for key in keys if key not in unlike]
+        here = _held(table, equal)
+        over = [Difference(key, "arrived" if key in here else "gone", page[key]) for key in equal]
+        differences.note([*found, *over])
+        differ = differ or bool(found)
+    return differ
+
+
+def _held(table: Provable, keys: Sequence[str]) -> set[str]:
+    known = texts(keys)
+    batches = table.source.values(known) if known else ()
+    return {key for batch in batches for key in batch.column(KEY).to_pylist()}
+
+
+def put_on_record(table: Provable, differences: Comparison) -> None:
+    """Write down what was found: records that are kept, and those that no longer are. Nothing where nothing is new."""
+    if not isinstance(table.target, Judging):
+        return
+    for keys in differences.keys(KEPT, size=_KEYS_A_LOOK):
+        _note_some(table, table.target, keys)
+    for kind in ("arrived", "gone"):
+        for page in differences.named(kind):
+            seen = {item.key: item.reason for item in page}
+            table.ledger.settle_conflicts(*_place(table), list(seen), as_=kind, seen=seen)
+
+
+def _note_some(table: Provable, target: Judging, keys: Sequence[str]) -> None:
+    """They are judged once more: some time has passed, and what is noted is what holds now."""
+    left = set(keys)
+    for batch in table.source.values(texts(keys)):
+        mapped, _ = table.mapper(batch)
+        left.difference_update(batch.column(KEY).to_pylist())
+        _note(table, target.excused(mapped), rows=mapped)
+    kept, disputes = judged_by(target, sorted(left))
+    _note(table, kept, disputes=disputes)
 
 
 def _note(
@@ -61,7 +117,7 @@ def _note(
         if rows is None
         else dict(zip(rows.column(KEY).to_pylist(), rows.column(FINGERPRINT).to_pylist(), strict=True))
     )
-    place = table.spec.sync, table.spec.name
+    place = _place(table)
     known = {
         item.key: item.source_fingerprint for item in table.ledger.list_conflicts(*place, keys=list(kept), limit=None)
     }
@@ -73,3 +129,7 @@ def _note(
         disputes = list(table.target.judged(found, list(new)).values())
     prints = {key: prints[key] for key in new if key in prints}
     table.ledger.note_conflict(*place, new, prints, disputes, run_id=_BY)
+
+
+def _place(table: Provable) -> tuple[str, str]:
+    return table.spec.sync, table.spec.name

@@ -16,6 +16,7 @@ from sync_pipelines.engine import differences as find
 from sync_pipelines.engine.compare import Comparison
 from sync_pipelines.engine.conflicts import KEPT
 from sync_pipelines.engine.differences import KINDS, Found, Provable
+from sync_pipelines.engine.excusing import put_on_record
 from sync_pipelines.engine.ledger.proofs import TOUCHED
 from sync_pipelines.engine.memory import hold_little
 from sync_pipelines.engine.model import Listing
@@ -105,11 +106,19 @@ def prove_and_record(
     }
     with ways[kind] as found:
         proof = proof_of(table, found)
+        close(table, found)
         number = _record(table, kind, started, proof, run_id=run_id)
         if kind == "deep":
             named = found.differences.named(*KINDS)
             table.ledger.replace_differences(*_place(table), named, proof_id=number)
         return proof
+
+
+def close(table: Provable, found: Found) -> None:
+    """Bring the ledger's lists up to what a look at the whole table has found; a dry run does not come here."""
+    for keys in found.differences.keys("righted"):
+        table.ledger.forget_differences(*_place(table), keys)
+    put_on_record(table, found.differences)
 
 
 def prove_touched(table: Provable, batches: Iterable[Sequence[str]], *, run_id: str | None = None) -> Proof:

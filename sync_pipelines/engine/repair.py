@@ -21,7 +21,7 @@ from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.keys import texts
 from sync_pipelines.engine.measure import held_before
 from sync_pipelines.engine.model import Counts, Doubt, RecordStream, Scope
-from sync_pipelines.engine.proof import Proof, proof_of, samples_of
+from sync_pipelines.engine.proof import Proof, close, proof_of, samples_of
 from sync_pipelines.engine.run import Binding, Request, Run
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.spool import RecordWriter, Spool
@@ -143,6 +143,8 @@ def _mend_all(run: Run, wanted: Wanted) -> Repair:
         _delete(run, differences, source_empty=not found.source_count)
         before = differences.by_bucket(*KINDS)
         left = _still_different(run, differences)
+        if wanted.keys is None:
+            close(binding, found)
     buckets = {bucket: (number, number - left.get(bucket, 0)) for bucket, number in before.items()}
     return Repair(
         found=proof, repaired=sum(mended for _, mended in buckets.values()), counts=run.counts, buckets=buckets

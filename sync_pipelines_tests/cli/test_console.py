@@ -138,6 +138,20 @@ def test_a_database_out_of_reach_ends_soon_with_4_without_its_password(monkeypat
     assert "s3cret" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("words", [("check", "shop"), ("repair", "shop", "--dry-run")], ids=" ".join)
+def test_what_keeps_several_tables_from_being_asked_is_said_once_with_their_names(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://app@127.0.0.1:{port}/app")
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == ExitCode.UNREACHABLE
+    (said,) = result.stderr.strip().splitlines()
+    assert said.startswith("shop/article, shop/author: ")
+    assert f"127.0.0.1:{port}" in said
+
+
 def test_a_wrong_log_level_ends_with_3_before_anything_else():
     result = script("status", env=environment(SYNC_LOG_LEVEL="LOUD"))
     assert result.returncode == ExitCode.CONFIGURATION

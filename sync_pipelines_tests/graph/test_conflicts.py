@@ -310,3 +310,34 @@ def test_an_edit_that_comes_before_a_deletion_is_done_is_judged_too(
     assert synced.sync(table, allow=True).deleted == 1
     assert synced.titles() == ["theirs"]
     assert synced.prove(table).excluded == 1
+
+
+def test_a_quick_proof_counts_what_a_deep_one_has_put_on_record_until_it_is_so_no_more(synced: Academy):
+    table = by("target_wins")
+    synced.sync(table)
+    ledger = synced.bind(table).ledger
+
+    def counted(kind: Any) -> tuple[bool, int, int]:
+        proof = synced.prove(table, kind)
+        return proof.equal, proof.excluded, ledger.left_out("learning", "concept").excluded
+
+    edit(synced, "n.title = 'theirs'")
+    assert counted("quick") == (True, 0, 0), "the node has kept its fingerprint"
+    assert counted("deep") == (True, 1, 1)
+    assert counted("quick") == (True, 1, 1)
+    edit(synced, "n.title = 'Sets'")
+    assert counted("quick") == (True, 0, 0)
+    assert [(found.key, found.state) for found in conflicts(synced)] == [("c1", "resolved")]
+
+
+def test_what_nothing_protects_any_more_is_a_difference_and_not_on_record_as_kept(synced: Academy):
+    kept = by("target_wins")
+    synced.sync(kept)
+    edit(synced, "n.title = 'theirs'")
+    assert synced.prove(kept, "deep").equal
+    table = by("source_wins")
+    proof = synced.prove(table)
+    assert (proof.stale, proof.excluded) == (1, 0)
+    assert synced.repair(table).repaired == 1
+    assert (held(synced, "title"), synced.prove(table).equal) == (["Sets"], True)
+    assert synced.bind(table).ledger.conflict_count("learning", "concept") == 0

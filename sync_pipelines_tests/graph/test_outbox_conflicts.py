@@ -43,3 +43,31 @@ def test_an_edit_in_review_is_kept_over_events_and_has_their_versions(
     assert academy.titles() == ["c0", "new"]
     assert academy.execute(_STATES)[0] == ("c1", 3, 3, False, True)
     assert academy.prove(table, "deep").equal
+
+
+@pytest.mark.slow
+def test_a_change_of_the_source_without_an_event_is_reviewed_until_both_sides_agree(
+    academy: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Application(academy.url)
+    table = concepts(conflicts={"strategy": "manual_review"})
+    use(monkeypatch, table)
+    academy.sync(table)
+    app.create("c1", "c2")
+    academy.sync(table)
+    edit(academy, "n.title = 'theirs'")
+    academy.execute("UPDATE concept SET title = 'ours' WHERE id = 'c1'")
+    ledger = academy.bind(table).ledger
+
+    def state() -> tuple[str, int]:
+        assert academy.prove(table, "deep").equal
+        return conflicts(academy)[0].state, ledger.left_out("learning", "concept").excluded
+
+    assert state() == ("review", 1), "a proof opens the review that no event has opened"
+    ConflictResolver().resolve_conflict("c1", "concept", "target", "ada")
+    assert state() == ("accepted", 1)
+    academy.execute("UPDATE concept SET title = 'ours again' WHERE id = 'c1'")
+    assert state() == ("review", 1), "what was accepted was the row before"
+    edit(academy, "n.title = 'ours again'")
+    assert academy.repair(table).repaired == 1, "its fingerprint is the old row's"
+    assert state() == ("resolved", 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -242,11 +242,23 @@ class ConflictBook(Store):
             self._transaction(work)
 
     def settle_conflicts(
-        self, sync: str, table: str, keys: Sequence[str], *, as_: Literal["arrived", "gone", "refused"] = "arrived"
+        self,
+        sync: str,
+        table: str,
+        keys: Sequence[str],
+        *,
+        as_: Literal["arrived", "gone", "refused"] = "arrived",
+        seen: Mapping[str, str] | None = None,
     ) -> None:
-        """These records are the same on both sides again, or gone from both, or out for another reason."""
+        """These records are the same on both sides again, or gone from both, or out for another reason.
+
+        Args:
+            seen: key → the run that had noted it when that was seen; what was noted anew meanwhile stays open.
+        """
         book = self._tables.conflicts
         open_ones = (*at_place(book, sync, table), book.c.resolved_at.is_(None))
+        if seen is not None:
+            open_ones = (*open_ones, sa.tuple_(book.c.record_key, book.c.run_id).in_(list(seen.items())))
 
         def work(connection: sa.Connection) -> None:
             # nearly always there is none: then one short question is all that is made and sent
@@ -254,7 +266,7 @@ class ConflictBook(Store):
                 settling = sa.update(book).where(*open_ones, book.c.record_key.in_(keys))
                 settling = settling.values(resolved_at=sa.func.now()).returning(book.c.record_key)
                 settled = connection.execute(settling).scalars().all()
-                connection.execute(self._free_entities(sync, table, keys))
+                connection.execute(self._free_entities(sync, table, keys if seen is None else settled))
                 if as_ != "refused":
                     connection.execute(self._bring_forward(sync, table, settled, gone=as_ == "gone"))
 
@@ -308,6 +320,20 @@ class ConflictBook(Store):
         page = chosen.order_by(book.c.sync_type, book.c.table_name, book.c.record_key).limit(limit)
         rows = self._transaction(lambda connection: connection.execute(page).mappings().all())
         return [conflict_of(row) for row in rows]
+
+    def open_conflicts(self, sync: str, table: str, *, size: int = 1000) -> Iterator[dict[str, str]]:
+        """The keys of records that stay as they are, with the run that has noted each; in batches, in key order."""
+        book, last = self._tables.conflicts, ""
+        open_ones = (*at_place(book, sync, table), book.c.resolved_at.is_(None))
+        columns = (book.c.record_key, book.c.run_id)
+        while True:
+            more = sa.select(*columns).where(*open_ones, book.c.record_key > last)
+            page = more.order_by(book.c.record_key).limit(size)
+            rows = self._transaction(lambda connection, page=page: connection.execute(page).all())
+            if not rows:
+                return
+            yield {row.record_key: row.run_id for row in rows}
+            last = rows[-1].record_key
 
     def conflict_history(
         self, sync: str | None = None, table: str | None = None, *, key: str | None = None, limit: int | None = 100
