@@ -291,6 +291,7 @@ assert told.count("a word in a run") == 1, told
 """
 
 
+@pytest.mark.slow
 def test_a_line_of_a_run_stands_once_in_the_console_in_the_file_and_in_dagster(tmp_path):
     program = [sys.executable, "-W", "ignore", "-c", IN_A_RUN, str(tmp_path / "log")]
     bare = {name: text for name, text in os.environ.items() if not name.endswith("LOG_LEVEL")}

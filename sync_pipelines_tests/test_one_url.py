@@ -91,6 +91,7 @@ def _sandbox(url: str) -> None:
         assert application.has_tables(cursor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use", [_source, _ledger, _dagster, _sandbox])
 def test_a_password_with_an_unescaped_at_sign_and_slash_serves_everywhere(
     guarded: str, use: Callable[[str], None]

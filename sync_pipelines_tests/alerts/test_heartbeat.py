@@ -45,6 +45,7 @@ def test_it_does_not_ping_where_another_daemon_is_silent(instance: dg.DagsterIns
     assert receiver.pings == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["down", "refuses", "hangs", "nonsense"])
 def test_a_ping_that_fails_is_said_in_time_and_without_the_url(
     instance: dg.DagsterInstance, receiver: Receiver, monkeypatch, how: str

@@ -202,6 +202,7 @@ def test_with_a_daemon_alive_a_run_is_queued_and_can_be_cancelled(shop: Shop):
     assert client.active() == []
 
 
+@pytest.mark.slow
 def test_the_queue_is_left_alone_when_the_daemon_has_been_silent(shop: Shop):
     heartbeat(shop, age=launch.HEARTBEAT_SECONDS + 5)
     with shop.instance as instance:

@@ -14,6 +14,7 @@ from sync_pipelines_tests.cli.runs import heartbeat, order, slow_writes
 from sync_pipelines_tests.cli.shop import ARTICLE, Shop
 
 
+@pytest.mark.slow
 def test_ctrl_c_cancels_the_run_and_leaves_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()

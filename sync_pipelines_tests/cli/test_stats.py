@@ -52,6 +52,7 @@ def test_a_repair_is_a_run_and_no_sync(shop: Shop):
     assert (table["last_sync"], table["totals"]["runs"], table["totals"]["records_upserted"]) == (None, 1, 1)
 
 
+@pytest.mark.slow
 def test_stats_before_the_first_sync_are_empty_and_no_error(shop: Shop):
     table = answer("stats", ARTICLE)["tables"][ARTICLE]
     assert (table["records"], table["last_sync"], table["totals"]["runs"]) == (0, None, 0)

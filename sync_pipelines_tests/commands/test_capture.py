@@ -79,6 +79,7 @@ def test_status_says_what_is_missing_and_ends_with_1(database):
     assert "1 of 1 relations" in run("status").stdout
 
 
+@pytest.mark.slow
 def test_lag_counts_what_waits_since_the_ledgers_watermark(database, database_url):
     run("install")
     (before,) = json.loads(run("lag", REFERENCE, "--json").stdout)["tables"]

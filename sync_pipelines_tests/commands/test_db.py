@@ -39,6 +39,7 @@ def test_a_due_migration_is_named_and_the_exit_code_says_so(run):
     assert states(run("check", "--json")) == [("capture", "due"), ("ledger", "due")]
 
 
+@pytest.mark.slow
 def test_an_upgrade_makes_every_branch_and_a_second_one_finds_it_made(run, empty_database_url):
     first, second = run("upgrade", "--json"), run("upgrade", "--json")
     assert (first.exit_code, second.exit_code) == (0, 0)
@@ -57,6 +58,7 @@ def test_current_shows_what_there_is_and_is_no_check(run, empty_database_url):
     assert states(run("current", "--json")) == [("capture", "due"), ("ledger", "ok")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["upgrade", "check"])
 def test_the_script_for_a_dba_brings_the_database_to_the_newest_revision(run, empty_database_url, command):
     result = run(command, "--sql")

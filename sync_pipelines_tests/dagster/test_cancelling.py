@@ -88,6 +88,7 @@ def test_a_cancellation_between_the_assets_return_and_the_io_manager_leaves_noth
     assert world.sync().upserted == 1
 
 
+@pytest.mark.slow
 def test_a_caller_that_stops_to_ask_for_events_there_leaves_nothing(world: World, spools: Path):
     """`sync` in a terminal closes the events where it sees a captured Ctrl-C."""
     events = Execution(world).events()
@@ -136,6 +137,7 @@ def test_a_cancellation_that_strikes_inside_a_step_leaves_nothing(
     assert holds_nothing(world, spools)
 
 
+@pytest.mark.slow
 def test_a_run_that_dagster_itself_breaks_off_in_between_has_failed(
     world: World, spools: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -181,6 +183,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 AWAY = TransientError("Chroma does not answer.", sync="shop", table="article")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["open_changes", "write"])
 def test_a_transient_error_is_retried_three_times_from_the_asset_on(
     world: World, spools: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float], name: str
@@ -217,6 +220,7 @@ def test_a_permanent_error_is_not_retried(world: World, monkeypatch: pytest.Monk
     assert world.failure(result) == "The disk is full."
 
 
+@pytest.mark.slow
 def test_what_a_system_asks_for_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch, pauses: list[float]):
     Fault(monkeypatch, "write", TransientError("Slow down.", retry_after=77.0))
     world.put("a")

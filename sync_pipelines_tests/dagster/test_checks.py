@@ -36,6 +36,7 @@ def synced(world: World, *keys: str) -> None:
     world.sync()
 
 
+@pytest.mark.slow
 def test_every_run_is_followed_by_count_content_schema_and_backlog_and_never_by_deep(world: World):
     world.put("a")
     result = world.materialize()
@@ -43,6 +44,7 @@ def test_every_run_is_followed_by_count_content_schema_and_backlog_and_never_by_
     assert found == {"count": True, "content": True, "schema": True, "backlog": True}
 
 
+@pytest.mark.slow
 def test_materialize_in_the_ui_selects_every_check_and_the_deep_one_says_nothing(world: World):
     world.put("a")
     result = dg.materialize(
@@ -76,6 +78,7 @@ def test_counts_that_agree_do_not_say_that_the_content_does(world: World):
     assert not found["content"].passed
 
 
+@pytest.mark.slow
 def test_only_the_deep_check_finds_what_was_edited_under_a_right_fingerprint(world: World):
     synced(world, "a", "b", "c", "d")
     world.collection.update(ids=["a"], documents=["edited by a human"], embeddings=[[0.1] * 16])
@@ -140,6 +143,7 @@ def test_differences_of_the_last_whole_proof_stand_until_another_clears_them(wor
     assert check(world)["content"].passed
 
 
+@pytest.mark.slow
 def test_a_touched_key_that_did_not_arrive_is_named(world: World, monkeypatch: pytest.MonkeyPatch):
     world.component = article(checks={"content_limit": 1})
     synced(world, "a", "b", "c")
@@ -168,6 +172,7 @@ def test_few_differences_are_a_warning_where_the_document_says_so(world: World):
     assert check(world)["content"].severity == dg.AssetCheckSeverity.ERROR
 
 
+@pytest.mark.slow
 def test_the_backlog_warns_then_alarms_by_the_age_of_the_oldest_change(world: World):
     synced(world, "a")
     world.put("b")

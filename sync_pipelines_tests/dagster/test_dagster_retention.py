@@ -171,6 +171,7 @@ def test_an_ad_hoc_run_is_ours_where_its_whole_selection_is(world: World, asset,
     assert (run.run_id in _old(world).run_ids) is ours
 
 
+@pytest.mark.slow
 def test_the_job_removes_nothing_unless_it_is_told_to(world: World, monkeypatch: pytest.MonkeyPatch):
     import sync_pipelines.definitions as project
     from sync_pipelines import dagster_retention

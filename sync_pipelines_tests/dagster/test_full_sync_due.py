@@ -20,6 +20,7 @@ def differing(world: World) -> tuple[int, int, int, int]:
     return found.missing, found.stale, found.extra, found.pending
 
 
+@pytest.mark.slow
 def test_a_changed_mapping_makes_no_record_stale_and_says_that_a_full_sync_is_due(world: World):
     synced(world, "a", "b", "c")
     world.component = article(metadata=[])
@@ -107,6 +108,7 @@ def test_a_target_that_is_not_as_the_last_run_left_it_differs_whatever_is_due(wo
     assert not check(world)["content"].passed
 
 
+@pytest.mark.slow
 def test_what_was_never_synced_is_missing(world: World):
     world.put("a")
     assert differing(world) == (1, 0, 0, 0)

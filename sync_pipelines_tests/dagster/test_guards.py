@@ -55,6 +55,7 @@ def test_a_source_that_was_exchanged_deletes_nothing_however_much_it_brings_and_
     assert len(world.stored()) == 1400
 
 
+@pytest.mark.slow
 def test_without_a_ledgers_word_nothing_is_written_before_the_guard_was_asked(world: World):
     exchange(world)
     world.execute("DELETE FROM sync.sync_watermarks")
@@ -185,6 +186,7 @@ def test_a_broken_function_stops_the_run_and_is_no_bad_record(by_function: World
     assert world.sync().read == 0
 
 
+@pytest.mark.slow
 def test_a_run_stops_over_the_guards_share_of_what_it_read(by_function: World, monkeypatch):
     world = by_function
     fill(world, 300)

@@ -59,6 +59,7 @@ def test_a_plan_says_what_would_be_written_and_deleted_and_does_nothing(tampered
     assert "k01" not in tampered.stored()
 
 
+@pytest.mark.slow
 def test_a_repair_mends_exactly_what_differs_and_writes_that_down_by_bucket(tampered: World):
     before = tampered.watermark()
     assert repair(tampered).success
@@ -173,6 +174,7 @@ def test_a_quarantined_and_a_dropped_record_stay_as_they_are(world: World):
     assert world.last_run().counts.read == 0
 
 
+@pytest.mark.slow
 def test_the_guard_stops_a_repairs_deletion_and_the_upserts_still_arrive(world: World):
     world.component = article(checks={"mass_delete": {"share": 0.1, "records": 3}})
     for key in "abcdefgh":
@@ -326,6 +328,7 @@ def test_the_guards_remedy_is_the_command_that_does_it(world: World):
     assert "sync-pipelines sync shop/article --full --allow-mass-delete" in world.last_run().error
 
 
+@pytest.mark.slow
 def test_auto_repair_follows_a_difference_that_the_counts_do_not_show(world: World):
     world.component = article(checks={"auto_repair": True})
     for key in "abc":

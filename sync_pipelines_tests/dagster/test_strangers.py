@@ -73,6 +73,7 @@ def test_a_record_whose_change_time_is_none_is_stale_and_mended(world: World):
     assert prove(world, "deep").equal
 
 
+@pytest.mark.slow
 def test_a_change_time_that_is_none_hides_no_record_from_assets_downstream(world: World):
     from sync_pipelines.targets.chroma.target import read_records
 
@@ -138,6 +139,7 @@ def test_items_that_only_claim_to_be_chunks_are_extra_and_nothing_is_missing(wor
     assert set(world.stored()) == {"a", "b", "c"}
 
 
+@pytest.mark.slow
 def test_a_record_whose_first_chunk_lost_its_name_is_one_record(chunked: World):
     chunked.collection.update(ids=["a"], metadatas=[{"sync_key": None}])
     proof = prove(chunked)

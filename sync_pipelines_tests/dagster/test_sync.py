@@ -9,6 +9,7 @@ from sync_pipelines.automation import newest_partition
 from sync_pipelines_tests.dagster.world import World
 
 
+@pytest.mark.slow
 def test_a_first_run_is_a_full_sync_and_says_so(world: World):
     world.put("a")
     world.put("b")
@@ -109,6 +110,7 @@ def test_an_emptied_collection_is_recognised_and_filled_again(world: World):
     assert world.sync().upserted == 1
 
 
+@pytest.mark.slow
 def test_deleting_most_of_the_source_stops_before_anything_is_deleted(world: World):
     for number in range(150):
         world.put(f"k{number}")

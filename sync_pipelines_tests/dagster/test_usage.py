@@ -18,6 +18,7 @@ from sync_pipelines_tests.dagster.world import World
 PICTURE = re.compile(r"!\[.*\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)")
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_it_used_and_cost_in_the_ledger_and_with_the_asset(world: World, monkeypatch):
     monkeypatch.setenv("SYNC_PRICE_HOUR", "3600")
     monkeypatch.setenv("SHOP_PRICE_MILLION_TOKENS", "1000000")
@@ -42,6 +43,7 @@ def test_a_run_leaves_what_it_used_and_cost_in_the_ledger_and_with_the_asset(wor
     assert "cost, at most" in picture
 
 
+@pytest.mark.slow
 def test_without_a_price_a_run_costs_nothing_that_anybody_knows(world: World):
     world.put("a")
     (event,) = world.materialize().asset_materializations_for_node(world.component.op_name)
@@ -59,6 +61,7 @@ def test_a_setting_comes_before_the_variable(world: World, monkeypatch):
     assert world.component.prices_now(ledger).hour == 1
 
 
+@pytest.mark.slow
 def test_a_wrong_price_is_told_with_its_place_before_anything_is_done(world: World, monkeypatch):
     monkeypatch.setenv("SYNC_PRICE_HOUR", "cheap")
     world.put("a")
@@ -85,6 +88,7 @@ def refused(world: World, said: str) -> None:
     assert run.error in said
 
 
+@pytest.mark.slow
 def test_the_days_are_summed_with_the_most_of_the_memory(world: World):
     world.put("a")
     world.sync()

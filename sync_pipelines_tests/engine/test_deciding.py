@@ -106,6 +106,7 @@ def test_under_merge_disjoint_edits_survive_in_any_order_of_delivery(base, first
     assert same_state(record.target, own(last, "ours") | edits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", [By.SOURCE_WINS, By.LAST_WRITE_WINS, By.TARGET_WINS, By.MANUAL_REVIEW])
 @given(st.data())
 def test_the_order_of_delivery_and_what_comes_twice_change_nothing(strategy, data):

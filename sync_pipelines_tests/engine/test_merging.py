@@ -34,6 +34,7 @@ def test_a_side_that_changed_nothing_takes_the_other_ones(base: dict, changed: d
         assert merged.clashes == ()
 
 
+@pytest.mark.slow
 @given(STATES, STATES, STATES)
 def test_what_one_side_changed_alone_survives(base: dict, source: dict, target: dict):
     merged = merge(base, source, target)

@@ -65,6 +65,7 @@ RUN = ["42501", "25006", "53100", "57P04", "0A000", "XX000", "P0001", "42P01", "
 SETTING = ["28000", "28P01", "3D000"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize(
     ("code", "kind"),

@@ -103,6 +103,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(_JSON, st.booleans())
 def test_any_json_comes_back_as_it_is(value: object, ascii_only: bool) -> None:
     row = _one("jsonb", json.dumps(value, ensure_ascii=ascii_only))

@@ -129,6 +129,7 @@ def test_a_full_run_asks_again_for_what_it_wrote(review: House, lake: Lake):
         review.sync(back(), mode="full")
 
 
+@pytest.mark.slow
 def test_rows_that_were_equal_before_the_first_run_are_no_edits(review: House, lake: Lake):
     table = back(conflicts={"strategy": "target_wins"})
     lake.write(rows(*many(*range(4))))

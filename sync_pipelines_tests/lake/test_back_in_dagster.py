@@ -42,6 +42,7 @@ def world(house: House, lake: Lake) -> World:
     return World(url=house.url, chroma=None, instance=dg.DagsterInstance.ephemeral(), component=component)
 
 
+@pytest.mark.slow
 def test_the_asset_writes_and_its_checks_pass(world: World, house: House):
     result = world.materialize()
     assert result.success
@@ -105,6 +106,7 @@ def quarantined(world: World) -> list[Any]:
         return ledger.list_quarantine("shop", "review")
 
 
+@pytest.mark.slow
 def test_the_sensor_wakes_a_waiting_record_when_its_parent_has_come_and_not_before(orphan: World, house: House):
     house.execute("INSERT INTO item VALUES (6), (8); INSERT INTO shelf VALUES ('o''h\\', '1')")
     assert orphan.sensor_tick().skip_message == "nothing pending"
@@ -229,6 +231,7 @@ def test_a_document_of_this_kind_is_good_and_its_faults_are_told(tmp_path: Path)
     assert "capture" in problems(tmp_path)[0]
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_a_run_would_do_and_does_nothing(house: House, lake: Lake):
     table = back(conflicts={"strategy": "target_wins"})
     house.execute("CREATE TABLE item (id text PRIMARY KEY); INSERT INTO item VALUES ('i')")
@@ -245,6 +248,7 @@ def test_a_plan_says_what_a_run_would_do_and_does_nothing(house: House, lake: La
     assert house.execute("SELECT count(*) FROM review WHERE n = 2 OR id = 'waits'") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_downstream_asset_gets_the_synced_rows(world: World):
     @dg.asset(ins={"found": dg.AssetIn(key=world.component.asset_key, metadata={"columns": ["id", "stars"]})})
     def downstream(found: pa.Table) -> list[dict[str, Any]]:
@@ -257,6 +261,7 @@ def test_a_downstream_asset_gets_the_synced_rows(world: World):
     assert result.output_for_node("downstream") == [{"id": "a", "stars": 3}, {"id": "b", "stars": 3}]
 
 
+@pytest.mark.slow
 def test_a_record_that_postgresql_does_not_let_go_is_quarantined_and_replayed(world: World, house: House, lake: Lake):
     world.materialize()
     house.execute("CREATE TABLE reply (review text REFERENCES review); INSERT INTO reply VALUES ('b')")

@@ -73,6 +73,7 @@ def test_both_versions_are_shown_field_by_field(contested: House):
     assert run("show", REVIEW, "gone", "--json")["source_is"] == "gone"
 
 
+@pytest.mark.slow
 def test_the_sources_version_is_taken(contested: House):
     done = run("resolve", REVIEW, "a", "--take", "source", "--json")
     assert (done["status"], done["still"]) == ("completed", None)

@@ -92,6 +92,7 @@ def test_a_dry_run_counts_a_record_that_is_held_twice_as_one_that_is_written(hou
     assert amounts(house, table) == list(range(1, 25))
 
 
+@pytest.mark.slow
 def test_a_repair_of_many_records_is_few_commits_as_a_run_is(
     house: House, table: PostgresToDelta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -20,6 +20,7 @@ from sync_pipelines_tests.lake.house import House, Lake, back
 from sync_pipelines_tests.lake.reviews import DDL, NOON, held, reason_of, row, rows
 
 
+@pytest.mark.slow
 def test_the_newer_row_wins_where_both_sides_changed(review: House, lake: Lake):
     table = back(conflicts={"strategy": "last_write_wins", "by": "updated_at"})
     lake.write(rows(row("old"), row("new"), row("alone")))
@@ -57,6 +58,7 @@ def test_an_older_edit_in_postgresql_gives_way(review: House, lake: Lake):
     assert held(review)["a"][1] == "ours"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "note"), [("source_wins", "ours"), ("target_wins", "theirs")])
 def test_one_side_may_win_always(review: House, lake: Lake, strategy: str, note: str):
     table = back(conflicts={"strategy": strategy})
@@ -87,6 +89,7 @@ def test_what_was_made_or_edited_in_postgresql_is_not_deleted_under_last_write_w
     assert (proof.equal, proof.extra, proof.excluded) == (True, 0, 2)
 
 
+@pytest.mark.slow
 def test_a_proof_puts_on_record_what_it_leaves_out(review: House, lake: Lake):
     table = back(conflicts={"strategy": "last_write_wins", "by": "updated_at"})
     lake.write(rows(row("a"), row("gone"), row("plain")))
@@ -107,6 +110,7 @@ def test_a_proof_puts_on_record_what_it_leaves_out(review: House, lake: Lake):
     assert ledger.list_conflicts("shop", "review") == accepted, "a proof undoes no decision"
 
 
+@pytest.mark.slow
 def test_a_proof_ends_what_is_on_record_and_is_so_no_more(review: House, lake: Lake):
     table = back(conflicts={"strategy": "last_write_wins", "by": "updated_at"})
     lake.write(rows(row("a"), row("b"), row("gone"), row("plain")))
@@ -178,6 +182,7 @@ def test_a_row_waits_for_its_parent_and_arrives_by_itself(house: House, lake: La
     assert house.prove(back(), "deep").equal
 
 
+@pytest.mark.slow
 def test_a_row_whose_parent_was_deleted_goes_with_it_and_is_excluded(house: House, lake: Lake):
     house.execute(FOREIGN)
     house.execute("INSERT INTO item VALUES ('i1'), ('i2')")
@@ -198,6 +203,7 @@ def test_a_row_whose_parent_was_deleted_goes_with_it_and_is_excluded(house: Hous
     assert house.bind(back()).ledger.conflict_count("shop", "review") == 0
 
 
+@pytest.mark.slow
 def test_a_composite_key_and_other_spellings_of_a_uuid(house: House, lake: Lake):
     house.execute("CREATE TABLE review (id uuid, part int, note text, PRIMARY KEY (part, id))")
     first, second = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
@@ -237,6 +243,7 @@ def test_structs_and_maps_become_json(house: House, lake: Lake):
     assert house.prove(back(), "deep").equal
 
 
+@pytest.mark.slow
 def test_a_map_is_an_object_also_where_it_is_empty_or_within_something(house: House, lake: Lake):
     house.execute("CREATE TABLE review (id text PRIMARY KEY, marks jsonb, deep jsonb, many jsonb)")
     marks = pa.map_(pa.string(), pa.int64())
@@ -260,6 +267,7 @@ def test_a_map_is_an_object_also_where_it_is_empty_or_within_something(house: Ho
     assert house.sync(back(), mode="full").unchanged == 3
 
 
+@pytest.mark.slow
 def test_a_new_column_on_both_sides_makes_no_row_look_edited(review: House, lake: Lake):
     table = back(conflicts={"strategy": "target_wins"})
     lake.write(rows(row("a"), row("b")))
@@ -291,6 +299,7 @@ def test_a_conflict_whose_row_is_gone_on_both_sides_is_closed_by_a_full_run(revi
     assert ledger.conflict_count("shop", "review") == 0
 
 
+@pytest.mark.slow
 def test_a_crash_between_base_and_commit_is_no_edit(review: House, lake: Lake, monkeypatch: pytest.MonkeyPatch):
     from sync_pipelines.targets.postgres import writing
 
@@ -326,6 +335,7 @@ def test_a_tree_within_one_table_arrives_whatever_the_order(house: House, lake: 
     assert house.prove(back(), "deep").equal
 
 
+@pytest.mark.slow
 def test_a_table_that_was_made_anew_is_filled_again(review: House, lake: Lake):
     lake.write(rows(row("a"), row("b")))
     review.sync(back())
@@ -359,6 +369,7 @@ def test_an_edit_that_is_committed_while_a_batch_is_judged_is_not_lost(review: H
     assert review.bind(table).ledger.conflict_count("shop", "review") == 1
 
 
+@pytest.mark.slow
 def test_an_edit_of_a_row_that_was_equal_when_it_was_judged_stays(
     review: House, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ):
@@ -381,6 +392,7 @@ def test_an_edit_of_a_row_that_was_equal_when_it_was_judged_stays(
     assert (proof.equal, proof.excluded) == (True, 1)
 
 
+@pytest.mark.slow
 def test_a_trigger_that_changes_rows_is_named(review: House, lake: Lake, caplog: pytest.LogCaptureFixture):
     review.execute(
         "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.updated_at = now(); RETURN NEW; END'; "

@@ -31,6 +31,7 @@ def test_rows_arrive_change_and_go(review: House, lake: Lake, feed: bool):
     assert review.prove(back(), "deep").equal
 
 
+@pytest.mark.slow
 def test_a_merge_and_an_overwrite_arrive(review: House, lake: Lake, feed: bool):
     lake.write(rows(row("a"), row("b")), feed=feed)
     review.sync(back())
@@ -44,6 +45,7 @@ def test_a_merge_and_an_overwrite_arrive(review: House, lake: Lake, feed: bool):
     assert review.prove(back(), "deep").equal
 
 
+@pytest.mark.slow
 def test_of_several_commits_on_one_key_the_last_state_counts(review: House, lake: Lake, feed: bool):
     lake.write(rows(row("a"), row("b")), feed=feed)
     review.sync(back())
@@ -119,6 +121,7 @@ def test_vacuumed_versions_are_no_gap(review: House, lake: Lake, feed: bool):
     assert review.prove(back(), "deep").equal
 
 
+@pytest.mark.slow
 def test_a_log_that_was_cleaned_is_no_gap(review: House, lake: Lake):
     lake.write(rows(row("a"), row("b")))
     review.sync(back())
@@ -132,6 +135,7 @@ def test_a_log_that_was_cleaned_is_no_gap(review: House, lake: Lake):
     assert held(review).keys() == {"c"}
 
 
+@pytest.mark.slow
 def test_another_table_in_the_same_place_is_read_as_a_whole(review: House, lake: Lake):
     lake.write(rows(row("a"), row("b")))
     review.sync(back())
@@ -142,6 +146,7 @@ def test_another_table_in_the_same_place_is_read_as_a_whole(review: House, lake:
     assert held(review).keys() == {"b", "c"}
 
 
+@pytest.mark.slow
 def test_the_feed_switched_on_later_is_not_trusted_for_what_was_before(review: House, lake: Lake):
     lake.write(rows(row("a"), row("b")), feed=False)
     review.sync(back())
@@ -167,6 +172,7 @@ def test_unchanged_rows_write_nothing(review: House, lake: Lake):
     assert start
 
 
+@pytest.mark.slow
 def test_a_row_that_violates_a_constraint_is_quarantined_alone(review: House, lake: Lake):
     bad = {"n7": {"stars": 9}, "n30": {"note": None}}
     lake.write(rows(*(row(f"n{number}", **bad.get(f"n{number}", {})) for number in range(60))))
@@ -262,6 +268,7 @@ def test_a_table_that_is_not_there_yet_waits_for_nothing(review: House, lake: La
         review.sync(back())
 
 
+@pytest.mark.slow
 def test_an_emptied_table_stops_before_it_deletes_all(review: House, lake: Lake):
     lake.write(rows(row("a"), row("b")))
     review.sync(back())
@@ -278,6 +285,7 @@ def test_a_rebuild_is_refused_with_what_to_do(review: House, lake: Lake):
         review.sync(back(), mode="rebuild")
 
 
+@pytest.mark.slow
 def test_an_edit_in_postgresql_is_found_by_both_proofs_and_repaired(review: House, lake: Lake):
     from sync_pipelines.engine.model import Scope
     from sync_pipelines.engine.repair import Wanted, repair

@@ -67,6 +67,7 @@ def test_rows_arrive_change_and_go_and_nothing_is_written_for_nothing(sold: Hous
     assert sold.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 def test_what_somebody_did_behind_the_syncs_back_is_named_and_mended(sold: House):
     table, far = document(), sold.opened(document())
     far.edit("a#1", 77)

@@ -48,6 +48,7 @@ def batches(binding: Binding) -> list[pa.RecordBatch]:
     return [batch.slice(row, 1) for batch in mapped for row in range(batch.num_rows)]
 
 
+@pytest.mark.slow
 def test_a_first_load_looks_for_nothing_that_is_stored_and_is_one_commit(
     house: House, table: PostgresToDelta, lookups: list[list[str]]
 ):
@@ -58,6 +59,7 @@ def test_a_first_load_looks_for_nothing_that_is_stored_and_is_one_commit(
     assert house.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 def test_a_second_full_run_looks_for_everything_and_writes_nothing(
     house: House, table: PostgresToDelta, lookups: list[list[str]]
 ):
@@ -79,6 +81,7 @@ def test_what_another_writer_adds_between_two_commits_of_a_first_load_is_not_dou
     assert [row["_key"] for row in house.rows(table)] == ["a", "b", "c", "d"]
 
 
+@pytest.mark.slow
 def test_a_merge_into_every_file_leaves_files_of_the_layouts_size(house: House):
     text = "(SELECT string_agg(md5(n::text || j), '') FROM generate_series(1, 32) AS j)"
     house.execute("CREATE TABLE item (id int PRIMARY KEY, note text)")

@@ -87,6 +87,7 @@ def twins(items: House) -> Twins:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.spare_where(engine="databricks")
 @pytest.mark.usefixtures("engine")
 def test_each_run_replaces_all_rows_by_one_commit_and_the_table_stays_what_it_is(items: House):
@@ -128,6 +129,7 @@ def _feed(items: House, table: PostgresToDelta, first: int) -> list[dict[str, An
     return far._ask(f"SELECT * FROM table_changes('{far.table}', {first})")
 
 
+@pytest.mark.slow
 def test_a_request_for_what_is_pending_becomes_a_full_one_and_says_so(items: House):
     table = overwritten()
     run(items, table, asked())
@@ -143,6 +145,7 @@ def test_a_request_for_what_is_pending_becomes_a_full_one_and_says_so(items: Hou
     assert items.prove(table, "deep").equal, "what somebody had edited went with the rest"
 
 
+@pytest.mark.slow
 def test_single_records_and_a_repair_are_merged(items: House):
     table = overwritten()
     run(items, table, asked())
@@ -157,6 +160,7 @@ def test_single_records_and_a_repair_are_merged(items: House):
     assert items.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few", [1000, 10], ids=["looked up", "read"])
 def test_what_the_guard_stops_stays_and_the_rest_arrives_as_in_a_merge(
     twins: Twins, few: int, monkeypatch: pytest.MonkeyPatch
@@ -178,6 +182,7 @@ def test_what_the_guard_stops_stays_and_the_rest_arrives_as_in_a_merge(
     assert twins.house.prove(twins.replaced, "deep").equal
 
 
+@pytest.mark.slow
 def test_an_emptied_source_empties_no_table(twins: Twins):
     twins.execute("DELETE FROM item")
     before = twins.house.opened(twins.replaced).files()
@@ -187,6 +192,7 @@ def test_an_emptied_source_empties_no_table(twins: Twins):
     assert twins.house.rows(twins.replaced) == []
 
 
+@pytest.mark.slow
 def test_a_record_that_does_not_fit_keeps_its_last_good_state(twins: Twins):
     twins.execute("UPDATE item SET day = 'infinity', amount = 9 WHERE id IN ('k1', 'k2')")
     twins.execute("INSERT INTO item VALUES ('bad', 1, 'infinity'); DELETE FROM item WHERE id = 'k3'")
@@ -207,6 +213,7 @@ def test_a_record_that_does_not_fit_keeps_its_last_good_state(twins: Twins):
     assert twins.house.prove(twins.replaced, "deep").equal
 
 
+@pytest.mark.slow
 def test_copies_and_rows_of_strangers_go_as_in_a_merge(twins: Twins):
     for table in twins.both:
         far = twins.house.opened(table)
@@ -231,6 +238,7 @@ def test_a_run_that_refuses_too_much_leaves_the_table_as_it_was(items: House):
     assert items.bind(table).ledger.list_quarantine("shop", "item", limit=None) == []
 
 
+@pytest.mark.slow
 def test_a_table_that_was_merged_is_replaced_from_then_on_and_a_rebuild_is_one(items: House):
     merged = document()
     items.sync(merged)

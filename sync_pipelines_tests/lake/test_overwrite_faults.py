@@ -30,6 +30,7 @@ def _digest(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_commit_that_fails_quotes_nothing_sensitive_and_leaves_no_file(
     items: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -77,6 +78,7 @@ def test_a_run_that_is_killed_leaves_the_old_rows_and_the_next_one_works(items: 
     assert items.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edits", [True, False], ids=["edits", "appends"])
 def test_a_writer_that_was_quicker_loses_nothing(items: House, edits: bool, monkeypatch: pytest.MonkeyPatch):
     table = overwritten()
@@ -99,6 +101,7 @@ def test_a_writer_that_was_quicker_loses_nothing(items: House, edits: bool, monk
     assert (len(rows), rows["k299"], rows["zzz"]) == (301, 77 if edits else 0, None)
 
 
+@pytest.mark.slow
 def test_what_comes_between_the_look_and_the_commit_is_looked_at(items: House, monkeypatch: pytest.MonkeyPatch):
     table = overwritten()
     run(items, table, asked())

@@ -66,6 +66,7 @@ def test_comments_of_the_source_stand_in_the_table(house: House, table: Postgres
     assert (of_table, of_columns["amount"]) == ("what is sold", "in euros")
 
 
+@pytest.mark.slow
 def test_a_row_that_nobody_synced_is_named_and_goes(house: House, table: PostgresToDelta):
     house.execute("INSERT INTO item (id) VALUES ('a')")
     house.sync(table)
@@ -77,6 +78,7 @@ def test_a_row_that_nobody_synced_is_named_and_goes(house: House, table: Postgre
     assert [row["id"] for row in house.rows(table)] == ["a"]
 
 
+@pytest.mark.slow
 def test_a_value_edited_behind_the_syncs_back_is_found_by_the_deep_proof(house: House, table: PostgresToDelta):
     house.execute("INSERT INTO item (id, amount) VALUES ('a', 1), ('b', 2)")
     house.sync(table)
@@ -86,6 +88,7 @@ def test_a_value_edited_behind_the_syncs_back_is_found_by_the_deep_proof(house: 
     assert (proof.stale, proof.samples["stale"]) == (1, ["a"])
 
 
+@pytest.mark.slow
 def test_a_new_column_is_added_and_filled(house: House, table: PostgresToDelta):
     house.execute("INSERT INTO item (id) VALUES ('a')")
     house.sync(table)
@@ -110,6 +113,7 @@ def test_other_changes_of_columns_stop_before_anything_is_written(house: House, 
     assert [row["id"] for row in house.rows(table)] == ["a", "b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["DROP COLUMN body", "RENAME COLUMN body TO text", "ALTER COLUMN amount TYPE text"])
 def test_a_document_may_have_its_table_rebuilt_by_the_next_run(house: House, table: PostgresToDelta, change: str):
     willing = document(schema_change="rebuild")
@@ -241,6 +245,7 @@ def test_columns_with_odd_names_are_synced(house: House):
     assert house.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a b", "a,b", "a;b", "a{b", "a(b", "a=b", "a\tb"])
 def test_a_column_that_delta_cannot_name_is_refused_before_anything_is_made(house: House, name: str):
     house.execute(f'CREATE TABLE item (id int PRIMARY KEY, "{name}" int)')

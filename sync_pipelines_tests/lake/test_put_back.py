@@ -48,6 +48,7 @@ def assert_compared(house: House, lake: Lake, why: str) -> None:
     assert (house.sync(GOES).read, reason_of(house)) == (1, "")
 
 
+@pytest.mark.slow
 def test_an_older_copy_that_has_gone_on_past_the_confirmed_version_is_compared_whole(synced: House, lake: Lake):
     with put_back(lake):
         lake.write(rows(row("d")))
@@ -57,6 +58,7 @@ def test_an_older_copy_that_has_gone_on_past_the_confirmed_version_is_compared_w
     assert_compared(synced, lake, "version 2 is another commit")
 
 
+@pytest.mark.slow
 def test_the_same_version_with_another_commit_is_compared_whole(synced: House, lake: Lake):
     with put_back(lake):
         lake.write(rows(row("d")))
@@ -67,6 +69,7 @@ def test_the_same_version_with_another_commit_is_compared_whole(synced: House, l
     assert_compared(synced, lake, "version 2 is another commit")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [False, True], ids=["written", "marked"])
 def test_a_copy_from_before_what_a_killed_run_has_read_is_compared_whole(
     synced: House, lake: Lake, monkeypatch: pytest.MonkeyPatch, last: bool
@@ -124,6 +127,7 @@ def test_a_copy_from_before_what_a_repair_has_read_is_compared_whole(
     assert_compared(synced, lake, PUT_BACK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [False, True], ids=["written", "marked"])
 def test_a_killed_run_costs_no_comparison_where_nothing_was_put_back(
     synced: House, lake: Lake, monkeypatch: pytest.MonkeyPatch, last: bool
@@ -148,6 +152,7 @@ def test_a_copy_from_before_a_run_that_recovers_and_is_killed_is_compared_whole(
     assert_compared(synced, lake, PUT_BACK)
 
 
+@pytest.mark.slow
 def test_a_confirmed_version_that_the_log_no_longer_holds_is_compared_whole(synced: House, lake: Lake):
     lake.write(rows(row("d")))
     lake.table.create_checkpoint()

@@ -130,6 +130,7 @@ def circle(house: House) -> tuple[PostgresToDelta, DeltaToPostgres]:
     return there, again
 
 
+@pytest.mark.slow
 def test_two_syncs_in_a_circle_come_to_rest(house: House):
     there, again = circle(house)
     house.execute(
@@ -214,6 +215,7 @@ def test_a_key_of_any_type_names_the_same_record_on_both_sides(house: House, kin
     assert house.prove(again, "deep").equal
 
 
+@pytest.mark.slow
 def test_a_key_that_is_equal_and_spelled_otherwise_is_brought_to_the_sources_spelling(house: House):
     for name in ("item", "copy"):
         house.execute(f"CREATE TABLE {name} (id numeric PRIMARY KEY, n int)")

@@ -229,6 +229,7 @@ def test_what_a_job_says_is_of_a_class(text: str, kind: type[Exception]):
     assert "https://w/jobs/7" in str(found)
 
 
+@pytest.mark.slow
 def test_a_document_of_this_engine_loads_without_pyspark_and_a_missing_setting_is_named(house: House):
     code = (
         "import sys; sys.modules['pyspark'] = sys.modules['dagster_databricks'] = None\n"

@@ -23,6 +23,7 @@ def store(request: pytest.FixtureRequest, house: House, tmp_path: Path, monkeypa
     return request.param
 
 
+@pytest.mark.slow
 def test_a_table_is_made_changed_rebuilt_and_proven(house: House, store: str):
     house.execute("CREATE TABLE item (id int PRIMARY KEY, n int)")
     table = document()
@@ -72,6 +73,7 @@ def test_commits_of_another_writer_are_met_and_nothing_is_lost(house: House, sto
     assert house.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 def test_a_table_that_something_else_made_is_left_alone(house: House, store: str):
     house.execute("CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item VALUES (1)")
     table = document()

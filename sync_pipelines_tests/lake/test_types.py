@@ -112,6 +112,7 @@ TYPES_DDL = """CREATE TYPE mood AS ENUM ('happy', 'sad'); CREATE TYPE pair AS (a
     CREATE DOMAIN money_like AS numeric(6,2); CREATE DOMAIN price AS money_like CHECK (VALUE >= 0)"""
 
 
+@pytest.mark.slow
 def test_every_type_arrives_as_stated(house: House, engine: str):
     columns = ", ".join(f"c{number} {kind}" for number, (kind, *_) in enumerate(KEPT))
     house.execute(TYPES_DDL)
@@ -131,6 +132,7 @@ def test_every_type_arrives_as_stated(house: House, engine: str):
     assert house.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "text", "why"), REFUSED)
 def test_a_value_that_does_not_fit_quarantines_its_record_alone(house: House, kind: str, text: str, why: str):
     house.execute(f"CREATE TABLE item (id int PRIMARY KEY, c {kind})")
@@ -144,6 +146,7 @@ def test_a_value_that_does_not_fit_quarantines_its_record_alone(house: House, ki
     assert house.prove(table, "deep").equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "text", "why"), REFUSED)
 def test_string_chosen_in_the_document_keeps_any_value(house: House, kind: str, text: str, why: str):
     house.execute(f"CREATE TABLE item (id int PRIMARY KEY, c {kind})")
@@ -155,6 +158,7 @@ def test_string_chosen_in_the_document_keeps_any_value(house: House, kind: str, 
     assert [row["c"]] == [house.execute("SELECT c::text FROM item")[0][0].replace("0044", "0044")]
 
 
+@pytest.mark.slow
 def test_every_type_that_a_table_can_have_is_in_the_mapping(house: House):
     """Nothing that PostgreSQL brings along falls out of the table: it has a type of its own or is text."""
     rows = house.execute(
@@ -194,6 +198,7 @@ def test_a_choice_that_no_rule_allows_is_refused(house: House):
         house.sync(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "wanted", "good", "bad"),
     [

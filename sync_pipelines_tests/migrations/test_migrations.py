@@ -85,6 +85,7 @@ def second_url(postgres_server) -> str:
     return emptied(postgres_server, "migrations_second")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("branch", "start"), steps())
 def test_a_database_at_any_revision_reaches_the_newest(empty_database_url, second_url, branch, start):
     if start is not None:
@@ -96,6 +97,7 @@ def test_a_database_at_any_revision_reaches_the_newest(empty_database_url, secon
     assert catalog(empty_database_url) == catalog(second_url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("branch", "start"), steps())
 def test_the_script_for_a_dba_makes_what_the_upgrade_makes(empty_database_url, second_url, branch, start):
     if start is not None:
@@ -106,6 +108,7 @@ def test_the_script_for_a_dba_makes_what_the_upgrade_makes(empty_database_url, s
     assert catalog(second_url) == catalog(empty_database_url)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_psql_runs_the_script_for_a_schema_of_any_name(empty_database_url, second_url, branch):
     psql(second_url, migrations.script(branch, ODD))
@@ -134,6 +137,7 @@ def test_a_second_upgrade_changes_nothing(empty_database_url):
     assert rows(empty_database_url, oids) == before
 
 
+@pytest.mark.slow
 def test_both_branches_stand_in_one_schema_or_apart(empty_database_url, second_url):
     migrations.upgrade(empty_database_url, branch="ledger")
     with pytest.raises(MigrationDueError, match="capture branch has not been made"):
@@ -200,6 +204,7 @@ def database_of(url: str) -> str:
     return driver_url(url).database or ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_a_role_that_may_create_schemas_upgrades(empty_database_url, plain_role, branch):
     rows(empty_database_url, f"GRANT CREATE ON DATABASE {database_of(plain_role)} TO plain_migrator")

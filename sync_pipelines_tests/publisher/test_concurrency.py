@@ -126,6 +126,7 @@ def test_many_are_locked_in_the_order_of_their_keys_however_they_are_given(outbo
     assert later.result(30) == [2, 2, 2]
 
 
+@pytest.mark.slow
 def test_twenty_publishers_with_late_commits_make_no_gap_no_double_and_no_deadlock(outbox: Outbox, connect, beside):
     """Each changes some rows in the order of their keys and publishes after each change, as an application does."""
     keys = [f"c{number}" for number in range(8)]

@@ -158,6 +158,7 @@ def run_async(outbox: Outbox, work: Callable[[Any], Any]) -> Any:
     return asyncio.run(whole())
 
 
+@pytest.mark.slow
 def test_on_an_async_connection_each_method_gives_an_awaitable(outbox: Outbox):
     async def work(engine: Any) -> None:
         async with engine.begin() as connection:

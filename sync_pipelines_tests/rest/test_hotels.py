@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sync_pipelines_tests.rest.hotels import TABLES, Hotels, documents
 
 
@@ -19,6 +21,7 @@ def test_hotels_arrive_with_all_that_belongs_to_them_and_are_proven_equal(hotels
     assert set(hotels.execute(shown)) == {(True, "synced", 1)}
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_written_and_the_history_says_what_it_was(hotels: Hotels) -> None:
     first, second = hotels.cupid.ids(2)
     hotels.ask_for(first, second)
@@ -37,6 +40,7 @@ def test_only_what_changed_is_written_and_the_history_says_what_it_was(hotels: H
     assert hotels.prove(kind="deep").equal
 
 
+@pytest.mark.slow
 def test_an_older_window_fetches_what_was_not_fetched_since_it_began(hotels: Hotels) -> None:
     from datetime import UTC, datetime
 

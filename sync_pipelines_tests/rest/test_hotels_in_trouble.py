@@ -20,6 +20,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOTELS_PATIENCE", "0.1s")
 
 
+@pytest.mark.slow
 def test_a_hotel_that_answers_404_is_marked_and_kept_and_comes_back_by_itself(hotels: Hotels) -> None:
     first, second, never = *hotels.cupid.ids(2), 999_999_999
     hotels.ask_for(first, second, never)
@@ -36,6 +37,7 @@ def test_a_hotel_that_answers_404_is_marked_and_kept_and_comes_back_by_itself(ho
     assert hotels.execute(STATUS, first) == [("synced", 1)]
 
 
+@pytest.mark.slow
 def test_a_hotel_that_fails_fails_nobody_else_and_is_asked_first_next_time(hotels: Hotels) -> None:
     ids = hotels.cupid.ids(5)
     hotels.ask_for(*ids)
@@ -56,6 +58,7 @@ def test_a_hotel_that_fails_fails_nobody_else_and_is_asked_first_next_time(hotel
     assert hotels.quarantine() == {}
 
 
+@pytest.mark.slow
 def test_an_unchanged_hotel_costs_no_write_but_that_of_its_check(hotels: Hotels) -> None:
     hotels.ask_for(*hotels.cupid.ids(4))
     for table in TABLES:
@@ -71,6 +74,7 @@ def test_an_unchanged_hotel_costs_no_write_but_that_of_its_check(hotels: Hotels)
     assert versions() == before
 
 
+@pytest.mark.slow
 def test_reviews_wait_for_their_hotel_and_arrive_without_another_request(hotels: Hotels) -> None:
     (only,) = hotels.cupid.ids(1)
     hotels.ask_for(only)
@@ -85,6 +89,7 @@ def test_reviews_wait_for_their_hotel_and_arrive_without_another_request(hotels:
     assert hotels.quarantine("reviews") == {}
 
 
+@pytest.mark.slow
 def test_an_api_that_goes_down_fails_the_run_whose_rest_is_fetched_by_the_next(hotels: Hotels) -> None:
     ids = hotels.cupid.ids(30)
     hotels.ask_for(*ids[:5])
@@ -110,6 +115,7 @@ def test_a_refused_key_stops_the_run_with_the_name_of_its_variable(hotels: Hotel
     assert hotels.quarantine() == {}
 
 
+@pytest.mark.slow
 def test_a_budget_of_requests_a_day_leaves_the_rest_due(hotels: Hotels, monkeypatch: pytest.MonkeyPatch) -> None:
     hotels.ask_for(*hotels.cupid.ids(7))
     monkeypatch.setenv("HOTELS_REQUESTS_A_DAY", "4")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sync_pipelines.components.rest_to_postgres import RestToPostgres
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
@@ -41,6 +43,7 @@ def test_what_broke_the_contract_is_kept_whole_and_arrives_when_the_mapping_allo
     assert hotels.quarantine() == {}
 
 
+@pytest.mark.slow
 def test_an_edit_behind_the_syncs_back_is_found_and_mended_from_the_payload(hotels: Hotels) -> None:
     from sync_pipelines.engine.model import Scope
     from sync_pipelines.engine.repair import Wanted, repair

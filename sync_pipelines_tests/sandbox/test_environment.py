@@ -105,6 +105,7 @@ def test_servers_outlive_the_process_that_brought_them_up(standing: Sandbox) -> 
     assert Path(brought["env"]["DAGSTER_HOME"]).is_dir()
 
 
+@pytest.mark.slow
 def test_it_works_as_a_plain_user(folder: Path) -> None:
     os.chmod(folder, 0o777)
     with run_as_plain_user(EPHEMERAL, env={"TMPDIR": str(folder)}) as parent:
@@ -141,6 +142,7 @@ def test_an_ephemeral_sandbox_ends_with_its_parent(number: signal.Signals) -> No
         assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_an_ephemeral_sandbox_ends_with_its_block_and_leaves_no_folder() -> None:
     before = set(Path(tempfile.gettempdir()).iterdir())
     with Sandbox.ephemeral(graph=False, hotels=False) as sandbox:

@@ -138,6 +138,7 @@ def test_a_crash_in_the_middle_of_making_the_data_folder_is_made_good(folder: Pa
         assert server.answers()
 
 
+@pytest.mark.slow
 def test_a_server_in_use_by_a_living_process_is_refused_and_one_of_a_killed_process_is_not(
     folder: Path,
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_server_in_use_by_a_living_process_is_refused_and_one_of_a_killed_proc
         assert not any(member.alive() for member in family)
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_start_shows_the_end_of_its_log(server: PostgresServer) -> None:
     server.stop()
     settings = server.data / "postgresql.auto.conf"
@@ -167,6 +169,7 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(server: PostgresSer
     settings.write_text(before)
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_any_more_is_started_anew(
     server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +260,7 @@ def test_a_folder_that_another_user_made_is_refused_with_a_sentence(server: Post
     os.chown(server.data, owner.st_uid, owner.st_gid)
 
 
+@pytest.mark.slow
 def test_root_keeps_data_where_postgres_can_reach_them_and_takes_them_away_again(folder: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("a plain user reaches its own folders")

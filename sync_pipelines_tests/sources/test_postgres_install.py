@@ -128,6 +128,7 @@ def test_a_lock_that_is_never_free_names_its_holder(
     assert _ours(db) == []
 
 
+@pytest.mark.slow
 def test_an_installation_that_waits_holds_up_no_writer_longer_than_its_timeout(
     url: str, connect: Callable[..., Connection], db: Connection
 ) -> None:

@@ -40,6 +40,7 @@ def _run(server: PostgresServer, database: str, *statements: str) -> None:
         Connection(raw).run(*statements)
 
 
+@pytest.mark.slow
 def test_a_copy_that_took_the_databases_name_is_read_whole(
     postgres_server: PostgresServer, capture_branch: str
 ) -> None:

@@ -217,6 +217,7 @@ HELL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HELL)
 def test_names_and_values_from_hell_go_through(url: str, db: Connection, name: str) -> None:
     quoted = '"' + name.replace('"', '""') + '"'

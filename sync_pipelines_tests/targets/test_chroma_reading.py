@@ -185,6 +185,7 @@ def test_listings_are_paged_and_can_be_asked_by_bucket(target: ChromaTarget, mon
     assert listed == {key: mark for key, mark in wanted(*docs).items() if bucket_of(key) in some}
 
 
+@pytest.mark.slow
 def test_values_come_for_any_number_of_keys(target: ChromaTarget):
     docs = [Doc(f"k{n}", f"text {n}", {"n": n}) for n in range(1200)]
     put(target, *docs)

@@ -166,6 +166,7 @@ def test_of_a_key_that_comes_twice_the_last_one_wins(target: ChromaTarget):
     assert stored(target, "a")["a"]["metadata"] == {"n": 2}
 
 
+@pytest.mark.slow
 def test_keys_from_hell_are_kept_apart(target: ChromaTarget):
     docs = [Doc(key, f"text of {number}. " * (1 if number % 2 else 9)) for number, key in enumerate(HELL)]
     _, rejected = put(target, *docs)
@@ -383,6 +384,7 @@ def test_in_doubt_a_value_that_kept_its_look_and_lost_its_type_is_mended(target:
     assert repr(stored(target, "a")["a"]["metadata"]["n"]) == "1"
 
 
+@pytest.mark.slow
 def test_a_batch_larger_than_chromas_limit_arrives(make_target: MakeTarget):
     target = make_target(function=None, embedding=EmbeddingSpec(name="hash", dimensions=8))
     docs = [Doc(f"k{n:05}", f"t{n}") for n in range(6000)]

@@ -92,6 +92,7 @@ def test_a_429_slows_the_rate_for_all_who_share_it(cupid: Cupid, connect: Connec
     assert rate.change_rate(take(seconds=1.0, spacing=1.0)).spacing > 1.5
 
 
+@pytest.mark.slow
 def test_an_api_with_a_lower_limit_than_ours_loses_no_record(cupid: Cupid, connect: Connect):
     cupid.limit(40)
     found = fetched(connect(rate_limit=160.0, backoff=0.1), cupid.ids(80))
@@ -117,6 +118,7 @@ def test_slots_that_were_slept_through_are_lost_and_not_made_up_for():
     assert slot - 1 / 96 > now - LATE_SECONDS
 
 
+@pytest.mark.slow
 def test_clients_that_share_nothing_but_the_ledger_keep_to_the_limit_and_use_it(cupid: Cupid, house_url: str):
     """Two clients in two threads, as in two processes; the stand-in refuses what is too much."""
     settings = settings_of(cupid, rate_limit=80.0)
@@ -135,6 +137,7 @@ def test_clients_that_share_nothing_but_the_ledger_keep_to_the_limit_and_use_it(
     assert keeps_the_limit(cupid, 80, both)
 
 
+@pytest.mark.slow
 def test_the_rate_that_is_set_by_default_is_kept_and_used(cupid: Cupid, connect: Connect):
     assert keeps_the_limit(cupid, 10, lambda: fetched(connect(rate_limit=10.0), cupid.ids(16)))
 
