@@ -121,6 +121,11 @@ class RestToPostgres(SyncComponent):
     def target_name(self) -> str:
         return self.target.table or ", ".join(table.table or table.name for table in self.target.tables)
 
+    @property
+    def pool(self) -> str:
+        """One for all tables of an API: `max_concurrent` is meant for the API, and each run has its own connections."""
+        return f"api/{snake_case(self.source.connection)}"
+
     def target_identity(self) -> str:
         first = self.target.table or self.target.tables[0].table or self.target.tables[0].name
         place = qualified(self.target.schema_name, first)

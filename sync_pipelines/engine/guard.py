@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError
 
+ALL_GONE = 5
+"""The first so many records that are asked for are all gone: it is the address, not these records."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
@@ -79,6 +82,32 @@ class Guard:
             remedy="Look for an emptied or swapped table, a wrong connection, a vanished tenant, a filter, or "
             "records in quarantine. "
             f"If it is right, allow it once: sync-pipelines {command or f'sync {sync}/{table}'} --allow-mass-delete "
+            "(in the launchpad: allow_mass_delete: true).",
+        )
+
+    def check_marks(self, *, gone: int, found: int, held: int, command: str, sync: str, table: str) -> None:
+        """Stop before records are marked as gone because a source that is asked for each says that it has none.
+
+        A wrong address answers 404 to everything, and a list that is empty names nothing.
+
+        Args:
+            gone: records that were there, and would be marked by now. found: those that this run was given by now.
+            held: records in the target when the run began. command: as in `check`.
+
+        Raises:
+            MassDeleteError: with the numbers, the likely causes, and how to allow it once.
+        """
+        none_found = not found and held > 1 and gone >= min(ALL_GONE, held)
+        too_many = gone > self.records and gone > self.share * held
+        if self.allow or not (none_found or too_many):
+            return
+        why = "and none was found" if none_found else f"that is over {self.share:.0%} and over {self.records} records"
+        raise MassDeleteError(
+            f"the source says of {gone} of the {held} records that it has them no more, {why}. They were not marked.",
+            sync=sync,
+            table=table,
+            remedy="Look for a wrong address, another account's key, or a list that is empty. "
+            f"If it is right, allow it once: sync-pipelines {command} --allow-mass-delete "
             "(in the launchpad: allow_mass_delete: true).",
         )
 

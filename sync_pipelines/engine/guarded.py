@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 from sync_pipelines.engine.guard import Guard
 from sync_pipelines.engine.held import Held
@@ -19,6 +20,16 @@ _COMMANDS = {
     "repair": "repair {path}",
 }
 """Mode → what starts such a run in a terminal; `sync {path}` for the others."""
+
+
+@runtime_checkable
+class Marking(Protocol):
+    """A target that marks what the source says to have no more, and deletes nothing."""
+
+    def guard_marks(self, check: Callable[[int, int], object]) -> None:
+        """Before each batch that marks any, call this with how many records that were there are marked by then, and
+        how many were found; what it raises keeps the batch from being written."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -101,6 +112,16 @@ class Guarded(Held):
         if self.measured:
             forget(self.binding)
             self.measured = False
+
+    def guard_marks(self) -> None:
+        """Let nothing that looks like a wrong address mark the records of a target as gone."""
+        if isinstance(self.binding.target, Marking):
+            self.binding.target.guard_marks(self._check_marks)
+
+    def _check_marks(self, gone: int, found: int) -> None:
+        sync, table = self.place
+        command = _COMMANDS.get(self.request.mode, "sync {path}").format(path=f"{sync}/{table}")
+        self.limits.check_marks(gone=gone, found=found, held=self.before, command=command, sync=sync, table=table)
 
     def guard_first(self, deletes: Callable[[], int], *, source_empty: bool) -> None:
         """Ask the guard before anything is written, where no confirmed run says what the target held.

@@ -22,6 +22,7 @@ class Scoped(Guarded):
         self.since = self.binding.ledger.watermark(*self.place)
         target.prepare()
         self.before = target.count()
+        self.guard_marks()
         return self.before
 
     def scope(self) -> Scope:

@@ -62,3 +62,29 @@ def test_the_error_names_each_number_that_differs_once(numbers, said):
 def test_nonsense_is_refused_when_it_is_made(share, records):
     with pytest.raises(ConfigurationError):
         Guard(share=share, records=records)
+
+
+@pytest.mark.parametrize(
+    ("gone", "found", "held", "refused"),
+    [
+        (4, 0, 1000, False),
+        (5, 0, 1000, True),
+        (5, 1, 1000, False),
+        (1, 0, 1, False),
+        (3, 0, 3, True),
+        (101, 900, 1010, False),
+        (101, 900, 1009, True),
+        (100, 1, 101, False),
+    ],
+)
+def test_marking_stops_where_nothing_is_found_or_too_much_is_gone(gone, found, held, refused):
+    def mark(**more: bool) -> None:
+        given = {"gone": gone, "found": found, "held": held}
+        Guard(**more).check_marks(**given, command="sync a/b", sync="a", table="b")
+
+    mark(allow=True)
+    if not refused:
+        mark()
+        return
+    with pytest.raises(MassDeleteError, match=f"{gone} of the {held} records.*sync a/b --allow-mass-delete"):
+        mark()

@@ -8,11 +8,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from sync_pipelines.components.assets import build_asset
 from sync_pipelines.registry import BoundTable, databases
 from sync_pipelines.reporting import facts_of
 from sync_pipelines.status import table_status
 from sync_pipelines_tests.dagster.world import World
-from sync_pipelines_tests.rest.hotels import Hotels, documents
+from sync_pipelines_tests.rest.hotels import TABLES, Hotels, documents
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +107,8 @@ def test_without_a_key_nothing_is_known_and_no_table_is_made(
     assert (found.source_count, found.healthy, found.lag_seconds, found.last_success) == (None, None, None, None)
     assert all("hotels" not in item.branches for item in databases())
     assert world.sensor_tick().skip_message == "not configured: CUPID_API_KEY is not set"
+
+
+def test_runs_of_one_api_queue_so_that_its_connections_are_no_more_than_allowed():
+    pools = {name: build_asset(document).op.pool for name, document in documents().items()}
+    assert pools == dict.fromkeys(TABLES, "api/cupid")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipelines.engine.errors import RunError, TransientError
+from sync_pipelines.engine.errors import MassDeleteError, RunError, TransientError
 from sync_pipelines.engine.waiting import can_arrive
 from sync_pipelines_tests.rest.hotels import TABLES, Hotels, documents
 
@@ -35,6 +35,26 @@ def test_a_hotel_that_answers_404_is_marked_and_kept_and_comes_back_by_itself(ho
     hotels.cupid.restore(first)
     hotels.sync(mode="full")
     assert hotels.execute(STATUS, first) == [("synced", 1)]
+
+
+@pytest.mark.slow
+def test_an_address_that_has_no_hotel_at_all_marks_none_as_gone(hotels: Hotels) -> None:
+    ids = hotels.cupid.ids(6)
+    hotels.ask_for(*ids)
+    hotels.sync()
+    for key in ids:
+        hotels.cupid.remove(key)
+    with pytest.raises(MassDeleteError) as caught:
+        hotels.sync(mode="full")
+    for part in ("6 of the 6 records", "none was found", "wrong address", "sync hotels/properties --full --allow"):
+        assert part in str(caught.value)
+    assert hotels.execute("SELECT DISTINCT sync_status FROM properties") == [("synced",)]
+    hotels.cupid.restore(ids[5])
+    hotels.sync(mode="full")
+    assert hotels.execute("SELECT count(*) FROM properties WHERE sync_status = 'not_found'") == [(5,)]
+    hotels.cupid.remove(ids[5])
+    hotels.sync(mode="full")
+    assert hotels.execute("SELECT DISTINCT sync_status FROM properties") == [("not_found",)]
 
 
 @pytest.mark.slow

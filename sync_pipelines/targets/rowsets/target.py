@@ -67,6 +67,7 @@ class RowsetTarget(Underived):
     ) -> None:
         self.url, self.documents, self.books, self.pool_max = url, documents, books, pool_max
         self._requests: Callable[[], tuple[str, int]] | None = None
+        self._check_marks: Callable[[int, int], object] = lambda gone, found: None
         self._require = require
         self._place = (documents.sync, documents.name)
         self._ledger: Ledger | None = None
@@ -74,6 +75,10 @@ class RowsetTarget(Underived):
     def keep_books(self, ledger: Ledger) -> None:
         """Keep the stamp in this ledger."""
         self._ledger = ledger
+
+    def guard_marks(self, check: Callable[[int, int], object]) -> None:
+        """Ask this before documents are marked as gone; see `engine.guarded.Marking`."""
+        self._check_marks = check
 
     def count_requests(self, requests: Callable[[], tuple[str, int]]) -> None:
         """Count an API's requests with each batch; see `Writer`."""
@@ -194,6 +199,7 @@ class RowsetTarget(Underived):
             self.books,
             before_write=before_write,
             requests=self._requests,
+            check_marks=self._check_marks,
         )
 
     def existing(self, keys: Sequence[str]) -> list[str]:

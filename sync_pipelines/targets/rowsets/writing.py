@@ -66,6 +66,7 @@ class Writer:
     Args:
         url: the database. documents, layout, books: where they go. before_write: called before rows are written.
         requests: gives how many requests were sent since it was last asked, and the API's name; None where none are.
+        check_marks: called before documents are marked as gone, see `engine.guarded.Marking`.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class Writer:
         *,
         before_write: Callable[[], object] = lambda: None,
         requests: Callable[[], tuple[str, int]] | None = None,
+        check_marks: Callable[[int, int], object] = lambda gone, found: None,
     ) -> None:
+        self._check_marks, self._gone, self._found = check_marks, 0, 0
         self._url, self._documents, self._layout, self._books = url, documents, layout, books
         self._before_write, self._requests = before_write, requests
         self._connection: Any = None
@@ -114,12 +117,26 @@ class Writer:
     def _together(self, documents: Sequence[Document]) -> Done:
         done = Done()
         with self._transaction() as cursor:
+            gone, there = self._to_mark(cursor, documents)
             found = self._differences(cursor, [item for item in documents if item.rows is not None])
             if any(item.noted for item in found) or any(item.status == "absent" for item in documents):
                 self._before_write()
             self._write_rows(cursor, found)
             self._note(cursor, documents, found, done)
+        self._gone, self._found = gone, there
         return done
+
+    def _to_mark(self, cursor: Any, documents: Sequence[Document]) -> tuple[int, int]:
+        """Documents that are marked as gone by the end of this batch though they were there, and those found."""
+        there = self._found + sum(item.status == "current" for item in documents)
+        absent = [item.key for item in documents if item.status == "absent"]
+        if not absent:
+            return self._gone, there
+        cursor.execute(self._books.newly_gone(), [absent])
+        gone = self._gone + cursor.fetchone()[0]
+        if gone > self._gone:
+            self._check_marks(gone, there)
+        return gone, there
 
     def _one_by_one(self, documents: Sequence[Document]) -> Done:
         done = Done()
