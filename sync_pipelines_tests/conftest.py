@@ -22,16 +22,19 @@ from sync_pipelines_tests.order import longest_first
 from sync_pipelines_tests.spare import mark_spare
 
 if TYPE_CHECKING:
+    from sync_pipelines.sandbox.cupid.api import Cupid
     from sync_pipelines.sandbox.databricks.server import DatabricksServer
     from sync_pipelines.sandbox.graph.server import GraphServer
     from sync_pipelines_tests.dagster.world import World
     from sync_pipelines_tests.lake.house import House, Lake
+    from sync_pipelines_tests.rest.hotels import Hotels
     from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 _TEMPLATE = "template_app"
 _WORLD_TEMPLATE = "template_world"
 _HOUSE_TEMPLATE = "template_house"
 _ACADEMY_TEMPLATE = "template_academy"
+_HOTELS_TEMPLATE = "template_hotels"
 _numbers = count(1)
 
 
@@ -193,6 +196,43 @@ def academy_url(
     for url in fresh_database(postgres_server, academy_template):
         monkeypatch.setenv("DATABASE_URL", url)
         yield url
+
+
+@pytest.fixture(scope="session")
+def cupid_server() -> Iterator[Cupid]:
+    """One stand-in of Cupid for the session."""
+    from sync_pipelines.sandbox.cupid.api import Cupid
+
+    with Cupid(key="a-key-of-cupid") as cupid:
+        yield cupid
+
+
+@pytest.fixture(scope="session")
+def hotels_template(postgres_server: PostgresServer) -> str:
+    """The name of a database with the ledger and the tables of hotels."""
+    from sync_pipelines_tests.rest.hotels import migrate
+
+    postgres_server.create_database(_HOTELS_TEMPLATE)
+    migrate(postgres_server.url(_HOTELS_TEMPLATE))
+    postgres_server.seal_database(_HOTELS_TEMPLATE)
+    return _HOTELS_TEMPLATE
+
+
+@pytest.fixture
+def hotels(
+    cupid_server: Cupid, postgres_server: PostgresServer, hotels_template: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Hotels]:
+    """The sync `hotels` with a database of its own; Cupid is as new."""
+    from sync_pipelines_tests.lake.house import House
+    from sync_pipelines_tests.rest.hotels import Hotels
+
+    cupid_server.reset()
+    monkeypatch.setenv("CUPID_BASE_URL", cupid_server.url)
+    monkeypatch.setenv("CUPID_API_KEY", cupid_server.key)
+    monkeypatch.setenv("HOTELS_RATE_LIMIT", "10000")
+    for url in fresh_database(postgres_server, hotels_template):
+        monkeypatch.setenv("DATABASE_URL", url)
+        yield Hotels(House(url), cupid_server)
 
 
 @pytest.fixture(scope="session")

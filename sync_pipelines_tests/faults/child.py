@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from sync_pipelines_tests.dagster.project import article, definitions
 from sync_pipelines_tests.lake.house import back, document
+from sync_pipelines_tests.rest.hotels import documents
 
 PROJECT = {"runs": {"batch_size": 10}, "chunking": {"max_characters": 64}}
 """What the children's table Article has beyond the tests' usual one: several batches, several chunks."""
@@ -64,7 +65,7 @@ def main() -> None:
     """Fork for every line, one at a time. Nothing may connect or start a thread before a fork."""
     import sync_pipelines.definitions as project
 
-    components = (article(**PROJECT), document(), back())
+    components = (article(**PROJECT), document(), back(), *documents().values())
     loaded = (definitions(*components), components)
     project.load = lambda *_: loaded
     for line in sys.stdin:
@@ -86,13 +87,13 @@ def _fork(order: Mapping[str, Any]) -> int:
 
 def _command(words: Sequence[str], order: Mapping[str, Any], imported: str) -> None:
     from sync_pipelines import cli
-    from sync_pipelines_tests.faults import boundaries, lake_boundaries
+    from sync_pipelines_tests.faults import boundaries, lake_boundaries, rest_line
 
     os.dup2(2, 1)  # standard output is the answers'
     os.environ.update(order["environment"])
     if order["boundary"]:
-        bend = boundaries.bend if words[1] == "shop/article" else lake_boundaries.bend
-        bend(boundaries.kill_at(order["boundary"], order["number"]))
+        bends = {"shop/article": boundaries.bend, "hotels/properties": rest_line.bend}
+        bends.get(words[1], lake_boundaries.bend)(boundaries.kill_at(order["boundary"], order["number"]))
     sys.argv = ["sync-pipelines", *words]
     code = 1
     try:

@@ -26,6 +26,7 @@ from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.graph.server import GraphServer
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sources.postgres import connection
+from sync_pipelines.sources.rest.settings import ClientSettings
 from sync_pipelines.targets import retries
 from sync_pipelines.targets.chroma import client
 from sync_pipelines.targets.lake import contention
@@ -39,6 +40,7 @@ from sync_pipelines_tests.faults import alert_line as alerts
 from sync_pipelines_tests.faults import chroma_line as chroma
 from sync_pipelines_tests.faults import graph_line as graph
 from sync_pipelines_tests.faults import lake_line as lake
+from sync_pipelines_tests.faults import rest_line as rest
 from sync_pipelines_tests.faults.alert_line import AlertLine
 from sync_pipelines_tests.faults.chroma_line import DIMENSIONS, ChromaLine
 from sync_pipelines_tests.faults.far_proxy import FarProxy
@@ -63,6 +65,7 @@ from sync_pipelines_tests.graph.house import Academy
 from sync_pipelines_tests.lake.engines import name_warehouse
 from sync_pipelines_tests.lake.house import House, back, document
 from sync_pipelines_tests.lake.s3 import BUCKET, name_store
+from sync_pipelines_tests.rest.hotels import Hotels, documents
 from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
 TESTS = Path(__file__).parents[1]
@@ -76,6 +79,7 @@ LINES = {
     "warehouse": lake.WAREHOUSE,
     "back": lake.BACK,
     "graph": graph.TABLE,
+    "rest": rest.TABLE,
 }
 """A new sync adds its table here, and a fixture `<name>_line`."""
 
@@ -288,6 +292,34 @@ def graph_line(
             "target": graph.GraphSystem(target),
         }
         yield graph.GraphLine(Academy(academy_url, server), concepts(), systems, monkeypatch)
+        for system in systems.values():
+            system.heal()
+
+
+@pytest.fixture
+def rest_line(
+    hotels: Hotels,
+    postgres_server: PostgresServer,
+    books_url: str,
+    impatient: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[rest.RestLine]:
+    """Cupid → PostgreSQL, each through a proxy; the ledger has a database of its own."""
+    monkeypatch.setitem(ClientSettings.__init__.__kwdefaults__, "timeout", 1.0)
+    monkeypatch.setitem(ClientSettings.__init__.__kwdefaults__, "backoff", 0.05)
+    monkeypatch.setenv("HOTELS_PATIENCE", "0.2s")
+    monkeypatch.setenv("HOTELS_BATCH_SIZE", "8")
+    url = hotels.house.url
+    with Proxy(to_server(hotels.cupid.url)) as source, Proxy(to_server(url)) as target:
+        monkeypatch.setenv("SYNC_DATABASE_URL", books_url)
+        monkeypatch.setenv("HOTELS_DATABASE_URL", through(url, target, connect_timeout="2"))
+        monkeypatch.setenv("CUPID_BASE_URL", through(hotels.cupid.url, source))
+        systems = {
+            "source": rest.ApiSystem(source),
+            "target": PostgresSystem(target, postgres_server, url, ("properties",)),
+        }
+        table = documents()["properties"]
+        yield rest.RestLine(hotels.house, table, systems, monkeypatch, cupid=hotels.cupid)
         for system in systems.values():
             system.heal()
 

@@ -172,8 +172,7 @@ def test_a_run_that_dies_at_any_statement_leaves_whole_hotels_and_the_next_one_e
             break
         except KeyboardInterrupt:
             deaths += 1
-        halves = "SELECT FROM properties AS p WHERE NOT EXISTS (SELECT FROM rooms AS r WHERE r.hotel_id = p.hotel_id)"
-        assert hotels.execute(halves) == []
+        assert hotels.execute("SELECT hotel_id FROM properties EXCEPT SELECT hotel_id FROM rooms") == []
         kept = "SELECT count(*) FROM property_payloads WHERE part = 'properties'"
         assert hotels.execute(kept) == hotels.execute("SELECT count(*) FROM properties")
     assert deaths > 8

@@ -117,12 +117,17 @@ class _Small:
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def lock_limit(*, session: bool = False) -> str:
+    """The statement by which a transaction, or a session, waits for a lock for `LOCK_TIMEOUT_MS` and no longer."""
+    return f"SET {'' if session else 'LOCAL '}lock_timeout = {LOCK_TIMEOUT_MS}"
+
+
 class _Patient(_Small):
     """A transaction that waits for a lock for `LOCK_TIMEOUT_MS`, said in the message of its first statement."""
 
     def __init__(self, connection: Any) -> None:
         super().__init__(connection)
-        self._first = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; "
+        self._first = f"{lock_limit()}; "
 
     def execute(self, sql: str) -> None:
         super().execute(self._begun() + sql)
@@ -291,6 +296,6 @@ def _prepare(session: _Small | _Bulk, locks: Sequence[str]) -> None:
     the lock taken first, a TRUNCATE is either in the snapshot or waits until we have read.
     """
     if locks:
-        session.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+        session.execute(lock_limit())
         session.execute(f"LOCK TABLE {', '.join(locks)} IN ACCESS SHARE MODE")
     session.all(settings_sql(wait_for_locks=True))

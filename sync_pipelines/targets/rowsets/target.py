@@ -32,7 +32,7 @@ from sync_pipelines.engine.model import (
 from sync_pipelines.engine.rowsets import fingerprint, spelled
 from sync_pipelines.engine.sql import identifier, literal
 from sync_pipelines.engine.urls import NormalisedUrl
-from sync_pipelines.sources.postgres.connection import pool, small_transaction
+from sync_pipelines.sources.postgres.connection import lock_limit, pool, small_transaction
 from sync_pipelines.targets.rowsets.batch import documents_of
 from sync_pipelines.targets.rowsets.books import Books
 from sync_pipelines.targets.rowsets.layout import Documents, Layout, Reference, SqlTable
@@ -291,8 +291,7 @@ class RowsetTarget(Underived):
             connection: Any = pool(self.url.sqlalchemy, self.pool_max).raw_connection()
             try:
                 with connection.cursor() as cursor:
-                    cursor.execute("SET TRANSACTION READ ONLY")
-                    cursor.execute("SET LOCAL TimeZone = 'UTC'")
+                    cursor.execute(f"SET TRANSACTION READ ONLY; SET LOCAL TimeZone = 'UTC'; {lock_limit()}")
                     yield cursor
             finally:
                 connection.close()
@@ -304,6 +303,7 @@ class RowsetTarget(Underived):
             connection: Any = pool(self.url.sqlalchemy, self.pool_max).raw_connection()
             try:
                 with connection.cursor() as cursor:
+                    cursor.execute(lock_limit())
                     yield cursor
                 connection.commit()
             finally:

@@ -15,13 +15,12 @@ from sync_pipelines.engine.model import UNFETCHED, WAITING, BatchResult, Counts,
 from sync_pipelines.engine.rowsets import Change, Row, TableChange, changes_of, plain, told
 from sync_pipelines.engine.sql import identifier
 from sync_pipelines.engine.urls import NormalisedUrl
-from sync_pipelines.sources.postgres.connection import APPLICATION_NAME
+from sync_pipelines.sources.postgres.connection import APPLICATION_NAME, lock_limit
 from sync_pipelines.targets.rowsets.batch import Document, hash_of, parts_of
 from sync_pipelines.targets.rowsets.books import Books
 from sync_pipelines.targets.rowsets.layout import Documents, Layout, SqlTable
 from sync_pipelines.targets.rowsets.reading import Payload, arrays, payloads, stored
 
-_LOCK_TIMEOUT = "30s"
 STORED = "stored"
 """The status of a document that was not fetched now: its check stays as it was."""
 
@@ -90,7 +89,7 @@ class Writer:
             self._connection = connect(self._url.libpq, APPLICATION_NAME)
             with self._connection.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
-                cursor.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
+                cursor.execute(lock_limit(session=True))
             self._connection.autocommit = False
         return self
 
