@@ -131,6 +131,12 @@ class Call:
         return made
 
 
+def away(body: Given) -> bool | None:
+    """Whether a request puts something into the trash, or takes it out; None: neither."""
+    found = next((body.field(name) for name in ("in_trash", "archived") if body.field(name).filled), None)
+    return None if found is None else found.of(bool)
+
+
 def _numbers(query: Mapping[str, str]) -> dict[str, Any]:
     size = query.get("page_size")
     return {} if size is None else {"page_size": int(size) if size.lstrip("-").isdigit() else size}

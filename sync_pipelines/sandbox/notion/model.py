@@ -50,6 +50,11 @@ class Node:
         """Whether it, or something that it lies in, is in the trash."""
         return any(one.in_trash for one in self.above())
 
+    @property
+    def buried(self) -> bool:
+        """Whether something that it lies in is in the trash: it cannot be restored by itself."""
+        return any(one.in_trash for one in self.above() if one is not self)
+
     def living(self) -> list[Node]:
         """Its children, without those in the trash."""
         return [child for child in self.children if not child.in_trash]

@@ -87,6 +87,7 @@ def test_a_page_in_the_trash_leaves_queries_and_comes_back_with_its_blocks(notes
     assert notes.query(in_trash=True) == ["One"]
     assert notes.client.pages.retrieve(page)["in_trash"] is True
     for ask in (
+        lambda: notes.client.blocks.update(block, in_trash=False),
         lambda: notes.client.pages.update(page, properties=titled("Other")),
         lambda: notes.client.blocks.update(block, paragraph={"rich_text": []}),
         lambda: notes.client.blocks.children.append(page, children=[paragraph("b")]),
