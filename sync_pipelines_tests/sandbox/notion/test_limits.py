@@ -21,6 +21,10 @@ LABEL = {"Labels": {"multi_select": [{"name": "new"}]}}
 OPTIONS = [{"name": str(number)} for number in range(101)]
 
 
+def link_to(url: str) -> dict[str, Any]:
+    return {"text": {"content": "a", "link": {"url": url}}}
+
+
 def words(*runs: Any) -> dict[str, Any]:
     return {"paragraph": {"rich_text": list(runs)}}
 
@@ -64,6 +68,7 @@ TOO_MUCH: dict[str, tuple[list[dict[str, Any]], str]] = {
     "a row outside": ([{"table_row": {"cells": []}}], "table_row cannot be a child of a block of type child_page"),
     "cells": ([{"table": {"table_width": 2, "children": [ROW]}}], "must match the table width"),
     "link": ([words({"text": {"content": "a", "link": {"url": "no url"}}})], "Invalid URL for link."),
+    "blank in a host": ([words(link_to("http://exa mple.com/"))], "Invalid URL for link."),
     "script": ([words({"text": {"content": "a", "link": {"url": "javascript:x"}}})], "Invalid URL for link."),
     "NUL": ([paragraph("a\x00b")], "should be a string without NUL"),
 }  # fmt: skip

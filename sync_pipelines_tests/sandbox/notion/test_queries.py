@@ -75,6 +75,7 @@ FILTERS: list[tuple[str, Any, str]] = [
     ("Created", {"date": {"equals": "2026-01-01"}}, "Ant"),
     ("Created", {"date": {"on_or_after": "2026-01-01T12:00:00Z"}}, "Ant bee"),
     ("Created", {"date": {"after": "2026-01-01T12:00:00Z"}}, "bee"),
+    ("Created", {"date": {"before": "2026-02-01T00:00:01Z"}}, "Ant bee"),
     ("Created", {"date": {"past_year": {}}}, "Ant bee"),
     ("Created", {"date": {"past_month": {}}}, ""),
     ("Created", {"date": {"is_empty": True}}, "Cat"),
