@@ -24,6 +24,8 @@ from sync_pipelines.sandbox.stand_ins.seen import Seen
 from sync_pipelines.sandbox.stand_ins.service import StandIn
 
 VERSION = "2025-09-03"
+PUBLISHED = ("2021-05-11", "2021-05-13", "2021-08-16", "2022-02-22", "2022-06-28", VERSION, "2026-03-11")
+"""Versions that Notion knows; the stand-in speaks one of them."""
 MOST_BYTES = 500 * 1024
 """Of a JSON body."""
 
@@ -91,7 +93,8 @@ class Notion(StandIn):
             return self._file(asked)
         workspace, token = self._owner(asked)
         if workspace is None:
-            return _refused(usual(401))
+            form = 'Authorization header must use the format "Bearer <token>".'
+            return _refused(usual(401) if token else Refusal(401, "unauthorized", form))
         reply = self._answered(asked, workspace, workspace.connections[token])
         path = "/".join(asked.parts[1:])
         seen = Seen(asked.at, reply.endpoint, reply.key, reply.status, reply.limited, asked.method, path)
@@ -100,9 +103,9 @@ class Notion(StandIn):
         return replace(reply, headers={"Date": format_datetime(workspace.clock.now(), usegmt=True), **reply.headers})
 
     def _owner(self, asked: Asked) -> tuple[Workspace | None, str]:
-        scheme, _, token = asked.headers.get("authorization", "").partition(" ")
-        workspace = self._tokens.get(token) if scheme.lower() == "bearer" else None
-        return workspace, token
+        words = asked.headers.get("authorization", "").split()
+        token = words[1] if len(words) == 2 and words[0].lower() == "bearer" else ""
+        return self._tokens.get(token), token
 
     def _file(self, asked: Asked) -> Reply:
         found = self._workspaces.get(asked.parts[1]) if len(asked.parts) == 4 else None
@@ -170,6 +173,14 @@ def _insist_on_version(version: str | None) -> None:
             "missing_version",
             "Notion-Version header failed validation: Notion-Version header should be defined, "
             "instead was `undefined`.",
+        )
+    if version not in PUBLISHED:
+        listed = ", ".join(f'`"{one}"`' for one in PUBLISHED[:-1])
+        raise Refusal(
+            400,
+            "missing_version",
+            f"Notion-Version header failed validation: Notion-Version header should be {listed}, "
+            f'or `"{PUBLISHED[-1]}"`, instead was `"{version}"`.',
         )
     if version != VERSION:
         raise refusals.invalid(f'Notion-Version header should be `"{VERSION}"` here, instead was `"{version}"`.')

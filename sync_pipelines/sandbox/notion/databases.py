@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sync_pipelines.sandbox.notion import files
-from sync_pipelines.sandbox.notion.calls import MOST_RESULTS, Call, away
+from sync_pipelines.sandbox.notion.calls import Call, away
 from sync_pipelines.sandbox.notion.filters import compiled
 from sync_pipelines.sandbox.notion.given import Given
 from sync_pipelines.sandbox.notion.model import DataSource, Page, Property
@@ -108,8 +108,7 @@ def query(call: Call) -> dict[str, Any]:
         raise invalid("Can't query a data source that is archived. You must unarchive it before querying.")
     rows = _rows(call, source, body)
     only = wanted(call)
-    answer = call.listed("page_or_data_source", rows, lambda row: call.answers.page(row, only), most=MOST_RESULTS)
-    return answer
+    return call.queried(rows, lambda row: call.answers.page(row, only))
 
 
 def _rows(call: Call, source: DataSource, body: Given) -> list[Page]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -214,8 +213,3 @@ class Person:
 def plain(text: list[dict[str, Any]]) -> str:
     """The text of rich text."""
     return "".join(one["plain_text"] for one in text)
-
-
-def slug(text: str) -> str:
-    """A title as it stands in a page's URL."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:60]
