@@ -30,8 +30,8 @@ MOST_BYTES = 500 * 1024
 """Of a JSON body."""
 
 SETTINGS = tuple(name for name in vars(Settings) if not name.startswith("_"))
-CONTROLS = ("new_workspace", "seen", *SETTINGS, *ACTS)
-"""What may be asked of a stand-in beside Notion's own endpoints; all but the first two need `workspace`."""
+CONTROLS = ("new_workspace", "first_workspace", "seen", "clear_seen", *SETTINGS, *ACTS)
+"""What may be asked of a stand-in beside Notion's own endpoints; settings and acts are those of one `workspace`."""
 
 
 class Notion(StandIn):
@@ -71,6 +71,10 @@ class Notion(StandIn):
             self._workspaces[made.id] = self._tokens[bot.token] = made
         ids = {"workspace": made.id, "token": bot.token, "bot": bot.id, "person": made.person}
         return {**ids, "page": page.id, "root": made.root.id}
+
+    def first_workspace(self) -> dict[str, Any]:
+        """The ids of the workspace that is there from the beginning, as `new_workspace` gives them."""
+        return self.first
 
     def ask(self, name: str, *args: Any, workspace: str | None = None, **options: Any) -> Any:
         """What `controls` names; what belongs to a workspace, in this one, or in the first.
