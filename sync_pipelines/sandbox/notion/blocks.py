@@ -54,9 +54,7 @@ def update(call: Call) -> dict[str, Any]:
     names = [name for name in call.body.of(dict) if name not in ("in_trash", "archived", "type")]
     if names:
         _change(call, node, names)
-    if trash is not None and trash != node.in_trash:
-        call.workspace.trash(node, call.bot, away=trash)
-    call.workspace.touch(node, call.bot)
+    call.workspace.settle(node, call.bot, away=trash)
     return call.answers.block(node)
 
 

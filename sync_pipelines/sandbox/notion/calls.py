@@ -105,7 +105,7 @@ class Call:
     def queried(self, found: Sequence[Item], shown: Callable[[Item], Any]) -> dict[str, Any]:
         """One page of a query, whose cursor is `s:`, the query's own id, and that of the next row.
 
-        Rows may leave meanwhile: then it goes on at the same place.
+        Rows may leave meanwhile: then it goes on at the next one of those that were to follow.
         """
         size = _size(self.body.field("page_size"), most_is_refused=False, least_is_refused=True)
         session, begin = self._session(self.body.field("start_cursor"), found)
@@ -113,7 +113,7 @@ class Call:
         following = _next(found, end) if end < MOST_RESULTS else None
         cursor = f"s:{session}:{following}" if following else None
         if cursor:
-            self.workspace.cursors[cursor] = (session, end)
+            self.workspace.cursors[cursor] = (session, end, found)
         answer = _listed("page_or_data_source", [shown(one) for one in found[begin:end]], cursor)
         if end == MOST_RESULTS and len(found) > end:
             answer["request_status"] = {"type": "incomplete", "incomplete_reason": "query_result_limit_reached"}
@@ -125,8 +125,9 @@ class Call:
         known = self.workspace.cursors.get(cursor.of(str))
         if known is None:
             raise _invalid_cursor(cursor)
-        row = cursor.value.rpartition(":")[2]
-        return known[0], next((place for place, one in enumerate(found) if one.id == row), min(known[1], len(found)))
+        session, place, rows = known
+        places = {one.id: number for number, one in enumerate(found)}
+        return session, next((places[row.id] for row in rows[place:] if row.id in places), len(found))
 
 
 def _identity(one: Any) -> str:

@@ -60,9 +60,7 @@ def update(call: Call) -> dict[str, Any]:
     looks.update((name, body.field(name).of(bool)) for name in ("is_inline", "is_locked") if name in body.value)
     for name, value in looks.items():
         setattr(database, name, value)
-    if trash is not None and trash != database.in_trash:
-        call.workspace.trash(database, call.bot, away=trash)
-    call.workspace.touch(database, call.bot)
+    call.workspace.settle(database, call.bot, away=trash)
     return call.answers.database(database)
 
 
@@ -94,9 +92,7 @@ def update_source(call: Call) -> dict[str, Any]:
     if body.field("properties").there:
         _change_properties(source, body.field("properties"))
     source.title, source.icon = title, icon
-    if trash is not None:
-        call.workspace.trash(source, call.bot, away=trash)
-    call.workspace.touch(source, call.bot)
+    call.workspace.settle(source, call.bot, away=trash)
     return call.answers.source(source)
 
 

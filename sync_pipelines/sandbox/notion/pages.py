@@ -51,9 +51,7 @@ def update(call: Call) -> dict[str, Any]:
     for name, value in looks.items():
         setattr(page, name, value)
     page.is_locked = locked
-    if trash is not None and trash != page.in_trash:
-        call.workspace.trash(page, call.bot, away=trash)
-    call.workspace.touch(page, call.bot)
+    call.workspace.settle(page, call.bot, away=trash)
     return call.answers.page(page)
 
 

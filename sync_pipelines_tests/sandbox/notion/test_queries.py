@@ -244,6 +244,8 @@ def test_a_list_goes_on_where_it_was_although_rows_leave_meanwhile(notes: Notes)
     first = notes.client.data_sources.query(notes.source, page_size=2)
     notes.hands.trash_page(first["results"][0]["id"])
     assert notes.query(start_cursor=first["next_cursor"]) == ["N2", "N3", "N4", "N5"]
+    notes.hands.trash_page(first["next_cursor"].rpartition(":")[2])
+    assert notes.query(start_cursor=first["next_cursor"]) == ["N3", "N4", "N5"]
 
 
 def test_the_search_finds_titles_of_what_is_shared_and_not_in_the_trash(notes: Notes):
