@@ -51,7 +51,10 @@ TABLE = Table(
             for fault in ("disk full", "lock time-out", "read-only")
             if (boundary, fault) != ("check: target", "lock time-out")
         },
-        ("books", "lock time-out"): "the rows were read in the same transaction: whoever locks them waits for it",
+        **{
+            ("books", fault): "the same transaction has the rows by then: whoever makes the fault would wait for it"
+            for fault in ("lock time-out", "disk full")
+        },
         ("check: target", KILLED_RUN): "a check writes nothing to its target: as in the line of chroma",
     },
     impossible_for={
