@@ -200,7 +200,10 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(seconds / _PIECES)
 
     def _begin(self, reply: Reply, kind: str, length: int) -> None:
-        self.send_response(reply.status)
+        if "Date" in reply.headers:
+            self.send_response_only(reply.status)
+        else:
+            self.send_response(reply.status)
         for name, value in {"Content-Type": kind, "Content-Length": str(length), **reply.headers}.items():
             self.send_header(name, value)
         self.end_headers()
