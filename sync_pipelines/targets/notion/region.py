@@ -259,7 +259,23 @@ def _nameless(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> d
     equal = common([base[index].stands_as for index in wanted], [(live.type, live.mark) for live in there])
     kinds = ([base[index].stands_as[0] for index in wanted], [live.type for live in there])
     pairs = align(len(wanted), len(there), equal, lambda left, right: kinds[0][left] == kinds[1][right])
-    return {wanted[left]: there[right] for left, right in pairs}
+    found = {wanted[left]: there[right] for left, right in pairs}
+    return found | _moved(base, wanted, there, found)
+
+
+def _moved(
+    base: Sequence[Entry], wanted: Sequence[int], there: Sequence[Live], found: Mapping[int, Live]
+) -> dict[int, Live]:
+    """The blocks that stand, as they were, at another place."""
+    taken = {live.id for live in found.values()}
+    left = [live for live in there if live.id not in taken]
+    moved: dict[int, Live] = {}
+    for index in wanted:
+        same = [live for live in left if (live.type, live.mark) == base[index].stands_as]
+        if index not in found and same:
+            moved[index] = same[0]
+            left.remove(same[0])
+    return moved
 
 
 # The region as a state, for decisions
