@@ -56,11 +56,11 @@ class Bringing(Judged):
     ) -> Iterator[BatchResult]:
         known = self.known(list(rows))
         heads = self.heads(list(rows), known.records)
-        equal = [key for key, row in rows.items() if not doubt and self._is_equal(row, heads.get(key), known)]
+        equal = {key for key, row in rows.items() if not doubt and self._is_equal(row, heads.get(key), known)}
         if equal:
-            yield BatchResult(counts=Counts(unchanged=len(equal)), keys=equal)
+            yield BatchResult(counts=Counts(unchanged=len(equal)), keys=sorted(equal))
         writer = self._writer(before_write)
-        for key in (key for key in rows if key not in set(equal)):
+        for key in (key for key in rows if key not in equal):
             try:
                 case = self.case(key, rows[key], heads, known)
                 yield from self._written(case, writer, doubt)

@@ -51,6 +51,7 @@ def test_a_lost_answer_at_any_request_of_a_change_leaves_one_equal_page(desk: De
             return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [True, False])
 def test_a_crash_at_any_write_is_finished_by_the_next_run(desk: Desk, before: bool):
     desk.files["photo.png"] = b"png"

@@ -64,6 +64,7 @@ class Years:
         assert self.discussed <= {block["id"] for block in blocks}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_people_write_beside_the_notes_blocks_survives_fifty_rounds(desk: Desk, seed: int):
     years = Years(desk, seed)
