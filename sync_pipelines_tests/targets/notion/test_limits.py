@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.limiter import LocalRate
 from sync_pipelines.sandbox.notion import databases
 from sync_pipelines.sandbox.notion.api import Notion
@@ -69,3 +70,18 @@ def test_a_first_line_arrives_also_where_notion_takes_no_place_before_the_first_
     mine = note(text="z\na\nb\nc")
     desk.bring(mine)
     assert desk.holds(mine)
+
+
+def test_a_connection_that_may_not_read_comments_marks_a_page_rather_than_trash_it(desk: Desk):
+    desk.bring(note())
+    desk.hands.restrict(desk.hands.token, "read_comments")
+    desk.target = desk.make(on_delete="trash")
+    assert desk.target.delete(["1"]).deleted == 1
+    assert desk.target.count() == 0
+    assert len(desk.pages()) == 1
+
+
+def test_a_connection_that_may_not_write_ends_the_run_with_what_it_lacks(desk: Desk):
+    desk.hands.restrict(desk.hands.token, "insert_content")
+    with pytest.raises(RunError, match="capabilities"):
+        desk.bring(note())
