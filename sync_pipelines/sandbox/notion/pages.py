@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from sync_pipelines.sandbox.notion import files
-from sync_pipelines.sandbox.notion.calls import Call
+from sync_pipelines.sandbox.notion.calls import Call, away
 from sync_pipelines.sandbox.notion.drafts import drafts
 from sync_pipelines.sandbox.notion.given import Given
 from sync_pipelines.sandbox.notion.model import DataSource, Node, Page, Property
@@ -20,12 +20,12 @@ def create(call: Call) -> dict[str, Any]:
     body = call.body.only("parent", "properties", "children", "icon", "cover")
     above = _parent(call, body.field("parent"))
     attach = call.workspace.attach
-    given = body.field("properties")
-    held = _values(call, given if given.there else Given({}, "body.properties"), above)
-    children = body.field("children")
+    given, children = body.field("properties"), body.field("children")
     below = drafts(children, attach, parent="child_page") if children.there else []
     icon, cover = files.icon(body.field("icon"), attach), files.cover(body.field("cover"), attach)
     call.workspace.insist_on_room(1 + sum(draft.size() for draft in below))
+    # The values come last: they may bring options into the schema, and a refused request leaves nothing behind.
+    held = _values(call, given if given.there else Given({}, "body.properties"), above)
     page = call.workspace.add_page(above, call.bot, values=held, icon=icon, cover=cover)
     if below:
         call.workspace.add_blocks(page, below, call.bot)
@@ -41,18 +41,17 @@ def update(call: Call) -> dict[str, Any]:
     """Other values, icon or cover; into the trash and out of it."""
     body = call.body.only("properties", "icon", "cover", "is_locked", "in_trash", "archived")
     page = call.page(call.names[0])
-    away = next((body.field(name) for name in ("in_trash", "archived") if body.field(name).filled), None)
-    if away is None or away.of(bool) or _above_is_away(page):
+    trash = away(body)
+    if trash is not False or page.buried:
         call.workspace.editable(page)
-    held = _values(call, body.field("properties"), page.parent) if body.field("properties").there else {}
     looks = {name: read(body.field(name), call.workspace.attach) for name, read in _LOOKS if body.field(name).there}
+    locked = body.field("is_locked").boolean(page.is_locked)
+    held = _values(call, body.field("properties"), page.parent) if body.field("properties").there else {}
     page.values.update(held)
     for name, value in looks.items():
         setattr(page, name, value)
-    page.is_locked = body.field("is_locked").boolean(page.is_locked)
-    if away is not None and away.value != page.in_trash:
-        call.workspace.trash(page, call.bot, away=away.value)
-    call.workspace.touch(page, call.bot)
+    page.is_locked = locked
+    call.workspace.settle(page, call.bot, away=trash)
     return call.answers.page(page)
 
 
@@ -89,11 +88,6 @@ def wanted(call: Call) -> frozenset[str]:
         if key in ("filter_properties", "filter_properties[]")
         for name in (value, unquote(value))
     )
-
-
-def _above_is_away(page: Page) -> bool:
-    above = page.parent
-    return above.database.away or above.in_trash if isinstance(above, DataSource) else above is not None and above.away
 
 
 def _property(page: Page, name: str) -> Property:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from sync_pipelines.sandbox.notion.api import CONTROLS
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
+from sync_pipelines.sandbox.stand_ins.control import ask
 from sync_pipelines.sandbox.stand_ins.server import StandInServer
 
 
@@ -24,6 +25,15 @@ class NotionServer(StandInServer):
     def url(self) -> str:
         """As NOTION_BASE_URL takes it."""
         return self.address
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What points the sync at this server."""
+        return {"NOTION_BASE_URL": self.url}
+
+    def first(self) -> WorkspaceControl:
+        """The workspace that is there from the beginning; its token is the server's key."""
+        return WorkspaceControl(url=self.url, key=self.key, **ask(self.url, self.key, "first_workspace"))
 
     def workspace(self, name: str = "Workspace", **options: Any) -> WorkspaceControl:
         """A new workspace; the options are those of `api.Notion.new_workspace`."""

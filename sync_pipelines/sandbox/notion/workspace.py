@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -57,7 +57,8 @@ class Workspace:
         self.sources: dict[str, DataSource] = {}
         self.comments: dict[str, Comment] = {}
         self.uploads: dict[str, Upload] = {}
-        self.cursors: dict[str, tuple[str, int]] = {}
+        self.attaching: list[Upload] = []
+        self.cursors: dict[str, tuple[str, int, Sequence[Any]]] = {}
         self.kept: dict[Any, list[Page]] = {}
         self.root = self.add_page(None, self.person, title="Workspace home")
 
@@ -167,6 +168,12 @@ class Workspace:
         for source in one.sources if isinstance(one, Database) else ():
             source.version += 1
 
+    def settle(self, one: Node | DataSource, by: str, *, away: bool | None) -> None:
+        """Note an edit, which may put it into the trash or take it out; None: neither."""
+        if away is not None and away != one.in_trash:
+            self.trash(one, by, away=away)
+        self.touch(one, by)
+
     def empty_trash(self) -> int:
         """Remove for good what is in the trash; how many objects that were."""
         gone = [one for one in self.nodes.values() if one.away]
@@ -181,7 +188,7 @@ class Workspace:
         return len(gone)
 
     def attach(self, identity: str) -> Upload:
-        """An upload that a request attaches."""
+        """An upload that a request wants to attach."""
         upload = self.uploads.get(identity)
         if upload is None:
             raise not_found("file_upload", identity)
@@ -191,7 +198,13 @@ class Workspace:
             raise invalid(
                 f"File upload {identity} has a status of {upload.status}; only uploaded files can be attached."
             )
+        self.attaching.append(upload)
         return upload
+
+    def attached(self) -> None:
+        """The request that names these uploads was taken: they expire no more."""
+        for upload in self.attaching:
+            upload.attached = True
 
     def editable(self, one: Node | DataSource) -> None:
         """Refuse edits of what lies in the trash."""
