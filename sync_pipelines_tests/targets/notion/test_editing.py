@@ -106,7 +106,9 @@ def wanted_tree(blocks: list[dict[str, Any]]) -> list[Any]:
     return [(mark_of(block), wanted_tree(block.get("children", []))) for block in blocks]
 
 
-def run(before: list[dict[str, Any]], after: list[dict[str, Any]], foreign: list[int]) -> tuple[Any, ...]:
+def run(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], foreign: list[int], *, start: bool = True
+) -> tuple[Any, ...]:
     page = Page()
     blocks = [page.live(block) for block in before]
     base = tuple(_entries(before, blocks))
@@ -114,7 +116,7 @@ def run(before: list[dict[str, Any]], after: list[dict[str, Any]], foreign: list
         blocks.insert(place % (len(blocks) + 1), page.live(paragraph("theirs"), THEM))
     region = find(base, blocks, us={US})
     goals = goals_of(wishes(region.base, after))
-    operations = script("page", region.page, region.standing, goals)
+    operations = script("page", region.page, region.standing, goals, start=start)
     now = tuple(blocks)
     for item in operations:
         if isinstance(item, Insert):
@@ -133,6 +135,14 @@ def _entries(blocks: list[dict[str, Any]], lives: list[Live] | tuple[Live, ...])
 def test_the_script_ends_at_what_is_wanted_and_touches_nothing_of_others(before: Any, after: Any, foreign: list[int]):
     blocks, now, _, _ = run(before, after, foreign)
     assert tree(now) == wanted_tree(after)
+    assert [one.id for one in now if one.author == THEM] == [one.id for one in blocks if one.author == THEM]
+
+
+@given(BODY, BODY, st.lists(st.integers(0, 9), max_size=2))
+def test_it_ends_there_also_without_a_place_before_the_first_block(before: Any, after: Any, foreign: list[int]):
+    blocks, now, operations, _ = run(before, after, foreign, start=False)
+    assert tree(now) == wanted_tree(after)
+    assert not any(isinstance(item, Insert) and item.first for item in operations)
     assert [one.id for one in now if one.author == THEM] == [one.id for one in blocks if one.author == THEM]
 
 

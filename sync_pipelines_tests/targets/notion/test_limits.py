@@ -6,7 +6,7 @@ import pytest
 
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.limiter import LocalRate
-from sync_pipelines.sandbox.notion import databases
+from sync_pipelines.sandbox.notion import calls
 from sync_pipelines.sandbox.notion.api import Notion
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
 from sync_pipelines.targets.notion.client import Notion as Connection
@@ -31,7 +31,7 @@ def test_two_writers_of_one_connection_keep_to_its_rate_together(desk: Desk):
 
 
 def test_a_listing_goes_on_behind_the_last_page_that_a_query_gives(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(databases, "MOST_RESULTS", 7)
+    monkeypatch.setattr(calls, "MOST_RESULTS", 7)
     with Notion(key="ntn_listing") as stand_in:
         hands = WorkspaceControl.new(stand_in.url, stand_in.key)
         settings = NotionSettings(token=hands.token, base_url=hands.url, parent_page=hands.page, rate_limit=1000.0)
