@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-REVISION = "ledger_0008"
+REVISION = "ledger_0009"
 """Of `migrations/ledger` that made them so."""
 
 _AT = sa.DateTime(timezone=True)
@@ -196,6 +196,38 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "slowed_at": _AT,
         "updated_at": _AT,
     },
+    "sync_credentials": {
+        "sync_type": sa.Text,
+        "user_name": sa.Text,
+        "config": JSONB,
+        "secrets": sa.LargeBinary,
+        "state": sa.LargeBinary,
+        "created_at": _AT,
+        "updated_at": _AT,
+    },
+    "sync_note_ids": {
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "record_key": sa.Text,
+        "created_usec": sa.BigInteger,
+        "node_id": sa.Text,
+        "signature": JSONB,
+        "last_seen": _AT,
+        "gone_at": _AT,
+    },
+    "sync_pages": {
+        "sync_type": sa.Text,
+        "table_name": sa.Text,
+        "record_key": sa.Text,
+        "page_id": sa.Text,
+        "fingerprint": sa.Text,
+        "edited_time": _AT,
+        "seen_at": _AT,
+        "blocks": JSONB,
+        "title_hash": sa.Text,
+        "property_hashes": JSONB,
+        "note": sa.Text,
+    },
     "sync_settings": {
         "setting_key": sa.Text,
         "setting_value": sa.Text,
@@ -227,6 +259,9 @@ class Tables:
         self.bases = self._table("sync_bases")
         self.stamps = self._table("sync_stamps")
         self.entities = self._table("sync_status")
+        self.credentials = self._table("sync_credentials")
+        self.note_ids = self._table("sync_note_ids")
+        self.pages = self._table("sync_pages")
 
     def _table(self, name: str) -> sa.Table:
         return sa.Table(name, self.metadata, *(sa.Column(column, kind) for column, kind in _COLUMNS[name].items()))
