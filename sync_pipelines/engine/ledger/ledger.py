@@ -16,9 +16,11 @@ import sqlalchemy as sa
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.ledger.bases import BaseBook
 from sync_pipelines.engine.ledger.conflicts import ConflictBook
+from sync_pipelines.engine.ledger.credentials import CredentialBook
 from sync_pipelines.engine.ledger.differences import DifferenceBook
 from sync_pipelines.engine.ledger.entities import EntityBook
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, FailureStreak, RunRecord, TableState
+from sync_pipelines.engine.ledger.note_ids import NoteIdBook
 from sync_pipelines.engine.ledger.proofs import Findings, ProofBook, ProofRecord
 from sync_pipelines.engine.ledger.quarantine import (
     QuarantineBook,
@@ -46,7 +48,18 @@ _CHUNK = 10_000
 """Rows that one transaction of `clean` removes: a year's backlog must not hold the tables for minutes."""
 
 
-class Ledger(RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook, BaseBook, EntityBook, RateBook):
+class Ledger(
+    RunBook,
+    QuarantineBook,
+    ProofBook,
+    DifferenceBook,
+    ConflictBook,
+    BaseBook,
+    EntityBook,
+    RateBook,
+    CredentialBook,
+    NoteIdBook,
+):
     """All books of the ledger over one pool; see `store.Store` for the arguments."""
 
     def left_out(self, sync: str, table: str) -> QuarantineCounts:
