@@ -79,7 +79,7 @@ class PerUser(SyncComponent):
             TransientError, MigrationDueError, ConfigurationError: the ledger cannot be asked.
         """
         with resources.ledger.ledger(patient=patient) as ledger:
-            return ledger.user_names(self.sync)
+            return [user.name for user in ledger.users(self.sync)]
 
     def parts(self, resources: Any, *, patient: bool | None = None) -> Sequence[Self]:
         return [self] if self.user else [self.for_user(name) for name in self.user_names(resources, patient=patient)]
