@@ -24,6 +24,8 @@ from sync_pipelines_tests.spare import mark_spare
 if TYPE_CHECKING:
     from sync_pipelines.sandbox.databricks.server import DatabricksServer
     from sync_pipelines.sandbox.graph.server import GraphServer
+    from sync_pipelines.sandbox.notion.control import WorkspaceControl
+    from sync_pipelines.sandbox.notion.server import NotionServer
     from sync_pipelines_tests.dagster.world import World
     from sync_pipelines_tests.lake.house import House, Lake
     from sync_pipelines_tests.sandbox.databricks.shared import Schema
@@ -96,6 +98,21 @@ def databricks_schema(request: pytest.FixtureRequest) -> Iterator[Schema]:
     schema = Schema.new(request.getfixturevalue("databricks_server"))
     yield schema
     schema.drop()
+
+
+@pytest.fixture(scope="session")
+def notion_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotionServer]:
+    """One stand-in of Notion for the session, a process of its own."""
+    from sync_pipelines.sandbox.notion.server import NotionServer
+
+    with NotionServer(tmp_path_factory.mktemp("notion")) as server:
+        yield server
+
+
+@pytest.fixture
+def notion_workspace(notion_server: NotionServer) -> WorkspaceControl:
+    """A workspace of the test's own in the stand-in of Notion: its token, and the hands of its people."""
+    return notion_server.workspace()
 
 
 @pytest.fixture(scope="session")

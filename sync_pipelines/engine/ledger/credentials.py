@@ -128,7 +128,7 @@ class CredentialBook(Store):
             connection.execute(sa.update(book).where(*self._is(sync, name)).values(**values))
         return len(users)
 
-    def _chosen(self) -> sa.Select[Any]:
+    def _chosen(self) -> sa.Select:
         book = self._tables.credentials
         told = (book.c.sync_type, book.c.user_name, book.c.config, book.c.secrets, book.c.created_at, book.c.updated_at)
         return sa.select(*told, book.c.state.is_not(None).label("has_state"))

@@ -62,8 +62,8 @@ class NoteIdBook(Store):
     def note_keys_among(self, sync: str, table: str, keys: Collection[str]) -> set[str]:
         """Those of these keys whose note the source had when it was last read."""
         book = self._tables.note_ids
-        known = book.c.record_key == sa.func.any(sa.bindparam("keys", type_=ARRAY(sa.Text)))
-        found = self._note_ids(sync, table, sa.and_(known, book.c.gone_at.is_(None)), {"keys": list(keys)})
+        there = sa.and_(self._among(), book.c.gone_at.is_(None))
+        found = self._note_ids(sync, table, there, {"given": list(keys)}) if keys else []
         return {item.key for item in found}
 
     def _note_ids(
@@ -104,16 +104,33 @@ class NoteIdBook(Store):
         }
         self._transaction(lambda connection: connection.execute(statement, values))
 
-    def note_ids_gone(self, sync: str, table: str, keys: Collection[str]) -> None:
+    def note_ids_seen(self, sync: str, table: str, keys: Collection[str]) -> None:
+        """The source has these notes, although nothing more can be said of them now."""
+        book = self._tables.note_ids
+        seen = sa.update(book).where(*at_place(book, sync, table), self._among())
+        seen = seen.values(last_seen=sa.func.clock_timestamp(), gone_at=None)
+        if keys:
+            self._transaction(lambda connection: connection.execute(seen, {"given": list(keys)}))
+
+    def note_ids_gone(self, sync: str, table: str, keys: Collection[str], *, at: datetime) -> None:
         """The source has these notes no more; the time when that was first found stays."""
         book = self._tables.note_ids
-        known = book.c.record_key == sa.func.any(sa.bindparam("given", type_=ARRAY(sa.Text)))
-        gone = sa.update(book).where(*at_place(book, sync, table), known, book.c.gone_at.is_(None))
-        gone = gone.values(gone_at=sa.func.clock_timestamp())
+        gone = sa.update(book).where(*at_place(book, sync, table), self._among(), book.c.gone_at.is_(None))
+        gone = gone.values(gone_at=at)
         if keys:
             self._transaction(lambda connection: connection.execute(gone, {"given": list(keys)}))
 
-    def _chosen_ids(self) -> sa.Select[Any]:
+    def note_ids_unseen(self, sync: str, table: str, *, before: datetime, at: datetime) -> None:
+        """The source, all of which was read since `before`, has no more what was not seen since."""
+        book = self._tables.note_ids
+        unseen = (book.c.last_seen < before, book.c.gone_at.is_(None))
+        gone = sa.update(book).where(*at_place(book, sync, table), *unseen).values(gone_at=at)
+        self._transaction(lambda connection: connection.execute(gone))
+
+    def _among(self) -> sa.ColumnElement[bool]:
+        return self._tables.note_ids.c.record_key == sa.func.any(sa.bindparam("given", type_=ARRAY(sa.Text)))
+
+    def _chosen_ids(self) -> sa.Select:
         book = self._tables.note_ids
         return sa.select(book.c.record_key, book.c.created_usec, book.c.node_id, book.c.signature, book.c.gone_at)
 

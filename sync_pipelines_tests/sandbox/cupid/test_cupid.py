@@ -14,8 +14,8 @@ import pytest
 from sync_pipelines.sandbox.cupid.api import Cupid
 from sync_pipelines.sandbox.cupid.faults import Fault
 from sync_pipelines.sandbox.cupid.hotels import hotel, some_ids
-from sync_pipelines.sandbox.cupid.seen import Limit, most_within
 from sync_pipelines.sandbox.cupid.server import CupidServer
+from sync_pipelines.sandbox.stand_ins.seen import Limit, most_within
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -18,6 +18,7 @@ class Seen:
     Args:
         at: when it was read, in seconds of `time.monotonic`.
         limited: whether it was refused as one too many.
+        method, path: where whole paths are of interest.
     """
 
     at: float
@@ -25,6 +26,8 @@ class Seen:
     key: str
     status: int
     limited: bool = False
+    method: str = ""
+    path: str = ""
 
 
 class Log:
@@ -101,21 +104,22 @@ def most_within(times: list[float], seconds: float) -> int:
 
 
 class Limit:
-    """No more than `rate` requests in any second; None: as many as come."""
+    """No more than `rate` requests in any `window` seconds; None: as many as come."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.set(None)
 
-    def set(self, rate: int | None, *, retry_after: str | None = None) -> None:
+    def set(self, rate: int | None, *, retry_after: str | None = None, window: float = 1.0) -> None:
         """Set the limit.
 
         Args:
-            rate: requests a second.
+            rate: requests in a window.
             retry_after: what is sent with 429, as `faults.Fault` takes it.
+            window: in seconds.
         """
         with self._lock:
-            self._rate, self.retry_after = rate, retry_after
+            self._rate, self.retry_after, self._window = rate, retry_after, window
             self._passed: deque[float] = deque()
 
     def allows(self, at: float | None = None) -> bool:
@@ -124,9 +128,16 @@ class Limit:
         with self._lock:
             if self._rate is None:
                 return True
-            while self._passed and now - self._passed[0] >= 1.0:
+            while self._passed and now - self._passed[0] >= self._window:
                 self._passed.popleft()
             if len(self._passed) >= self._rate:
                 return False
             self._passed.append(now)
             return True
+
+    def wait(self, at: float | None = None) -> float:
+        """Seconds until a request may pass."""
+        now = time.monotonic() if at is None else at
+        with self._lock:
+            full = self._rate is not None and len(self._passed) >= self._rate
+            return max(0.0, self._passed[0] + self._window - now) if full else 0.0

@@ -1,0 +1,210 @@
+"""Notion as its clients see it, and what its stand-in can be asked for beside that."""
+
+from __future__ import annotations
+
+import hmac
+import threading
+import uuid
+from dataclasses import replace
+from typing import Any, Self
+
+from sync_pipelines.sandbox.notion import refusals, routes
+from sync_pipelines.sandbox.notion.answers import Answers
+from sync_pipelines.sandbox.notion.calls import Call
+from sync_pipelines.sandbox.notion.faults import Fault
+from sync_pipelines.sandbox.notion.given import Given, parsed
+from sync_pipelines.sandbox.notion.model import Connection
+from sync_pipelines.sandbox.notion.people import ACTS, People
+from sync_pipelines.sandbox.notion.refusals import Refusal, usual
+from sync_pipelines.sandbox.notion.settings import Settings
+from sync_pipelines.sandbox.notion.workspace import Workspace, new_id
+from sync_pipelines.sandbox.stand_ins.faults import retry_after
+from sync_pipelines.sandbox.stand_ins.front import Asked, Front, Reply
+from sync_pipelines.sandbox.stand_ins.seen import Seen
+
+VERSION = "2025-09-03"
+MOST_BYTES = 500 * 1024
+"""Of a JSON body."""
+
+SETTINGS = tuple(name for name in vars(Settings) if not name.startswith("_"))
+CONTROLS = ("new_workspace", "seen", *SETTINGS, *ACTS)
+"""What may be asked of a stand-in beside Notion's own endpoints; all but the first two need `workspace`."""
+
+
+class Notion:
+    """The stand-in, served by threads of this process while it is open.
+
+    Args:
+        key: what `x-api-key` must hold for the control; it is also the token of the first workspace.
+        port: 0 takes a free one.
+    """
+
+    def __init__(self, *, key: str, port: int = 0) -> None:
+        self.key = key
+        self._lock = threading.RLock()
+        self._workspaces: dict[str, Workspace] = {}
+        self._tokens: dict[str, Workspace] = {}
+        self.front = Front(self._serve, port=port)
+        self.first = self.new_workspace("Notes", token=key)
+
+    @property
+    def url(self) -> str:
+        """As NOTION_BASE_URL takes it."""
+        return self.front.address
+
+    def new_workspace(
+        self, name: str = "Workspace", *, token: str | None = None, free: bool = False, merge_runs: bool = False
+    ) -> dict[str, Any]:
+        """A workspace of its own, with a page that its first connection sees.
+
+        Args:
+            token: of the connection; one is made otherwise.
+            free: on the free plan: 1,000 blocks for life, files of up to 5 MiB.
+            merge_runs: neighbouring runs of text that look alike are answered as one.
+
+        Returns:
+            Its `workspace`, `token`, `bot`, `person`, `page` and `root`, all ids but the token.
+        """
+        made = Workspace(name, free=free, merge_runs=merge_runs)
+        page = made.add_page(made.root, made.person, title="Shared with the sync")
+        bot = made.connect(token or f"ntn_{uuid.uuid4().hex}", "Sync of notes", shared=[page.id])
+        with self._lock:
+            self._workspaces[made.id] = self._tokens[bot.token] = made
+        ids = {"workspace": made.id, "token": bot.token, "bot": bot.id, "person": made.person}
+        return {**ids, "page": page.id, "root": made.root.id}
+
+    def seen(self) -> dict[str, Any]:
+        """What came to all workspaces, and over how many connections."""
+        return self.front.log.summary()
+
+    def ask(self, name: str, *args: Any, workspace: str | None = None, **options: Any) -> Any:
+        """What `CONTROLS` names, as the control asks for it.
+
+        Raises:
+            ValueError: there is nothing of this name.
+        """
+        if name in ("new_workspace", "seen"):
+            return getattr(self, name)(*args, **options)
+        with self._lock:
+            found = self._workspaces[workspace or self.first["workspace"]]
+            if name in ACTS:
+                return getattr(People(found), name)(*args, **options)
+            if name in SETTINGS:
+                return getattr(Settings(found, self._tokens), name)(*args, **options)
+        raise ValueError(f"There is no control {name}.")
+
+    def __enter__(self) -> Self:
+        self.front.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.front.stop()
+
+    def _serve(self, asked: Asked) -> Reply:
+        if asked.parts[:1] == ("control",):
+            return self._control(asked)
+        if asked.parts[:1] == ("files",):
+            return self._file(asked)
+        workspace, token = self._owner(asked)
+        if workspace is None:
+            return _refused(usual(401))
+        reply = self._answered(asked, workspace, workspace.connections[token])
+        path = "/".join(asked.parts[1:])
+        workspace.log.began()
+        seen = Seen(asked.at, reply.endpoint, reply.key, reply.status, reply.limited, asked.method, path)
+        workspace.log.ended(seen)
+        return reply
+
+    def _owner(self, asked: Asked) -> tuple[Workspace | None, str]:
+        scheme, _, token = asked.headers.get("authorization", "").partition(" ")
+        workspace = self._tokens.get(token) if scheme.lower() == "bearer" else None
+        return workspace, token
+
+    def _control(self, asked: Asked) -> Reply:
+        if not hmac.compare_digest(asked.headers.get("x-api-key", "").encode(), self.key.encode()):
+            return Reply(401, {"error": "the control's key is another one"})
+        try:
+            body = asked.body
+            return Reply(200, self.ask(asked.parts[-1], *body["args"], **body["options"]))
+        except Exception as error:
+            return Reply(400, {"error": f"{type(error).__name__}: {error}"})
+
+    def _file(self, asked: Asked) -> Reply:
+        found = self._workspaces.get(asked.parts[1]) if len(asked.parts) == 4 else None
+        upload = found.uploads.get(asked.parts[2]) if found else None
+        if upload is None:
+            return Reply(404, b"")
+        content = b"".join(upload.parts[number] for number in sorted(upload.parts))
+        return Reply(200, content, "files", upload.id, {"Content-Type": upload.content_type})
+
+    def _answered(self, asked: Asked, workspace: Workspace, bot: Connection) -> Reply:
+        route = routes.found(asked.method, asked.parts[1:]) if asked.parts[:1] == ("v1",) else None
+        endpoint = route[0].name if route else ""
+        key = route[1][0] if route and route[1] else ""
+        limit = workspace.limits[bot.token]
+        if not limit.allows(asked.at):
+            patience = limit.retry_after or str(max(1, -int(-limit.wait() // 1)))
+            reply = _refused(usual(429), endpoint, key, **retry_after(patience))
+            return replace(reply, limited=True)
+        fault = workspace.faults.meet(endpoint, key)
+        if fault is None:
+            return self._effected(asked, workspace, bot, route)
+        before = self._effected(asked, workspace, bot, route) if fault.effect else Reply(200, {}, endpoint, key)
+        return _with(fault, before)
+
+    def _effected(
+        self, asked: Asked, workspace: Workspace, bot: Connection, route: tuple[routes.Route, tuple[str, ...]] | None
+    ) -> Reply:
+        endpoint, names = (route[0].name, route[1]) if route else ("", ())
+        key = names[0] if names else ""
+        if len(asked.text) > MOST_BYTES and endpoint != "file_uploads.send":
+            return Reply(413, refusals.too_large(new_id()), endpoint, key)
+        try:
+            with self._lock:
+                document = self._handled(asked, workspace, bot, route)
+        except Refusal as refusal:
+            return _refused(refusal, endpoint, key)
+        request_id = new_id()
+        headers = {"x-notion-request-id": request_id}
+        return Reply(200, {**document, "request_id": request_id}, endpoint, key, headers)
+
+    def _handled(
+        self, asked: Asked, workspace: Workspace, bot: Connection, route: tuple[routes.Route, tuple[str, ...]] | None
+    ) -> dict[str, Any]:
+        if bot.revoked:
+            raise usual(401)
+        _insist_on_version(asked.headers.get("notion-version"))
+        if route is None:
+            raise Refusal(400, "invalid_request_url", "Invalid request URL.")
+        multipart = asked.headers.get("content-type", "").startswith("multipart/")
+        body = Given({}) if multipart or asked.method == "GET" else parsed(asked.text)
+        answers = Answers(workspace, self.front.address)
+        call = Call(workspace, bot, answers, route[1], asked.query, asked.pairs, body, asked.text, asked.headers)
+        if route[0].capability:
+            call.may(route[0].capability)
+        return route[0].handle(call)
+
+
+def _insist_on_version(version: str | None) -> None:
+    if version is None:
+        raise Refusal(
+            400,
+            "missing_version",
+            "Notion-Version header failed validation: Notion-Version header should be defined, "
+            "instead was `undefined`.",
+        )
+    if version != VERSION:
+        raise refusals.invalid(f'Notion-Version header should be `"{VERSION}"` here, instead was `"{version}"`.')
+
+
+def _refused(refusal: Refusal, endpoint: str = "", key: str = "", **headers: str) -> Reply:
+    request_id = new_id()
+    document = refusals.document(refusal.status, refusal.code, str(refusal), request_id)
+    return Reply(refusal.status, document, endpoint, key, {"x-notion-request-id": request_id, **headers})
+
+
+def _with(fault: Fault, reply: Reply) -> Reply:
+    """The reply with its fault; what the request has done is done."""
+    if fault.status != 200:
+        return _refused(usual(fault.status), reply.endpoint, reply.key, **fault.headers())
+    return replace(reply, wire=fault.kind, seconds=fault.seconds, gate=fault.gate)

@@ -1,0 +1,30 @@
+"""The stand-in of Notion as a child process, on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sync_pipelines.sandbox.notion.api import CONTROLS
+from sync_pipelines.sandbox.notion.control import WorkspaceControl
+from sync_pipelines.sandbox.stand_ins.server import StandInServer
+
+
+class NotionServer(StandInServer):
+    """One process that serves what `api.Notion` is; its key lies in its folder, all else in its memory.
+
+    What `api.CONTROLS` names can be asked for by these names; without `workspace`, of the first one.
+    """
+
+    name: ClassVar[str] = "the stand-in of Notion"
+    module: ClassVar[str] = "sync_pipelines.sandbox.notion"
+    controls: ClassVar[tuple[str, ...]] = CONTROLS
+    prefix: ClassVar[str] = "ntn_"
+
+    @property
+    def url(self) -> str:
+        """As NOTION_BASE_URL takes it."""
+        return self.address
+
+    def workspace(self, name: str = "Workspace", **options: Any) -> WorkspaceControl:
+        """A new workspace; the options are those of `api.Notion.new_workspace`."""
+        return WorkspaceControl.new(self.url, self.key, name, **options)
