@@ -135,7 +135,9 @@ def _schedule(name: str, mode: str, job: Any, cron: str, tables: "list[SyncCompo
     @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
         ready, left_out = _ready(context, tables)
-        return [run_request(table, mode=mode) for table in ready] or dg.SkipReason(left_out)
+        # Dagster refuses several requests of one tick without keys (1.13), which it compares within the tick alone
+        asked = [run_request(table, mode=mode).with_replaced_attrs(run_key=table.path) for table in ready]
+        return asked or dg.SkipReason(left_out)
 
     return ticked
 

@@ -21,5 +21,7 @@ def desk(house_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.delenv(name, raising=False)
     found = loaded()
     monkeypatch.setattr(sync_pipelines.definitions, "load", lambda *_: found)
-    with dg.DagsterInstance.ephemeral() as instance:
+    # ticks give requests for dynamic partitions only to an instance that outlives them
+    (tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
         yield Desk(url=house_url, instance=instance)

@@ -116,7 +116,7 @@ class Desk:
         sensor = name.endswith("_changes")
         found: Any = self.project.resolve_sensor_def(name) if sensor else self.project.resolve_schedule_def(name)
         build: Any = dg.build_sensor_context if sensor else dg.build_schedule_context
-        options: dict[str, Any] = {"cursor": cursor} if sensor else {}
+        options: dict[str, Any] = {"cursor": cursor, "instance_ref": self.instance.get_ref()} if sensor else {}
         from sync_pipelines.definitions import default_resources
 
         options["resources"] = {key: default_resources()[key] for key in found.required_resource_keys}

@@ -12,7 +12,7 @@ from sync_pipelines_tests.users.diary import Desk
 
 def rows(check: Any) -> dict[str, tuple[bool, str]]:
     """User → whether they are good, and what was found."""
-    found = (row.data for row in check.metadata["users"].value)
+    found = (row.data for row in check.metadata["users"].records)
     return {str(row["user"]): (bool(row["passed"]), str(row["found"])) for row in found}
 
 
@@ -41,7 +41,7 @@ def test_one_users_difference_fails_the_check_and_is_named_with_the_user(desk: D
     assert content.severity == dg.AssetCheckSeverity.ERROR
     assert content.description.startswith("bob: Differs: 2 records in the source, 1 in the target; 1 missing")
     assert content.description.endswith("(1 of 2 users are good.)")
-    samples = [row.data for row in content.metadata["samples"].value]
+    samples = [row.data for row in content.metadata["samples"].records]
     assert [(row["user"], row["difference"], row["key"]) for row in samples] == [("bob", "missing", "bob-1")]
     # the difference stands while another user's run makes the check anew
     assert rows(by_name(desk.materialize("ann"))["content"])["bob"][0] is False
