@@ -67,7 +67,13 @@ class Ledgers:
 
 def facts_of(bound: BoundTable, *, live: bool, now: datetime, ledgers: Ledgers | None = None) -> Facts:
     """What there is to know of one table; `ledgers` is shared by the tables of one report."""
-    facts = Facts(path=bound.path, thresholds=thresholds(bound.component), **_schedule(bound.component, now))
+    component = bound.component
+    facts = Facts(
+        path=component.whole_path,
+        user=component.user,
+        thresholds=thresholds(component),
+        **_schedule(component, now),
+    )
     if reason := bound.not_configured():
         return replace(facts, not_configured=reason)
     problems: list[str] = []

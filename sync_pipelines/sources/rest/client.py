@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from sync_pipelines.engine.errors import LONGEST_WAIT, RecordError, RunError
+from sync_pipelines.engine.limiter import Latency, Limiter, local_rate
 from sync_pipelines.engine.rates import RateKeeper
 from sync_pipelines.sources.rest.calls import Answer, Call, path_of
 from sync_pipelines.sources.rest.errors import ApiDownError, FaultError, KeyRefusedError, judge
-from sync_pipelines.sources.rest.limiter import Latency, Limiter, local_rate
 from sync_pipelines.sources.rest.paging import Pager, Pagination
 from sync_pipelines.sources.rest.pauses import pause_before
 from sync_pipelines.sources.rest.settings import ClientSettings, auth_headers

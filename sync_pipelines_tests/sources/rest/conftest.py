@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from sync_pipelines.engine.limiter import LocalRate
 from sync_pipelines.engine.rates import RateKeeper
 from sync_pipelines.sandbox.cupid.api import Cupid
 from sync_pipelines.sources.rest.client import ClientSettings, RestClient, auth_headers
-from sync_pipelines.sources.rest.limiter import LocalRate
 
 Connect = Callable[..., RestClient]
 

@@ -14,13 +14,13 @@ import pytest
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.ledger.rates import SharedRate
+from sync_pipelines.engine.limiter import LATE_SECONDS, Latency, Limiter, LocalRate
 from sync_pipelines.engine.rates import take
 from sync_pipelines.sandbox.cupid.api import Cupid
 from sync_pipelines.sandbox.cupid.hotels import hotel
 from sync_pipelines.sources.rest.calls import Call, Reply, path_of
 from sync_pipelines.sources.rest.client import RestClient
 from sync_pipelines.sources.rest.errors import FaultError, judge
-from sync_pipelines.sources.rest.limiter import LATE_SECONDS, Latency, Limiter, LocalRate
 from sync_pipelines.sources.rest.pauses import pause_before
 from sync_pipelines_tests.sources.rest.conftest import Connect, settings_of
 from sync_pipelines_tests.sources.rest.helpers import calls, fetched

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError
+from sync_pipelines.engine.limiter import LocalRate
 from sync_pipelines.sandbox.cupid.faults import Fault
 from sync_pipelines.sandbox.cupid.front import Asked, Front, Reply, refusal
 from sync_pipelines.sources.rest.client import (
@@ -19,7 +20,6 @@ from sync_pipelines.sources.rest.client import (
     RestClient,
     auth_headers,
 )
-from sync_pipelines.sources.rest.limiter import LocalRate
 
 ARTICLES = [{"sku": number, "name": f"article {number}"} for number in range(23)]
 MOST = 10

@@ -1,0 +1,54 @@
+"""Google Keep and Notion: where their services are. Who uses them, with which tokens, stands in the ledger, encrypted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.settings import above_zero
+from sync_pipelines.resources import environment
+
+if TYPE_CHECKING:
+    from sync_pipelines.engine.vault import Vault
+
+NOTION_URL = "https://api.notion.com"
+
+
+class NotesResource(dg.ConfigurableResource):
+    """Fields that are left out come from the environment when a run starts."""
+
+    notion_base_url: str | None = None
+    keep_api_url: str | None = None
+    keep_auth_url: str | None = None
+
+    def notion_url(self) -> str:
+        """`NOTION_BASE_URL`, else Notion's own."""
+        return self.notion_base_url or environment.value("NOTION_BASE_URL") or NOTION_URL
+
+    def keep_api(self) -> str | None:
+        """`KEEP_API_URL`; None for Google's own."""
+        return self.keep_api_url or environment.value("KEEP_API_URL")
+
+    def keep_auth(self) -> str | None:
+        """`KEEP_AUTH_URL`; None for Google's own."""
+        return self.keep_auth_url or environment.value("KEEP_AUTH_URL")
+
+    def rate_limit(self) -> float | None:
+        """`NOTES_RATE_LIMIT`: requests a second to Notion, over all who use a connection; None where it is not set.
+
+        Raises:
+            ConfigurationError: it is no number above 0.
+        """
+        text = environment.value("NOTES_RATE_LIMIT")
+        try:
+            return None if text is None else above_zero(text)
+        except ValueError as error:
+            raise ConfigurationError(f"NOTES_RATE_LIMIT is {text!r}: {error}.") from None
+
+    def vault(self) -> Vault:
+        """What opens users' secrets: the keys of `SYNC_ENCRYPTION_KEYS`, which are looked at when they are needed."""
+        from sync_pipelines.engine.vault import VARIABLE, Vault
+
+        return Vault(environment.value(VARIABLE))
