@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _EPOCH = "1970-01-01T00:00:00"
+_KEPT = ("serverId", "sortValue", "baseVersion", "text")
+"""What an update may leave out because it is as it was; all else that it leaves out is empty (gkeepapi's nodes)."""
+
 _TOP = frozenset({"NOTE", "LIST"})
 _FORMAT = 1
 
@@ -75,9 +78,10 @@ class Mirror:
         if "parentId" not in node or _is_set(node, "deleted"):
             self._remove(key)
             return
-        # what Keep leaves out of an update is as it was (gkeepapi's Node._load reads it so, too)
-        self.nodes[key] = merged = {**(before or {}), **node}
+        kept = {name: before[name] for name in _KEPT if name in before} if before is not None else {}
+        self.nodes[key] = merged = {**kept, **node}
         if before is not None and before.get("parentId") != merged.get("parentId"):
+            self._touch(key, before)
             self._disown(before)
         self._adopt(merged)
         self._touch(key)
