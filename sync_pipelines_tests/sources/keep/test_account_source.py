@@ -217,9 +217,13 @@ def test_where_keep_wants_all_to_be_read_again_it_is(ann: Live, keep: Keep) -> N
 
 
 def test_a_full_run_believes_nothing_that_is_remembered(ann: Live) -> None:
-    ann.put(note(0), note(1))
+    ids = ann.put(note(0), note(1))
     _, first = ann.run()
-    ann.asked()
+    states = SealedStates(book=ann.ledger, vault=ann.vault, sync="notes", user="ann")
+    kept, mark = states.load()
+    assert kept is not None
+    del kept["nodes"][ids[0]], kept["changed"][ids[0]]
+    assert states.keep(kept, was=mark)
     found, full = ann.run(first.watermark, full=True)
     assert (len(found), full.full) == (2, True)
     assert not ann.run(full.watermark)[1].full
