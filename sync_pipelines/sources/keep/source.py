@@ -262,8 +262,7 @@ class KeepSource(Forgetful):
 
     def capture_warnings(self) -> list[str]:
         """What an operator should know; `status` shows it."""
-        why = self.origin.whole()
-        return [] if why is None else [f"{why}; deletions in Keep are not followed (`users set --complete`)"]
+        return self.origin.warnings()
 
     def inspect(self) -> KeepShape:
         """The columns, which all users' notes have."""

@@ -125,7 +125,7 @@ def test_only_a_complete_export_says_what_was_deleted(ann: Exported) -> None:
     ann.put({"Keep/a.json": a_note()})
     source = ann.source()
     assert source.absent_stays == "the export is not stated complete: what it lacks may still be in Keep"
-    assert source.capture_warnings()
+    assert "`users set --complete`" in source.capture_warnings()[0]
     _, changes = ann.run()
     missing = source.changes(Scope(keys=(str(FIRST), "404")), since=changes.watermark)
     assert list(missing.deletes) == []
@@ -134,6 +134,16 @@ def test_only_a_complete_export_says_what_was_deleted(ann: Exported) -> None:
     assert ann.source().pending(changes.watermark).full_reason == "the export is stated complete now"
     missing = ann.source().changes(Scope(keys=(str(FIRST), "404")), since=changes.watermark)
     assert (list(missing.deletes), list(dict(told(missing.upserts)))) == ([["404"]], [str(FIRST)])
+
+
+def test_an_older_export_that_is_left_out_is_told(ann: Exported, tmp_path: Path) -> None:
+    for year in (2025, 2026):
+        as_zip(tmp_path / f"takeout-{year}0101T000000Z-001.zip", {"Keep/x.json": a_note()})
+    source = KeepSource(ExportOrigin([str(tmp_path / "*.zip")], complete=True), SPEC, ledger=ann.ledger)
+    told = "of several exports the newest is read, and not takeout-20250101T000000Z-001.zip"
+    assert source.capture_warnings() == [told]
+    gone = KeepSource(ExportOrigin([str(tmp_path / "gone*.zip")], complete=True), SPEC, ledger=ann.ledger)
+    assert gone.capture_warnings() == []
 
 
 def test_an_empty_complete_export_says_that_it_is_empty(ann: Exported) -> None:
