@@ -10,7 +10,7 @@ import pytest
 
 from sync_pipelines.engine.errors import RecordError
 from sync_pipelines.engine.ledger.ledger import Ledger
-from sync_pipelines.engine.model import KEY, PROBLEM, ChangeSet, Scope, Watermark
+from sync_pipelines.engine.model import KEY, PROBLEM, ChangeSet, Rejection, Scope, Watermark
 from sync_pipelines.sources.keep.export import ExportOrigin
 from sync_pipelines.sources.keep.model import from_json
 from sync_pipelines.sources.keep.source import KeepSource
@@ -223,6 +223,19 @@ def test_a_closed_run_leaves_no_file(ann: Exported, tmp_path: Path) -> None:
     with source.changes(Scope(also=(str(FIRST),)), since=changes.watermark) as again:
         assert dict(told(again.upserts)) == {str(FIRST): "Bread"}
     assert not list((tmp_path / "spool").glob("changes-*"))
+
+
+def test_what_the_target_refused_is_tried_at_the_next_sync_and_nothing_else_is_read(ann: Exported) -> None:
+    ann.put({f"Keep/{n}.json": a_note(title=str(n), createdTimestampUsec=FIRST + n * 1000) for n in range(3)})
+    _, first = ann.run()
+    run = ann.ledger.begin("notes", "pages:ann", mode="incremental", trigger="cli", run_id="run-1")
+    stages = {str(FIRST): "write", str(FIRST + 1000): "read"}
+    refused = [Rejection(key=key, reason="no", stage=stage) for key, stage in stages.items()]
+    ann.ledger.quarantine(run, refused)
+    found, again = ann.run(first.watermark)
+    assert (found, again.full) == ({str(FIRST): "0"}, False)
+    ann.ledger.drop_quarantined("notes", "pages:ann", [str(FIRST)])
+    assert ann.run(first.watermark)[0] == {}
 
 
 @pytest.mark.slow
