@@ -1,4 +1,4 @@
-"""Google Keep and Notion: where their services are. Who uses them, with which tokens, stands in the ledger, encrypted."""
+"""Google Keep and Notion: where their services are. Their users, with their tokens, stand in the ledger, encrypted."""
 
 from __future__ import annotations
 
