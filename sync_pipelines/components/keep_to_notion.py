@@ -82,8 +82,8 @@ class NotionTargetBlock(Block):
     )
     on_delete: Literal["mark", "trash"] = Field(
         default="mark",
-        description="Of a note that Keep has no more. mark: `Deleted in Keep` is set, and the page stays. trash: a page "
-        "that holds nothing of people goes into Notion's trash.",
+        description="Of a note that Keep has no more. mark: `Deleted in Keep` is set, and the page stays. trash: a "
+        "page that holds nothing of people goes into Notion's trash.",
     )
     max_blocks: int | None = Field(
         default=None, ge=0, description="Blocks that the sync may make for a user in all: free workspaces hold 1,000."
@@ -195,7 +195,7 @@ class KeepToNotion(PerUser):
     # Its systems
 
     def build_source(self, resources: Any) -> Any:
-        return parts.source(self, resources)
+        return (resources if isinstance(resources, parts.Given) else parts.Given(self, resources)).source
 
     def target_parts(self, resources: Any) -> dict[str, Any]:
         return parts.target_parts(self, resources)
@@ -203,4 +203,4 @@ class KeepToNotion(PerUser):
     def bind(self, resources: Any, *, batch_size: int | None = None) -> Binding:
         if self.user is None:
             return super().bind(resources, batch_size=batch_size)
-        return parts.bound(super().bind, resources, batch_size)
+        return super().bind(parts.Given(self, resources), batch_size=batch_size)
