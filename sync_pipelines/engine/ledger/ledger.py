@@ -21,6 +21,7 @@ from sync_pipelines.engine.ledger.differences import DifferenceBook
 from sync_pipelines.engine.ledger.entities import EntityBook
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, FailureStreak, RunRecord, TableState
 from sync_pipelines.engine.ledger.note_ids import NoteIdBook
+from sync_pipelines.engine.ledger.pages import PageBook
 from sync_pipelines.engine.ledger.proofs import Findings, ProofBook, ProofRecord
 from sync_pipelines.engine.ledger.quarantine import (
     QuarantineBook,
@@ -59,6 +60,7 @@ class Ledger(
     RateBook,
     CredentialBook,
     NoteIdBook,
+    PageBook,
 ):
     """All books of the ledger over one pool; see `store.Store` for the arguments."""
 

@@ -71,7 +71,10 @@ class Answers:
     def database(self, database: Database) -> dict[str, Any]:
         """A database."""
         return {
-            **self._common("database", database),
+            "object": "database",
+            "id": database.id,
+            "created_time": minute(database.created),
+            "last_edited_time": minute(database.edited),
             "title": database.title,
             "description": database.description,
             "parent": parent(database),

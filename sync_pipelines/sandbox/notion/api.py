@@ -182,7 +182,10 @@ class Notion:
         call = Call(workspace, bot, answers, route[1], asked.query, asked.pairs, body, asked.text, asked.headers)
         if route[0].capability:
             call.may(route[0].capability)
-        return route[0].handle(call)
+        workspace.attaching.clear()
+        document = route[0].handle(call)
+        workspace.attached()
+        return document
 
 
 def _insist_on_version(version: str | None) -> None:

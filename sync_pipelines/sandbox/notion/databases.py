@@ -53,14 +53,13 @@ def update(call: Call) -> dict[str, Any]:
     away = _away(body)
     if away is not False:
         call.workspace.editable(database)
-    for name in ("title", "description"):
-        if body.field(name).there:
-            setattr(database, name, _text(body.field(name)))
+    looks: dict[str, Any] = {name: _text(body.field(name)) for name in ("title", "description") if name in body.value}
     for name, read in (("icon", files.icon), ("cover", files.cover)):
-        if body.field(name).there:
-            setattr(database, name, read(body.field(name), call.workspace.attach))
-    database.is_inline = body.field("is_inline").boolean(database.is_inline)
-    database.is_locked = body.field("is_locked").boolean(database.is_locked)
+        if name in body.value:
+            looks[name] = read(body.field(name), call.workspace.attach)
+    looks.update((name, body.field(name).of(bool)) for name in ("is_inline", "is_locked") if name in body.value)
+    for name, value in looks.items():
+        setattr(database, name, value)
     if away is not None and away != database.in_trash:
         call.workspace.trash(database, call.bot, away=away)
     call.workspace.touch(database, call.bot)
@@ -90,12 +89,11 @@ def update_source(call: Call) -> dict[str, Any]:
     if away is not False:
         call.workspace.editable(source)
     call.workspace.editable(source.database)
+    title = _text(body.field("title")) if body.field("title").there else source.title
+    icon = files.icon(body.field("icon"), call.workspace.attach) if body.field("icon").there else source.icon
     if body.field("properties").there:
         _change_properties(source, body.field("properties"))
-    if body.field("title").there:
-        source.title = _text(body.field("title"))
-    if body.field("icon").there:
-        source.icon = files.icon(body.field("icon"), call.workspace.attach)
+    source.title, source.icon = title, icon
     if away is not None:
         call.workspace.trash(source, call.bot, away=away)
     call.workspace.touch(source, call.bot)

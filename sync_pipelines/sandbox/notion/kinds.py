@@ -100,21 +100,22 @@ LANGUAGES = (
 _WORDS: dict[str, Read] = {"rich_text": _text, "color": _color}
 _WORDS_SAY: dict[str, Any] = {"color": "default"}
 _HEADING = Kind({**_WORDS, "is_toggleable": _flag}, {**_WORDS_SAY, "is_toggleable": False}, children="any")
-_PARAGRAPH = Kind(_WORDS, _WORDS_SAY, children="any")
+_LINE = Kind(_WORDS, _WORDS_SAY, children="any")
+_ICON = Kind({**_WORDS, "icon": files.icon}, {**_WORDS_SAY, "icon": None}, children="any")
 _MEDIA = Kind({"caption": _text}, {"caption": []}, media=True)
 _LINKED = Kind({"url": _url, "caption": _text}, {"caption": []})
 
 KINDS: dict[str, Kind] = {
-    "paragraph": _PARAGRAPH,
-    "bulleted_list_item": _PARAGRAPH,
-    "numbered_list_item": _PARAGRAPH,
-    "quote": _PARAGRAPH,
-    "toggle": _PARAGRAPH,
+    "paragraph": _ICON,
+    "bulleted_list_item": _LINE,
+    "numbered_list_item": _LINE,
+    "quote": _LINE,
+    "toggle": _LINE,
     "to_do": Kind({**_WORDS, "checked": _flag}, {**_WORDS_SAY, "checked": False}, children="any"),
     "heading_1": _HEADING,
     "heading_2": _HEADING,
     "heading_3": _HEADING,
-    "callout": Kind({**_WORDS, "icon": files.icon}, {**_WORDS_SAY, "icon": None}, children="any"),
+    "callout": _ICON,
     "code": Kind({"rich_text": _text, "caption": _text, "language": _language}, {"caption": []}),
     "equation": Kind({"expression": _expression}),
     "divider": Kind(),

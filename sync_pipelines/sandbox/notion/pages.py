@@ -20,12 +20,12 @@ def create(call: Call) -> dict[str, Any]:
     body = call.body.only("parent", "properties", "children", "icon", "cover")
     above = _parent(call, body.field("parent"))
     attach = call.workspace.attach
-    given = body.field("properties")
-    held = _values(call, given if given.there else Given({}, "body.properties"), above)
-    children = body.field("children")
+    given, children = body.field("properties"), body.field("children")
     below = drafts(children, attach, parent="child_page") if children.there else []
     icon, cover = files.icon(body.field("icon"), attach), files.cover(body.field("cover"), attach)
     call.workspace.insist_on_room(1 + sum(draft.size() for draft in below))
+    # The values come last: they may bring options into the schema, and a refused request leaves nothing behind.
+    held = _values(call, given if given.there else Given({}, "body.properties"), above)
     page = call.workspace.add_page(above, call.bot, values=held, icon=icon, cover=cover)
     if below:
         call.workspace.add_blocks(page, below, call.bot)
@@ -44,12 +44,13 @@ def update(call: Call) -> dict[str, Any]:
     away = next((body.field(name) for name in ("in_trash", "archived") if body.field(name).filled), None)
     if away is None or away.of(bool) or _above_is_away(page):
         call.workspace.editable(page)
-    held = _values(call, body.field("properties"), page.parent) if body.field("properties").there else {}
     looks = {name: read(body.field(name), call.workspace.attach) for name, read in _LOOKS if body.field(name).there}
+    locked = body.field("is_locked").boolean(page.is_locked)
+    held = _values(call, body.field("properties"), page.parent) if body.field("properties").there else {}
     page.values.update(held)
     for name, value in looks.items():
         setattr(page, name, value)
-    page.is_locked = body.field("is_locked").boolean(page.is_locked)
+    page.is_locked = locked
     if away is not None and away.value != page.in_trash:
         call.workspace.trash(page, call.bot, away=away.value)
     call.workspace.touch(page, call.bot)

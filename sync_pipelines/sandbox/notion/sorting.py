@@ -8,7 +8,7 @@ from typing import Any
 from sync_pipelines.sandbox.notion.dates import parsed
 from sync_pipelines.sandbox.notion.given import Given
 from sync_pipelines.sandbox.notion.model import DataSource, Page, Property
-from sync_pipelines.sandbox.notion.properties import options_of, text_of
+from sync_pipelines.sandbox.notion.properties import empty, options_of, text_of
 from sync_pipelines.sandbox.notion.refusals import invalid
 
 DIRECTIONS = ("ascending", "descending")
@@ -54,7 +54,7 @@ def _value(one: Property) -> Callable[[Page], Any]:
         return lambda page: parsed(date["start"]) if (date := page.values.get(one.id)) else None
     if one.kind in ("select", "multi_select", "status"):
         return lambda page: _places(one, page) or None
-    return lambda page: page.values.get(one.id)
+    return lambda page: page.values.get(one.id, empty(one.kind))
 
 
 def _places(one: Property, page: Page) -> list[int]:

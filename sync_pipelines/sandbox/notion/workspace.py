@@ -57,6 +57,7 @@ class Workspace:
         self.sources: dict[str, DataSource] = {}
         self.comments: dict[str, Comment] = {}
         self.uploads: dict[str, Upload] = {}
+        self.attaching: list[Upload] = []
         self.cursors: dict[str, tuple[str, int]] = {}
         self.kept: dict[Any, list[Page]] = {}
         self.root = self.add_page(None, self.person, title="Workspace home")
@@ -178,7 +179,7 @@ class Workspace:
         return len(gone)
 
     def attach(self, identity: str) -> Upload:
-        """An upload that a request attaches."""
+        """An upload that a request wants to attach."""
         upload = self.uploads.get(identity)
         if upload is None:
             raise not_found("file_upload", identity)
@@ -188,7 +189,13 @@ class Workspace:
             raise invalid(
                 f"File upload {identity} has a status of {upload.status}; only uploaded files can be attached."
             )
+        self.attaching.append(upload)
         return upload
+
+    def attached(self) -> None:
+        """The request that names these uploads was taken: they expire no more."""
+        for upload in self.attaching:
+            upload.attached = True
 
     def editable(self, one: Node | DataSource) -> None:
         """Refuse edits of what lies in the trash."""

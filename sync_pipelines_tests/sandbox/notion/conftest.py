@@ -75,8 +75,9 @@ def hands(notion_workspace: WorkspaceControl) -> WorkspaceControl:
 @pytest.fixture
 def client(hands: WorkspaceControl) -> Iterator[Client]:
     """The client of its connection."""
-    with hands.client() as client:
-        yield client
+    client = hands.client()
+    yield client
+    client.close()
 
 
 @pytest.fixture

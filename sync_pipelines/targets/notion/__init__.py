@@ -1,0 +1,1 @@
+"""A Notion database as a target, a page a record."""

@@ -1,0 +1,176 @@
+"""What is on record of each page (`sync_pages`), and of the database: hashes and ids, no content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
+from sync_pipelines.engine.ledger.ledger import Ledger
+from sync_pipelines.engine.ledger.pages import PageRow
+from sync_pipelines.targets.notion.listing import Head
+from sync_pipelines.targets.notion.region import Entry, entry_from_json, entry_to_json
+
+DATABASE = ""
+"""The key of the row that speaks of the database itself; no note has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What the sync last made of a page, and when it last looked.
+
+    Args:
+        page_id: None where it was to be made, and nobody knows whether it was.
+        fingerprint: of the note then; None where the page was never finished, or must be looked at.
+        base: the blocks, as the source had them; state: title and properties, as hashes.
+        edited: the page's time of editing at the last look, which was at `seen` (Notion's clock); editor: who that was.
+        sole: one request made all of the page, so that nobody's edit lies hidden between several of ours.
+        calm: whether the page was then as the sync left it. left: of a page that was left otherwise than the source
+            has it, with somebody's consent: the hash of what stood there.
+        under_way: the blocks that a write was making which has not ended. note: what a person should know.
+    """
+
+    key: str
+    page_id: str | None = None
+    fingerprint: str | None = None
+    base: tuple[Entry, ...] = ()
+    state: Mapping[str, Any] = field(default_factory=dict)
+    edited: datetime | None = None
+    seen: datetime | None = None
+    editor: str = ""
+    sole: bool = False
+    calm: bool = True
+    left: str | None = None
+    under_way: tuple[Entry, ...] | None = None
+    next_state: Mapping[str, Any] | None = None
+    note: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a base: the page was finished once."""
+        return self.page_id is not None and self.fingerprint is not None
+
+    def tells(self, head: Head) -> bool:
+        """Whether the page cannot have changed since the last look, by what the listing says.
+
+        Times are rounded to the minute: what was looked at in the minute of its last edit may have been edited after
+        it. Unless one request made the page, whose author is its last editor still: then nobody else has edited it.
+        """
+        if self.page_id != head.id or self.edited is None or self.seen is None or self.under_way is not None:
+            return False
+        if self.edited != head.edited:
+            return False
+        later = self.seen.replace(second=0, microsecond=0) > self.edited
+        return later or (self.sole and self.editor == head.editor)
+
+
+def record_of(row: PageRow) -> Record:
+    """A row of the ledger."""
+    body = row.body
+    under_way = body.get("under_way")
+    return Record(
+        key=row.key,
+        page_id=row.page_id,
+        fingerprint=row.fingerprint,
+        base=tuple(map(entry_from_json, body.get("blocks", ()))),
+        state={**row.properties, **({"title": row.title} if row.title else {})},
+        edited=row.edited_time,
+        seen=row.seen_at,
+        editor=body.get("editor", ""),
+        sole=bool(body.get("sole")),
+        calm=not body.get("edited"),
+        left=body.get("left"),
+        under_way=None if under_way is None else tuple(map(entry_from_json, under_way["blocks"])),
+        next_state=None if under_way is None else under_way["state"],
+        note=row.note,
+    )
+
+
+def row_of(record: Record) -> PageRow:
+    """As the ledger keeps it."""
+    body: dict[str, Any] = {"blocks": [entry_to_json(entry) for entry in record.base], "editor": record.editor}
+    flags = {"sole": record.sole, "edited": not record.calm, "left": record.left}
+    body.update({name: value for name, value in flags.items() if value})
+    if record.under_way is not None:
+        blocks = [entry_to_json(entry) for entry in record.under_way]
+        body["under_way"] = {"blocks": blocks, "state": dict(record.next_state or {})}
+    state = dict(record.state)
+    return PageRow(
+        key=record.key,
+        page_id=record.page_id,
+        fingerprint=record.fingerprint,
+        edited_time=record.edited,
+        seen_at=record.seen,
+        body=body,
+        title=state.pop("title", None),
+        properties=state,
+        note=record.note,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """What is on record of the database.
+
+    Args:
+        source: the id of its data source. database: its own. made: whether the sync made it.
+        blocks: how many blocks the sync has made there in all.
+    """
+
+    source: str
+    database: str
+    made: bool = False
+    blocks: int = 0
+
+
+class Records:
+    """The part of a ledger that belongs to one user's pages."""
+
+    def __init__(self, ledger: Ledger, place: tuple[str, str]) -> None:
+        self.ledger, self.place = ledger, place
+
+    def of(self, keys: Sequence[str]) -> dict[str, Record]:
+        """What is on record of these pages."""
+        found = self.ledger.pages_of(*self.place, [key for key in keys if key != DATABASE])
+        return {key: record_of(row) for key, row in found.items()}
+
+    def keep(self, records: Iterable[Record]) -> None:
+        """Put these in the place of what was on record."""
+        self.ledger.keep_pages(*self.place, [row_of(record) for record in records])
+
+    def conflicts(self, keys: Sequence[str]) -> Mapping[str, OpenConflict]:
+        """Those of these records that are in conflict now."""
+        return self.ledger.known_bases(*self.place, list(keys))[1]
+
+    def notes(self) -> dict[str, str]:
+        """What a person should know, by key."""
+        return {row.key: row.note for row in self.ledger.noted_pages(*self.place) if row.note and row.key != DATABASE}
+
+    def database(self) -> Database | None:
+        """What is on record of the database; None before the first sync."""
+        row = self.ledger.pages_of(*self.place, [DATABASE]).get(DATABASE)
+        if row is None or row.page_id is None:
+            return None
+        body = row.body
+        return Database(
+            source=row.page_id,
+            database=body.get("database", ""),
+            made=bool(body.get("made")),
+            blocks=int(body.get("made_blocks", 0)),
+        )
+
+    def keep_database(self, found: Database) -> None:
+        body = {"database": found.database, "made": found.made, "made_blocks": found.blocks}
+        self.ledger.keep_pages(*self.place, [PageRow(key=DATABASE, page_id=found.source, body=body)])
+
+    def count_blocks(self, number: int) -> None:
+        """So many blocks are about to be made; counted before, so that a crash counts too many rather than too few."""
+        found = self.database()
+        if found is not None and number:
+            self.keep_database(replace(found, blocks=found.blocks + number))
+
+    def forget_pages(self) -> None:
+        """The database is another one: nothing was made there."""
+        self.ledger.forget_pages(*self.place)

@@ -1,0 +1,347 @@
+"""The managed region of a page: which of its blocks the sync made, and what has become of them. Pure.
+
+What the sync last wrote is a tree of entries (`sync_pages.blocks`); what stands on the page is a tree of `Live`. An
+entry without an id was written by a request whose answer named no ids: its block is found by its author and its mark.
+What no entry claims is somebody else's, whatever it says, and is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sync_pipelines.targets.notion.aligning import align, common
+from sync_pipelines.targets.notion.blocks import FILES, Block, Live, children_of, digest, mark_of, sha_of, walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A block that the sync made, as the source had it then.
+
+    Args:
+        id: None where it is not known, or the block was not made (somebody's version without it was accepted).
+        absent: that it was not made. mark: of the source's block. shown: of what was written in its place (a file that
+            Notion refused is named in a paragraph); None where that is the block itself.
+        sha, mime, size: of a file.
+    """
+
+    mark: str
+    type: str
+    id: str | None = None
+    absent: bool = False
+    shown: str | None = None
+    sha: str | None = None
+    mime: str | None = None
+    size: int | None = None
+    children: tuple[Entry, ...] = ()
+
+    @property
+    def stands_as(self) -> tuple[str, str]:
+        """Type and mark of what was written."""
+        return (self.type, self.mark) if self.shown is None else ("paragraph", self.shown)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What equal trees share."""
+        return (self.mark, self.sha, tuple(child.key for child in self.children))
+
+
+def entry_of(block: Block, *, id: str | None = None) -> Entry:
+    """What is noted of a block of the source."""
+    return Entry(
+        mark=mark_of(block),
+        type=block["type"],
+        id=id,
+        sha=sha_of(block),
+        mime=block.get("mime"),
+        size=block.get("size"),
+        children=tuple(map(entry_of, children_of(block))),
+    )
+
+
+def entry_to_json(entry: Entry) -> dict[str, Any]:
+    """An entry as the ledger keeps it: what is not set is left out."""
+    found: dict[str, Any] = {"id": entry.id, "hash": entry.mark, "type": entry.type}
+    more = {name: getattr(entry, name) for name in ("absent", "shown", "sha", "mime", "size")}
+    found.update({name: value for name, value in more.items() if value})
+    if entry.children:
+        found["children"] = [entry_to_json(child) for child in entry.children]
+    return found
+
+
+def entry_from_json(found: Mapping[str, Any]) -> Entry:
+    """What `entry_to_json` gave."""
+    return Entry(
+        id=found["id"],
+        mark=found["hash"],
+        type=found["type"],
+        absent=bool(found.get("absent")),
+        shown=found.get("shown"),
+        sha=found.get("sha"),
+        mime=found.get("mime"),
+        size=found.get("size"),
+        children=tuple(map(entry_from_json, found.get("children", ()))),
+    )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A block of the managed region that stands on the page, with what is below it."""
+
+    live: Live
+    entry: Entry
+    children: tuple[Standing, ...] = ()
+    foreign: tuple[Live, ...] = ()
+    """Blocks of other people directly below it."""
+
+    @property
+    def is_as_left(self) -> bool:
+        """Whether the block itself is as the sync wrote it."""
+        return (self.live.type, self.live.mark) == self.entry.stands_as
+
+    @property
+    def holds_foreign(self) -> bool:
+        """Whether something stands below it that the sync did not make, or that was not read."""
+        return bool(self.foreign) or not self.live.whole or any(child.holds_foreign for child in self.children)
+
+    @property
+    def token(self) -> str:
+        """What equal blocks share: of one that is as it was left, what the source's block has."""
+        return token(self.entry.mark, self.entry.sha) if self.is_as_left else self.live.mark
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What equal trees share."""
+        return (self.token, tuple(child.key for child in self.children))
+
+
+def token(mark: str, sha: str | None) -> str:
+    """What blocks share that a reader finds equal."""
+    return mark if sha is None else digest([mark, sha])
+
+
+@dataclass(frozen=True)
+class Region:
+    """What stands on a page.
+
+    Args:
+        base: what the sync last wrote, its ids filled in. page: all top-level blocks, in order.
+        standing: those of the region, in the page's order.
+    """
+
+    base: tuple[Entry, ...]
+    page: tuple[Live, ...]
+    standing: tuple[Standing, ...]
+
+    @property
+    def foreign(self) -> tuple[Live, ...]:
+        """Top-level blocks that the sync did not make."""
+        ours = {item.live.id for item in self.standing}
+        return tuple(block for block in self.page if block.id not in ours)
+
+    @property
+    def holds_foreign(self) -> bool:
+        """Whether anything on the page was made by somebody else."""
+        return bool(self.foreign) or any(item.holds_foreign for item in self.standing)
+
+    def seen(self) -> str:
+        """A hash of what stands in the region, by which a later look knows it again."""
+        return digest(_seen(self.standing))
+
+
+def _seen(standing: Iterable[Standing]) -> list[Any]:
+    return [[item.live.id, item.live.type, item.live.mark, _seen(item.children)] for item in standing]
+
+
+@dataclass
+class _Claims:
+    """Who of these blocks is claimed by which entry.
+
+    Args:
+        us: the id of the connection. expected: what an interrupted write was making, by mark. taken: ids.
+    """
+
+    us: str
+    expected: Mapping[str, Entry]
+    taken: set[str] = field(default_factory=set)
+
+
+def find(
+    base: Sequence[Entry], page: Sequence[Live], *, us: str, under_way: Sequence[Entry] = (), adopt: bool = False
+) -> Region:
+    """The managed region of a page.
+
+    Args:
+        us: the connection's id, which tells its blocks from others'.
+        under_way: what a write was making of the page that was interrupted, so that some of it may stand there.
+        adopt: nothing is on record: whatever the connection made is the region, as it stands there.
+    """
+    claims = _Claims(us, {item.stands_as[1]: item for item in _walk(under_way)})
+    claims.taken |= {item.id for item in _walk(base) if item.id}
+    if adopt:
+        base = _adopted(page, us)
+        claims.taken = {item.id for item in _walk(base) if item.id}
+    found_base, standing = _matched(base, page, claims)
+    return Region(tuple(found_base), tuple(page), tuple(standing))
+
+
+def _walk(entries: Iterable[Entry]) -> Iterator[Entry]:
+    for entry in entries:
+        yield entry
+        yield from _walk(entry.children)
+
+
+def _adopted(page: Sequence[Live], us: str) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(id=live.id, mark=live.mark, type=live.type, children=_adopted(live.children, us))
+        for live in page
+        if live.author == us
+    )
+
+
+def _matched(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> tuple[list[Entry], list[Standing]]:
+    """The entries of one level, with ids and settled, and their blocks in the page's order."""
+    by_id = {live.id: live for live in page}
+    pairs = {index: by_id[entry.id] for index, entry in enumerate(base) if entry.id in by_id}
+    pairs |= _nameless(base, page, claims)
+    claims.taken |= {live.id for live in pairs.values()}
+    found: list[Entry] = []
+    standing: dict[str, Standing] = {}
+    for index, entry in enumerate(base):
+        live = pairs.get(index)
+        if live is not None:
+            entry, item = _settled(entry, live, claims)
+            standing[live.id] = item
+        elif _was_going(entry, claims):
+            continue  # the sync's own hand removed it
+        found.append(entry)
+    for live in page:
+        if live.id not in standing and _is_under_way(live, claims):
+            entry = replace(claims.expected[live.mark], id=live.id, children=())
+            entry, standing[live.id] = _settled(entry, live, claims)
+            found.append(entry)
+    return found, [standing[live.id] for live in page if live.id in standing]
+
+
+def _was_going(entry: Entry, claims: _Claims) -> bool:
+    """Whether a block that is gone was removed, or never made, by a write that was interrupted."""
+    return bool(claims.expected) and entry.stands_as[1] not in claims.expected
+
+
+def _is_under_way(live: Live, claims: _Claims) -> bool:
+    return live.author == claims.us and live.id not in claims.taken and live.mark in claims.expected
+
+
+def _settled(entry: Entry, live: Live, claims: _Claims) -> tuple[Entry, Standing]:
+    """An entry with the id of its block; one that a write under way has changed already is as it stands there."""
+    base, children = _matched(entry.children, live.children, claims)
+    entry = replace(entry, id=live.id, children=tuple(base))
+    if (live.type, live.mark) != entry.stands_as and live.type == entry.type and live.mark in claims.expected:
+        made = claims.expected[live.mark]
+        entry = replace(entry, mark=made.mark, shown=made.shown, sha=made.sha)
+    ours = {item.live.id for item in children}
+    foreign = tuple(block for block in live.children if block.id not in ours)
+    return entry, Standing(live, entry, tuple(children), foreign)
+
+
+def _nameless(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> dict[int, Live]:
+    """The blocks of entries without ids: by their marks first, then, between those, by their types."""
+    wanted = [index for index, entry in enumerate(base) if entry.id is None and not entry.absent]
+    there = [live for live in page if live.author == claims.us and live.id not in claims.taken]
+    if not wanted or not there:
+        return {}
+    equal = common([base[index].stands_as for index in wanted], [(live.type, live.mark) for live in there])
+    kinds = ([base[index].stands_as[0] for index in wanted], [live.type for live in there])
+    pairs = align(len(wanted), len(there), equal, lambda left, right: kinds[0][left] == kinds[1][right])
+    return {wanted[left]: there[right] for left, right in pairs}
+
+
+# The region as a state, for decisions
+
+
+def body_of_base(base: Sequence[Entry]) -> dict[str, str]:
+    """By place → token; a place is the block's number, below another one after a full stop."""
+    return {name: token(entry.mark, entry.sha) for name, entry in _named(base)}
+
+
+def _named(base: Sequence[Entry], prefix: str = "") -> Iterator[tuple[str, Entry]]:
+    for number, entry in enumerate(base, 1):
+        name = f"{prefix}{number:05d}"
+        yield name, entry
+        yield from _named(entry.children, f"{name}.")
+
+
+def body_of_page(region: Region) -> dict[str, str]:
+    """What has become of the base's blocks; what is gone has no place. `order` is there where somebody moved them."""
+    names = {id(entry): name for name, entry in _named(region.base)}
+    places = {names[id(item.entry)]: item for item in _standing(region.standing) if id(item.entry) in names}
+    body = {name: item.token for name, item in places.items()}
+    order = [name for name in places if "." not in name]
+    if order != sorted(order):
+        body["order"] = ",".join(order)
+    return body
+
+
+def _standing(items: Iterable[Standing]) -> Iterator[Standing]:
+    for item in items:
+        yield item
+        yield from _standing(item.children)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A block that the source wants, and the place it has beside the base's blocks."""
+
+    place: str
+    block: Block
+    entry: Entry
+    children: tuple[Wish, ...] = ()
+
+    @property
+    def token(self) -> str:
+        return token(self.entry.mark, self.entry.sha)
+
+
+def wishes(base: Sequence[Entry], blocks: Sequence[Block], prefix: str = "") -> list[Wish]:
+    """The source's blocks: in the base's places where they are the same, or what those became; new ones after them."""
+    made = [entry_of(block) for block in blocks]
+    equal = common([entry.key for entry in base], [entry.key for entry in made])
+    pairs = align(
+        len(base), len(made), equal, lambda left, right: base[left].type == made[right].type, _alike(base, made)
+    )
+    of = {right: left for left, right in pairs}
+    found: list[Wish] = []
+    last, more = 0, 0
+    for index, (block, entry) in enumerate(zip(blocks, made, strict=True)):
+        if index in of:
+            last, more = of[index] + 1, 0
+            place, below = f"{prefix}{last:05d}", base[of[index]].children
+        else:
+            more += 1
+            place, below = f"{prefix}{last:05d}+{more:05d}", ()
+        children = tuple(wishes(below, children_of(block), f"{place}."))
+        found.append(Wish(place, block, entry, children))
+    return found
+
+
+def _same_kind(base: Sequence[Entry], made: Sequence[Entry]) -> Callable[[int, int], bool]:
+    return lambda left, right: base[left].type == made[right].type
+
+
+def _alike(base: Sequence[Entry], made: Sequence[Entry]) -> Callable[[int, int], bool]:
+    return lambda left, right: (base[left].mark, base[left].sha) == (made[right].mark, made[right].sha)
+
+
+def body_of_wishes(found: Iterable[Wish]) -> dict[str, str]:
+    """As `body_of_base`, of what the source wants."""
+    body: dict[str, str] = {}
+    for wish in found:
+        body[wish.place] = wish.token
+        body |= body_of_wishes(wish.children)
+    return body
+
+
+def files_among(blocks: Iterable[Live]) -> bool:
+    """Whether an image or file is among these blocks."""
+    return any(block.type in FILES for block in walk(blocks))
