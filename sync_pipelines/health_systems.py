@@ -156,10 +156,47 @@ def _ask_api(resources: Any, bound: Any) -> str:
     return httpx.URL(url).host
 
 
+def _keep(resources: Any) -> Dependency:
+    """Where each user's notes come from: an account that Google knows, or an export that can be read."""
+    return _of_users(resources, lambda user, secrets: _ask_keep(resources, user, secrets))
+
+
+def _notion(resources: Any) -> Dependency:
+    """Who each user's connection is, by Notion's word."""
+    return _of_users(resources, lambda user, secrets: _ask_notion(resources, user, secrets))
+
+
+def _of_users(resources: Any, ask: Callable[[Any, Any], str]) -> Dependency:
+    """Down where it is so for one of the users, each of whom is asked."""
+    from sync_pipelines.registry import tables
+    from sync_pipelines.sources.keep.user import secrets_of, user_from
+
+    notes = [bound for bound in tables() if "keep" in bound.component.far_systems]
+    if reason := next((why for bound in notes if (why := bound.not_configured())), None):
+        return Dependency(status="not configured", detail=reason.partition(": ")[2])
+
+    def question() -> str:
+        told, down = [], []
+        with resources.ledger.ledger() as ledger:
+            for stored in ledger.users(notes[0].component.sync):
+                try:
+                    said = ask(user_from(stored), secrets_of(stored, resources.notes.vault()))
+                    told.append(f"{stored.name}: {said}")
+                except SyncError as error:
+                    down.append(f"{stored.name}: {error}")
+        if down:
+            raise SyncError(" ".join(down))
+        return ", ".join(told)
+
+    return asked(question)
+
+
 FAR_SYSTEMS: dict[str, Callable[[Any], Dependency]] = {
     "chroma": _chroma,
     "delta": _lake,
+    "keep": _keep,
     "neo4j": _graph,
+    "notion": _notion,
     "rest": _rest,
 }
 """By `SyncComponent.far_system`; each gets the resources."""

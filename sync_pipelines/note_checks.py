@@ -42,10 +42,11 @@ def duplicates(asked: Asked) -> dg.AssetCheckResult:
         for key, count in sorted(doubled.items())[:_SHOWN]
     ]
     remedy = "Keep one of each and delete the others in Notion, or empty their property of the note's id."
+    good = f"{len(pages)} notes, a page each."
     return dg.AssetCheckResult(
         passed=not doubled,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{len(doubled)} notes have several pages. {remedy}" if doubled else f"{len(pages)} notes, a page each.",
+        description=f"{len(doubled)} notes have several pages. {remedy}" if doubled else good,
         metadata={"duplicates": len(doubled), **({"samples": dg.MetadataValue.table(rows)} if rows else {})},
     )
 

@@ -31,7 +31,7 @@ class KeepSourceBlock(Block):
         default="5m", description="So long may Keep put off one look at an account: it can ask for a pause for ever."
     )
 
-    shapes: ClassVar[dict[str, Any]] = dict.fromkeys(("interval", "deadline"), {"pattern": DURATION})
+    shapes: ClassVar[dict[str, Any]] = {key: {"pattern": DURATION} for key in ("interval", "deadline")}
 
     @field_validator("interval", "deadline")
     @classmethod

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.engine.settings import above_zero
 from sync_pipelines.resources import environment
 
 if TYPE_CHECKING:
@@ -34,18 +32,6 @@ class NotesResource(dg.ConfigurableResource):
     def keep_auth(self) -> str | None:
         """`KEEP_AUTH_URL`; None for Google's own."""
         return self.keep_auth_url or environment.value("KEEP_AUTH_URL")
-
-    def rate_limit(self) -> float | None:
-        """`NOTES_RATE_LIMIT`: requests a second to Notion, over all who use a connection; None where it is not set.
-
-        Raises:
-            ConfigurationError: it is no number above 0.
-        """
-        text = environment.value("NOTES_RATE_LIMIT")
-        try:
-            return None if text is None else above_zero(text)
-        except ValueError as error:
-            raise ConfigurationError(f"NOTES_RATE_LIMIT is {text!r}: {error}.") from None
 
     def vault(self) -> Vault:
         """What opens users' secrets: the keys of `SYNC_ENCRYPTION_KEYS`, which are looked at when they are needed."""
