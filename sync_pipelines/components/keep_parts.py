@@ -159,6 +159,6 @@ def target_parts(component: KeepToNotion, given: Given) -> dict[str, Any]:
 def mapper(component: KeepToNotion) -> Any:
     """A note → its page."""
     from sync_pipelines.components.functions import named_function
-    from sync_pipelines.defs.notes.page import mapper as made
+    from sync_pipelines.targets.notion.mapping import PageMapper
 
-    return made(page=named_function("page", component.page), max_file_bytes=component.target.max_file)
+    return PageMapper(named_function("page", component.page), max_file_bytes=component.target.max_file).map
