@@ -6,6 +6,7 @@ import hmac
 import threading
 import uuid
 from dataclasses import replace
+from email.utils import format_datetime
 from typing import Any, Self
 
 from sync_pipelines.sandbox.notion import refusals, routes
@@ -110,10 +111,10 @@ class Notion:
             return _refused(usual(401))
         reply = self._answered(asked, workspace, workspace.connections[token])
         path = "/".join(asked.parts[1:])
-        workspace.log.began()
         seen = Seen(asked.at, reply.endpoint, reply.key, reply.status, reply.limited, asked.method, path)
-        workspace.log.ended(seen)
-        return reply
+        workspace.log.noted(seen)
+        # by the clock of the workspace, as all times that it shows
+        return replace(reply, headers={"Date": format_datetime(workspace.clock.now(), usegmt=True), **reply.headers})
 
     def _owner(self, asked: Asked) -> tuple[Workspace | None, str]:
         scheme, _, token = asked.headers.get("authorization", "").partition(" ")

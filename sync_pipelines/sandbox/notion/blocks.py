@@ -25,16 +25,16 @@ def children(call: Call) -> dict[str, Any]:
 
 
 def append(call: Call) -> dict[str, Any]:
-    """New blocks in one, at its end or after one of its children."""
-    body = call.body.only("children", "after")
+    """New blocks in one: at its end, at its start, or after one of its children."""
+    body = call.body.only("children", "after", "position")
     node = call.node(call.names[0])
     call.workspace.editable(node)
     if isinstance(node, Database) or not (isinstance(node, Page) or KINDS[node.kind].children):
         raise invalid("Block does not support children.")
-    after = _after(call, node, body.field("after"))
+    after, first = _place(call, node, body)
     made = drafts(body.field("children"), call.workspace.attach, parent=node.kind)
     call.workspace.insist_on_room(sum(draft.size() for draft in made))
-    found = call.workspace.add_blocks(node, made, call.bot, after)
+    found = call.workspace.add_blocks(node, made, call.bot, after, first=first)
     return {
         "object": "list",
         "results": [call.answers.block(one) for one in found],
@@ -66,6 +66,19 @@ def delete(call: Call) -> dict[str, Any]:
     call.workspace.editable(node)
     call.workspace.trash(node, call.bot, away=True)
     return call.answers.block(node)
+
+
+def _place(call: Call, node: Node, body: Given) -> tuple[Node | None, bool]:
+    """The child that new blocks follow, and whether they come before all others."""
+    position = body.field("position")
+    if not position.there:
+        return _after(call, node, body.field("after")), False
+    if body.field("after").there:
+        raise position.wrong("should be not present")
+    kind = position.field("type").one_of("start", "end", "after_block")
+    if kind == "after_block":
+        return _after(call, node, position.field("after_block").field("id")), False
+    return None, kind == "start"
 
 
 def _after(call: Call, node: Node, given: Given) -> Node | None:

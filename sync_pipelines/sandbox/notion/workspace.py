@@ -109,10 +109,13 @@ class Workspace:
             parent.version += 1
         return page
 
-    def add_blocks(self, parent: Node, drafts: list[Draft], by: str, after: Node | None = None) -> list[Node]:
-        """New blocks, last among their siblings, or after one of them."""
+    def add_blocks(
+        self, parent: Node, drafts: list[Draft], by: str, after: Node | None = None, *, first: bool = False
+    ) -> list[Node]:
+        """New blocks, last among their siblings, after one of them, or first."""
         made = [self._block(draft, parent, by) for draft in drafts]
         place = parent.children.index(after) + 1 if after else len(parent.children)
+        place = 0 if first else place
         parent.children[place:place] = made
         self.touch(parent, by)
         return made

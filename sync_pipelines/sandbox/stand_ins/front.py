@@ -153,13 +153,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(self._front.serve(asked))
             return
         self._front.log.began()
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self._answer(self._noted(asked))
+        finally:
+            self._front.log.ended()
+
+    def _noted(self, asked: Asked) -> Reply:
         reply = Reply(500)
         try:
             reply = self._front.serve(asked)
-            with suppress(BrokenPipeError, ConnectionResetError):
-                self._answer(reply)
         finally:
-            self._front.log.ended(Seen(asked.at, reply.endpoint, reply.key, reply.status, reply.limited))
+            self._front.log.noted(Seen(asked.at, reply.endpoint, reply.key, reply.status, reply.limited))
+        return reply
 
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = _serve
 
@@ -200,7 +206,10 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(seconds / _PIECES)
 
     def _begin(self, reply: Reply, kind: str, length: int) -> None:
-        self.send_response(reply.status)
+        if "Date" in reply.headers:
+            self.send_response_only(reply.status)
+        else:
+            self.send_response(reply.status)
         for name, value in {"Content-Type": kind, "Content-Length": str(length), **reply.headers}.items():
             self.send_header(name, value)
         self.end_headers()

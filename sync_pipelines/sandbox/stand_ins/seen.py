@@ -62,11 +62,15 @@ class Log:
             self._under_way += 1
             self._most_under_way = max(self._most_under_way, self._under_way)
 
-    def ended(self, seen: Seen) -> None:
-        """It was answered, or not."""
+    def noted(self, seen: Seen) -> None:
+        """It is about to be answered, or not: who has the answer finds it in the log."""
+        with self._lock:
+            self._requests.append(seen)
+
+    def ended(self) -> None:
+        """It is over."""
         with self._lock:
             self._under_way -= 1
-            self._requests.append(seen)
 
     def requests(self) -> list[Seen]:
         """All of them, in the order in which they came."""

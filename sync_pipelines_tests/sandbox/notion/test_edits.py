@@ -48,6 +48,24 @@ def test_blocks_come_at_the_end_or_after_a_sibling(notes: Notes):
     assert notes.texts(page) == ["x", "y", "b", "z"]
 
 
+def test_blocks_come_where_a_position_says(notes: Notes):
+    page = notes.page("One", "a", "b")
+    first = notes.blocks(page)[0]["id"]
+    for name, position in (
+        ("start", {"type": "start"}),
+        ("end", {"type": "end"}),
+        ("after a", {"type": "after_block", "after_block": {"id": first}}),
+    ):
+        notes.client.blocks.children.append(page, children=[paragraph(name)], position=position)
+    assert notes.texts(page) == ["start", "a", "after a", "b", "end"]
+    both = {"after": first, "position": {"type": "start"}}
+    assert refused(lambda: notes.client.blocks.children.append(page, children=[paragraph("w")], **both))[0] == 400
+    wrong = {"type": "middle"}
+    assert (
+        refused(lambda: notes.client.blocks.children.append(page, children=[paragraph("w")], position=wrong))[0] == 400
+    )
+
+
 def test_what_lies_in_the_trash_is_read_and_restored_and_not_edited(notes: Notes):
     page = notes.page("One", "a", "b")
     block = notes.blocks(page)[0]["id"]

@@ -164,6 +164,11 @@ def test_what_is_no_json_no_endpoint_and_no_version_is_refused(notes: Notes):
     assert answer.headers["x-notion-request-id"] == answer.json()["request_id"]
 
 
+def test_the_date_of_an_answer_is_that_of_the_workspace(notes: Notes):
+    notes.hands.stop_clock("2030-01-02T03:04:05+00:00")
+    assert post(notes, "/v1/search", b"{}").headers["date"] == "Wed, 02 Jan 2030 03:04:05 GMT"
+
+
 def test_a_free_workspace_makes_1000_blocks_and_deletion_gives_none_back(notion_server: Any):
     hands = notion_server.workspace(free=True)
     client = hands.client()
