@@ -94,6 +94,7 @@ def keep_settings(component: KeepToNotion, resources: Any) -> KeepSettings:
     return KeepSettings(
         api_url=resources.notes.keep_api(),
         auth_url=resources.notes.keep_auth(),
+        media_url=resources.notes.keep_media(),
         every=timedelta(seconds=seconds(block.interval)),
         deadline=seconds(block.deadline),
     )

@@ -20,6 +20,7 @@ class NotesResource(dg.ConfigurableResource):
     notion_base_url: str | None = None
     keep_api_url: str | None = None
     keep_auth_url: str | None = None
+    keep_media_url: str | None = None
 
     def notion_url(self) -> str:
         """`NOTION_BASE_URL`, else Notion's own."""
@@ -32,6 +33,10 @@ class NotesResource(dg.ConfigurableResource):
     def keep_auth(self) -> str | None:
         """`KEEP_AUTH_URL`; None for Google's own."""
         return self.keep_auth_url or environment.value("KEEP_AUTH_URL")
+
+    def keep_media(self) -> str | None:
+        """`KEEP_MEDIA_URL`, where attachments lie; None for Google's own."""
+        return self.keep_media_url or environment.value("KEEP_MEDIA_URL")
 
     def vault(self) -> Vault:
         """What opens users' secrets: the keys of `SYNC_ENCRYPTION_KEYS`, which are looked at when they are needed."""

@@ -29,8 +29,9 @@ class NotionServer(StandInServer):
 
     @property
     def variables(self) -> dict[str, str]:
-        """What points a sync at this server, and the sandbox's own key for its users' tokens."""
-        return {"NOTION_BASE_URL": self.url, "SYNC_ENCRYPTION_KEYS": self._vault_key}
+        """What points a sync at this server: its address, the token of a connection that `users add` takes, and the
+        sandbox's own key, by which the ledger keeps tokens."""
+        return {"NOTION_BASE_URL": self.url, "NOTION_TOKEN": self.key, "SYNC_ENCRYPTION_KEYS": self._vault_key}
 
     @property
     def _vault_key(self) -> str:
