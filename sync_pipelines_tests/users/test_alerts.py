@@ -27,6 +27,7 @@ def open_incidents(desk: Desk, before: state.State | None = None) -> state.State
     return look(known, [desk.component], desk.resources, desk.instance, project, now=datetime.now(UTC))[0]
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_its_users_incident_until_a_run_of_that_user_is_good(desk: Desk) -> None:
     desk.add("ann", "bob")
     desk.break_("bob")

@@ -11,6 +11,7 @@ from sync_pipelines_tests.cli.test_commands import answer, invoke
 from sync_pipelines_tests.users.diary import Desk
 
 
+@pytest.mark.slow
 def test_a_sync_is_a_run_a_user_and_tells_each_outcome(homely: Desk) -> None:
     homely.add("ann", "bob", entries=3)
     homely.break_("bob")
@@ -36,6 +37,7 @@ def test_a_sync_is_a_run_a_user_and_tells_each_outcome(homely: Desk) -> None:
     assert [one["run_id"] for one in listed] == [ann["run_id"]]
 
 
+@pytest.mark.slow
 def test_one_user_is_named_by_option_or_by_path(homely: Desk) -> None:
     homely.add("ann", "bob")
     assert [run["table"] for run in answer("sync", "diary", "--user", "ann")["runs"]] == ["entries:ann"]
@@ -52,6 +54,7 @@ def test_one_user_is_named_by_option_or_by_path(homely: Desk) -> None:
     assert list(answer("stats", "diary/entries:ann")["tables"]) == ["diary/entries:ann"]
 
 
+@pytest.mark.slow
 def test_the_client_gives_one_id_for_one_user_and_a_list_for_all(homely: Desk) -> None:
     homely.add("ann", "bob")
     one = client.trigger("diary", user="ann", wait=True)
