@@ -148,7 +148,7 @@ def _ready(context: Any, tables: "list[SyncComponent]") -> "tuple[list[SyncCompo
     """
     reasons = {table.path: table.not_ready(context.resources) for table in tables}
     chosen = [table for table in tables if not reasons[table.path]]
-    ready = [part for table in chosen for part in present(table, context.resources, context.instance)]
+    ready = [part for table in chosen for part in present(table, context)]
     left_out = "; ".join(f"{path}: {why}" for path, why in reasons.items() if why)
     if ready and left_out:
         context.log.warning(f"left out: {left_out}")  # a tick that asks for runs has no skip reason
@@ -280,7 +280,7 @@ def each_changed(component: "SyncComponent", context: dg.SensorEvaluationContext
         return dg.SensorResult(skip_reason=dg.SkipReason(reason))
     cursors = json.loads(context.cursor or "{}")
     requests, reasons = [], []
-    for part in present(component, context.resources, context.instance):
+    for part in present(component, context):
         try:
             facts = read_facts(part, context.resources, context.instance, seen=_seen(cursors.get(part.user)))
         except SyncError as error:

@@ -125,7 +125,7 @@ def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
     failures = ledger.unanswered_failures(*place)
     return {
         **_proofs(ledger, place),
-        "last_success": _last_success(ledger, place),
+        "last_success": last_success(ledger, place),
         "failures": failures,
         "last_error": _last_error(ledger, place) if failures else None,
         "running": _running(binding),
@@ -154,7 +154,7 @@ def _content(ledger: Ledger, place: tuple[str, str], newest: ProofRecord | None)
     return None if newest is None or newest.kind != "count" else whole
 
 
-def _last_success(ledger: Ledger, place: tuple[str, str]) -> datetime | None:
+def last_success(ledger: Ledger, place: tuple[str, str]) -> datetime | None:
     from sync_pipelines.engine.ledger.ledger import PARTIAL_MODES
 
     completed = ledger.logs(*place, status="completed", limit=_SUCCESSES)

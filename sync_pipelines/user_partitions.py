@@ -18,17 +18,20 @@ def partitions_name(sync: str) -> str:
     return f"{sync}_users"
 
 
-def present(component: SyncComponent, resources: Any, instance: dg.DagsterInstance) -> Sequence[SyncComponent]:
+def present(component: SyncComponent, context: Any) -> Sequence[SyncComponent]:
     """The parts of a table that there are now; of a kind with users the instance knows just these afterwards.
 
     A request for a partition that the instance does not know is refused, and who was removed must not be asked for.
 
+    Args:
+        context: of the tick that asks.
+
     Raises:
         SyncError: the ledger cannot be asked who the users are.
     """
-    parts = component.parts(resources)
+    parts = component.parts(context.resources)
     if component.by_user:
-        set_partitions(instance, component.sync, [part.user for part in parts if part.user])
+        set_partitions(context.instance, component.sync, [part.user for part in parts if part.user])
     return parts
 
 

@@ -176,14 +176,18 @@ class Users:
         except Exception:  # of Dagster's storage: the user is written down, which is what counts
             _log.warning("Dagster was not told of the users of %s; the next tick does it.", self.sync, exc_info=True)
 
-    def probe(self, name: str, *, keep: KeepSettings, notion_url: str | None = None) -> list[Answer]:
-        """Ask Keep and Notion who a user is, each whatever the other says."""
+    def probe(
+        self, name: str, *, keep: KeepSettings, notion_url: str | None = None, only: str | None = None
+    ) -> list[Answer]:
+        """Ask Keep and Notion who a user is, each whatever the other says; `only` one of the two."""
         user, secrets = self.get(name), self.secrets(name)
         answers = []
         for system, ask in (
             ("Keep", lambda: self._ask_keep(user, secrets, keep)),
             ("Notion", lambda: _ask_notion(user, secrets, notion_url)),
         ):
+            if only not in (None, system):
+                continue
             try:
                 answers.append(Answer(system=system, told=ask()))
             except SyncError as error:

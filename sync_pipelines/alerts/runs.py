@@ -243,15 +243,18 @@ def subjects(run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:
     if sync is None:
         return [run.job_name]
     own = [place.path for place in places if place.sync == sync]
-    if named := sorted({f"{sync}/{name}" for name in _tables_named(run.run_config)} & known):
+    paths = {f"{sync}/{name}" for name in _tables_named(run.run_config)}
+    if named := sorted(path for path in paths if whole_of(path) in known):
         return named
-    return own if len(own) == 1 or (own and kind_of(run) in OF_EACH_TABLE) else [sync]
+    if len(own) == 1 or (own and kind_of(run) in OF_EACH_TABLE):
+        return [path for name in own for path in _of_partition(name, run, places)]
+    return [sync]
 
 
 def _of_partition(path: str, run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:
     """A table, or those of its users whom the run was asked for."""
     by_user = any(place.by_user for place in places if place.path == path)
-    users = users_of(run.tags) if by_user and run.asset_selection else None
+    users = users_of(run.tags) if by_user else None
     return [path] if users is None else [f"{path}:{user}" for user in users]
 
 

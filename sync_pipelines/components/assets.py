@@ -89,11 +89,9 @@ def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
         # no retry_policy: under one, Dagster 1.13 takes an interrupt for a reason to retry; see `failures`
     )
     def table(context: dg.AssetExecutionContext, config: SyncConfig):
-        if component.by_user:
-            return _open_each(component, context, config)
         place = (component.sync, component.table_name)
         with working_on(*place, run_id=context.run.run_id, attempt=context.retry_number):
-            return _open(component, context, config)
+            return (_open_each if component.by_user else _open)(component, context, config)
 
     return table
 

@@ -122,6 +122,11 @@ class SyncComponent(Whole, Strict, dg.Component, dg.Model, dg.Resolvable):
             raise ValueError(f"sensitive: {', '.join(unknown)}: the document reads {', '.join(dict.fromkeys(known))}")
         return self
 
+    @property
+    def far_systems(self) -> tuple[str, ...]:
+        """The systems beside PostgreSQL that `health` asks."""
+        return (self.far_system,)
+
     # What a kind says of itself.
 
     def read_columns(self) -> tuple[str, ...]:

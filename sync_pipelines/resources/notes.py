@@ -1,4 +1,4 @@
-"""Google Keep and Notion: where their services are. Who uses them, with which tokens, stands in the ledger, encrypted."""
+"""Google Keep and Notion: where their services are. Their users, with their tokens, stand in the ledger, encrypted."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.engine.settings import above_zero
 from sync_pipelines.resources import environment
 
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ class NotesResource(dg.ConfigurableResource):
     notion_base_url: str | None = None
     keep_api_url: str | None = None
     keep_auth_url: str | None = None
+    keep_media_url: str | None = None
 
     def notion_url(self) -> str:
         """`NOTION_BASE_URL`, else Notion's own."""
@@ -35,17 +34,9 @@ class NotesResource(dg.ConfigurableResource):
         """`KEEP_AUTH_URL`; None for Google's own."""
         return self.keep_auth_url or environment.value("KEEP_AUTH_URL")
 
-    def rate_limit(self) -> float | None:
-        """`NOTES_RATE_LIMIT`: requests a second to Notion, over all who use a connection; None where it is not set.
-
-        Raises:
-            ConfigurationError: it is no number above 0.
-        """
-        text = environment.value("NOTES_RATE_LIMIT")
-        try:
-            return None if text is None else above_zero(text)
-        except ValueError as error:
-            raise ConfigurationError(f"NOTES_RATE_LIMIT is {text!r}: {error}.") from None
+    def keep_media(self) -> str | None:
+        """`KEEP_MEDIA_URL`, where attachments lie; None for Google's own."""
+        return self.keep_media_url or environment.value("KEEP_MEDIA_URL")
 
     def vault(self) -> Vault:
         """What opens users' secrets: the keys of `SYNC_ENCRYPTION_KEYS`, which are looked at when they are needed."""

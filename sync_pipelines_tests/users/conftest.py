@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 import sync_pipelines.definitions
+from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.users.diary import Desk, loaded
 
 
@@ -25,3 +26,13 @@ def desk(house_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     (tmp_path / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
         yield Desk(url=house_url, instance=instance)
+
+
+@pytest.fixture
+def homely(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The desk with a DAGSTER_HOME, for commands and the client."""
+    home = fresh_home(tmp_path / "dagster_home")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.chdir(tmp_path)
+    return desk

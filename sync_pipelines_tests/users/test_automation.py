@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from sync_pipelines.definitions import default_resources
+from sync_pipelines_tests.dagster.project import article, definitions
 from sync_pipelines_tests.users.diary import Desk
+
+TWO = (article(), article(name="author", target={"collection": "author"}))
 
 
 def test_schedules_and_the_sensor_skip_while_there_is_no_user_and_name_the_remedy(desk: Desk) -> None:
@@ -50,3 +59,14 @@ def test_the_sensor_asks_for_each_user_who_has_changes_and_leaves_out_who_cannot
     )
     desk.write("ann", "ann-9")
     assert [it.partition_key for it in desk.tick("diary__entries_changes", cursor=again.cursor).run_requests] == ["ann"]
+
+
+def test_a_tick_over_several_tables_asks_for_a_run_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = definitions(*TWO)
+    found: Any = project.resolve_schedule_def("shop_incremental_schedule")
+    for table in TWO:
+        monkeypatch.setattr(type(table), "not_configured", lambda *_: None)
+    resources = {name: default_resources()[name] for name in found.required_resource_keys}
+    with dg.build_schedule_context(repository_def=project.get_repository_def(), resources=resources) as context:
+        requests = found.evaluate_tick(context).run_requests
+    assert [request.tags["sync/table"] for request in requests] == ["shop/article", "shop/author"]

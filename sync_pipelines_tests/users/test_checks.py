@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from sync_pipelines.registry import tables
 from sync_pipelines_tests.users.diary import Desk
@@ -47,6 +48,7 @@ def test_one_users_difference_fails_the_check_and_is_named_with_the_user(desk: D
     assert rows(by_name(desk.materialize("ann"))["content"])["bob"][0] is False
 
 
+@pytest.mark.slow
 def test_a_user_who_cannot_be_asked_is_not_good_and_hides_nobody(desk: Desk) -> None:
     desk.add("ann", "bob")
     desk.materialize()
@@ -58,6 +60,7 @@ def test_a_user_who_cannot_be_asked_is_not_good_and_hides_nobody(desk: Desk) -> 
     assert "diary/entries:ann" in rows(content)["ann"][1]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_partition_makes_no_deep_check_and_the_deep_job_asks_everybody(desk: Desk) -> None:
     desk.add("ann", "bob")
     assert "deep" not in by_name(desk.materialize("ann"))

@@ -79,6 +79,7 @@ def test_partitions_cannot_be_chosen_where_they_are_users() -> None:
         diary(partitions={"every": "day"})
 
 
+@pytest.mark.slow
 def test_jobs_take_one_users_part_by_name_and_all_of_them_by_the_tables(desk: Desk) -> None:
     desk.add("ann", "bob", "cat")
     desk.materialize()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sync_pipelines_tests.users.diary import Desk
 
 
+@pytest.mark.slow
 def test_a_partitions_run_is_the_sync_of_that_user_alone(desk: Desk) -> None:
     desk.add("ann", "bob")
     result = desk.materialize("ann")

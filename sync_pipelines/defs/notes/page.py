@@ -11,8 +11,8 @@ Stated rules; nothing is cut, and what Notion cannot hold in its own place is wr
 - In labels a comma, which Notion does not take, is written as U+201A (‚), and that itself as `⟨U+201A⟩`; so no two
   labels become one. Labels beyond the hundredth, longer than 100, or blank stand in a paragraph.
 - Who shares the note is named in the last paragraph.
-- Control characters are written as `targets.notion.text` says. Moments are given to the millisecond, as Notion keeps
-  them; the key has the microseconds.
+- Control characters are written as `targets.notion.text` says. Moments are given to the minute, as Notion keeps
+  them; the key has the microseconds of the first one.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _moment(text: str | None) -> str | None:
     if text is None:
         return None
     moment = datetime.fromisoformat(text).astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds")
+    return moment.isoformat(timespec="minutes")
 
 
 def _runs(text: str) -> list[dict[str, str]]:

@@ -149,7 +149,7 @@ class Live:
     """A block that stands on a page.
 
     Args:
-        author: the id of who made it. whole: whether its children were read (they are those of `children`), or it
+        author, editor: ids of who made it, and last edited it. whole: whether its children were read (they are those of `children`), or it
             has none.
     """
 
@@ -157,6 +157,7 @@ class Live:
     block: Block
     mark: str
     author: str
+    editor: str = ""
     children: tuple[Live, ...] = ()
     whole: bool = True
 
@@ -174,6 +175,7 @@ def live_of(given: Mapping[str, Any], children: Sequence[Live] | None = ()) -> L
         block=block,
         mark=mark_of(block),
         author=author,
+        editor=(given.get("last_edited_by") or {}).get("id") or "",
         children=tuple(children or ()),
         whole=children is not None,
     )

@@ -26,7 +26,7 @@ class Goal:
     Args:
         block: of the source. token: of what shall stand there; another one than the block's where somebody's version
             of it stays. id: of the block on the page, once it is known.
-        shown: the block that is written in its place.
+        shown: the block that is written in its place. left_shown: the mark of what stands in its place already.
     """
 
     block: Block
@@ -35,6 +35,7 @@ class Goal:
     children: list[Goal] = field(default_factory=list)
     id: str | None = None
     shown: Block | None = None
+    left_shown: str | None = None
 
     @property
     def key(self) -> tuple:
@@ -111,6 +112,8 @@ def _level(
         goal.id = item.live.id
         if item.token != goal.token:
             updates.append(Update(item.live.id, goal))
+        elif item.is_as_left:
+            goal.left_shown = item.entry.shown
         _level(item.live.id, item.live.children, item.children, goal.children, into)
     inserts.extend(_inserts(parent, page, standing, goals))
     kept = {left for left, _ in pairs}

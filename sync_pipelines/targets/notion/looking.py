@@ -51,8 +51,8 @@ class Seen:
 def read_page(notion: Notion, head: Head, record: Record | None) -> Seen:
     """Read the blocks of a page and find the managed region.
 
-    Of blocks that others made the children are not read. A page of which nothing is on record is taken as it stands:
-    what the connection made of it is its region, and was left so.
+    Of blocks that others made the children are not read. Of a page of which nothing is on record, what the connection
+    made is the region.
     """
     at = notion.now
     page = _read(notion, head.id, _ours(record))

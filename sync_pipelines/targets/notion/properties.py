@@ -152,7 +152,7 @@ def _moment(date: Mapping[str, Any] | None) -> str | None:
         return date["start"]
     if moment.tzinfo is None:
         return date["start"]  # a day alone, which the sync does not write
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return moment.astimezone(UTC).isoformat(timespec="minutes")
 
 
 def wanted_values(page: Mapping[str, Any]) -> dict[str, Any]:

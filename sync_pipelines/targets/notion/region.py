@@ -175,7 +175,8 @@ def find(
     Args:
         us: the connection's id, which tells its blocks from others'.
         under_way: what a write was making of the page that was interrupted, so that some of it may stand there.
-        adopt: nothing is on record: whatever the connection made is the region, as it stands there.
+        adopt: nothing is on record: whatever the connection made is the region; what others have edited of it since
+            was something else, nobody knows what.
     """
     claims = _Claims(us, {item.stands_as[1]: item for item in _walk(under_way)})
     claims.taken |= {item.id for item in _walk(base) if item.id}
@@ -194,10 +195,14 @@ def _walk(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 def _adopted(page: Sequence[Live], us: str) -> tuple[Entry, ...]:
     return tuple(
-        Entry(id=live.id, mark=live.mark, type=live.type, children=_adopted(live.children, us))
+        Entry(id=live.id, mark=_adopted_mark(live, us), type=live.type, children=_adopted(live.children, us))
         for live in page
         if live.author == us
     )
+
+
+def _adopted_mark(live: Live, us: str) -> str:
+    return live.mark if live.editor in ("", us) else digest(["edited", live.id])
 
 
 def _matched(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> tuple[list[Entry], list[Standing]]:
@@ -274,13 +279,18 @@ def _named(base: Sequence[Entry], prefix: str = "") -> Iterator[tuple[str, Entry
 
 def body_of_page(region: Region) -> dict[str, str]:
     """What has become of the base's blocks; what is gone has no place. `order` is there where somebody moved them."""
-    names = {id(entry): name for name, entry in _named(region.base)}
-    places = {names[id(item.entry)]: item for item in _standing(region.standing) if id(item.entry) in names}
+    places = places_of(region)
     body = {name: item.token for name, item in places.items()}
     order = [name for name in places if "." not in name]
     if order != sorted(order):
         body["order"] = ",".join(order)
     return body
+
+
+def places_of(region: Region) -> dict[str, Standing]:
+    """What stands on the page of the base's blocks, by their places; in the page's order."""
+    names = {id(entry): name for name, entry in _named(region.base)}
+    return {names[id(item.entry)]: item for item in _standing(region.standing)}
 
 
 def _standing(items: Iterable[Standing]) -> Iterator[Standing]:

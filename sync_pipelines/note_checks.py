@@ -1,0 +1,68 @@
+"""Asset checks of notes, beside those of every table.
+
+| check | asks |
+|---|---|
+| `duplicates` | whether a note has more than one page in the user's database |
+| `freshness` | when the user was last synced |
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from sync_pipelines.engine.durations import age, seconds
+from sync_pipelines.engine.model import KEY
+
+if TYPE_CHECKING:
+    from sync_pipelines.checks import Asked, Work
+
+_SHOWN = 20
+
+
+def note_checks() -> dict[str, tuple[str, Work]]:
+    """Name → description and work."""
+    return {
+        "duplicates": ("Whether a note has several pages: somebody may have duplicated one by hand.", duplicates),
+        "freshness": ("When each user was last synced.", freshness),
+    }
+
+
+def duplicates(asked: Asked) -> dg.AssetCheckResult:
+    """A note with several pages is an error: which of them holds what people wrote only people can say."""
+    pages: Counter[str] = Counter()
+    for batch in asked.binding.target.fingerprints():
+        pages.update(batch.column(KEY).to_pylist())
+    doubled = {key: count for key, count in pages.items() if count > 1}
+    rows = [
+        dg.TableRecord({"difference": "duplicate", "key": key, "why": f"{count} pages have this Keep ID"})
+        for key, count in sorted(doubled.items())[:_SHOWN]
+    ]
+    remedy = "Keep one of each and delete the others in Notion, or empty their property of the note's id."
+    good = f"{len(pages)} notes, a page each."
+    return dg.AssetCheckResult(
+        passed=not doubled,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{len(doubled)} notes have several pages. {remedy}" if doubled else good,
+        metadata={"duplicates": len(doubled), **({"samples": dg.MetadataValue.table(rows)} if rows else {})},
+    )
+
+
+def freshness(asked: Asked) -> dg.AssetCheckResult:
+    """A user whose last good sync is older than `checks.fresh_within` is an error, one who had none yet a warning."""
+    from sync_pipelines.reporting import last_success
+
+    last = last_success(asked.binding.ledger, asked.binding.place)
+    if last is None:
+        severity = dg.AssetCheckSeverity.WARN
+        return dg.AssetCheckResult(passed=False, severity=severity, description="it was never synced")
+    old, limit = (datetime.now(UTC) - last).total_seconds(), seconds(asked.component.checks.fresh_within)
+    return dg.AssetCheckResult(
+        passed=old <= limit,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"last synced {age(old)} ago",
+        metadata={"age_seconds": round(old, 1)},
+    )

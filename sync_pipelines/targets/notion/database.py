@@ -1,0 +1,161 @@
+"""The user's database: made, or looked at whether it can hold notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sync_pipelines.engine.errors import RunError
+from sync_pipelines.targets.notion.client import Notion
+from sync_pipelines.targets.notion.errors import DoubtfulError, GoneError, RefusedError, RestrictedError
+from sync_pipelines.targets.notion.records import Database, Records
+
+_GONE = "Take it out of Notion's trash, share it with the connection, or name another one for the user."
+
+
+def ready(notion: Notion, records: Records) -> Database:
+    """The database, with all properties that notes need.
+
+    Raises:
+        RunError: it is gone, or an existing one lacks properties.
+    """
+    found = records.database()
+    if found is None or not _is_meant(notion, found):
+        known = found
+        found = _existing(notion) or _made(notion)
+        if known is not None and known.source != found.source:
+            records.forget_pages()
+        records.keep_database(found)
+    _fit(notion, found)
+    return found
+
+
+def _is_meant(notion: Notion, found: Database) -> bool:
+    """Whether the settings still speak of the database that is on record."""
+    settings = notion.settings
+    if settings.data_source:
+        return _same(settings.data_source, found.source)
+    return not settings.database or _same(settings.database, found.database)
+
+
+def _same(left: str, right: str) -> bool:
+    return left.replace("-", "").lower() == right.replace("-", "").lower()
+
+
+def _existing(notion: Notion) -> Database | None:
+    """The database that the settings name."""
+    settings = notion.settings
+    if settings.data_source:
+        source = _source(notion, settings.data_source)
+        return Database(source=source["id"], database=(source.get("parent") or {}).get("database_id") or "")
+    if not settings.database:
+        return None
+    found = _asked(notion, "look at the database", lambda client: client.databases.retrieve(settings.database))
+    sources = found.get("data_sources") or []
+    if len(sources) != 1:
+        raise RunError(
+            f"The Notion database {settings.database} has {len(sources)} data sources.",
+            remedy="Name the data source of the notes.",
+            **notion.where,
+        )
+    return Database(source=sources[0]["id"], database=found["id"])
+
+
+def _made(notion: Notion) -> Database:
+    """The database below the parent page: the one that a try before has made, or a new one."""
+    parent = notion.settings.parent_page
+    assert parent is not None
+    for _ in range(3):
+        if (found := _child(notion, parent)) is not None:
+            return found
+        try:
+            return _database(_created(notion, parent))
+        except DoubtfulError:
+            continue
+    raise RunError("Notion does not answer whether the database was made.", remedy="Start again.", **notion.where)
+
+
+def _created(notion: Notion, parent: str) -> Mapping[str, Any]:
+    settings = notion.settings
+    title = [{"type": "text", "text": {"content": settings.title}}]
+    schema = {"properties": settings.columns.schema()}
+    notion.before_write()
+    try:
+        return notion.ask(
+            "make the database",
+            lambda client: client.databases.create(
+                parent={"type": "page_id", "page_id": parent}, title=title, initial_data_source=schema
+            ),
+            once=True,
+        )
+    except (GoneError, RefusedError) as error:
+        remedy = "Share the page with the connection, or name another one."
+        raise RunError(f"The database cannot be made below the page: {error.message}", remedy=remedy) from error
+
+
+def _child(notion: Notion, parent: str) -> Database | None:
+    """A database of ours that stands below the page, of our title."""
+    try:
+        blocks = list(notion.children(parent))
+    except GoneError as error:
+        raise RunError(
+            f"The page below which the database is to be made is not there: {error.message}",
+            remedy="Share it with the connection, or name another one.",
+            **notion.where,
+        ) from error
+    for block in blocks:
+        title = (block.get("child_database") or {}).get("title")
+        if title == notion.settings.title and (block.get("created_by") or {}).get("id") == notion.us:
+            found = notion.ask("look at the database", lambda client, name=block["id"]: client.databases.retrieve(name))
+            if not found.get("in_trash") and found.get("data_sources"):
+                return _database(found)
+    return None
+
+
+def _database(found: Mapping[str, Any]) -> Database:
+    return Database(source=found["data_sources"][0]["id"], database=found["id"], made=True)
+
+
+def _fit(notion: Notion, found: Database) -> None:
+    """See to it that the properties are there.
+
+    Raises:
+        RunError: they are not, and the database is not the sync's own.
+    """
+    source = _source(notion, found.source)
+    missing = notion.settings.columns.missing(source["properties"])
+    if not missing:
+        return
+    if not found.made:
+        wanted = ", ".join(f"{name!r} ({next(iter(kind))})" for name, kind in missing.items())
+        raise RunError(
+            f"The Notion database lacks properties that notes need: {wanted}.",
+            remedy="Add them in Notion, or name those that stand for them under `properties` of the document.",
+            **notion.where,
+        )
+    if notion.settings.columns.name("title") in missing:
+        raise RunError(
+            "The title of the Notion database was renamed.",
+            remedy=f"Call it {notion.settings.columns.name('title')!r} again, or name it under `properties`.",
+            **notion.where,
+        )
+    notion.before_write()
+    notion.ask(
+        "add properties to the database",
+        lambda client: client.data_sources.update(found.source, properties=missing),
+    )
+
+
+def _source(notion: Notion, source: str) -> Mapping[str, Any]:
+    found = _asked(notion, "look at the database", lambda client: client.data_sources.retrieve(source))
+    database = found.get("parent") or {}
+    if found.get("in_trash") or found.get("archived") or database.get("in_trash"):
+        raise RunError("The Notion database is in the trash.", remedy=_GONE, **notion.where)
+    return found
+
+
+def _asked(notion: Notion, doing: str, call: Any) -> Mapping[str, Any]:
+    try:
+        return notion.ask(doing, call)
+    except (GoneError, RestrictedError) as error:
+        raise RunError(f"The Notion database is gone: {error.message}", remedy=_GONE, **notion.where) from error

@@ -1,0 +1,98 @@
+"""Files of a page: uploaded once, named where Notion does not take them."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import BinaryIO
+
+from sync_pipelines.engine.errors import RecordError
+from sync_pipelines.targets.notion.blocks import FILES, Block, sha_of
+from sync_pipelines.targets.notion.client import Notion
+from sync_pipelines.targets.notion.editing import Goal
+from sync_pipelines.targets.notion.text import original
+
+OpenAttachment = Callable[[str, str], AbstractContextManager[BinaryIO]]
+"""Key and name of an attachment → its bytes."""
+
+_NAME_BYTES = 800
+_BEFORE = "Attachment: "
+
+_log = logging.getLogger(__name__)
+
+
+class Uploads:
+    """Uploads the files of one page.
+
+    Args:
+        open_attachment: gives the bytes; None: there are none, and every file is named on the page alone.
+    """
+
+    def __init__(self, notion: Notion, key: str, open_attachment: OpenAttachment | None) -> None:
+        self._notion, self._key, self._open = notion, key, open_attachment
+        self.ids: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+
+    def make(self, goals: Iterable[Goal]) -> None:
+        """Upload the files of these goals; one that is refused gets a paragraph in its place."""
+        for goal in _all(goals):
+            if goal.block["type"] not in FILES:
+                continue
+            sha = sha_of(goal.block)
+            assert sha is not None
+            if sha not in self.ids and sha not in self.refused:
+                self._upload(sha, goal.block)
+            if sha in self.refused:
+                goal.shown = named(goal.block)
+
+    @property
+    def told(self) -> str | None:
+        """What a person should know of the files."""
+        return "; ".join(sorted(self.refused.values())) or None
+
+    def _upload(self, sha: str, block: Block) -> None:
+        name = block["name"]
+        if self._open is None:
+            self.refused[sha] = f"{name} was not uploaded: its bytes are not there"
+            return
+        try:
+            with self._open(self._key, original(name)) as file:
+                content = file.read()
+            self.ids[sha] = self._notion.upload(_filename(block), block["mime"], content)
+        except (RecordError, FileNotFoundError, KeyError) as error:
+            said = error.message if isinstance(error, RecordError) else "its bytes are not there"
+            self.refused[sha] = f"{name} was not uploaded: {said}"
+            _log.warning("a file was not uploaded, and is named on its page: %s", said)
+
+
+def _all(goals: Iterable[Goal]) -> Iterator[Goal]:
+    for goal in goals:
+        yield goal
+        yield from _all(goal.children)
+
+
+def named(block: Block) -> Block:
+    """The paragraph that stands in the place of a file."""
+    return {"type": "paragraph", "text": [{"text": f"{_BEFORE}{block['name']}{_after(block['mime'])}"}]}
+
+
+def name_in(text: str, mime: str) -> str:
+    """The name of the file that such a paragraph names."""
+    return text.removeprefix(_BEFORE).removesuffix(_after(mime))
+
+
+def _after(mime: str) -> str:
+    return f" ({mime}) was not uploaded"
+
+
+def _filename(block: Block) -> str:
+    """A name with an ending: Notion tells a file's kind by that."""
+    name = "".join(letter for letter in block["name"] if letter.isprintable() and letter not in '/\\"') or "file"
+    stem, dot, ending = name.rpartition(".")
+    if not dot or not ending:
+        stem, ending = name, (mimetypes.guess_extension(block["mime"]) or ".txt").lstrip(".")
+    while len(stem.encode()) > _NAME_BYTES:
+        stem = stem[:-1]
+    return f"{stem}.{ending}"
