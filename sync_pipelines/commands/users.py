@@ -114,7 +114,9 @@ def probe(name: Name, sync: Sync = None, as_json: AsJson = False) -> None:
     from sync_pipelines.sources.keep.user import KeepSettings
 
     notes = registry.resources().notes
-    keep = KeepSettings(api_url=notes.keep_api(), auth_url=notes.keep_auth(), deadline=30.0)
+    keep = KeepSettings(
+        api_url=notes.keep_api(), auth_url=notes.keep_auth(), media_url=notes.keep_media(), deadline=30.0
+    )
     with _users(sync) as users:
         answers = users.probe(name, keep=keep, notion_url=notes.notion_url())
     if as_json:

@@ -10,7 +10,7 @@ import pytest
 
 from sync_pipelines.engine.errors import RecordError
 from sync_pipelines.engine.ledger.ledger import Ledger
-from sync_pipelines.engine.model import KEY, PROBLEM, ChangeSet, Rejection, Scope, Watermark
+from sync_pipelines.engine.model import KEY, PROBLEM, ChangeSet, Counts, Rejection, Scope, Watermark
 from sync_pipelines.sources.keep.export import ExportOrigin
 from sync_pipelines.sources.keep.model import from_json
 from sync_pipelines.sources.keep.source import KeepSource
@@ -64,6 +64,16 @@ def test_the_first_run_reads_everything_and_the_next_reads_nothing(
     found, again = ann.run(changes.watermark)
     assert (found, again.full, again.touched, list(again.deletes)) == ({}, False, 0, [])
     assert again.watermark is not None
+
+
+def test_a_watermark_is_the_same_after_the_ledger(ann: Exported) -> None:
+    ann.put({"Keep/a.json": a_note()})
+    _, changes = ann.run()
+    run = ann.ledger.begin("notes", "pages:ann", mode="full", trigger="cli", run_id="run-1")
+    ann.ledger.finish(run, status="completed", counts=Counts(), watermark=changes.watermark)
+    kept = ann.ledger.watermark("notes", "pages:ann")
+    assert kept == changes.watermark
+    assert not ann.source().pending(kept)
 
 
 def test_another_export_is_read_as_a_whole(ann: Exported) -> None:
