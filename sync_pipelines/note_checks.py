@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from sync_pipelines.engine.durations import age, seconds
-from sync_pipelines.engine.model import KEY
 
 if TYPE_CHECKING:
     from sync_pipelines.checks import Asked, Work
+    from sync_pipelines.targets.notion.target import NotionTarget
 
 _SHOWN = 20
 
@@ -33,21 +32,18 @@ def note_checks() -> dict[str, tuple[str, Work]]:
 
 def duplicates(asked: Asked) -> dg.AssetCheckResult:
     """A note with several pages is an error: which of them holds what people wrote only people can say."""
-    pages: Counter[str] = Counter()
-    for batch in asked.binding.target.fingerprints():
-        pages.update(batch.column(KEY).to_pylist())
-    doubled = {key: count for key, count in pages.items() if count > 1}
+    target: NotionTarget = asked.binding.target  # ty: ignore[invalid-assignment]
+    found = target.doubles()
     rows = [
-        dg.TableRecord({"difference": "duplicate", "key": key, "why": f"{count} pages have this Keep ID"})
-        for key, count in sorted(doubled.items())[:_SHOWN]
+        dg.TableRecord({"difference": "duplicate", "key": key, "why": ", ".join(pages)})
+        for key, pages in sorted(found.items())[:_SHOWN]
     ]
-    remedy = "Keep one of each and delete the others in Notion, or empty their property of the note's id."
-    good = f"{len(pages)} notes, a page each."
+    remedy = "Delete the further ones in Notion, or empty their property of the note's id."
     return dg.AssetCheckResult(
-        passed=not doubled,
+        passed=not found,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{len(doubled)} notes have several pages. {remedy}" if doubled else good,
-        metadata={"duplicates": len(doubled), **({"samples": dg.MetadataValue.table(rows)} if rows else {})},
+        description=f"{len(found)} notes have several pages. {remedy}" if found else "Each note has one page.",
+        metadata={"duplicates": len(found), **({"samples": dg.MetadataValue.table(rows)} if rows else {})},
     )
 
 

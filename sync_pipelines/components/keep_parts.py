@@ -141,17 +141,18 @@ def target_parts(component: KeepToNotion, given: Given) -> dict[str, Any]:
     """`target`, `mapper` and `lock_name` of a binding."""
     from sync_pipelines.engine.conflicts import Strategy
     from sync_pipelines.engine.ledger.rates import SharedRate
-    from sync_pipelines.targets.notion.target import NotionTarget
+    from sync_pipelines.targets.notion.absent import PartialNotionTarget
 
-    settings = notion_settings(component, given)
-    target = NotionTarget(
+    settings, source = notion_settings(component, given), given.source
+    target = PartialNotionTarget(
         settings=settings,
         sync=component.sync,
         table=component.table_name,
         ledger=given.books,
         rate=SharedRate(given.books, settings.connection),
         strategy=Strategy(component.conflicts.strategy),
-        open_attachment=given.source.attachment,
+        open_attachment=source.attachment,
+        absent_stays=lambda: source.absent_stays,
     )
     # a user's database is written by nobody but that user's sync, whatever it is called in Notion
     return {"target": target, "mapper": mapper(component), "lock_name": f"notion:{component.path}"}

@@ -55,6 +55,7 @@ class Study:
     instance: Any
     resources: Any = field(default_factory=Resources)
     workspaces: dict[str, WorkspaceControl] = field(default_factory=dict)
+    component: KeepToNotion = field(default_factory=document)
 
     def users(self) -> Users:
         ledger = self.resources.ledger.ledger()
@@ -93,7 +94,7 @@ class Study:
 
     @property
     def project(self) -> dg.Definitions:
-        return loaded()[0]
+        return loaded()[0] if self.component is document() else definitions(self.component)
 
     def runs(self, name: str) -> list[Any]:
         """A user's runs in the ledger, the newest first."""
