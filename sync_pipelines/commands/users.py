@@ -248,13 +248,17 @@ def _token(variable: str, file: Path | None) -> str:
 
 
 def _new_tokens(user: User, token_file: Path | None, master_file: Path | None) -> dict[str, str | None]:
-    """What is given by files and the environment; where that is nothing, what is typed."""
+    """What stands in the files that are named; else in the environment; else what is typed.
+
+    A file for one token leaves the other as it is: the environment may hold another user's.
+    """
     from sync_pipelines.sources.keep.user import Account
 
     files = {NOTION_TOKEN: token_file}
     if isinstance(user.source, Account) or master_file is not None:
         files[MASTER_TOKEN] = master_file
-    given = {variable: _given(variable, file) for variable, file in files.items()}
+    named = {variable: file for variable, file in files.items() if file is not None}
+    given = {variable: _given(variable, file) for variable, file in (named or files).items()}
     if any(given.values()):
         return given
     prompts = {variable: f"{_PROMPTS[variable]} (nothing: it stays)" for variable in files}

@@ -172,8 +172,11 @@ def test_paths_complete_and_place_are_changed(export: Path, tmp_path: Path) -> N
     assert "there is no user 'bob'. There are: ann" in run("set", "bob", "--complete", code=3).replace("diary: ", "")
 
 
-def test_moving_to_an_account_takes_the_master_token_first(desk: Desk, export: Path, tmp_path: Path) -> None:
+def test_moving_to_an_account_takes_the_master_token_first(
+    desk: Desk, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_ann(export)
+    monkeypatch.setenv("NOTION_TOKEN", "ntn_of_somebody_else")
     (tmp_path / "master").write_text(MASTER)
     run("rotate", "ann", "--master-token-file", str(tmp_path / "master"))
     run("set", "ann", "--account", "ann@example.com")
