@@ -15,6 +15,7 @@ _LAZY = {
     "PostgresToDelta": ("sync_pipelines.components.postgres_to_delta", "PostgresToDelta"),
     "DeltaToPostgres": ("sync_pipelines.components.delta_to_postgres", "DeltaToPostgres"),
     "OutboxToNeo4j": ("sync_pipelines.components.outbox_to_neo4j", "OutboxToNeo4j"),
+    "KeepToNotion": ("sync_pipelines.components.keep_to_notion", "KeepToNotion"),
     "RestToPostgres": ("sync_pipelines.components.rest_to_postgres", "RestToPostgres"),
     "SearchResource": ("sync_pipelines.resources.search", "SearchResource"),
     "ConflictResolver": ("sync_pipelines.resolving", "ConflictResolver"),
@@ -26,6 +27,7 @@ _LAZY = {
 __all__ = [
     "ConflictResolver",
     "DeltaToPostgres",
+    "KeepToNotion",
     "OutboxToNeo4j",
     "PostgresToChroma",
     "PostgresToDelta",

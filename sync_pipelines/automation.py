@@ -1,10 +1,12 @@
 """Cadence → jobs, schedules and sensors, made for each sync from the documents of its tables."""
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -14,12 +16,13 @@ from dagster import ResourceParam
 from sync_pipelines.checks import AFTER_A_RUN
 from sync_pipelines.dead_runs import UNDER_WAY, close_dead_runs, close_orphans
 from sync_pipelines.decide import Facts, Request, decide
-from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.errors import ConfigurationError, SyncError
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES
 from sync_pipelines.engine.model import Pending
 from sync_pipelines.engine.waiting import can_arrive
 from sync_pipelines.failures import no_secrets
 from sync_pipelines.jobs import check_job, check_keys, deep_check_job, plan_job, records_job, repair_job, table_job
+from sync_pipelines.user_partitions import present
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -70,21 +73,21 @@ def timezone() -> str:
 
 
 def newest_partition(component: "SyncComponent") -> str:
-    """The key of the window that holds this moment."""
-    key = component.partitions.definition().get_last_partition_key()
-    if key is None:
-        raise ValueError(f"{component.path}: partitions.start lies in the future")
-    return key
+    """The key of the window that holds this moment; of one user's part the user."""
+    return component.newest_partition()
 
 
 def run_request(component: "SyncComponent", *, mode: str = "incremental", tags: Mapping[str, str] | None = None):
-    """A request for a run of this table alone, over its newest window. No run_key: it would swallow retries."""
+    """A request for a run of this table alone, over its newest window, or of one user's part of it.
+
+    No run_key: it would swallow retries.
+    """
     return dg.RunRequest(
         partition_key=newest_partition(component),
         asset_selection=[component.asset_key],
         asset_check_keys=check_keys([component], *AFTER_A_RUN),
         run_config={"ops": {component.op_name: {"config": {"mode": mode}}}},
-        tags={"sync/table": component.path, **_runtime(component), **(tags or {})},
+        tags={"sync/table": component.path, **component.run_tags(), **_runtime(component), **(tags or {})},
     )
 
 
@@ -132,15 +135,20 @@ def _schedule(name: str, mode: str, job: Any, cron: str, tables: "list[SyncCompo
     @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
         ready, left_out = _ready(context, tables)
-        return [run_request(table, mode=mode) for table in ready] or dg.SkipReason(left_out)
+        # Dagster refuses several requests of one tick without keys (1.13), which it compares within the tick alone
+        asked = [run_request(table, mode=mode).with_replaced_attrs(run_key=table.path) for table in ready]
+        return asked or dg.SkipReason(left_out)
 
     return ticked
 
 
 def _ready(context: Any, tables: "list[SyncComponent]") -> "tuple[list[SyncComponent], str]":
-    """The tables that a schedule asks for now, and why not for the others: in the tick's log where it asks at all."""
+    """The tables that a schedule asks for now, of a kind with users each user's part, and why not for the others: in
+    the tick's log where it asks at all.
+    """
     reasons = {table.path: table.not_ready(context.resources) for table in tables}
-    ready = [table for table in tables if not reasons[table.path]]
+    chosen = [table for table in tables if not reasons[table.path]]
+    ready = [part for table in chosen for part in present(table, context)]
     left_out = "; ".join(f"{path}: {why}" for path, why in reasons.items() if why)
     if ready and left_out:
         context.log.warning(f"left out: {left_out}")  # a tick that asks for runs has no skip reason
@@ -178,7 +186,8 @@ def _check_schedule(
         ready, left_out = _ready(context, chosen)
         if not ready:
             return dg.SkipReason(left_out)
-        tags = {PROVES: " ".join(table.path for table in ready)} if {"content", "deep"} & set(names) else {}
+        paths = dict.fromkeys(table.whole_path for table in ready)
+        tags = {PROVES: " ".join(paths)} if {"content", "deep"} & set(names) else {}
         return dg.RunRequest(asset_check_keys=check_keys(ready, *names), asset_selection=[], tags=tags)
 
     return ticked
@@ -213,7 +222,8 @@ def _repair_sensor(
     def proven(context: dg.RunStatusSensorContext, ledger: ResourceParam[Any]):
         run = context.dagster_run
         asked = run.tags.get(PROVES, "").split()
-        chosen = [table for table in tables if table.auto_repair and table.path in asked]
+        given = SimpleNamespace(ledger=ledger)
+        chosen = [p for t in tables if t.auto_repair and t.path in asked for p in t.parts(given)]
         with ledger.ledger() as books:
             found = [table for table in chosen if _differed(books, table, run.run_id)]
         found.sort(key=lambda table: table.spec.ends is not None)  # nodes, then what leads to them
@@ -234,7 +244,7 @@ def _repair_request(table: "SyncComponent", run_id: str) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{run_id}:{table.path}",
         run_config={"ops": {f"{table.sync}_repair_tables": {"config": config}}},
-        tags={"sync/table": table.path, "sync/trigger": "schedule"},
+        tags={"sync/table": table.path, **table.run_tags(), "sync/trigger": "schedule"},
     )
 
 
@@ -249,6 +259,8 @@ def _sensor(component: "SyncComponent", job: Any) -> dg.SensorDefinition:
     )
     @no_secrets()
     def changed(context: dg.SensorEvaluationContext):
+        if component.by_user:
+            return each_changed(component, context)
         facts = read_facts(component, context.resources, context.instance, seen=_seen(context.cursor))
         decision = decide(facts)
         # a ledger that went back is not forgotten before a run has brought it forward again: one may fail
@@ -259,6 +271,32 @@ def _sensor(component: "SyncComponent", job: Any) -> dg.SensorDefinition:
         return dg.SensorResult(skip_reason=dg.SkipReason(decision.reason), cursor=cursor)
 
     return changed
+
+
+def each_changed(component: "SyncComponent", context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """The sensor's answer for a table with users: a run for each whose source has changes; one who cannot be asked is
+    left out, and told in the tick's log."""
+    if reason := component.not_configured(context.resources) or component.not_watched(context.resources):
+        return dg.SensorResult(skip_reason=dg.SkipReason(reason))
+    cursors = json.loads(context.cursor or "{}")
+    requests, reasons = [], []
+    for part in present(component, context):
+        try:
+            facts = read_facts(part, context.resources, context.instance, seen=_seen(cursors.get(part.user)))
+        except SyncError as error:
+            context.log.warning(str(error))
+            reasons.append(str(error))
+            continue
+        decision = decide(facts)
+        if not facts.went_back:
+            cursors[part.user] = _cursor(facts)
+        if isinstance(decision, Request):
+            context.log.info(f"{part.path}: {decision.reason}")
+            requests.append(run_request(part))
+        else:
+            reasons.append(f"{part.path}: {decision.reason}")
+    skipped = None if requests else dg.SkipReason("; ".join(reasons))
+    return dg.SensorResult(run_requests=requests, skip_reason=skipped, cursor=json.dumps(cursors))
 
 
 def _seen(cursor: str | None) -> datetime | None:
@@ -322,8 +360,13 @@ def active_runs(component: "SyncComponent", instance: dg.DagsterInstance) -> lis
 
 def works_on(run: dg.DagsterRun, component: "SyncComponent") -> bool:
     """Whether a run materializes this table: by its tag, its selection, or its job's whole selection."""
-    if run.tags.get("sync/table"):
-        return run.tags["sync/table"] == component.path
+    if named := run.tags.get("sync/table"):
+        return named == component.path or (component.user is None and component.by_user and _is_part(named, component))
     if run.asset_selection is not None:
-        return component.asset_key in run.asset_selection
-    return run.job_name in (f"{component.sync}_incremental", f"{component.sync}_full")
+        return component.asset_key in run.asset_selection and component.is_of_run(run.tags)
+    whole = run.job_name in (f"{component.sync}_incremental", f"{component.sync}_full")
+    return whole and component.is_of_run(run.tags)
+
+
+def _is_part(path: str, component: "SyncComponent") -> bool:
+    return path.startswith(f"{component.whole_path}:")

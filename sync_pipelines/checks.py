@@ -26,19 +26,17 @@ from sync_pipelines.engine.proof import prove_and_record, prove_touched
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.failures import working_on
 from sync_pipelines.unfollowed import unfollowed
+from sync_pipelines.user_checks import among_all, ask_each
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
-    from sync_pipelines.engine.ledger.ledger import RunRecord
+    from sync_pipelines.engine.ledger.ledger import Ledger, RunRecord
     from sync_pipelines.engine.model import Watermark
     from sync_pipelines.engine.proof import Proof
     from sync_pipelines.engine.run import Binding
 
 AFTER_A_RUN = ("count", "content", "schema", "backlog")
 """The checks that a sync's own run makes; `deep` reads every value of both sides."""
-
-
-_PARTITION_TAGS = ("dagster/partition", "dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,28 +71,28 @@ def _build(component: SyncComponent, name: str, description: str, work: Work) ->
         can_subset=True,
     )
     def check(context) -> Iterator[dg.AssetCheckResult]:
-        found = _asked(component, context, work)
+        if component.by_user:
+            found = ask_each(component, context, name, lambda part: ask(part, context, work, attempt=None))
+        else:
+            found = ask(component, context, work, attempt=context.op_execution_context.retry_number)
         if found is not None:
             yield found._replace(asset_key=component.asset_key, check_name=name)
 
     return check
 
 
-def _asked(component: SyncComponent, context: Any, work: Work) -> dg.AssetCheckResult | None:
+def ask(component: SyncComponent, context: Any, work: Work, *, attempt: int | None) -> dg.AssetCheckResult | None:
+    """One check of one table, or of one user's part of it; `attempt` is that of `failures.working_on`."""
     if reason := component.not_configured(context.resources):
         return dg.AssetCheckResult(passed=True, metadata={"skipped": reason})
     with (
-        working_on(component.sync, component.table_name, run_id=context.run.run_id, attempt=_attempt(context)),
+        working_on(component.sync, component.table_name, run_id=context.run.run_id, attempt=attempt),
         closing(component.bind(context.resources)) as binding,
     ):
         binding.ledger.check()
         found = binding.ledger.logs(*binding.place, run_id=context.run.run_id, limit=1)
         ours = next((record for record in found if record.mode not in PARTIAL_MODES), None)
         return work(Asked(component=component, binding=binding, context=context, sync_run=ours))
-
-
-def _attempt(context: Any) -> int:
-    return context.op_execution_context.retry_number
 
 
 def _count(asked: Asked) -> dg.AssetCheckResult:
@@ -115,10 +113,7 @@ def _content(asked: Asked) -> dg.AssetCheckResult:
 
 def _read_what_was_pending(asked: Asked, run: RunRecord) -> bool:
     """Whether the run read just that: not the whole table for a reason of its own, nor an older window."""
-    newest = asked.component.partitions.definition().get_last_partition_key()
-    tags = asked.context.run.tags
-    keys = {tags.get(name, newest) for name in _PARTITION_TAGS}
-    return run.mode == "incremental" and not run.reason and keys == {newest}
+    return run.mode == "incremental" and not run.reason and asked.component.reads_what_waits(asked.context.run.tags)
 
 
 def _is_small(asked: Asked) -> bool:
@@ -198,10 +193,19 @@ _CHECKS: dict[str, tuple[str, Work]] = {
 }
 
 
-def report(instance: dg.DagsterInstance, component: SyncComponent, proof: Proof, *names: str) -> None:
-    """Write a proof that was made outside of a check as the result of these checks, so that the UI shows it."""
-    found = result_of(proof, error_above=component.checks.error_above)
+def report(
+    instance: dg.DagsterInstance, component: SyncComponent, proof: Proof, *names: str, ledger: Ledger | None = None
+) -> None:
+    """Write a proof that was made outside of a check as the result of these checks, so that the UI shows it.
+
+    Args:
+        ledger: of a part of a table with users, what the others' last proofs are taken from; by default the
+            environment's.
+    """
     for name in names:
+        found = result_of(proof, error_above=component.checks.error_above)
+        if component.user is not None:
+            found = among_all(component, found, name, instance, ledger)
         instance.report_runless_asset_event(
             dg.AssetCheckEvaluation(
                 asset_key=component.asset_key,

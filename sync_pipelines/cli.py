@@ -43,6 +43,7 @@ from sync_pipelines.commands import (
     settings,
     status,
     switches,
+    users,
 )
 from sync_pipelines.commands.output import EXIT_CODES, ExitCode, code_of, say
 from sync_pipelines.engine.disguise import disguised
@@ -104,6 +105,7 @@ for name, group in (
     ("conflicts", conflicts.app),
     ("alerts", alerts.app),
     ("settings", settings.app),
+    ("users", users.app),
     ("capture", capture.app),
     ("db", db.app),
     ("sandbox", sandbox.app),

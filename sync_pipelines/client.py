@@ -22,7 +22,8 @@ from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError,
 from sync_pipelines.engine.naming import known_keys
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.run_ending import ask_for_end, close_dead
-from sync_pipelines.run_status import RunStatus, newest, record_of, status_of
+from sync_pipelines.run_status import RunStatus, newest, record_of, status_of, with_numbers
+from sync_pipelines.user_partitions import ensure
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -44,6 +45,7 @@ def trigger(
     rebuild: bool = ...,
     reparse: bool = ...,
     keys: Sequence[str] | None = ...,
+    user: str | None = ...,
     allow_mass_delete: bool = ...,
     wait: bool = ...,
     tags: Mapping[str, str] | None = ...,
@@ -58,6 +60,7 @@ def trigger(
     rebuild: bool = ...,
     reparse: bool = ...,
     keys: Sequence[str] | None = ...,
+    user: str | None = ...,
     allow_mass_delete: bool = ...,
     wait: bool = ...,
     tags: Mapping[str, str] | None = ...,
@@ -71,6 +74,7 @@ def trigger(
     rebuild: bool = False,
     reparse: bool = False,
     keys: Sequence[str] | None = None,
+    user: str | None = None,
     allow_mass_delete: bool = False,
     wait: bool = False,
     tags: Mapping[str, str] | None = None,
@@ -88,13 +92,15 @@ def trigger(
         full: one snapshot of the whole table instead of what is pending; rebuild: built anew and swapped.
         reparse: rows made anew from the stored payloads of an API, which is not asked.
         keys: just these records of one table, at once; a composite key as a JSON array of texts.
+        user: of a table with users this one's part; `sync/table:user` says the same. All of them if left out.
         allow_mass_delete: let this run delete more than the guard's share.
         tags: further tags of the run.
         on_progress: called about once a second, from another thread, while a waiting run goes on.
 
     Returns:
-        The run's id where one table is named (by `table`, `sync/table` or `keys`), else a list of ids, a run
-        a table. Tables that are not configured here are left out where a whole sync is named.
+        The run's id where one table is named (by `table`, `sync/table` or `keys`; of one with users, where the user
+        is), else a list of ids, a run a table, or a user. Tables that are not configured here are left out where a
+        whole sync is named.
 
     Raises:
         ConfigurationError: no such sync, DAGSTER_HOME is not set, contradictory arguments.
@@ -104,7 +110,7 @@ def trigger(
         TransientError: the ledger's database cannot be reached.
     """
     mode = _mode(full=full, rebuild=rebuild, reparse=reparse, keys=keys)
-    chosen, single = _chosen(sync, table, keys)
+    chosen, single = _chosen(sync, table, keys, user=user)
     options: Any = {"allow_mass_delete": allow_mass_delete, "tags": {"sync/trigger": "cli", **(tags or {})}}
 
     def order(bound: BoundTable) -> launch.Order:
@@ -188,8 +194,8 @@ def status(run_id: str | Sequence[str]) -> RunStatus | list[RunStatus]:
     """
     with launch.dagster_instance() as instance:
         if isinstance(run_id, str):
-            return status_of(instance, record_of(instance, run_id))
-        return [status_of(instance, record_of(instance, one)) for one in run_id]
+            return with_numbers([status_of(instance, record_of(instance, run_id))])[0]
+        return with_numbers([status_of(instance, record_of(instance, one)) for one in run_id])
 
 
 def active(sync: str | None = None) -> list[RunStatus]:
@@ -215,7 +221,7 @@ def recent(sync: str | None = None, *, limit: int | None = 20, under_way: bool =
         _close_dead_if_possible(instance)
         filters = dg.RunsFilter(statuses=list(UNDER_WAY)) if under_way else None
         records = newest(instance, chosen, filters, limit=limit)
-        return [status_of(instance, record, chosen) for record in records]
+        return with_numbers([status_of(instance, record, chosen) for record in records])
 
 
 def _close_dead_if_possible(instance: dg.DagsterInstance) -> None:
@@ -246,7 +252,7 @@ def cancel(run_id: str, *, timeout: float = 0.0) -> RunStatus:
         deadline = time.monotonic() + timeout
         while not (found := status_of(instance, record_of(instance, run_id))).over and time.monotonic() < deadline:
             time.sleep(0.25)
-        return found
+        return with_numbers([found])[0]
 
 
 def _mode(*, full: bool, rebuild: bool, reparse: bool, keys: Sequence[str] | None) -> str:
@@ -284,11 +290,13 @@ def one_table_for_keys(sync: str, found: Sequence[BoundTable], keys: Sequence[st
         )
 
 
-def _chosen(sync: str, table: str | None, keys: Sequence[str] | None) -> tuple[list[BoundTable], bool]:
+def _chosen(
+    sync: str, table: str | None, keys: Sequence[str] | None, *, user: str | None = None
+) -> tuple[list[BoundTable], bool]:
     """The tables to run, and whether the caller named one."""
     from sync_pipelines.registry import tables
 
-    found = tables(f"{sync}/{table}" if table else sync)
+    found = tables(f"{sync}/{table}" if table else sync, user=user)
     one_table_for_keys(sync, found, keys)
     reasons = {bound.path: bound.not_configured() for bound in found}
     usable = [bound for bound in found if not reasons[bound.path]]
@@ -296,7 +304,10 @@ def _chosen(sync: str, table: str | None, keys: Sequence[str] | None) -> tuple[l
         raise NotConfiguredError(f"{sync}: {next(iter(reasons.values()))}.")
     with usable[0].resources.ledger.ledger() as ledger:
         ledger.check()
-    return usable, table is not None or "/" in sync or keys is not None
+    if keys is not None or (user is not None and len(usable) == 1):
+        return usable, True
+    every_user = usable[0].component.by_user and ":" not in f"{sync}{table or ''}"
+    return usable, (table is not None or "/" in sync) and not every_user
 
 
 def _start_all(
@@ -319,6 +330,7 @@ def _start(
     on_progress: Listener | None,
 ) -> str:
     close_dead(instance, [bound])
+    ensure(instance, bound.component)
     queue = not wait and launch.can_queue(instance)
     run = launch.create(instance, order, own_process=not queue)
     how = "starting" if wait else "queued" if queue else "starting in a process of its own"

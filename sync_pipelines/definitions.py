@@ -15,12 +15,14 @@ from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.io_managers.chroma import ChromaIOManager
 from sync_pipelines.io_managers.delta import DeltaIOManager
 from sync_pipelines.io_managers.neo4j import Neo4jIOManager
+from sync_pipelines.io_managers.notion import NotionIOManager
 from sync_pipelines.io_managers.postgres import PostgresIOManager
 from sync_pipelines.resources.chroma import ChromaResource
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.lakehouse import LakehouseResource
 from sync_pipelines.resources.neo4j import Neo4jResource
+from sync_pipelines.resources.notes import NotesResource
 from sync_pipelines.resources.postgres import LedgerResource, PostgresResource
 from sync_pipelines.resources.rest import RestResource
 from sync_pipelines.resources.search import SearchResource
@@ -45,6 +47,8 @@ def default_resources() -> dict[str, Any]:
         "rest": RestResource(),
         "neo4j": neo4j,
         "neo4j_io_manager": Neo4jIOManager(neo4j=neo4j),
+        "notes": NotesResource(),
+        "notion_io_manager": NotionIOManager(),
     }
 
 

@@ -89,7 +89,7 @@ def _syncs() -> dict[str, SyncHealth]:
 
 def _dependencies(found: list[BoundTable], *, in_use: bool) -> Iterator[tuple[str, Dependency]]:
     yield from _databases(in_use=in_use)
-    for system in sorted({bound.component.far_system for bound in found}):
+    for system in sorted({name for bound in found for name in bound.component.far_systems}):
         yield system, FAR_SYSTEMS[system](found[0].resources)
     yield "dagster", _dagster()
     yield "dagster_daemon", _daemon()

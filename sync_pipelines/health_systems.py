@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 from sync_pipelines.engine.errors import SyncError, redact
 
+_DEADLINE = 10.0
+"""Seconds for Keep to say whether it knows a user."""
+
 Word = Literal["up", "down", "not configured", "never started"]
 
 
@@ -156,10 +159,48 @@ def _ask_api(resources: Any, bound: Any) -> str:
     return httpx.URL(url).host
 
 
+def _keep(resources: Any) -> Dependency:
+    """Where each user's notes come from: an account that Google knows, or an export that can be read."""
+    return _of_users(resources, "Keep")
+
+
+def _notion(resources: Any) -> Dependency:
+    """Who each user's connection is by Notion's word, and whether it may read where it is to write."""
+    return _of_users(resources, "Notion")
+
+
+def _of_users(resources: Any, system: str) -> Dependency:
+    """Each user is asked for; down where it is so for one of them."""
+    from sync_pipelines.registry import whole_tables
+
+    notes = next(bound for bound in whole_tables() if system.lower() in bound.component.far_systems)
+    if reason := notes.not_configured():
+        return Dependency(status="not configured", detail=reason.partition(": ")[2])
+    return asked(lambda: _ask_users(resources, notes.component, system))
+
+
+def _ask_users(resources: Any, component: Any, system: str) -> str:
+    from sync_pipelines.sources.keep.user import KeepSettings
+    from sync_pipelines.users import Users
+
+    notes = resources.notes
+    keep = KeepSettings(api_url=notes.keep_api(), auth_url=notes.keep_auth(), deadline=_DEADLINE)
+    with resources.ledger.ledger() as ledger:
+        ledger.check()
+        users = Users(sync=component.sync, ledger=ledger, vault=notes.vault(), follow=lambda *_: None)
+        names = component.user_names(resources)
+        given = {name: users.probe(name, keep=keep, notion_url=notes.notion_url(), only=system)[0] for name in names}
+    if wrong := [f"{name}: {answer.error}" for name, answer in given.items() if not answer.good]:
+        raise SyncError(" ".join(wrong))
+    return "; ".join(f"{name}: {answer.told}" for name, answer in given.items())
+
+
 FAR_SYSTEMS: dict[str, Callable[[Any], Dependency]] = {
     "chroma": _chroma,
     "delta": _lake,
+    "keep": _keep,
     "neo4j": _graph,
+    "notion": _notion,
     "rest": _rest,
 }
 """By `SyncComponent.far_system`; each gets the resources."""

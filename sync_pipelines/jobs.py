@@ -1,5 +1,6 @@
 """The named jobs of a sync: `<sync>_incremental`, `_full`, `_check`, `_records`, `_plan` (DESIGN.md §4)."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from sync_pipelines.checks import AFTER_A_RUN
 from sync_pipelines.components.assets import SyncMode
 from sync_pipelines.dead_runs import close_dead_runs
 from sync_pipelines.engine import run as engine
+from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.model import Counts, Scope
 from sync_pipelines.engine.naming import real_keys
 from sync_pipelines.engine.plan import plan
@@ -75,11 +77,12 @@ def checks_of(tables: "list[SyncComponent]", *names: str) -> dg.AssetSelection:
 def check_keys(tables: "list[SyncComponent]", *names: str) -> list[dg.AssetCheckKey]:
     """The keys of the checks of these names, of these tables; those of a kind's own go with what follows a run."""
     own = set(AFTER_A_RUN) <= set(names)
-    return [
+    found = [
         dg.AssetCheckKey(table.asset_key, name)
         for table in tables
         for name in (*names, *(table.more_checks() if own else ()))
     ]
+    return list(dict.fromkeys(found))  # the parts of users share theirs
 
 
 def check_job(sync: str, tables: "list[SyncComponent]") -> Any:
@@ -108,11 +111,11 @@ def records_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
 
     @dg.op(name=f"{sync}_sync_records", required_resource_keys=_keys(tables), out=dg.Out(dg.Nothing))
     def sync_records(context: dg.OpExecutionContext, config: RecordsConfig):
-        component = _named(by_name, sync, config.table)
+        component = _one(_named(by_name, sync, config.table))
         with working_on(sync, config.table, run_id=context.run_id, attempt=context.retry_number):
             counts = _sync_records(component, context, config)
         shown = mask_of(component.spec).keys(config.keys)
-        context.log_event(dg.AssetObservation(component.asset_key, metadata=_numbers(counts, shown)))
+        context.log_event(_observation(component, _numbers(counts, shown)))
 
     @dg.job(name=f"{sync}_records", description=f"Sync single records of {sync} now.", tags={"sync": sync})
     def records():
@@ -142,19 +145,67 @@ def repair_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
     def repair_tables(context: dg.OpExecutionContext, config: RepairConfig):
         _require_keys_of_one_table(config)
         chosen = [_named(by_name, sync, config.table)] if config.table else tables
-        for component in sorted(chosen, key=lambda table: table.spec.ends is not None):  # nodes, then relationships
-            if reason := component.not_configured(context.resources):
-                context.log.info(f"{component.path}: {reason}")
-                continue
-            with working_on(sync, component.table_name, run_id=context.run_id, attempt=context.retry_number):
-                metadata = repair_table(component, context, config)
-            context.log_event(dg.AssetObservation(component.asset_key, metadata=metadata))
+        parts = _parts(chosen, context)
+        _require_one_user(parts, config)
+        _repair_each(sorted(parts, key=lambda table: table.spec.ends is not None), context, config)
 
     @dg.job(name=f"{sync}_repair", description=f"Mend what differs in {sync}.", tags={"sync": sync})
     def repairs():
         repair_tables()
 
     return repairs
+
+
+def _repair_each(parts: "Sequence[SyncComponent]", context: dg.OpExecutionContext, config: RepairConfig) -> None:
+    """Repair these in their order, nodes before relationships; one user's failure stops nobody else's repair."""
+    failed: list[str] = []
+    for component in parts:
+        alone = component.user is None or len(parts) == 1
+        attempt = context.retry_number if alone else None
+        try:
+            with working_on(component.sync, component.table_name, run_id=context.run_id, attempt=attempt):
+                metadata = repair_table(component, context, config)
+        except (dg.Failure, TransientError) as error:
+            if alone:
+                raise
+            failed.append(str(error.description if isinstance(error, dg.Failure) else error))
+        else:
+            context.log_event(_observation(component, metadata))
+    if failed:
+        raise dg.Failure(
+            f"{len(failed)} of {len(parts)} could not be repaired. {' '.join(failed)}", allow_retries=False
+        )
+
+
+def _parts(chosen: "Sequence[SyncComponent]", context: dg.OpExecutionContext) -> "list[SyncComponent]":
+    """The tables that are in use here, those with users by user; why another is not stands in the log."""
+    found: list[SyncComponent] = []
+    for component in chosen:
+        if reason := component.not_configured(context.resources):
+            context.log.info(f"{component.path}: {reason}")
+        else:
+            found += component.parts(context.resources)
+    return found
+
+
+def _observation(component: "SyncComponent", metadata: dict[str, Any]) -> dg.AssetObservation:
+    return dg.AssetObservation(component.asset_key, metadata=metadata, partition=component.user)
+
+
+def _one(component: "SyncComponent") -> "SyncComponent":
+    """Insist on one user's part where every user has one."""
+    if component.by_user and component.user is None:
+        raise dg.Failure(
+            f"Keys are those of one user of {component.path}. Name the table {component.document_name}:USER.",
+            allow_retries=False,
+        )
+    return component
+
+
+def _require_one_user(parts: "Sequence[SyncComponent]", config: RepairConfig) -> None:
+    if config.keys and len(parts) > 1:
+        names = " or ".join(part.table_name for part in parts)
+        raise dg.Failure(f"keys are those of one user. Name the table {names}.", allow_retries=False)
 
 
 def _require_keys_of_one_table(config: RepairConfig) -> None:
@@ -172,13 +223,13 @@ def plan_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
     @dg.op(name=f"{sync}_plan_tables", required_resource_keys=_keys(tables), out=dg.Out(dg.Nothing))
     def plan_tables(context: dg.OpExecutionContext, config: PlanConfig):
         chosen = [_named(by_name, sync, config.table)] if config.table else tables
-        for component in chosen:
+        for component in [part for table in chosen for part in table.parts(context.resources)]:
             with (
                 working_on(sync, component.table_name, run_id=context.run_id, attempt=context.retry_number),
                 closing(component.bind(context.resources)) as binding,
             ):
                 found = plan(binding, mode=config.mode.value)
-            context.log_event(dg.AssetObservation(component.asset_key, metadata=found.as_dict()))
+            context.log_event(_observation(component, found.as_dict()))
 
     @dg.job(name=f"{sync}_plan", description=f"What a sync of {sync} would do (a dry run).", tags={"sync": sync})
     def planned():
@@ -192,9 +243,10 @@ def _keys(tables: "list[SyncComponent]") -> set[str]:
 
 
 def _named(by_name: "dict[str, SyncComponent]", sync: str, table: str) -> "SyncComponent":
-    if table not in by_name:
+    whole = by_name.get(table.partition(":")[0])
+    if whole is None or (table != whole.table_name and not whole.by_user):
         raise dg.Failure(f"{sync} has no table {table!r}; it has {', '.join(sorted(by_name))}.", allow_retries=False)
-    return by_name[table]
+    return whole.part(table)
 
 
 def _numbers(counts: Counts, keys: list[str]) -> dict[str, Any]:

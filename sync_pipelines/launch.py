@@ -92,7 +92,7 @@ def records_order(
         job=f"{component.sync}_records",
         table=component.path,
         run_config={"ops": {f"{component.sync}_sync_records": {"config": config}}},
-        tags={"sync/table": component.path, **(tags or {})},
+        tags={"sync/table": component.path, **component.run_tags(), **(tags or {})},
     )
 
 
@@ -115,7 +115,7 @@ def repair_order(
         job=f"{component.sync}_repair",
         table=component.path,
         run_config={"ops": {f"{component.sync}_repair_tables": {"config": config}}},
-        tags={"sync/table": component.path, **(tags or {})},
+        tags={"sync/table": component.path, **component.run_tags(), **(tags or {})},
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
-from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -94,17 +94,36 @@ class BoundTable:
             return prove_and_record(binding, kind, run_id=run_id)
 
 
-def tables(selector: str | None = None) -> list[BoundTable]:
-    """The enabled tables that `SYNC` or `SYNC/TABLE` names; all of them without a selector.
+def tables(selector: str | None = None, *, user: str | None = None) -> list[BoundTable]:
+    """The enabled tables that `SYNC`, `SYNC/TABLE` or `SYNC/TABLE:USER` names; all of them without a selector.
+
+    Of a table with users there is a part for each of them. It is there itself where it has none, or where the ledger
+    cannot be asked who they are: whoever binds it is told why.
+
+    Args:
+        user: only the part of this user, of tables with users.
 
     Raises:
         ConfigurationError: nothing has that name; the nearest right one is offered.
     """
+    found = whole_tables(selector)
+    parts = [part for table in found for part in _parts(table)]
+    if user is not None:
+        return _of_user(selector, user, found, parts)
+    named = [table for table in parts if table.path == selector]
+    if named or selector is None or ":" not in selector:
+        return named or parts
+    raise _no_user(selector.rpartition(":")[2], found, parts)
+
+
+def whole_tables(selector: str | None = None) -> list[BoundTable]:
+    """As `tables`, each table whole, whoever its users are: no ledger is asked."""
     with _documents():
         from sync_pipelines.definitions import load
 
-    found = [BoundTable(component, resources()) for component in load()[1] if component.enabled]
-    chosen = [table for table in found if selector in (None, table.component.sync, table.path)]
+    given = resources()
+    found = [BoundTable(component, given) for component in load()[1] if component.enabled]
+    chosen = [table for table in found if _is_named(table, selector)]
     if chosen or selector is None:
         return chosen
     known = sorted({table.component.sync for table in found} | {table.path for table in found})
@@ -115,10 +134,48 @@ def tables(selector: str | None = None) -> list[BoundTable]:
     raise ConfigurationError(f"There is no sync or table {selector!r}.", remedy=hint)
 
 
+def _is_named(table: BoundTable, selector: str | None) -> bool:
+    if selector in (None, table.component.sync, table.path):
+        return True
+    return table.component.by_user and str(selector).startswith(f"{table.path}:")
+
+
+def _parts(table: BoundTable) -> list[BoundTable]:
+    from sync_pipelines.user_partitions import known_parts
+
+    return [BoundTable(part, table.resources) for part in known_parts(table.component, table.resources)]
+
+
+def _of_user(
+    selector: str | None, user: str, found: Sequence[BoundTable], parts: Sequence[BoundTable]
+) -> list[BoundTable]:
+    if not any(table.component.by_user for table in found):
+        raise ConfigurationError(
+            f"{selector or 'This project'} has no users.", remedy="Leave the user out: it belongs to syncs of notes."
+        )
+    chosen = [table for table in parts if table.component.user == user]
+    if not chosen:
+        raise _no_user(user, found, parts)
+    return chosen
+
+
+def _no_user(user: str, found: Sequence[BoundTable], parts: Sequence[BoundTable]) -> ConfigurationError:
+    """What to raise for somebody who is no user; it says so of a ledger that cannot be asked, too."""
+    whole = next(table for table in found if table.component.by_user)
+    if reason := whole.not_configured():
+        return NotConfiguredError(f"{whole.path}: {reason}.")
+    if whole.component in [table.component for table in parts]:
+        whole.binding()  # the ledger does not answer, which this raises
+    names = sorted({str(table.component.user) for table in parts if table.component.user})
+    near = difflib.get_close_matches(user, names, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names)}."
+    return ConfigurationError(f"{whole.component.sync} has no user {user!r}.", remedy=hint)
+
+
 def outboxes() -> dict[str, list[BoundTable]]:
     """The tables that follow events, by the URL of the database whose outbox these stand in."""
     found: dict[str, list[BoundTable]] = {}
-    for bound in tables():
+    for bound in whole_tables():
         if bound.spec.capture == "outbox":
             found.setdefault(bound.source().url.sqlalchemy, []).append(bound)
     return found
@@ -157,7 +214,7 @@ def databases() -> list[Database]:
     found: dict[str, list[Branch]] = {given.ledger.database_url(): ["ledger"]}
     names = {given.ledger.database_url(): "ledger"}
     schemas: dict[str, dict[Branch, str]] = {}
-    for table in tables():
+    for table in whole_tables():
         for connection, branch, schema in _needed(table):
             url = given.postgres.connection_url(connection)
             branches = found.setdefault(url, [])

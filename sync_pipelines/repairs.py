@@ -50,7 +50,15 @@ def recheck(
     kind = "deep" if deep or (last is not None and not last.equal) else "quick"
     proof = prove_and_record(binding, kind, run_id=run_id)
     if instance is not None:
-        report(instance, component, proof, "count", "content", *(("deep",) if kind == "deep" else ()))
+        report(
+            instance,
+            component,
+            proof,
+            "count",
+            "content",
+            *(("deep",) if kind == "deep" else ()),
+            ledger=binding.ledger,
+        )
     return proof
 
 

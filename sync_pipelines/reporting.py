@@ -67,7 +67,13 @@ class Ledgers:
 
 def facts_of(bound: BoundTable, *, live: bool, now: datetime, ledgers: Ledgers | None = None) -> Facts:
     """What there is to know of one table; `ledgers` is shared by the tables of one report."""
-    facts = Facts(path=bound.path, thresholds=thresholds(bound.component), **_schedule(bound.component, now))
+    component = bound.component
+    facts = Facts(
+        path=component.whole_path,
+        user=component.user,
+        thresholds=thresholds(component),
+        **_schedule(component, now),
+    )
     if reason := bound.not_configured():
         return replace(facts, not_configured=reason)
     problems: list[str] = []
@@ -119,7 +125,7 @@ def _of_ledger(bound: BoundTable, binding: Binding) -> dict[str, Any]:
     failures = ledger.unanswered_failures(*place)
     return {
         **_proofs(ledger, place),
-        "last_success": _last_success(ledger, place),
+        "last_success": last_success(ledger, place),
         "failures": failures,
         "last_error": _last_error(ledger, place) if failures else None,
         "running": _running(binding),
@@ -148,7 +154,7 @@ def _content(ledger: Ledger, place: tuple[str, str], newest: ProofRecord | None)
     return None if newest is None or newest.kind != "count" else whole
 
 
-def _last_success(ledger: Ledger, place: tuple[str, str]) -> datetime | None:
+def last_success(ledger: Ledger, place: tuple[str, str]) -> datetime | None:
     from sync_pipelines.engine.ledger.ledger import PARTIAL_MODES
 
     completed = ledger.logs(*place, status="completed", limit=_SUCCESSES)

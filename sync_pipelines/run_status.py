@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sync_pipelines.engine import errors
-from sync_pipelines.engine.errors import ConfigurationError, redact
+from sync_pipelines.engine.errors import ConfigurationError, SyncError, redact
 
 if TYPE_CHECKING:
     import dagster as dg
 
     from sync_pipelines.engine.dead import Ending
+    from sync_pipelines.engine.ledger.ledger import RunRecord
     from sync_pipelines.registry import BoundTable
 
 State = Literal["queued", "running", "completed", "failed", "cancelled"]
@@ -44,6 +45,9 @@ class RunStatus:
         created_at, started_at, ended_at: UTC; None for what has not happened yet.
         cancelling: its end was asked for.
         error: why it failed, one sentence without a secret.
+        user: whose part of the table it works on, of a table with users.
+        total: records that it has to write or delete; processed: of these it has read and mapped or deleted so many;
+            failed: so many went to quarantine, or stay due. None where its books are not open yet, or not to be had.
     """
 
     run_id: str
@@ -58,6 +62,10 @@ class RunStatus:
     ended_at: datetime | None = None
     cancelling: bool = False
     error: str | None = None
+    user: str | None = None
+    total: int | None = None
+    processed: int | None = None
+    failed: int | None = None
 
     @property
     def over(self) -> bool:
@@ -67,6 +75,7 @@ class RunStatus:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; times as ISO 8601 in UTC."""
         values = {"status" if name == "state" else name: value for name, value in asdict(self).items()}
+        values |= {"completed_at": self.ended_at, "error_message": self.error}
         return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 
 
@@ -117,12 +126,14 @@ def status_of(instance: dg.DagsterInstance, record: Any, chosen: Sequence[BoundT
 
     run = record.dagster_run
     worked_on = [bound for bound in (tables() if chosen is None else chosen) if concerns(run, bound)]
+    only = worked_on[0].component if len(worked_on) == 1 else None
     return RunStatus(
         run_id=run.run_id,
         state=STATES[run.status.value],
         job=run.job_name,
         sync=worked_on[0].component.sync if worked_on else run.tags.get("sync"),
-        table=worked_on[0].component.table_name if len(worked_on) == 1 else None,
+        table=only.table_name if only else None,
+        user=only.user if only else None,
         mode=_mode_of(run),
         trigger=trigger_of(run.tags),
         created_at=record.create_timestamp.astimezone(UTC),
@@ -131,6 +142,31 @@ def status_of(instance: dg.DagsterInstance, record: Any, chosen: Sequence[BoundT
         cancelling=run.status.value == "CANCELING",
         error=_error_of(instance, run),
     )
+
+
+def with_numbers(found: Sequence[RunStatus]) -> list[RunStatus]:
+    """These with what the ledger knows of their progress; a list of runs must not fail because it does not answer."""
+    from sync_pipelines import registry
+
+    try:
+        with registry.ledger() as ledger:
+            rows = ledger.of_runs([one.run_id for one in found]) if found else {}
+    except SyncError:
+        return list(found)
+    return [replace(one, **_numbers(rows.get(one.run_id, []))) for one in found]
+
+
+def _numbers(rows: Sequence[RunRecord]) -> dict[str, int]:
+    """Of a step that was tried again the last try counts: it did what the ones before have left."""
+    last = {(row.sync, row.table): row for row in rows}.values()
+    if not last:
+        return {}
+    processed = sum(row.counts.read + row.counts.deleted for row in last)
+    return {
+        "total": max(sum(row.due or 0 for row in last), processed),
+        "processed": processed,
+        "failed": sum(row.counts.quarantined + row.failed for row in last),
+    }
 
 
 def _mode_of(run: dg.DagsterRun) -> str | None:

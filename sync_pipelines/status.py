@@ -5,7 +5,7 @@ report([Facts(path="knowledge/knowledge_reference", …)], now=now).as_dict()
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ class Facts:
     """What was found out about one table.
 
     Args:
-        path: `sync/table`.
+        path: `sync/table`. user: whose part of it this is, of a table with users; its path is that of the whole.
         not_configured: why the sync is not in use here, or None.
         problem: the sentence of what could not be asked (source, ledger or target out of reach), or None.
         proof: the newest proof of any kind; content: the newest that compared keys and fingerprints, where
@@ -46,6 +46,7 @@ class Facts:
     """
 
     path: str
+    user: str | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
     not_configured: str | None = None
     problem: str | None = None
@@ -73,6 +74,7 @@ class TableStatus:
         pending: changes that wait; full_sync_due: why the next run will read everything, or None.
         checked_at: when the proof ended whose numbers these are.
         problems: why it is not healthy; warnings: what is no reason for that.
+        users: of a table with users how each of them is; None of any other.
     """
 
     configured: bool
@@ -96,6 +98,7 @@ class TableStatus:
     problems: Sequence[str] = ()
     warnings: Sequence[str] = ()
     reason: str | None = None
+    users: Mapping[str, TableStatus] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +111,23 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; times as ISO 8601 in UTC."""
-        return _plain(asdict(self))
+        found = _plain(asdict(self))
+        for asset in found["assets"].values():
+            _drop_users(asset)
+        return found
 
 
 def report(facts: Iterable[Facts], *, now: datetime) -> Report:
     """The report of these tables; those that are not configured do not count for its health."""
-    assets = {found.path: table_status(found, now=now) for found in facts}
+    from sync_pipelines.user_status import of_users
+
+    assets: dict[str, TableStatus] = {}
+    users: dict[str, dict[str, TableStatus]] = {}
+    for found in facts:
+        assets[found.path] = status = table_status(found, now=now)
+        if found.user is not None:
+            users.setdefault(found.path, {})[found.user] = status
+    assets.update({path: of_users(each) for path, each in users.items()})
     healthy = all(found.healthy for found in assets.values() if found.configured)
     return Report(generated_at=now, healthy=healthy, assets=assets)
 
@@ -200,6 +214,15 @@ def _warnings(facts: Facts, lag: float | None) -> Iterable[str]:
     warn, error = (limit.total_seconds() for limit in (facts.thresholds.lag_warn, facts.thresholds.lag_error))
     if lag is not None and warn < lag <= error:
         yield f"the oldest pending change is {age(lag)} old"
+
+
+def _drop_users(asset: dict[str, Any]) -> None:
+    """`users` is said of a table that has some alone."""
+    if asset["users"] is None:
+        del asset["users"]
+        return
+    for user in asset["users"].values():
+        _drop_users(user)
 
 
 def _plain(value: Any) -> Any:

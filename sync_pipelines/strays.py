@@ -44,10 +44,10 @@ def main() -> int:
 def _not_loaded() -> list[str]:
     """What only the loading of all documents shows: a template's variable that is not there, a table defined twice."""
     from sync_pipelines.engine.errors import SyncError
-    from sync_pipelines.registry import tables
+    from sync_pipelines.registry import whole_tables
 
     try:
-        tables()
+        whole_tables()
     except SyncError as error:
         return [str(error)]
     return []

@@ -15,7 +15,7 @@ from sync_pipelines.targets import embedding, embedding_functions
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.test_definitions import REPOSITORY, bare_environment
 
-NAMES = ("DeltaToPostgres", "OutboxToNeo4j", "PostgresToChroma", "PostgresToDelta")
+NAMES = ("DeltaToPostgres", "KeepToNotion", "OutboxToNeo4j", "PostgresToChroma", "PostgresToDelta")
 KINDS = ", ".join(f"sync_pipelines.{name}" for name in NAMES)
 
 GOOD = """\

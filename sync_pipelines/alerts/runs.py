@@ -11,6 +11,7 @@ from sync_pipelines.alerts.incidents import Cause, Seen
 from sync_pipelines.alerts.texts import sentence
 from sync_pipelines.checks import AFTER_A_RUN
 from sync_pipelines.own_runs import AD_HOC, Ours
+from sync_pipelines.user_partitions import users_of
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -46,10 +47,12 @@ class Place:
 
     Args:
         path: `sync/table`; steps: what the names of its steps begin with.
+        by_user: whether its partitions are users, each a subject of their own (`sync/table:user`).
     """
 
     path: str
     steps: str
+    by_user: bool = False
 
     @property
     def sync(self) -> str:
@@ -148,8 +151,8 @@ def _bad(instance: dg.DagsterInstance, run: dg.DagsterRun, places: Sequence[Plac
     steps = _failed_steps(instance, run.run_id)
     whose = {table_of(step, places): text for step, text in reversed(steps.items())}
     # of a run over several tables only those whose step failed are not good
-    for table in [table for table in tables if table in whose] or tables:
-        why = whose.get(table) or next(iter(steps.values()), None) or _end_of(instance, run.run_id)
+    for table in [table for table in tables if whole_of(table) in whose] or tables:
+        why = whose.get(whole_of(table)) or next(iter(steps.values()), None) or _end_of(instance, run.run_id)
         summary = sentence(why or "The run failed.")
         for kind in _failed_kinds(run, table):
             cause = Cause(name=f"run:{kind}", severity="error", since=at, summary=summary, run_id=run.run_id)
@@ -164,7 +167,7 @@ def spares(instance: dg.DagsterInstance, run_id: str, table: str, places: Sequen
     if run is None or run.status != DagsterRunStatus.FAILURE:
         return run is not None and run.is_success
     whose = {table_of(step, places) for step in _failed_steps(instance, run_id)}
-    return bool(whose) and not whose & {table, None}
+    return bool(whose) and not whose & {whole_of(table), None}
 
 
 def table_of(step: str, places: Sequence[Place]) -> str | None:
@@ -213,7 +216,8 @@ def _checks_of(run: dg.DagsterRun, table: str | None) -> frozenset[str]:
     A run of a whole job has no selection; one of checks alone has none of assets (from the UI), or an empty one.
     """
     chosen = (not run.asset_selection and run.asset_check_selection) or ()
-    return frozenset(it.name for it in chosen if table in (None, it.asset_key.to_user_string()))
+    wanted = None if table is None else whole_of(table)
+    return frozenset(it.name for it in chosen if wanted in (None, it.asset_key.to_user_string()))
 
 
 def _kind_of_check(name: str) -> str:
@@ -234,14 +238,29 @@ def subjects(run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:
     keys = [*(run.asset_selection or ()), *(check.asset_key for check in run.asset_check_selection or ())]
     known = {place.path for place in places}
     if chosen := sorted({key.to_user_string() for key in keys} & known):
-        return chosen
+        return [path for name in chosen for path in _of_partition(name, run, places)]
     sync = run.tags.get("sync")
     if sync is None:
         return [run.job_name]
     own = [place.path for place in places if place.sync == sync]
-    if named := sorted({f"{sync}/{name}" for name in _tables_named(run.run_config)} & known):
+    paths = {f"{sync}/{name}" for name in _tables_named(run.run_config)}
+    if named := sorted(path for path in paths if whole_of(path) in known):
         return named
-    return own if len(own) == 1 or (own and kind_of(run) in OF_EACH_TABLE) else [sync]
+    if len(own) == 1 or (own and kind_of(run) in OF_EACH_TABLE):
+        return [path for name in own for path in _of_partition(name, run, places)]
+    return [sync]
+
+
+def _of_partition(path: str, run: dg.DagsterRun, places: Sequence[Place]) -> list[str]:
+    """A table, or those of its users whom the run was asked for."""
+    by_user = any(place.by_user for place in places if place.path == path)
+    users = users_of(run.tags) if by_user else None
+    return [path] if users is None else [f"{path}:{user}" for user in users]
+
+
+def whole_of(subject: str) -> str:
+    """The table that a user's part belongs to; any other subject is its own."""
+    return subject.partition(":")[0]
 
 
 def _tables_named(config: Mapping[str, Any]) -> Iterable[str]:

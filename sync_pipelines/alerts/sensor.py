@@ -14,6 +14,7 @@ from sync_pipelines.alerts.incidents import RANK, Advanced, Notice, Policy, Seen
 from sync_pipelines.alerts.state import State
 from sync_pipelines.failures import no_secrets
 from sync_pipelines.own_runs import Ours, job_names
+from sync_pipelines.user_partitions import known_parts
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -50,11 +51,16 @@ def build_sensor(components: "Iterable[SyncComponent]", *, every_seconds: int = 
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """What of the instance is ours, by name: another code location may share it."""
+    """What of the instance is ours, by name: another code location may share it.
+
+    Args:
+        by_user: those of the assets whose partitions are users.
+    """
 
     assets: tuple[dg.AssetKey, ...]
     checks: tuple[dg.AssetCheckKey, ...]
     jobs: frozenset[str]
+    by_user: frozenset[dg.AssetKey] = frozenset()
 
     @property
     def ours(self) -> Ours:
@@ -62,7 +68,10 @@ class Project:
 
     def places(self) -> list[runs.Place]:
         """The assets as runs speak of them."""
-        return [runs.Place(path=key.to_user_string(), steps="__".join(key.path)) for key in self.assets]
+        return [
+            runs.Place(path=key.to_user_string(), steps="__".join(key.path), by_user=key in self.by_user)
+            for key in self.assets
+        ]
 
     def subjects(self) -> set[str]:
         """Everything that can have an incident: a table, a sync, a job."""
@@ -79,6 +88,11 @@ def _project(context: dg.SensorEvaluationContext) -> Project:
         assets=tuple(sorted(graph.get_all_asset_keys())),
         checks=tuple(sorted(graph.asset_check_keys, key=lambda key: key.to_user_string())),
         jobs=job_names(repository),
+        by_user=frozenset(
+            key
+            for key in graph.get_all_asset_keys()
+            if isinstance(graph.get(key).partitions_def, dg.DynamicPartitionsDefinition)
+        ),
     )
 
 
@@ -120,19 +134,20 @@ def look(
     absent = {table.path: why for table in tables if (why := table.not_configured(resources))}
     evaluated, taken = checks.new_evaluations(instance, project.checks, known.checks, now=now)
     ended, position = runs.new_ends(instance, known.position, project.places(), project.ours, now=now)
-    asked = lag.ask([t for t in tables if t.path not in absent], resources, now=now, within=LAG_SECONDS)
+    parts = [part for table in tables if table.path not in absent for part in known_parts(table, resources)]
+    asked = lag.ask(parts, resources, now=now, within=LAG_SECONDS)
     late, unanswered = lag.observed(asked, known.unanswered, now=now)
     whole = {one.path: one.whole_at for one in asked if one.whole_at is not None}
-    mended = _proven(known, instance, project, whole, absent)
+    mended = _proven(known, instance, project, whole, parts)
     found = (*evaluated, *ended, *late, *_vanished(known, taken, now=now), *mended)
-    seen = [item for item in found if item.table not in absent]
+    seen = [item for item in found if runs.whole_of(item.table) not in absent]
     decided = advance(
         known.open,
         known.numbers,
         newest_only(seen) if first else seen,
         policies=policies_of(tables),
         now=now,
-        unwatched=_unwatched(known, tables, project, absent),
+        unwatched=_unwatched(known, tables, project, absent, parts),
     )
     told = known.changed(checks=taken, position=position, unanswered=unanswered)
     return _queued(told, decided, now=now)
@@ -151,16 +166,16 @@ def _proven(
     instance: dg.DagsterInstance,
     project: Project,
     whole: Mapping[str, datetime],
-    absent: Collection[str],
+    parts: "Sequence[SyncComponent]",
 ) -> list[Seen]:
     """What is over because a proof says so; the tables of a sync that are not configured need none."""
     places = project.places()
 
     def tables_of(subject: str) -> list[str]:
-        return [place.path for place in places if subject in (place.path, place.sync) and place.path not in absent]
+        return [part.path for part in parts if subject in (part.path, part.whole_path, part.sync)]
 
     def passed(table: str, check: str) -> datetime | None:
-        key = dg.AssetCheckKey(dg.AssetKey.from_user_string(table), check)
+        key = dg.AssetCheckKey(dg.AssetKey.from_user_string(runs.whole_of(table)), check)
         return checks.last_passed(instance, key, lambda run_id: runs.spares(instance, run_id, table, places))
 
     return list(proven.observed(known.open, tables_of, passed, whole))
@@ -173,12 +188,29 @@ def _vanished(known: State, taken: dict[str, tuple[int, ...]], *, now: datetime)
     return [Seen(table=t, name=name, at=now) for t, name in gone if f"{t}:{name.partition(':')[2]}" not in taken]
 
 
-def _unwatched(known: State, tables: "list[SyncComponent]", project: Project, absent: dict[str, str]) -> dict[str, str]:
-    """Open incidents of what is no longer here: a removed or disabled table, a sync that is not configured now."""
+def _unwatched(
+    known: State,
+    tables: "list[SyncComponent]",
+    project: Project,
+    absent: dict[str, str],
+    parts: "Sequence[SyncComponent]" = (),
+) -> dict[str, str]:
+    """Open incidents of what is no longer here: a removed or disabled table, a sync that is not configured now, a user
+    who was removed."""
     here = project.subjects()
-    gone = {subject: "it is not part of this project any more." for subject in known.open if subject not in here}
+    told = {subject: _gone(subject, here, parts) for subject in known.open}
+    gone = {subject: why for subject, why in told.items() if why}
     silent = {subject: why for subject in known.open if (why := _silence(_tables_of(subject, tables), absent))}
     return {**gone, **silent}
+
+
+def _gone(subject: str, here: Collection[str], parts: "Sequence[SyncComponent]") -> str | None:
+    whole = runs.whole_of(subject)
+    if whole not in here:
+        return "it is not part of this project any more."
+    # a table that stands in for its parts: the ledger did not say who its users are
+    paths = {part.path for part in parts if part.whole_path == whole}
+    return "this user was removed." if subject != whole and paths and not paths & {subject, whole} else None
 
 
 def _silence(own: "list[SyncComponent]", absent: dict[str, str]) -> str | None:
@@ -190,7 +222,8 @@ def _silence(own: "list[SyncComponent]", absent: dict[str, str]) -> str | None:
 
 def _tables_of(subject: str, tables: "Iterable[SyncComponent]") -> "list[SyncComponent]":
     """The table of that path, or the tables of a sync; none for a job that is of no sync."""
-    return [table for table in tables if subject in (table.path, table.sync)]
+    whole = runs.whole_of(subject)
+    return [table for table in tables if whole in (table.path, table.sync)]
 
 
 def policies_of(tables: "Collection[SyncComponent]") -> Callable[[str], Policy]:

@@ -81,8 +81,10 @@ def _place(selector: str | None) -> tuple[str | None, str | None]:
 
     if selector is None:
         return None, None
-    tables(selector)
+    found = tables(selector)
     sync, _, table = selector.partition("/")
+    if table and found[0].component.by_user and ":" not in table:
+        return sync, f"{table}:"  # all of its users
     return sync, table or None
 
 

@@ -77,7 +77,7 @@ def _show(runs: list[RunStatus]) -> None:
     if not runs:
         output.say("There are no such runs.")
         return
-    shown = output.table("run", "table", "mode", "trigger", "state", "created (UTC)", "took")
+    shown = output.table("run", "table", "mode", "trigger", "state", "done", "failed", "created (UTC)", "took")
     for run in runs:
         state = "cancelling" if run.cancelling else run.state
         lasted = (run.ended_at - run.started_at).total_seconds() if run.ended_at and run.started_at else None
@@ -87,6 +87,8 @@ def _show(runs: list[RunStatus]) -> None:
             run.mode or "-",
             run.trigger,
             Text(state, style=_COLOURS[run.state]),
+            "-" if run.processed is None else f"{run.processed:,} of {run.total or 0:,}",
+            output.number(run.failed),
             output.moment(run.created_at),
             output.span(lasted),
         )

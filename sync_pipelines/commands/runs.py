@@ -26,6 +26,7 @@ def sync(
     rebuild: Rebuild = False,
     keys: selection.Keys = None,
     key: selection.Key = None,
+    user: selection.User = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, as `plan` does.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return the run's id at once.")] = False,
     allow_mass_delete: Annotated[
@@ -33,7 +34,7 @@ def sync(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Sync what is pending (or everything), as Dagster runs that the UI shows, one a table.
+    """Sync what is pending (or everything), as Dagster runs that the UI shows, one a table, or a user.
 
     It waits for their end and shows how far they are; Ctrl-C cancels the one under way. With --no-wait they
     go to the daemon's queue, or, where no daemon is alive, to a process of their own. Exit code 1 when a run
@@ -42,15 +43,15 @@ def sync(
     mode = _mode(full=full, rebuild=rebuild, some_keys=keys is not None or bool(key))
     if dry_run and no_wait:
         raise output.wrong_usage("--dry-run and --no-wait exclude each other: a dry run starts nothing.")
-    wanted = selection.keys_of([selector], keys, key)
+    wanted = selection.keys_of([selector], keys, key, user=user)
     if dry_run:
-        _plan(selector, mode=mode, keys=wanted, as_json=as_json)
+        _plan(selector, mode=mode, keys=wanted, user=user, as_json=as_json)
         return
     options = {"full": full, "rebuild": rebuild, "keys": wanted, "allow_mass_delete": allow_mass_delete}
     if no_wait:
-        selection.hand_over([selector], options, "trigger", as_json=as_json)
+        selection.hand_over([selector], {**options, "user": user}, "trigger", as_json=as_json)
     else:
-        _run_here(selector, options, as_json=as_json)
+        _run_here(selector, options, user=user, as_json=as_json)
 
 
 def reparse(
@@ -79,11 +80,11 @@ def _mode(*, full: bool, rebuild: bool, some_keys: bool = False) -> str:
     return "rebuild" if rebuild else "full" if full else "incremental"
 
 
-def _run_here(selector: str, options: dict[str, Any], *, as_json: bool) -> None:
+def _run_here(selector: str, options: dict[str, Any], *, as_json: bool, user: str | None = None) -> None:
     """One table after the other; one that fails does not keep the others from their turn."""
     from sync_pipelines import client
 
-    chosen = selection.configured(selector)
+    chosen = selection.configured(selector, user=user)
     outcomes = []
     for bound in chosen:
         with progress.shown(bound.path) as show:
@@ -163,13 +164,13 @@ def _sentence(run: RunStatus, record: RunRecord | None) -> str:
     return f"{selection.path_of(run)}: {run.state}: {done}{lasted} (run {run.run_id})"
 
 
-def _plan(selector: str, *, mode: str, keys: list[str] | None, as_json: bool) -> None:
+def _plan(selector: str, *, mode: str, keys: list[str] | None, as_json: bool, user: str | None = None) -> None:
     from sync_pipelines.engine.model import Scope
     from sync_pipelines.engine.naming import known_keys
     from sync_pipelines.engine.plan import plan as plan_run
 
     plans = []
-    for binding in [bound.binding() for bound in selection.configured(selector)]:
+    for binding in [bound.binding() for bound in selection.configured(selector, user=user)]:
         scope = None if keys is None else Scope(keys=known_keys(binding, keys), reason="keys")
         plans.append(plan_run(binding, mode=mode, scope=scope))
     if as_json:

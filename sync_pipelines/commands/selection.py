@@ -30,7 +30,15 @@ Key = Annotated[
 ]
 
 
-def keys_of(selectors: Sequence[str], joined: str | None, single: list[str] | None) -> list[str] | None:
+User = Annotated[
+    str | None,
+    typer.Option("--user", metavar="NAME", help="Of a sync with users this one's part, as SYNC/TABLE:NAME."),
+]
+
+
+def keys_of(
+    selectors: Sequence[str], joined: str | None, single: list[str] | None, *, user: str | None = None
+) -> list[str] | None:
     """`--keys` and every `--key`, each once; None where neither is given.
 
     Raises:
@@ -42,7 +50,7 @@ def keys_of(selectors: Sequence[str], joined: str | None, single: list[str] | No
     from sync_pipelines.engine import keys
     from sync_pipelines.registry import tables
 
-    found = {bound.path: bound for selector in selectors for bound in tables(selector)}
+    found = {bound.path: bound for selector in selectors for bound in tables(selector, user=user)}
     one_table_for_keys(" ".join(selectors), list(found.values()), [])
     if joined is not None and not keys.split(joined, 1):
         raise output.wrong_usage("--keys names no record.")
@@ -95,15 +103,18 @@ def _in_none(key: str, errors: Sequence[RunError]) -> str:
     return f"{places}: no such record in source or target (key {key!r})."
 
 
-def configured(*selectors: str) -> list[BoundTable]:
+def configured(*selectors: str, user: str | None = None) -> list[BoundTable]:
     """The tables to work on, each once; those that are not configured are named on standard error and left out.
+
+    Args:
+        user: see `registry.tables`.
 
     Raises:
         NotConfiguredError: none of them is.
     """
     from sync_pipelines.registry import tables
 
-    named = {bound.path: bound for selector in selectors for bound in tables(selector)}
+    named = {bound.path: bound for selector in selectors for bound in tables(selector, user=user)}
     found = [(bound, bound.not_configured()) for bound in named.values()]
     chosen = [bound for bound, reason in found if not reason]
     if not chosen:

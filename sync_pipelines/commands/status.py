@@ -41,6 +41,8 @@ def _show(report: Report) -> None:
     shown = output.table("table", "state", "source", "target", *KINDS, *left_out, *times)
     for path, found in report.assets.items():
         shown.add_row(path, _state(found), *_cells(found))
+        for user, one in (found.users or {}).items():
+            shown.add_row(f"  {user}", _state(one), *_cells(one))
     console = output.console()
     console.print(shown)
     for path, found in report.assets.items():

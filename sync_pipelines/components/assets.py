@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import dagster as dg
@@ -15,8 +16,9 @@ from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.durations import seconds
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import ChangeSet
-from sync_pipelines.engine.windows import Mode, Windows, scope_of
+from sync_pipelines.engine.windows import Mode, Windows, scope_of, whole_or_pending
 from sync_pipelines.failures import working_on
+from sync_pipelines.io_managers.each import Each
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -65,14 +67,13 @@ def trigger_of(tags: Mapping[str, str]) -> str:
 
 
 def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
-    """The software-defined asset of one table, partitioned by change time."""
-    partitions = component.partitions.definition()
+    """The software-defined asset of one table, partitioned by change time, or by user."""
 
     @dg.asset(
         key=component.asset_key,
         op_tags={"sync/table": component.path},
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        partitions_def=component.partitions_definition(),
+        backfill_policy=component.backfill_policy(),
         io_manager_key=component.io_manager_key,
         required_resource_keys={*component.resource_keys},
         pool=component.pool,
@@ -90,9 +91,17 @@ def build_asset(component: "SyncComponent") -> dg.AssetsDefinition:
     def table(context: dg.AssetExecutionContext, config: SyncConfig):
         place = (component.sync, component.table_name)
         with working_on(*place, run_id=context.run.run_id, attempt=context.retry_number):
-            return _open(component, context, config)
+            return (_open_each if component.by_user else _open)(component, context, config)
 
     return table
+
+
+def _open_each(component: "SyncComponent", context: dg.AssetExecutionContext, config: SyncConfig) -> Each:
+    """The run of each user whom this run was asked for, all of them where it has no partition; none is opened yet."""
+    keys = context.partition_keys if context.has_partition_key or context.has_partition_key_range else None
+    parts = component.parts(context.resources) if keys is None else [component.for_user(key) for key in keys]
+    runs = {part.table_name: partial(_open, part, context, config) for part in parts}
+    return Each(sync=component.sync, runs=runs)
 
 
 def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config: SyncConfig) -> ChangeSet:
@@ -118,6 +127,8 @@ def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config:
 
 
 def _scope(component: "SyncComponent", context: dg.AssetExecutionContext, mode: str) -> Any:
+    if component.by_user:
+        return whole_or_pending(cast("Mode", mode))
     asked = context.partition_time_window
     return scope_of(cast("Mode", mode), (asked.start, asked.end), windows_now(component.partitions.definition()))
 

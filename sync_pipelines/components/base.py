@@ -26,6 +26,7 @@ from sync_pipelines.components.blocks import (
     SourceBlock,
 )
 from sync_pipelines.components.schema import Strict
+from sync_pipelines.components.whole import Whole
 from sync_pipelines.engine.cost import Prices, price
 from sync_pipelines.engine.durations import seconds
 from sync_pipelines.engine.errors import ConfigurationError
@@ -60,7 +61,7 @@ class Owned:
     schema: str
 
 
-class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
+class SyncComponent(Whole, Strict, dg.Component, dg.Model, dg.Resolvable):
     """A table of a sync. A kind adds its target's block and says how to bind a run to it."""
 
     model_config = ConfigDict(extra="forbid", ignored_types=(cached_property,))
@@ -120,6 +121,11 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
         if unknown := [name for name in self.sensitive if name not in known]:
             raise ValueError(f"sensitive: {', '.join(unknown)}: the document reads {', '.join(dict.fromkeys(known))}")
         return self
+
+    @property
+    def far_systems(self) -> tuple[str, ...]:
+        """The systems beside PostgreSQL that `health` asks."""
+        return (self.far_system,)
 
     # What a kind says of itself.
 
@@ -218,7 +224,7 @@ class SyncComponent(Strict, dg.Component, dg.Model, dg.Resolvable):
         return f"{self.sync}__{self.table_name}"
 
     @property
-    def pool(self) -> str:
+    def pool(self) -> str | None:
         """The Dagster pool of its runs, so that they queue instead of waiting for the target's lock."""
         return self.op_name
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
@@ -13,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from sync_pipelines.components import rest_parts as parts
 from sync_pipelines.components.base import Owned, SyncComponent, snake_case
 from sync_pipelines.components.fetching import SETTINGS, FetchBlock, Held, fetch_settings
+from sync_pipelines.components.functions import named_function
 from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlock
 from sync_pipelines.components.rest_facts import rest_facts
 from sync_pipelines.engine.sql import qualified
@@ -89,7 +89,7 @@ class RestToPostgres(SyncComponent):
         if (self.rows is None) != (self.target.table is not None):
             raise ValueError("rows go with target.tables, columns with target.table")
         if self.rows is not None:
-            _function(self.rows)
+            named_function("rows", self.rows)
         if unknown := [name for name in self.sensitive if name not in self.record]:
             raise ValueError(f"sensitive: of documents only columns of the key can be masked, not {unknown[0]}")
         return self
@@ -287,7 +287,7 @@ class RestToPostgres(SyncComponent):
         from sync_pipelines.sources.rest.columns import ColumnRows
 
         if self.rows is not None:
-            return _function(self.rows)
+            return named_function("rows", self.rows)
         assert self.target.table is not None
         paths = {name: _path(column) for name, column in self.columns.items() if name not in self.record}
         required = frozenset(name for name in paths if _of(self.columns[name], "required", False))
@@ -342,21 +342,3 @@ def _path(column: Any) -> str:
 
 def _of(column: Any, name: str, default: Any) -> Any:
     return default if isinstance(column, str) else column.get(name, default)
-
-
-def _function(name: str) -> Any:
-    """The function of `package.module:function`.
-
-    Raises:
-        ValueError: there is none.
-    """
-    module, _, function = name.partition(":")
-    if not module or not function:
-        raise ValueError(f"rows: {name!r} is no function: write package.module:function")
-    try:
-        found = getattr(import_module(module), function)
-    except Exception as error:  # a module of the user's own may raise anything
-        raise ValueError(f"rows: {name}: {type(error).__name__}: {error}") from None
-    if not callable(found):
-        raise ValueError(f"rows: {name} is no function")
-    return found

@@ -35,6 +35,28 @@ class Noting(Protocol):
         ...
 
 
+class Forgetful:
+    """A source that remembers no run of ours: of an API, or a file, nothing else can be asked."""
+
+    def mark(self, watermark: Watermark) -> Watermark:
+        return watermark
+
+    def confirmed(self, watermark: Watermark) -> bool:
+        return True
+
+    def note(self, since: Watermark, run: str, *, before: str | None) -> bool:
+        return False
+
+    def knows(self, since: Watermark, run: str) -> bool:
+        return True
+
+    def last_read(self) -> str | None:
+        return None
+
+    def went_through(self, read: str) -> bool:
+        return True
+
+
 class Grounded(Protocol):
     """What is asked of a binding."""
 

@@ -80,12 +80,12 @@ class Watermark:
     """What has been read and confirmed of one table.
 
     `position` is the capture's own: `{"snapshot": "10:20:10,15"}` for `trigger` and `outbox`, `{"changed_at": iso or
-    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version`, `{"fetched": iso}` for `fetch`.
-    `target` is the target's identity then, so that a dropped and remade one is recognised; `stamp` what the run has
-    left in it (a restored ledger remembers an older one); `records` what it held then, for the mass-delete guard.
+    null, "key": text, "bound": iso}` for `cursor`, `{"version": n}` for `version`, `{"fetched": iso}` for `fetch`, the
+    state of the records' origin for `listing`. `target` is the target's identity then, so that one made anew is seen;
+    `stamp` what the run has left in it (a restored ledger remembers an older one); `records` what it held then.
     """
 
-    capture: Literal["trigger", "cursor", "version", "outbox", "fetch"]
+    capture: Literal["trigger", "cursor", "version", "outbox", "fetch", "listing"]
     position: Mapping[str, Any]
     source: SourceIdentity
     key: tuple[str, ...]

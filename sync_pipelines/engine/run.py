@@ -91,6 +91,8 @@ class Run(Keeping):
     def bring(self, changes: ChangeSet) -> None:
         """All of `write` but events and watermark."""
         self.refusals.due, self.refusals.whole = changes.rows, changes.full
+        if due := changes.rows + (0 if changes.full else sum(map(len, changes.deletes))):
+            self.binding.ledger.due(self.record, due)
         if self.request.mode == "rebuild":
             self._rebuild(changes)
         else:

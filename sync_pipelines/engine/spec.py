@@ -10,7 +10,7 @@ from typing import Literal
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import SYSTEM_FIELDS
 
-Capture = Literal["trigger", "cursor", "auto", "version", "outbox", "fetch"]
+Capture = Literal["trigger", "cursor", "auto", "version", "outbox", "fetch", "listing"]
 
 FINGERPRINT_VERSION = 1
 """Stands in front of each fingerprint; raised when the algorithm changes, so that old ones differ."""

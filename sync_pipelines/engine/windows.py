@@ -28,7 +28,7 @@ def scope_of(mode: Mode, asked: tuple[datetime, datetime], windows: Windows) -> 
     """
     start, end = asked
     if mode != "incremental":
-        return Scope(full=True, stored=mode == "reparse", reason=f"mode: {mode}")
+        return whole_or_pending(mode)
     if start >= windows.newest:
         return Scope()
     first = start <= windows.first
@@ -37,3 +37,10 @@ def scope_of(mode: Mode, asked: tuple[datetime, datetime], windows: Windows) -> 
         nulls=first,
         reason="window",
     )
+
+
+def whole_or_pending(mode: Mode) -> Scope:
+    """What a run without a window reads: in mode incremental what is pending, else everything."""
+    if mode == "incremental":
+        return Scope()
+    return Scope(full=True, stored=mode == "reparse", reason=f"mode: {mode}")

@@ -34,7 +34,7 @@ def write_changes(context: dg.OutputContext, changes: ChangeSet) -> None:
     # closing the changes removes the file that says so; documents tell of the rows that they give
     columns = column_schema(getattr(changes.upserts, "columns", None) or changes.upserts.schema)
     started = time.monotonic()
-    with working_on(sync, table, run_id=run.request.run_id, attempt=_attempt(context)):
+    with working_on(sync, table, run_id=run.request.run_id, attempt=attempt_of(context)):
         counts = engine.write(changes)
     found = metadata_of(run, counts, time.monotonic() - started) | used(run)
     context.add_output_metadata(found | columns | history(context, run))
@@ -76,7 +76,7 @@ def wanted_kind(context: dg.InputContext, kinds: Mapping[tuple[str, str], str]) 
     return found
 
 
-def _attempt(context: dg.OutputContext) -> int | None:
+def attempt_of(context: dg.OutputContext) -> int | None:
     """How often the step was tried before; None outside of a run (`dg.build_output_context`)."""
     try:
         return context.step_context.previous_attempt_count

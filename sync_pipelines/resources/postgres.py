@@ -76,12 +76,12 @@ class LedgerResource(dg.ConfigurableResource):
             return environment.schema_name(self.schema_name, name="schema_name of the ledger")
         return environment.sync_schema()
 
-    def ledger(self) -> Ledger:
-        """The ledger; it connects when it is first asked."""
+    def ledger(self, *, patient: bool | None = None) -> Ledger:
+        """The ledger; it connects when it is first asked. `patient` is that of the resource if left out."""
         from sync_pipelines.engine.ledger.ledger import Ledger
 
         pool_max = environment.pool_max()
-        if self.patient:
+        if self.patient if patient is None else patient:
             return Ledger(self.database_url(), schema=self.sync_schema(), pool_max=pool_max)
         return Ledger(
             self.database_url(),

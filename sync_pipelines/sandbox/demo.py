@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sync_pipelines.engine.errors import SyncError
-from sync_pipelines.sandbox import demo_hotels, demo_knowledge, demo_learning, demo_proof, demo_voice
+from sync_pipelines.sandbox import demo_hotels, demo_knowledge, demo_learning, demo_notes, demo_proof, demo_voice
 from sync_pipelines.sandbox.environment import Sandbox
 from sync_pipelines.sandbox.errors import SandboxError
 from sync_pipelines.sandbox.story import DemoFailedError, Story
@@ -26,12 +26,20 @@ SETTINGS = {
     "SYNC_LOG_LEVEL": "WARNING",
     "SYNC_RETRY_MAX": "1",
     "HOTELS_PATIENCE": "2s",
+    "NOTES_RATE_LIMIT": "200",
 }
 """Small batches, so that progress shows every few seconds; the steps say themselves what goes on, and what the graph
-refuses, or an API does not answer, is given up soon."""
+refuses, or an API does not answer, is given up soon. Notion's own rate would make a minute of each step of notes."""
 
 WIDTH = 130
-SYNCS = (demo_knowledge.tell, demo_voice.tell, demo_learning.tell, demo_hotels.tell, demo_proof.tell)
+SYNCS = (
+    demo_knowledge.tell,
+    demo_voice.tell,
+    demo_learning.tell,
+    demo_hotels.tell,
+    demo_notes.tell,
+    demo_proof.tell,
+)
 """One function a sync, in the order in which they are shown, then proof and repair; a new sync adds its own."""
 
 
@@ -51,6 +59,9 @@ def environment(variables: dict[str, str]) -> Generator[None]:
         "LEARNING_",
         "HOTELS_",
         "CUPID_",
+        "NOTES_",
+        "NOTION_",
+        "KEEP_",
         "NEO4J_",
         "NOTIFICATION_",
     )

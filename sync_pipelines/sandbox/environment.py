@@ -1,4 +1,4 @@
-"""The sandbox: PostgreSQL, Chroma, a graph, hotels and a DAGSTER_HOME in one folder, to bring up and down as one."""
+"""The sandbox: PostgreSQL, Chroma, a graph, stand-ins and a DAGSTER_HOME in one folder, to bring up and down as one."""
 
 import os
 import re
@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -28,15 +27,15 @@ from sync_pipelines.sandbox.folders import (
 )
 from sync_pipelines.sandbox.graph.arcadedb import ArcadeServer
 from sync_pipelines.sandbox.interrupts import undone
+from sync_pipelines.sandbox.notion.server import NotionServer
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.server import Log, Server
-
-APPLICATION_DATABASE = "app"
+from sync_pipelines.sandbox.states import APPLICATION_DATABASE, SandboxStatus, ServerStatus, status_of
 
 FOLDER_VARIABLE = "SYNC_SANDBOX_DIR"
 
 _FAR = re.compile(
-    r"CHROMA_|DELTA_|DATABRICKS_|NEO4J_|CUPID_|DAGSTER_POSTGRES_URL$"
+    r"CHROMA_|DELTA_|DATABRICKS_|NEO4J_|CUPID_|NOTION_|KEEP_|SYNC_ENCRYPTION_KEYS$|DAGSTER_POSTGRES_URL$"
     r"|SYNC_ALERT_URLS|NOTIFICATION_WEBHOOK_URL$|SYNC_HEARTBEAT_URL$"
 )
 _FAR_OR_DATABASE = re.compile(rf"{_FAR.pattern}|POSTGRES_|(\w+_)?DATABASE_URL$")
@@ -59,44 +58,8 @@ _LOCK = "sandbox.lock"
 _LOCK_SECONDS = 180.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServerStatus:
-    """How one server is.
-
-    Attributes:
-        name: the server's name.
-        state: ``up``, ``down``, ``not answering``, or ``yours`` for a database that the user brought.
-        address: its URL, or None; never one with a password.
-        pid: its process, or None.
-    """
-
-    name: str
-    state: str
-    address: str | None = None
-    pid: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SandboxStatus:
-    """How the sandbox is.
-
-    Attributes:
-        folder: where it lies.
-        up: whether every server that it needs answers.
-        servers: each server.
-    """
-
-    folder: str
-    up: bool
-    servers: tuple[ServerStatus, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values, for JSON."""
-        return asdict(self)
-
-
 class Sandbox:
-    """PostgreSQL, Chroma, ArcadeDB, the stand-in of Cupid and DAGSTER_HOME under one folder."""
+    """PostgreSQL, Chroma, ArcadeDB, the stand-ins of Cupid and Notion, and DAGSTER_HOME under one folder."""
 
     def __init__(
         self,
@@ -107,6 +70,7 @@ class Sandbox:
         durable: bool = True,
         graph: bool = True,
         hotels: bool = True,
+        notes: bool = True,
         prepare: Prepare | None = None,
         log: Log | None = None,
     ) -> None:
@@ -119,7 +83,7 @@ class Sandbox:
             detached: whether the servers are to live on when this process ends.
             durable: False trades safety against a power cut for speed.
             graph: False leaves ArcadeDB out.
-            hotels: False leaves the stand-in of Cupid out.
+            hotels: False leaves the stand-in of Cupid out; notes: False that of Notion.
             prepare: makes the application's database ready at each `up`; by default
                 :func:`prepare.prepare_database`.
             log: takes lines of progress.
@@ -132,6 +96,7 @@ class Sandbox:
         self.chroma = ChromaServer(self.folder / "chroma", detached=detached, log=self.log)
         self.graph = ArcadeServer(self.folder / "graph", detached=detached, log=self.log) if graph else None
         self.cupid = CupidServer(self.folder / "cupid", detached=detached, log=self.log) if hotels else None
+        self.notion = NotionServer(self.folder / "notion", detached=detached, log=self.log) if notes else None
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, str] = os.environ, *, log: Log | None = None) -> Self:
@@ -157,6 +122,7 @@ class Sandbox:
         durable: bool = False,
         graph: bool = True,
         hotels: bool = True,
+        notes: bool = True,
         prepare: Prepare | None = None,
         log: Log | None = None,
     ) -> Generator[Self]:
@@ -167,7 +133,7 @@ class Sandbox:
         environment plays no part.
 
         Args:
-            durable, graph, hotels, prepare: see :class:`Sandbox`.
+            durable, graph, hotels, notes, prepare: see :class:`Sandbox`.
             log: takes lines of progress.
         """
         with temporary_folder() as folder:
@@ -175,6 +141,7 @@ class Sandbox:
                 "durable": durable,
                 "graph": graph,
                 "hotels": hotels,
+                "notes": notes,
                 "prepare": prepare,
                 "log": log,
             }
@@ -238,7 +205,7 @@ class Sandbox:
 
     def status(self) -> SandboxStatus:
         """Ask each server now, and return how they are."""
-        servers = (self._postgres_status(), *(_status(server) for server in (self.chroma, *self._optional())))
+        servers = (self._postgres_status(), *(status_of(server) for server in (self.chroma, *self._optional())))
         up = all(server.state in ("up", "yours") for server in servers)
         return SandboxStatus(folder=str(self.folder), up=up, servers=servers)
 
@@ -247,7 +214,8 @@ class Sandbox:
 
         Returns:
             DATABASE_URL (not when the user brought one: it stands in the environment already), CHROMA_URL, DELTA_URI,
-            NEO4J_…, CUPID_…, DAGSTER_HOME, and the marker by which a later call knows its own DATABASE_URL.
+            NEO4J_…, CUPID_…, NOTION_BASE_URL, SYNC_ENCRYPTION_KEYS, DAGSTER_HOME, and the marker by which a later call
+            knows its own DATABASE_URL.
 
         Raises:
             SandboxError: when the sandbox has never been up.
@@ -332,15 +300,16 @@ class Sandbox:
         own = [self.postgres] if self.database_url is None else []
         return [*self._optional(), self.chroma, *own]  # Java first: it takes longest
 
-    def _optional(self) -> list[ArcadeServer | CupidServer]:
-        return [server for server in (self.graph, self.cupid) if server is not None]
+    def _optional(self) -> list[ArcadeServer | CupidServer | NotionServer]:
+        return [server for server in (self.graph, self.cupid, self.notion) if server is not None]
 
     def _stop_servers(self) -> None:
         """Stop what runs, also what is left out now."""
         graph = self.graph or ArcadeServer(self.folder / "graph")
         cupid = self.cupid or CupidServer(self.folder / "cupid")
+        notion = self.notion or NotionServer(self.folder / "notion")
         with ExitStack() as stack:
-            for server in (self.postgres, self.chroma, graph, cupid):
+            for server in (self.postgres, self.chroma, graph, cupid, notion):
                 stack.callback(server.stop)
 
     def _prepare_dagster_home(self) -> None:
@@ -368,7 +337,7 @@ class Sandbox:
     def _postgres_status(self) -> ServerStatus:
         if self.database_url is not None:
             return ServerStatus(name=self.postgres.name, state="yours", address="DATABASE_URL")
-        return _status(self.postgres)
+        return status_of(self.postgres)
 
 
 def _take_back(servers: Sequence[Server], pool: ThreadPoolExecutor) -> None:
@@ -384,17 +353,3 @@ def _prepare(url: str) -> None:
     from sync_pipelines.sandbox.prepare import prepare_database  # loads all definitions and migrations: 3 s
 
     prepare_database(url)
-
-
-def _status(server: PostgresServer | ChromaServer | ArcadeServer | CupidServer) -> ServerStatus:
-    process = server.process
-    if process is None:
-        return ServerStatus(name=server.name, state="down")
-    state = "up" if server.answers() else "not answering"
-    return ServerStatus(name=server.name, state=state, address=_address(server), pid=process.pid)
-
-
-def _address(server: PostgresServer | ChromaServer | ArcadeServer | CupidServer) -> str:
-    if isinstance(server, PostgresServer):
-        return server.url(APPLICATION_DATABASE)
-    return server.uri if isinstance(server, ArcadeServer) else server.url

@@ -214,7 +214,7 @@ def test_a_folder_of_chroma_that_another_process_has_ends_with_4(shop: Shop, mon
 
 
 def test_ctrl_c_ends_with_130(monkeypatch):
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sync_pipelines.registry.tables", interrupted)

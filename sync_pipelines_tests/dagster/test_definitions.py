@@ -64,18 +64,29 @@ def test_dagsters_own_commands_accept_the_project(command: str):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+KINDS = {
+    "knowledge": {"postgres", "chroma"},
+    "voice": {"postgres", "deltalake"},
+    "learning": {"postgres", "neo4j"},
+    "hotels": {"postgres", "rest"},
+    "notes": {"notion"},
+}
+
+
 def test_every_table_has_asset_partitions_check_sensor_and_the_syncs_schedules_and_jobs():
     definitions, components = load()
     repository = definitions.get_repository_def()
     for component in components:
         node = repository.asset_graph.get(component.asset_key)
-        assert isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition)
-        assert node.backfill_policy == dg.BackfillPolicy.single_run()
-        assert node.pools == {component.pool}
-        assert node.kinds >= {
-            "postgres",
-            {"knowledge": "chroma", "voice": "deltalake", "learning": "neo4j", "hotels": "rest"}[node.key.path[0]],
-        }
+        assert node.kinds >= KINDS[component.sync]
+        if component.by_user:
+            assert node.partitions_def == dg.DynamicPartitionsDefinition(name=f"{component.sync}_users")
+            assert node.backfill_policy == dg.BackfillPolicy.multi_run(1)
+            assert node.pools == set()  # one would let a single user hold up all others
+        else:
+            assert isinstance(node.partitions_def, dg.TimeWindowPartitionsDefinition)
+            assert node.backfill_policy == dg.BackfillPolicy.single_run()
+            assert node.pools == {component.pool}
         assert node.owners
         assert node.description
         assert dg.AssetCheckKey(component.asset_key, "count") in repository.asset_graph.asset_check_keys

@@ -20,7 +20,7 @@ import json, signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from sync_pipelines.sandbox import application
 from sync_pipelines.sandbox.environment import Sandbox
-with Sandbox.ephemeral(graph=False, hotels=False, prepare=application.create) as sandbox:
+with Sandbox.ephemeral(graph=False, hotels=False, notes=False, prepare=application.create) as sandbox:
     print(json.dumps({"folder": str(sandbox.folder), **sandbox.status().as_dict()}), flush=True)
     time.sleep(600)
 """

@@ -30,7 +30,7 @@ import json, sys
 from pathlib import Path
 from sync_pipelines.sandbox import application
 from sync_pipelines.sandbox.environment import Sandbox
-sandbox = Sandbox(Path(sys.argv[1]), durable=False, graph=False, hotels=False, prepare=application.create)
+sandbox = Sandbox(Path(sys.argv[1]), durable=False, graph=False, hotels=False, notes=False, prepare=application.create)
 sandbox.up()
 print(json.dumps({"env": sandbox.env(), **sandbox.status().as_dict()}), flush=True)
 """
@@ -39,7 +39,10 @@ print(json.dumps({"env": sandbox.env(), **sandbox.status().as_dict()}), flush=Tr
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Sandbox]:
     """One sandbox for the tests that leave it whole: a fresh one takes a second and more."""
-    with temporary_folder() as folder, Sandbox(folder / "sandbox", durable=False, graph=False, hotels=False) as made:
+    with (
+        temporary_folder() as folder,
+        Sandbox(folder / "sandbox", durable=False, graph=False, hotels=False, notes=False) as made,
+    ):
         yield made
 
 
@@ -55,7 +58,7 @@ def standing(shared: Sandbox) -> Sandbox:
 @pytest.fixture
 def sandbox(folder: Path) -> Iterator[Sandbox]:
     """A sandbox that is down, whose servers end after the test whatever happens in it."""
-    made = Sandbox(folder / "sandbox", durable=False, graph=False, hotels=False)
+    made = Sandbox(folder / "sandbox", durable=False, graph=False, hotels=False, notes=False)
     yield made
     made.down()
 
@@ -145,7 +148,7 @@ def test_an_ephemeral_sandbox_ends_with_its_parent(number: signal.Signals) -> No
 @pytest.mark.slow
 def test_an_ephemeral_sandbox_ends_with_its_block_and_leaves_no_folder() -> None:
     before = set(Path(tempfile.gettempdir()).iterdir())
-    with Sandbox.ephemeral(graph=False, hotels=False) as sandbox:
+    with Sandbox.ephemeral(graph=False, hotels=False, notes=False) as sandbox:
         family = [ProcessId.of(pid) for pid in pids(sandbox) if pid is not None]
         assert count_knowledge(sandbox.env()["DATABASE_URL"]) > 0
         folder = sandbox.folder
@@ -199,7 +202,7 @@ def test_a_database_of_the_users_own_is_left_alone(folder: Path, empty_database_
     sandbox = Sandbox.of_environment(variables)
     try:
         sandbox.up()
-        assert [server.state for server in sandbox.status().servers] == ["yours", "up", "up"]
+        assert [server.state for server in sandbox.status().servers] == ["yours", "up", "up", "up"]
         assert sandbox.postgres.process is None
         assert "DATABASE_URL" not in sandbox.env()
         with application.transaction(empty_database_url) as cursor:
@@ -217,7 +220,7 @@ def test_a_database_url_that_an_earlier_sandbox_set_is_not_taken_for_the_users_o
 
 def test_a_password_of_the_users_own_database_is_never_shown(folder: Path) -> None:
     sandbox = Sandbox(
-        folder / "sandbox", database_url="postgresql://u:secret@db.example/app", graph=False, hotels=False
+        folder / "sandbox", database_url="postgresql://u:secret@db.example/app", graph=False, hotels=False, notes=False
     )
     assert "secret" not in str(sandbox.status())
     with (
@@ -255,7 +258,7 @@ from sync_pipelines.sandbox.environment import Sandbox
 def prepare(url):
     print("prepares", flush=True)
     time.sleep(600)
-Sandbox(Path(sys.argv[1]), graph=False, hotels=False, prepare=prepare).up()
+Sandbox(Path(sys.argv[1]), graph=False, hotels=False, notes=False, prepare=prepare).up()
 """
 
 
@@ -280,7 +283,7 @@ def test_an_up_that_is_cut_off_stops_what_it_has_started(sandbox: Sandbox, numbe
 
 @pytest.mark.slow
 def test_what_was_up_before_an_up_that_is_cut_off_stays_up(folder: Path) -> None:
-    sandbox = Sandbox(folder / "sandbox", graph=False, hotels=False, prepare=lambda _: None)
+    sandbox = Sandbox(folder / "sandbox", graph=False, hotels=False, notes=False, prepare=lambda _: None)
     with sandbox:
         sandbox.postgres.stop()
         program = run_python(COMES_UP, sandbox.folder)
@@ -302,7 +305,7 @@ def test_the_shells_other_systems_are_named_so_that_they_can_be_set_aside(tmp_pa
         "SYNC_BATCH_SIZE": "7",
         "PATH": "/bin",
     }
-    sandbox = Sandbox(tmp_path / "sandbox", graph=False, hotels=False)
+    sandbox = Sandbox(tmp_path / "sandbox", graph=False, hotels=False, notes=False)
     made = {"DATABASE_URL": "ours", "CHROMA_URL": "ours", "DAGSTER_HOME": "ours"}
     sandbox.env = lambda: made  # ty: ignore[invalid-assignment] - it has never been up
     assert sandbox.foreign({**shell, **made}) == [
@@ -315,7 +318,9 @@ def test_the_shells_other_systems_are_named_so_that_they_can_be_set_aside(tmp_pa
 
 
 def test_beside_a_database_of_the_users_own_his_other_databases_are_left_alone(tmp_path: Path) -> None:
-    sandbox = Sandbox(tmp_path / "sandbox", database_url="postgresql://mine/app", graph=False, hotels=False)
+    sandbox = Sandbox(
+        tmp_path / "sandbox", database_url="postgresql://mine/app", graph=False, hotels=False, notes=False
+    )
     sandbox.env = lambda: {"CHROMA_URL": "ours"}  # ty: ignore[invalid-assignment] - it has never been up
     assert sandbox.foreign({"SYNC_DATABASE_URL": "postgresql://mine/ledger", "CHROMA_PATH": "/x"}) == ["CHROMA_PATH"]
 

@@ -47,6 +47,12 @@ WORDS = {
     "conflicts show": [f"{ARTICLE} a"],
     "conflicts diff": [f"{ARTICLE} a"],
     "conflicts resolve": [f"{ARTICLE} a --take target"],
+    "users add": ["ann --takeout . --parent-page 0123456789abcdef0123456789abcdef"],  # of a shop that has no users
+    "users list": [""],
+    "users test": ["ann"],
+    "users set": ["ann --incomplete"],
+    "users rotate": ["", "ann"],
+    "users remove": ["ann --yes"],
     "alerts test": [""],
     "alerts list": [""],
     "capture install": ["", "--dry-run"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -28,7 +29,10 @@ _SUMMED = ("duration_seconds", "cost", *(name for name in USED if name != "peak_
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """A row of `sync_logs`: one run of one table. Times are UTC; `duration_seconds` is None where unknown."""
+    """A row of `sync_logs`: one run of one table. Times are UTC; `duration_seconds` is None where unknown.
+
+    `due` is how many records it has to write or delete, None before it knows.
+    """
 
     sync_id: UUID
     sync: str
@@ -43,6 +47,7 @@ class RunRecord:
     completed_at: datetime | None = None
     duration_seconds: float | None = None
     failed: int = 0
+    due: int | None = None
     cost: Decimal | None = None
     usage: Usage = field(default_factory=Usage)
     reason: str = ""
@@ -131,6 +136,15 @@ class HistoryBook(Store):
         page = chosen.limit(limit).offset(offset)
         return self._transaction(lambda connection: [_run_of(row) for row in connection.execute(page).mappings()])
 
+    def of_runs(self, run_ids: Sequence[str]) -> dict[str, list[RunRecord]]:
+        """The rows of these runs of Dagster's, by their ids; a run of several tables has several."""
+        logs, found = self._tables.logs, defaultdict[str, list[RunRecord]](list)
+        chosen = sa.select(logs).where(logs.c.run_id.in_(list(run_ids))).order_by(logs.c.id)
+        rows = self._transaction(lambda connection: [_run_of(row) for row in connection.execute(chosen).mappings()])
+        for row in rows:
+            found[row.run_id].append(row)
+        return dict(found)
+
     def days(self, sync: str, table: str, *, limit: int = 30) -> list[Day]:
         """What a table's runs did and used, summed by day, the newest first; the memory is the most of the day."""
         logs = self._tables.logs
@@ -215,8 +229,12 @@ class HistoryBook(Store):
 
 
 def at_place(table: sa.Table, sync: str | None, name: str | None) -> list[sa.ColumnElement[bool]]:
-    wanted = ((table.c.sync_type, sync), (table.c.table_name, name))
-    return [column == value for column, value in wanted if value is not None]
+    """Conditions that choose the rows of a sync, of one of its tables, or with `table:` of all parts of one."""
+    found = [] if sync is None else [table.c.sync_type == sync]
+    if name is None:
+        return found
+    parts = name.endswith(":")
+    return [*found, table.c.table_name.startswith(name, autoescape=True) if parts else table.c.table_name == name]
 
 
 def _run_of(row: Mapping[Any, Any]) -> RunRecord:
@@ -234,6 +252,7 @@ def _run_of(row: Mapping[Any, Any]) -> RunRecord:
         completed_at=utc_or_none(row["completed_at"]),
         duration_seconds=row["duration_seconds"],
         failed=row["records_failed"],
+        due=row["records_due"],
         cost=row["cost"],
         usage=_usage_of(row),
         reason=row["reason"],

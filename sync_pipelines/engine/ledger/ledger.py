@@ -16,9 +16,11 @@ import sqlalchemy as sa
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.ledger.bases import BaseBook
 from sync_pipelines.engine.ledger.conflicts import ConflictBook
+from sync_pipelines.engine.ledger.credentials import CredentialBook
 from sync_pipelines.engine.ledger.differences import DifferenceBook
 from sync_pipelines.engine.ledger.entities import EntityBook
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, FailureStreak, RunRecord, TableState
+from sync_pipelines.engine.ledger.note_ids import NoteIdBook
 from sync_pipelines.engine.ledger.pages import PageBook
 from sync_pipelines.engine.ledger.proofs import Findings, ProofBook, ProofRecord
 from sync_pipelines.engine.ledger.quarantine import (
@@ -48,7 +50,17 @@ _CHUNK = 10_000
 
 
 class Ledger(
-    RunBook, QuarantineBook, ProofBook, DifferenceBook, ConflictBook, BaseBook, EntityBook, RateBook, PageBook
+    RunBook,
+    QuarantineBook,
+    ProofBook,
+    DifferenceBook,
+    ConflictBook,
+    BaseBook,
+    EntityBook,
+    RateBook,
+    CredentialBook,
+    NoteIdBook,
+    PageBook,
 ):
     """All books of the ledger over one pool; see `store.Store` for the arguments."""
 

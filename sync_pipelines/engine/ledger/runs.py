@@ -59,6 +59,12 @@ class RunBook(HistoryBook):
 
         return self._transaction(work)
 
+    def due(self, run: RunRecord, records: int) -> None:
+        """Note how many records a run has to write or delete."""
+        logs = self._tables.logs
+        change = sa.update(logs).where(logs.c.sync_id == run.sync_id, logs.c.status == "running")
+        self._transaction(lambda connection: connection.execute(change.values(records_due=records)))
+
     def progress(self, run: RunRecord, counts: Counts) -> None:
         """Note how far a run has come; written at most once a second."""
         now = self._clock()

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-REVISION = "ledger_0009"
+REVISION = "ledger_0010"
 """Of `migrations/ledger` that made them so."""
 
 _AT = sa.DateTime(timezone=True)
@@ -63,6 +63,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "completed_at": _AT,
         **dict.fromkeys(TOTALS.values(), sa.BigInteger),
         "records_failed": sa.BigInteger,
+        "records_due": sa.BigInteger,
         "duration_seconds": sa.Double,
         "cost": sa.Numeric,
         **USED,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any, ClassVar
 
 from sync_pipelines.sandbox.notion.api import CONTROLS
@@ -28,8 +30,14 @@ class NotionServer(StandInServer):
 
     @property
     def variables(self) -> dict[str, str]:
-        """What points the sync at this server."""
-        return {"NOTION_BASE_URL": self.url}
+        """What points a sync at this server: its address, the token of a connection that `users add` takes, and the
+        sandbox's own key, by which the ledger keeps tokens."""
+        return {"NOTION_BASE_URL": self.url, "NOTION_TOKEN": self.key, "SYNC_ENCRYPTION_KEYS": self._vault_key}
+
+    @property
+    def _vault_key(self) -> str:
+        """A Fernet key made of the stand-in's: what it seals is worth nothing outside of this sandbox."""
+        return base64.urlsafe_b64encode(hashlib.sha256(self.key.encode()).digest()).decode()
 
     def first(self) -> WorkspaceControl:
         """The workspace that is there from the beginning; its token is the server's key."""

@@ -12,30 +12,7 @@ from sync_pipelines.sources.rest.asked import pages
 from sync_pipelines.targets.rowsets.batch import Document, print_of, schema_of
 
 if TYPE_CHECKING:
-    from sync_pipelines.engine.model import Watermark
     from sync_pipelines.sources.rest.source import RestSource
-
-
-class Forgetful:
-    """A source that remembers no run of ours: of an API nothing else can be asked."""
-
-    def mark(self, watermark: Watermark) -> Watermark:
-        return watermark
-
-    def confirmed(self, watermark: Watermark) -> bool:
-        return True
-
-    def note(self, since: Watermark, run: str, *, before: str | None) -> bool:
-        return False
-
-    def knows(self, since: Watermark, run: str) -> bool:
-        return True
-
-    def last_read(self) -> str | None:
-        return None
-
-    def went_through(self, read: str) -> bool:
-        return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.ground import Forgetful
 from sync_pipelines.engine.keys import NamedKey, normal
 from sync_pipelines.engine.model import (
     FINGERPRINT,
@@ -33,7 +34,7 @@ from sync_pipelines.sources.rest import due as conditions
 from sync_pipelines.sources.rest.asked import Asked, pages
 from sync_pipelines.sources.rest.due import Checks
 from sync_pipelines.sources.rest.endpoint import Endpoint, FetchSettings
-from sync_pipelines.sources.rest.kept import Again, Forgetful, Kept, Sample, sample_anew
+from sync_pipelines.sources.rest.kept import Again, Kept, Sample, sample_anew
 from sync_pipelines.sources.rest.stream import Fetched
 from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived
 from sync_pipelines.targets.rowsets.reading import pages_of, payloads

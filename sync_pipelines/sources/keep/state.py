@@ -1,0 +1,48 @@
+"""What is known of an account, sealed in the ledger between runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sync_pipelines.engine.ledger.credentials import CredentialBook
+from sync_pipelines.engine.vault import Vault
+
+
+class States(Protocol):
+    """Where an account's mirror is kept."""
+
+    def load(self) -> tuple[dict[str, Any] | None, str | None]:
+        """What is kept, None where nothing is, and its mark."""
+        ...
+
+    def keep(self, document: Mapping[str, Any], *, was: str | None) -> bool:
+        """Keep it in the place of what had that mark; False where somebody has kept something else meanwhile."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedStates:
+    """The state of one user in `sync_credentials`."""
+
+    book: CredentialBook
+    vault: Vault
+    sync: str
+    user: str
+
+    def load(self) -> tuple[dict[str, Any] | None, str | None]:
+        """What is kept, opened.
+
+        Raises:
+            ConfigurationError: no key opens it.
+        """
+        found = self.book.user_state(self.sync, self.user)
+        if found is None:
+            return None, None
+        what = f"{self.sync}: what is known of the account of user {self.user!r}"
+        return self.vault.open(found.token, what=what), found.mark
+
+    def keep(self, document: Mapping[str, Any], *, was: str | None) -> bool:
+        """Seal and keep it, unless another process has kept something since."""
+        return self.book.keep_user_state(self.sync, self.user, self.vault.seal(document), was=was)

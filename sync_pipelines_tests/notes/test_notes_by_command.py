@@ -1,0 +1,66 @@
+"""Notes as a person at a terminal meets them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sync_pipelines.sandbox.keep.takeout import write_takeout
+from sync_pipelines_tests.cli.test_commands import answer, invoke
+from sync_pipelines_tests.notes.study import PATH, Study, note
+
+
+def test_a_user_is_added_synced_asked_about_and_removed(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = answer("status")["assets"][PATH]
+    assert (asset["configured"], "users add" in asset["reason"]) == (False, True)
+    workspace = study.workspaces["ann"] = study.server.workspace("ann")
+    write_takeout([note(1), note(2)], tmp_path / "takeout")
+    monkeypatch.setenv("NOTION_TOKEN", workspace.token)
+    given = ("--takeout", str(tmp_path / "takeout"), "--complete", "--parent-page", workspace.page)
+    assert invoke("users", "add", "ann", *given).exit_code == 0
+    assert invoke("users", "test", "ann").exit_code == 0
+    assert study.instance.get_dynamic_partitions("notes_users") == ["ann"]
+    (run,) = answer("sync", "notes")["runs"]
+    assert (run["status"], run["user"], run["counts"]["upserted"]) == ("completed", "ann", 2)
+    job = answer("jobs", "status", run["run_id"])
+    assert (job["total"], job["processed"], job["failed"]) == (2, 2, 0)
+    asset = answer("status")["assets"][PATH]
+    assert (asset["source_count"], asset["target_count"], asset["healthy"]) == (2, 2, True)
+    assert list(asset["users"]) == ["ann"]
+    assert answer("check", "notes", "--deep")["equal"]
+    assert invoke("users", "remove", "ann", "--yes").exit_code == 0
+    assert study.instance.get_dynamic_partitions("notes_users") == []
+    assert answer("status")["assets"][PATH]["configured"] is False
+    assert len(study.pages("ann")) == 2
+
+
+def test_health_says_of_keep_and_notion_whether_they_are_up(study: Study) -> None:
+    before = answer("health")["dependencies"]
+    assert {before[name]["status"] for name in ("keep", "notion")} == {"not configured"}
+    workspace = study.add("ann", [note(1)])
+    found = answer("health")["dependencies"]
+    assert {found[name]["status"] for name in ("keep", "notion")} == {"up"}
+    workspace.revoke(workspace.token)
+    found = answer("health", code=1)["dependencies"]
+    assert (found["keep"]["status"], found["notion"]["status"]) == ("up", "down")
+    assert "ann: " in found["notion"]["error"]
+    assert workspace.token not in str(found)
+
+
+def test_a_conflict_is_listed_shown_and_settled_by_command(study: Study) -> None:
+    one = note(1, "one")
+    workspace = study.add("ann", [one])
+    study.materialize("ann")
+    workspace.edit_block(workspace.outline(study.page("ann", one))[0]["id"], "by hand")
+    study.export("ann", [replace(one, text="by Keep")])
+    study.materialize("ann")
+    (conflict,) = answer("conflicts", "list", "notes")["conflicts"]
+    assert (conflict["table"], conflict["key"]) == ("pages:ann", str(one.created))
+    assert answer("conflicts", "show", f"{PATH}:ann", str(one.created))["fields"]
+    settled = answer("conflicts", "resolve", f"{PATH}:ann", str(one.created), "--take", "source")
+    assert (settled["status"], settled["still"]) == ("completed", None)
+    assert study.texts("ann", one) == ["by Keep"]

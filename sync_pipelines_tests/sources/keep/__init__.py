@@ -1,0 +1,1 @@
+"""Google Keep as a source."""
