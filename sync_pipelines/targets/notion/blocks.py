@@ -149,8 +149,8 @@ class Live:
     """A block that stands on a page.
 
     Args:
-        author, editor: ids of who made it, and last edited it. whole: whether its children were read (they are those of `children`), or it
-            has none.
+        author, editor: ids of who made it, and last edited it.
+        whole: whether its children were read (they are those of `children`), or it has none.
     """
 
     id: str

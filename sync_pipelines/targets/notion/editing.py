@@ -164,9 +164,9 @@ def _anchor(
         return goals[begin - 1].id, False
     if end == len(goals):  # none of the goals stands there
         return (standing[-1].live.id if standing else None), False
-    ids = [live.id for live in page]
+    ids: list[str | None] = [live.id for live in page]
     position = ids.index(goals[end].id)
-    return (ids[position - 1], False) if position else (None, True)
+    return (page[position - 1].id, False) if position else (None, True)
 
 
 # Requests

@@ -1,0 +1,311 @@
+"""Writes of one page: made, changed, marked as deleted. What may have been done is looked for before it is repeated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sync_pipelines.engine.errors import RecordError, TransientError
+from sync_pipelines.targets.notion.blocks import content_of
+from sync_pipelines.targets.notion.client import Notion
+from sync_pipelines.targets.notion.editing import (
+    Delete,
+    Insert,
+    Operation,
+    Part,
+    Update,
+    late,
+    new_blocks,
+    parts,
+    script,
+)
+from sync_pipelines.targets.notion.errors import DoubtfulError, GoneError, RefusedError, RestrictedError
+from sync_pipelines.targets.notion.judgement import Plan, Row
+from sync_pipelines.targets.notion.listing import Head, Pages, head_of
+from sync_pipelines.targets.notion.looking import Seen
+from sync_pipelines.targets.notion.properties import state_of
+from sync_pipelines.targets.notion.records import Record, Records
+from sync_pipelines.targets.notion.region import Standing
+from sync_pipelines.targets.notion.uploads import OpenAttachment, Uploads
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class PageWriter:
+    """Writes pages of one data source.
+
+    Args:
+        source: the data source's id. open_attachment: see `uploads`.
+    """
+
+    notion: Notion
+    source: str
+    pages: Pages
+    records: Records
+    open_attachment: OpenAttachment | None = None
+    before_write: Callable[[], object] = lambda: None
+
+    # A new page
+
+    def make(self, row: Row, plan: Plan) -> None:
+        """Make a page. That it is under way is on record first; its fingerprint is written last.
+
+        Raises:
+            RecordError: Notion refuses it, or it would exceed the budget.
+        """
+        self._spend(row.key, 1 + new_blocks([Insert("", tuple(plan.goals))]))
+        self.before_write()
+        uploads = self._uploads(row, plan.goals)
+        begun = Record(key=row.key, under_way=plan.entries(), next_state=state_of(row.values))
+        self.records.keep([begun])
+        some = parts(plan.goals)
+        first = some[0] if some else Part(())
+        whole = len(some) <= 1 and not any(late(goal) for goal in first.goals)
+        head = self._created(row, first.requests(uploads.ids), fingerprint=row.mark if whole else "")
+        if not whole:
+            self.records.keep([replace(begun, page_id=head.id)])
+            self._finish_page(head, plan, some, uploads)
+            head = self._set(head, {"fingerprint": row.mark})
+        self._done(row, plan, head, uploads, sole=whole)
+
+    def _created(self, row: Row, children: list[dict[str, Any]], *, fingerprint: str) -> Head:
+        columns = self.notion.settings.columns
+        values = {**row.values, "key": row.key, "fingerprint": fingerprint, "deleted": False}
+        properties = columns.requests({item: value for item, value in values.items() if value is not None})
+
+        def action() -> Head:
+            try:
+                return head_of(self.notion.create_page(self.source, properties, children), columns)
+            except DoubtfulError as error:
+                if there := list(self.pages.named([row.key])):
+                    return there[0]
+                raise TransientError(error.message, **self.notion.where) from error
+
+        return self.notion.settings.retry.call(action)
+
+    def _finish_page(self, head: Head, plan: Plan, some: Sequence[Part], uploads: Uploads) -> None:
+        """What did not fit into the request that made the page."""
+        if any(late(goal) for goal in some[0].goals):
+            self._learn_ids(head.id, some[0])
+        mine = len(some[0].goals)
+        rest = tuple(goal for part in some[1:] for goal in part.goals)
+        if rest:
+            self._insert(Insert(head.id, rest), uploads, mine=mine)
+        for goal in some[0].goals:
+            if below := late(goal):
+                assert goal.id is not None
+                self._insert(Insert(goal.id, tuple(below)), uploads, mine=len(goal.children) - len(below))
+
+    def _learn_ids(self, page: str, part: Part) -> None:
+        ours = [block for block in self.notion.children(page) if _author(block) == self.notion.us]
+        for goal, block in zip(part.goals, ours, strict=False):
+            goal.id = block["id"]
+
+    # A page that is there
+
+    def change(self, row: Row, seen: Seen, record: Record | None, plan: Plan) -> None:
+        """Bring a page to what the plan says, by the fewest requests; its fingerprint is written last.
+
+        Raises:
+            RecordError: Notion refuses it, or it would exceed the budget.
+        """
+        head = seen.head
+        standing = tuple(item for item in seen.region.standing if item.live.id not in plan.released)
+        operations = script(head.id, seen.region.page, standing, plan.goals)
+        self._spend(row.key, new_blocks(operations))
+        self.before_write()
+        uploads = self._uploads(row, [goal for item in operations if isinstance(item, Insert) for goal in item.goals])
+        if operations:
+            base = record if record is not None and record.page_id == head.id else Record(key=row.key)
+            self.records.keep(
+                [
+                    replace(
+                        base,
+                        page_id=head.id,
+                        fingerprint=head.fingerprint,
+                        base=seen.region.base,
+                        state=seen.base_state,
+                        under_way=plan.entries(),
+                        next_state=state_of(plan.values),
+                        left=None,
+                    )
+                ]
+            )
+        self._perform(operations, seen, uploads)
+        changes: dict[str, Any] = {
+            item: value for item, value in plan.values.items() if value != seen.head.values.get(item)
+        }
+        if head.deleted:
+            changes["deleted"] = False
+        if head.key != row.key:
+            changes["key"] = row.key
+        head = self._set(head, {**changes, "fingerprint": row.mark})
+        self._done(row, plan, head, uploads, note=record.note if record is not None and not operations else None)
+
+    def _perform(self, operations: Sequence[Operation], seen: Seen, uploads: Uploads) -> None:
+        us = self.notion.us
+        mine = {seen.head.id: sum(1 for live in seen.region.page if live.author == us)}
+        for live in seen.region.page:
+            mine[live.id] = sum(1 for child in live.children if child.author == us)
+        for item in operations:
+            if isinstance(item, Update):
+                written = item.goal.written
+                self.notion.update_block(item.id, written["type"], content_of(written))
+            elif isinstance(item, Insert):
+                self._insert(item, uploads, mine=mine.get(item.parent, 0))
+                mine[item.parent] = mine.get(item.parent, 0) + len(item.goals)
+            else:
+                self._delete(item)
+
+    def _insert(self, item: Insert, uploads: Uploads, *, mine: int) -> None:
+        """Make blocks, in as few requests as may be.
+
+        Args:
+            mine: how many blocks of ours are below the parent before.
+        """
+        after, first = item.after, item.first
+        for part in parts(item.goals):
+            place = Insert(item.parent, part.goals, after=after, first=first)
+            for goal, name in zip(part.goals, self._appended(place, part, uploads, mine), strict=True):
+                goal.id = name
+            mine += len(part.goals)
+            after, first = part.goals[-1].id, False
+            for goal in part.goals:
+                if below := late(goal):
+                    assert goal.id is not None
+                    sent = len(goal.children) - len(below)
+                    self._insert(Insert(goal.id, tuple(below)), uploads, mine=sent)
+
+    def _appended(self, item: Insert, part: Part, uploads: Uploads, mine: int) -> list[str]:
+        """The ids of the new blocks; whether they are there is looked for where no answer came."""
+
+        def action() -> list[str]:
+            try:
+                made = self.notion.append(item.parent, part.requests(uploads.ids), after=item.after, first=item.first)
+                return [block["id"] for block in made["results"]]
+            except DoubtfulError as error:
+                if (there := self._there(item, mine)) is not None:
+                    return there
+                raise TransientError(error.message, **self.notion.where) from error
+
+        return self.notion.settings.retry.call(action)
+
+    def _there(self, item: Insert, mine: int) -> list[str] | None:
+        """The ids of blocks that were made although no answer came; None where none were."""
+        ours = [block["id"] for block in self.notion.children(item.parent) if _author(block) == self.notion.us]
+        number = len(item.goals)
+        if len(ours) < mine + number:
+            return None
+        if item.first:
+            return ours[:number]
+        begin = ours.index(item.after) + 1 if item.after in ours else len(ours) - number
+        return ours[begin : begin + number]
+
+    def _delete(self, item: Delete) -> None:
+        """Remove a block; one that people have written below, or discuss, stays as theirs."""
+        if self.is_peoples(item.standing):
+            _log.info("a block that its note lost stays on its page: people wrote below it, or discuss it")
+            return
+        try:
+            self.notion.delete_block(item.standing.live.id)
+        except (GoneError, RefusedError):
+            return  # somebody has removed it, or a try before whose answer was lost
+
+    def is_peoples(self, item: Standing) -> bool:
+        """Whether a block holds what people wrote or discuss."""
+        return item.holds_foreign or self._is_discussed(item)
+
+    def _is_discussed(self, item: Standing) -> bool:
+        try:
+            return self.notion.has_comments(item.live.id) or any(map(self._is_discussed, item.children))
+        except (GoneError, RestrictedError):
+            return False  # the connection may not read comments, so it cannot tell
+
+    # The end of a note
+
+    def mark_deleted(self, head: Head) -> Head:
+        """Say on the page that its note is deleted."""
+        return self._set(head, {"deleted": True})
+
+    def trash(self, seen: Seen) -> bool:
+        """Put a page into the trash, unless it holds anything of people; whether it went."""
+        if seen.region.holds_foreign or self._page_is_discussed(seen):
+            return False
+        self.notion.update_page(seen.head.id, in_trash=True)
+        return True
+
+    def _page_is_discussed(self, seen: Seen) -> bool:
+        try:
+            if self.notion.has_comments(seen.head.id):
+                return True
+            return any(self._comments_below(item) for item in seen.region.standing)
+        except RestrictedError:
+            return True  # whether people discuss it cannot be told
+
+    def _comments_below(self, item: Standing) -> bool:
+        return self.notion.has_comments(item.live.id) or any(map(self._comments_below, item.children))
+
+    def restore(self, head: Head) -> Head:
+        """Take a page out of the trash."""
+        return head_of(self.notion.update_page(head.id, in_trash=False), self.notion.settings.columns)
+
+    # What all of them need
+
+    def set_fingerprint(self, head: Head, mark: str) -> Head:
+        """Say of which note the page is as it should be."""
+        return self._set(head, {"fingerprint": mark})
+
+    def _set(self, head: Head, values: Mapping[str, Any]) -> Head:
+        columns = self.notion.settings.columns
+        return head_of(self.notion.update_page(head.id, properties=columns.requests(values)), columns)
+
+    def _uploads(self, row: Row, goals: Sequence[Any]) -> Uploads:
+        uploads = Uploads(self.notion, row.key, self.open_attachment)
+        uploads.make(goals)
+        return uploads
+
+    def _spend(self, key: str, blocks: int) -> None:
+        """Count blocks that are about to be made.
+
+        Raises:
+            RecordError: they are more than are left.
+        """
+        most = self.notion.settings.max_blocks
+        found = self.records.database()
+        made = found.blocks if found is not None else 0
+        if most is not None and blocks and made + blocks > most:
+            raise RecordError(
+                f"its page needs {blocks} new blocks, and of the {most} that the sync may make (max_blocks) "
+                f"{max(0, most - made)} are left.",
+                key=key,
+                remedy="Raise max_blocks, or give the workspace a plan without a limit.",
+                **self.notion.where,
+            )
+        self.records.count_blocks(blocks)
+
+    def _done(
+        self, row: Row, plan: Plan, head: Head, uploads: Uploads, *, sole: bool = False, note: str | None = None
+    ) -> None:
+        self.records.keep(
+            [
+                Record(
+                    key=row.key,
+                    page_id=head.id,
+                    fingerprint=row.mark,
+                    base=plan.entries(),
+                    state=state_of(row.values),
+                    edited=head.edited,
+                    seen=self.notion.now,
+                    editor=self.notion.us if not sole else head.author,
+                    sole=sole,
+                    note=uploads.told or note,
+                )
+            ]
+        )
+
+
+def _author(block: Mapping[str, Any]) -> str:
+    return (block.get("created_by") or {}).get("id") or ""

@@ -1,0 +1,147 @@
+"""One page a note, whatever answer is lost and wherever it stops; a refused page stops itself alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync_pipelines.engine.errors import ConfigurationError, RunError, TransientError
+from sync_pipelines_tests.targets.notion.conftest import Desk, attachment, note
+
+LONG = note(text="\n".join(f"line {number}" for number in range(120)))
+EDITED = note(text="new\n" + "\n".join(f"line {number}" for number in range(20, 119)) + "\nlast")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing behind it runs."""
+
+
+@pytest.mark.parametrize("fault", ["drop", "504", "html"])
+@pytest.mark.parametrize("effect", [True, False])
+def test_a_lost_answer_at_any_request_of_a_new_page_leaves_one_page(desk: Desk, fault: str, effect: bool):
+    for number in range(1, 6):
+        mine = {**LONG, "id": str(number)}
+        desk.hands.fault(fault, at=number, effect=effect)
+        desk.bring(mine)
+        desk.hands.clear_faults()
+        assert desk.holds(mine)
+        assert len(desk.pages()) == number
+
+
+@pytest.mark.parametrize("effect", [True, False])
+def test_a_lost_answer_at_any_request_of_a_change_leaves_one_equal_page(desk: Desk, effect: bool):
+    for number in range(1, 30):
+        mine, changed = {**LONG, "id": "1"}, {**EDITED, "id": "1"}
+        desk.bring(mine if number % 2 else changed)
+        desk.later()
+        desk.forget()
+        desk.hands.fault("drop", at=number, effect=effect)
+        last = changed if number % 2 else mine
+        assert not desk.bring(last).rejected
+        desk.hands.clear_faults()
+        assert desk.holds(last)
+        assert len(desk.pages()) == 1
+        if len(desk.requests()) < number:
+            return
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_crash_at_any_write_is_finished_by_the_next_run(desk: Desk, before: bool):
+    desk.files["photo.png"] = b"png"
+    files = [attachment("photo.png", b"png")]
+    for number in range(1, 12):
+        key = str(number)
+        first, second = ({**item, "id": key, "attachments": files} for item in (LONG, EDITED))
+        for mine in (first, second):
+            _crash(desk, mine, number, before=before)
+            desk.target = desk.make()
+            result = desk.bring(mine)
+            assert not result.kept, (number, mine["text"][:5], result.kept)
+            assert desk.holds(mine)
+            desk.later()
+        assert len([row for row in desk.pages() if row["title"] == "Note 1"]) == number
+
+
+def _crash(desk: Desk, mine: dict, at: int, *, before: bool) -> None:
+    """Bring a note, and die at its so-manieth write: before it is sent, or when its answer is there."""
+    sent = 0
+
+    def die() -> None:
+        nonlocal sent
+        sent += 1
+        if sent == at + (not before):
+            raise Killed
+
+    desk.target.fence(die)
+    try:
+        desk.bring(mine)
+    except Killed:
+        return
+
+
+def test_what_fails_for_good_ends_the_run_and_the_next_one_goes_on(desk: Desk):
+    desk.hands.fault("503", endpoint="pages.create")
+    with pytest.raises(TransientError):
+        desk.bring(note())
+    desk.hands.clear_faults()
+    desk.bring(note())
+    assert desk.holds(note())
+    assert len(desk.pages()) == 1
+
+
+def test_a_page_that_notion_refuses_is_rejected_with_its_reason_and_the_rest_goes_on(desk: Desk):
+    desk.hands.fault("400", endpoint="pages.create", at=2)
+    result = desk.bring(note(), note("2"), note("3"))
+    assert [item.key for item in result.rejected] == ["2"]
+    assert result.counts.upserted == 2
+
+
+@pytest.mark.parametrize("status", ["409", "429", "500", "502", "503", "504", "529"])
+def test_what_may_pass_is_tried_again(desk: Desk, status: str):
+    desk.hands.fault(status, at=2, times=2)
+    assert desk.bring(note()).counts.upserted == 1
+    assert len(desk.pages()) == 1
+
+
+def test_a_rest_of_more_than_a_minute_is_kept(desk: Desk, monkeypatch: pytest.MonkeyPatch):
+    asked: list[float] = []
+    monkeypatch.setattr(desk.target.notion._limiter, "pause", asked.append)
+    desk.hands.fault("429", at=1, retry_after="90")
+    desk.bring(note())
+    assert asked == [90.0]
+
+
+def test_a_revoked_token_and_a_database_that_is_gone_end_the_run_with_a_remedy(desk: Desk):
+    desk.bring(note())
+    found = desk.target.records.database()
+    assert found is not None
+    desk.hands.trash_database(found.database)
+    with pytest.raises(RunError, match="trash"):
+        desk.target.prepare()
+    desk.hands.restore_database(found.database)
+    desk.target.prepare()
+    desk.hands.revoke(desk.hands.token)
+    with pytest.raises(ConfigurationError, match="token"):
+        desk.target.count()
+
+
+def test_the_database_is_made_once_also_where_the_answer_is_lost(desk: Desk):
+    desk.ledger.forget_pages("notes", "pages:ann")
+    target = desk.make(title="Another")
+    desk.hands.fault("drop", endpoint="databases.create", effect=True, times=1)
+    target.prepare()
+    again = desk.make(title="Another")
+    desk.ledger.forget_pages("notes", "pages:ann")
+    again.prepare()
+    assert again.source_id == target.source_id
+
+
+def test_an_existing_database_must_have_the_properties_and_a_made_one_gets_them(desk: Desk):
+    source = desk.target.source_id
+    desk.hands.delete_property(source, "Pinned")
+    desk.target.prepare()
+    desk.bring(note())
+    assert desk.holds(note())
+    desk.hands.delete_property(source, "Color")
+    desk.ledger.forget_pages("notes", "pages:ann")
+    with pytest.raises(RunError, match=r"'Color' \(select\)"):
+        desk.make(data_source=source).prepare()

@@ -1,0 +1,184 @@
+"""Pages are what their notes are, at the cost of as few requests as may be, and what people write there stays."""
+
+from __future__ import annotations
+
+from sync_pipelines_tests.targets.notion.conftest import READS, Desk, attachment, note
+
+
+def test_a_new_note_is_one_request_and_its_page_is_what_the_mapper_made(desk: Desk):
+    mine = note(
+        text="Hello\n\n \u202bשלום\u202c 👩‍👩‍👧\x07",
+        labels=["a,b", "a\u201ab", "home"],
+        links=[{"url": "https://example.com/x", "title": "X", "description": "about"}],
+        sharees=[{"email": "bob@example.com", "owner": True}],
+        edited="2024-02-03T04:05:06.000007+00:00",
+    )
+    assert desk.bring(mine).counts.upserted == 1
+    assert desk.writes() == ["pages.create"]
+    assert desk.holds(mine)
+    assert desk.target.count() == 1
+
+
+def test_a_list_keeps_its_nesting_and_its_checks(desk: Desk):
+    items = [
+        {"text": "milk", "checked": True, "indent": 0},
+        {"text": "of oats", "checked": False, "indent": 1},
+        {"text": "bread", "checked": False, "indent": 0},
+    ]
+    mine = note(text=None, items=items)
+    desk.bring(mine)
+    assert desk.holds(mine)
+    (milk, bread) = desk.outline()
+    assert [item["text"] for item in milk["children"]] == ["of oats"]
+    assert not bread["children"]
+    items[1]["text"] = "of soy"
+    desk.later()
+    desk.forget()
+    changed = note(text=None, items=items)
+    desk.bring(changed)
+    assert desk.writes() == ["blocks.update", "pages.update"]
+    assert desk.holds(changed)
+
+
+def test_an_unchanged_note_costs_nothing_beside_the_listing(desk: Desk):
+    notes = [note(str(number)) for number in range(1, 8)]
+    desk.bring(*notes)
+    desk.later()
+    desk.forget()
+    assert desk.bring(*notes).counts.unchanged == 7
+    assert set(desk.prints()) == {item["id"] for item in notes}
+    assert set(desk.requests()) <= set(READS)
+
+
+def test_a_changed_line_is_one_update_of_its_block_and_the_page_is_then_read_once(desk: Desk):
+    desk.bring(note())
+    before = desk.outline()
+    desk.later()
+    desk.forget()
+    changed = note(text="one\nTWO\nthree")
+    desk.bring(changed)
+    assert desk.requests() == ["data_sources.query", "blocks.children.list", "blocks.update", "pages.update"]
+    assert [item["id"] for item in desk.outline()] == [item["id"] for item in before]
+    assert desk.holds(changed)
+    desk.later()
+    desk.forget()
+    desk.bring(changed)  # edited in the minute of our own write: it is read once
+    assert desk.requests() == ["data_sources.query", "blocks.children.list"]
+    desk.forget()
+    desk.bring(changed)
+    assert desk.requests() == ["data_sources.query"]
+
+
+def test_equal_lines_keep_their_blocks_wherever_a_line_comes_or_goes(desk: Desk):
+    desk.bring(note(text="b\nc\nd"))
+    ids = {item["text"]: item["id"] for item in desk.outline()}
+    for text in ("a\nb\nc\nd", "a\nb\nx\nc\nd", "b\nx\nd", "b\nx\nd\ne"):
+        desk.later()
+        desk.bring(note(text=text))
+        assert desk.texts() == text.split("\n")
+        kept = {item["text"]: item["id"] for item in desk.outline()}
+        assert all(kept[line] == ids[line] for line in ids.keys() & kept.keys())
+        ids |= kept
+
+
+def test_what_people_write_around_and_between_and_discuss_stays(desk: Desk):
+    desk.bring(note())
+    one, two, _ = (item["id"] for item in desk.outline())
+    page = desk.page()
+    desk.later()
+    desk.hands.add_block(page, "mine, first", first=True)
+    desk.hands.add_block(page, "mine, between", after=one)
+    desk.hands.add_block(page, "mine, last")
+    desk.hands.add_block(two, "mine, below two")
+    desk.hands.comment(two, "why?")
+    desk.later()
+    assert desk.bring(note(text="ONE\ntwo\nfour")).counts.upserted == 1
+    assert desk.texts() == ["mine, first", "ONE", "mine, between", "two", "four", "mine, last"]
+    desk.later()
+    desk.bring(note(text="ONE"))
+    assert desk.texts() == ["mine, first", "ONE", "mine, between", "two", "mine, last"]  # what holds theirs stays
+    assert [item["text"] for item in desk.outline()[3]["children"]] == ["mine, below two"]
+
+
+def test_a_long_note_is_made_in_several_requests_and_never_cut(desk: Desk):
+    lines = [f"line {number}" for number in range(230)]
+    lines[3] = "x" * 5000 + "😀" * 1500
+    mine = note(text="\n".join(lines))
+    desk.bring(mine)
+    assert desk.writes() == ["pages.create", "blocks.children.append", "blocks.children.append", "pages.update"]
+    assert desk.holds(mine)
+
+
+def test_a_list_of_more_items_below_one_than_a_request_holds_arrives_whole(desk: Desk):
+    items = [{"text": "all", "checked": False, "indent": 0}]
+    items += [{"text": f"item {number}", "checked": False, "indent": 1} for number in range(250)]
+    mine = note(text=None, items=items)
+    desk.bring(mine)
+    assert desk.holds(mine)
+
+
+def test_a_deleted_note_is_marked_and_comes_back(desk: Desk):
+    desk.bring(note(), note("2"))
+    assert desk.target.delete(["1", "7"]).deleted == 1
+    assert desk.target.count() == 1
+    assert set(desk.prints()) == {"2"}
+    assert desk.target.existing(["1", "2"]) == ["2"]
+    desk.later()
+    desk.bring(note())
+    assert desk.target.count() == 2
+    assert len(desk.pages()) == 2
+    assert desk.holds(note(), note("2"))
+
+
+def test_the_trash_takes_no_page_that_holds_anything_of_people(desk: Desk):
+    notes = [note(str(number)) for number in range(1, 5)]
+    desk.bring(*notes)
+    pages = {row["title"]: row["id"] for row in desk.pages()}
+    desk.hands.add_block(pages["Note 2"], "mine")
+    desk.hands.comment(pages["Note 3"], "hm")
+    desk.hands.comment(desk.outline(pages["Note 4"])[1]["id"], "hm")
+    desk.target = desk.make(on_delete="trash")
+    assert desk.target.delete(["1", "2", "3", "4"]).deleted == 4
+    assert {row["title"] for row in desk.pages()} == {"Note 2", "Note 3", "Note 4"}
+    assert desk.target.count() == 0
+
+
+def test_a_file_is_uploaded_once_and_one_that_is_refused_is_named(desk: Desk):
+    desk.files.update({"photo.png": b"png", "sound.amr": b"amr"})
+    files = [attachment("photo.png", b"png"), attachment("sound.amr", b"amr", "audio/amr")]
+    mine = note(attachments=files)
+    assert desk.bring(mine).counts.upserted == 1
+    assert desk.holds(mine)
+    assert "sound.amr was not uploaded" in desk.target.notes()["1"]
+    desk.later()
+    desk.forget()
+    changed = note(text="other", attachments=files)
+    desk.bring(changed)
+    assert not [name for name in desk.requests() if name.startswith("file_uploads")]
+    assert desk.holds(changed)
+    other = note(text="other", attachments=[attachment("photo.png", b"PNG"), files[1]])
+    desk.files["photo.png"] = b"PNG"
+    desk.later()
+    desk.bring(other)
+    assert "file_uploads.send" in desk.requests()
+    assert desk.holds(other)
+
+
+def test_what_exceeds_the_budget_of_blocks_is_refused_alone(desk: Desk):
+    desk.target = desk.make(max_blocks=10)
+    result = desk.bring(note(), note("2", "\n".join("abcdefgh")), note("3"))
+    assert [(item.key, "max_blocks" in item.reason) for item in result.rejected] == [("2", True)]
+    assert result.counts.upserted == 2
+    assert desk.target.count() == 2
+
+
+def test_copies_are_found_told_and_counted_once(desk: Desk):
+    desk.bring(note())
+    mine = desk.page()
+    desk.hands.duplicate_page(mine)
+    assert desk.target.count() == 1
+    assert list(desk.prints()) == ["1"]
+    assert list(desk.target.doubles()) == ["1"]
+    desk.later()
+    desk.bring(note(text="one"))
+    assert desk.texts(mine) == ["one"]
