@@ -21,7 +21,7 @@ from sync_pipelines.engine.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from sync_pipelines.sources.keep.user import User
+    from sync_pipelines.sources.keep.user import Account, Export, Place, User
     from sync_pipelines.users import Users
 
 app = typer.Typer(help="Users of syncs that read and write with each user's own accounts.", no_args_is_help=True)
@@ -45,6 +45,10 @@ Takeout = Annotated[
     list[str] | None,
     typer.Option("--takeout", help="A folder or zip file of an export, or a pattern; may be repeated."),
 ]
+More = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PATH]...", help="Further parts of the export: a shell makes several of --takeout *.zip."),
+]
 AccountOption = Annotated[str | None, typer.Option("--account", help="The e-mail address of a live account.")]
 Database = Annotated[str | None, typer.Option("--database", help="Id of, or link to, a database in Notion.")]
 Parent = Annotated[
@@ -61,6 +65,7 @@ Complete = Annotated[
 @app.command()
 def add(
     name: Name,
+    more: More = None,
     takeout: Takeout = None,
     account: AccountOption = None,
     complete: Complete = None,
@@ -73,7 +78,7 @@ def add(
     """Add a user, from an export or an account to a database in Notion."""
     from sync_pipelines.sources.keep.user import Account, Secrets, User
 
-    if (source := _source(takeout, account, complete)) is None:
+    if (source := _source(takeout, more, account, complete)) is None:
         raise output.wrong_usage("Give --takeout PATH, or --account EMAIL.")
     if (target := _target(database, parent_page)) is None:
         raise output.wrong_usage("Give --database ID, or --parent-page ID.")
@@ -109,7 +114,9 @@ def probe(name: Name, sync: Sync = None, as_json: AsJson = False) -> None:
     from sync_pipelines.sources.keep.user import KeepSettings
 
     notes = registry.resources().notes
-    keep = KeepSettings(api_url=notes.keep_api(), auth_url=notes.keep_auth(), deadline=30.0)
+    keep = KeepSettings(
+        api_url=notes.keep_api(), auth_url=notes.keep_auth(), media_url=notes.keep_media(), deadline=30.0
+    )
     with _users(sync) as users:
         answers = users.probe(name, keep=keep, notion_url=notes.notion_url())
     if as_json:
@@ -124,6 +131,7 @@ def probe(name: Name, sync: Sync = None, as_json: AsJson = False) -> None:
 @app.command("set")
 def set_(
     name: Name,
+    more: More = None,
     takeout: Takeout = None,
     account: AccountOption = None,
     complete: Complete = None,
@@ -134,7 +142,7 @@ def set_(
     """Change where a user's notes come from, or go to."""
     from sync_pipelines.users import with_complete
 
-    source, target = _source(takeout, account, complete), _target(database, parent_page)
+    source, target = _source(takeout, more, account, complete), _target(database, parent_page)
     if source is None and target is None and complete is None:
         raise output.wrong_usage("Give what is to be changed.")
     with _users(sync) as users:
@@ -203,20 +211,25 @@ def _users(sync: str | None) -> Generator[Users]:
         users.ledger.dispose()
 
 
-def _source(takeout: list[str] | None, account: str | None, complete: bool | None) -> Any:
+def _source(
+    takeout: list[str] | None, more: list[str] | None, account: str | None, complete: bool | None
+) -> Account | Export | None:
     """What the options say of it; None where they say nothing."""
     from sync_pipelines.sources.keep.user import Account, Export, absolute
 
+    if more and not takeout:
+        raise output.wrong_usage(f"What is {' '.join(more)}? Paths of an export follow --takeout.")
     if takeout and account:
         raise output.wrong_usage("Give --takeout or --account, not both.")
     if account:
         if complete is not None:
             raise output.wrong_usage("--complete is for exports; an account is always complete.")
         return Account(email=account)
-    return Export(paths=absolute(takeout), complete=bool(complete)) if takeout else None
+    return Export(paths=absolute([*takeout, *(more or ())]), complete=bool(complete)) if takeout else None
 
 
-def _target(database: str | None, parent_page: str | None) -> Any:
+def _target(database: str | None, parent_page: str | None) -> Place | None:
+    """What the options say of it; None where they say nothing."""
     from sync_pipelines.sources.keep.user import Place, notion_id
 
     if database and parent_page:
@@ -235,13 +248,17 @@ def _token(variable: str, file: Path | None) -> str:
 
 
 def _new_tokens(user: User, token_file: Path | None, master_file: Path | None) -> dict[str, str | None]:
-    """What is given by files and the environment; where that is nothing, what is typed."""
+    """What stands in the files that are named; else in the environment; else what is typed.
+
+    A file for one token leaves the other as it is: the environment may hold another user's.
+    """
     from sync_pipelines.sources.keep.user import Account
 
     files = {NOTION_TOKEN: token_file}
     if isinstance(user.source, Account) or master_file is not None:
         files[MASTER_TOKEN] = master_file
-    given = {variable: _given(variable, file) for variable, file in files.items()}
+    named = {variable: file for variable, file in files.items() if file is not None}
+    given = {variable: _given(variable, file) for variable, file in (named or files).items()}
     if any(given.values()):
         return given
     prompts = {variable: f"{_PROMPTS[variable]} (nothing: it stays)" for variable in files}

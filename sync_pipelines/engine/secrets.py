@@ -36,12 +36,15 @@ _PATTERNS = (
         re.I,
     ),
     re.compile(r"(?P<keep>[?&](?:key|sig|signature|auth|access_token|code)=)[^\s\"'&,;]+", re.I),
-    # tokens that say what they are: OpenAI, GitHub, Slack, AWS, Google
-    re.compile(r"(?P<keep>\b)(?:sk-|gh[pousr]_|xox[abeprs]-|AKIA|AIza)[A-Za-z0-9_-]{8,}"),
+    # tokens that say what they are: OpenAI, GitHub, Slack, AWS, Google (keys, access and master tokens), Notion
+    re.compile(
+        r"(?P<keep>\b)(?:sk-|gh[pousr]_|xox[abeprs]-|AKIA|AIza|ya29\.|(?:aas|oauth2rt)_[a-z0-9]+/|ntn_)[A-Za-z0-9_.=-]{8,}"
+    ),
 )
 
 _SECRET_NAME = re.compile(
-    r"PASSWORD|PASSWD|SECRET|API_?KEY|AUTHORIZATION|(?:^|_)(?:TOKEN|KEY|PASS|CREDENTIALS?|HEADERS)$", re.I
+    r"PASSWORD|PASSWD|SECRET|API_?KEY|ENCRYPTION_KEYS|AUTHORIZATION|(?:^|_)(?:TOKEN|KEY|PASS|CREDENTIALS?|HEADERS)$",
+    re.I,
 )
 _SECRET_PARAMETER = re.compile(r"pass|pwd|token|secret|key|sig|auth|code|credential", re.I)
 _TOKEN_URLS = re.compile(r"(?:^|_)(?:ALERT|WEBHOOK|HEARTBEAT)(?:_|$)", re.I)
@@ -146,6 +149,7 @@ def secrets_in(name: str, value: str) -> Iterator[str]:
     if name in _variables or (_is_secret(name) and "://" not in value):
         yield value
         yield from _parts(value)
+        yield from (part for part in re.split(r"[\s,]+", value) if name.upper().endswith("_KEYS"))
     for url in re.findall(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s]+", value):
         yield from _in_url(url.strip(","), tokens=_is_receivers(name))
     if _is_receivers(name):

@@ -66,6 +66,13 @@ def test_a_user_is_added_from_an_export(desk: Desk, export: Path) -> None:
     assert sealed(desk) == {"notion_token": TOKEN, "master_token": None}
 
 
+def test_a_shell_makes_several_paths_of_a_pattern(export: Path, tmp_path: Path) -> None:
+    second = as_zip(tmp_path / "takeout-2.zip", {})
+    run("add", "ann", "--takeout", str(export), str(second), "--database", ID, typed=f"{TOKEN}\n")
+    assert json.loads(run("list", "--json"))["users"][0]["source"]["takeout"] == [str(export), str(second)]
+    assert "Paths of an export follow --takeout" in run("set", "ann", str(second), code=2).replace("│", " ")
+
+
 def test_nothing_that_the_database_holds_shows_a_token(desk: Desk, export: Path) -> None:
     add_ann(export)
     rows = desk.execute("SELECT t::text FROM sync.sync_credentials t")
@@ -165,8 +172,11 @@ def test_paths_complete_and_place_are_changed(export: Path, tmp_path: Path) -> N
     assert "there is no user 'bob'. There are: ann" in run("set", "bob", "--complete", code=3).replace("diary: ", "")
 
 
-def test_moving_to_an_account_takes_the_master_token_first(desk: Desk, export: Path, tmp_path: Path) -> None:
+def test_moving_to_an_account_takes_the_master_token_first(
+    desk: Desk, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_ann(export)
+    monkeypatch.setenv("NOTION_TOKEN", "ntn_of_somebody_else")
     (tmp_path / "master").write_text(MASTER)
     run("rotate", "ann", "--master-token-file", str(tmp_path / "master"))
     run("set", "ann", "--account", "ann@example.com")

@@ -49,6 +49,16 @@ def test_a_wrong_key_is_named_by_its_place_and_never_quoted() -> None:
     assert "not-a-key" not in str(caught.value)
 
 
+def test_the_variable_of_the_keys_is_a_secret_before_anybody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNC_ENCRYPTION_KEYS", f"{NEW}, {OLD}")
+    assert redact(f"{OLD} and {NEW}") == "*** and ***"
+
+
+@pytest.mark.parametrize("token", ["ntn_50123abcdefgh", "aas_et/AKppINabcdef_g=", "ya29.a0AfB_byabcdef"])
+def test_tokens_of_google_and_notion_are_known_by_their_form(token: str) -> None:
+    assert redact(f"with {token}, it said") == "with ***, it said"
+
+
 def test_keys_leave_in_no_text() -> None:
     vault = Vault(NEW)
     assert NEW not in repr(vault)

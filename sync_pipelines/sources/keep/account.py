@@ -252,6 +252,9 @@ class AccountOrigin:
     def whole(self) -> str | None:
         return None
 
+    def warnings(self) -> list[str]:
+        return []
+
     def why_all(self, since: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         if since.get("kind") != KIND:
             return "the notes come from an account now"

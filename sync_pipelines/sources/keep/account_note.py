@@ -71,7 +71,7 @@ def _text(node: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> str:
 
 def _sorted(lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The greatest sort value stands first, as Keep shows them."""
-    return sorted(lines, key=lambda line: (-_sort(line), line["id"]))
+    return sorted(lines, key=lambda line: -_sort(line))
 
 
 def _sort(line: Mapping[str, Any]) -> int:
@@ -114,7 +114,7 @@ def _links(node: Mapping[str, Any]) -> Iterator[Link]:
 
 
 def _attachments(children: Sequence[Mapping[str, Any]], media: Media) -> Iterator[Attachment]:
-    for child in children:
+    for child in _sorted(children):
         if child.get("type") == "BLOB":
             mime = (child.get("blob") or {}).get("mimetype") or ""
             size, sha256 = media(child) or (0, UNAVAILABLE)

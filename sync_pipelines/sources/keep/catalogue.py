@@ -29,7 +29,7 @@ from sync_pipelines.sources.keep.identity import (
     signature_from,
     signature_of,
 )
-from sync_pipelines.sources.keep.model import moment_of
+from sync_pipelines.sources.keep.model import canonical, moment_of
 from sync_pipelines.sources.keep.raw import Raw
 
 NOTE = "note"
@@ -278,7 +278,7 @@ class _Naming:
         if note is not None:
             document = json.loads(note)
             document["id"] = key
-            note = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+            note = canonical(document)
         told = f"{self.spec.mapping_hash}:{note if note is not None else row['problem']}"
         return {
             "_key": key,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO
 
+from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.model import Pending
+from sync_pipelines.sources.keep.parts import older_than_the_newest
 from sync_pipelines.sources.keep.raw import Raw
 from sync_pipelines.sources.keep.takeout import Found, Takeout
 
@@ -39,6 +41,14 @@ class ExportOrigin:
 
     def whole(self) -> str | None:
         return None if self.complete else _NOT_COMPLETE
+
+    def warnings(self) -> list[str]:
+        """What an operator should know of the export."""
+        told = [] if self.complete else [f"{_NOT_COMPLETE}, so deletions are not followed (`users set --complete`)"]
+        with suppress(SyncError):  # that a path names nothing is told by whoever reads it
+            if older := older_than_the_newest(self.takeout.paths):
+                told.append(f"of several exports the newest is read, and not {', '.join(older)}")
+        return told
 
     def why_all(self, since: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         if since.get("kind") != KIND:

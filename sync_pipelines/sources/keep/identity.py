@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sync_pipelines.engine.ledger.note_ids import NoteId
@@ -39,7 +39,7 @@ class Signature:
 
     def as_dict(self) -> dict[str, Any]:
         """As the ledger keeps it."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def signature_from(document: Mapping[str, Any]) -> Signature:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _EPOCH = "1970-01-01T00:00:00"
+_KEPT = ("serverId", "sortValue", "baseVersion", "text")
+"""What an update may leave out because it is as it was; all else that it leaves out is empty (gkeepapi's nodes)."""
+
 _TOP = frozenset({"NOTE", "LIST"})
 _FORMAT = 1
 
@@ -37,7 +40,7 @@ class Mirror:
     labels: dict[str, str] = field(default_factory=dict)
     media: dict[str, tuple[int, str]] = field(default_factory=dict)
     fresh: bool = field(default=False, repr=False)
-    _children: dict[str, set[str]] = field(default_factory=dict, repr=False)
+    _children: dict[str, dict[str, None]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for node in self.nodes.values():
@@ -75,9 +78,10 @@ class Mirror:
         if "parentId" not in node or _is_set(node, "deleted"):
             self._remove(key)
             return
-        # what Keep leaves out of an update is as it was (gkeepapi's Node._load reads it so, too)
-        self.nodes[key] = merged = {**(before or {}), **node}
-        if before is not None:
+        kept = {name: before[name] for name in _KEPT if name in before} if before is not None else {}
+        self.nodes[key] = merged = {**kept, **node}
+        if before is not None and before.get("parentId") != merged.get("parentId"):
+            self._touch(key, before)
             self._disown(before)
         self._adopt(merged)
         self._touch(key)
@@ -89,15 +93,15 @@ class Mirror:
         self._touch(key, node)
         self._disown(node)
         self.changed.pop(key, None)
-        for child in self._children.pop(key, set()):
+        for child in self._children.pop(key, {}):
             self.nodes.pop(child, None)
 
     def _adopt(self, node: Mapping[str, Any]) -> None:
         if node.get("type") not in _TOP:
-            self._children.setdefault(node.get("parentId", ""), set()).add(node["id"])
+            self._children.setdefault(node.get("parentId", ""), {})[node["id"]] = None
 
     def _disown(self, node: Mapping[str, Any]) -> None:
-        self._children.get(node.get("parentId", ""), set()).discard(node["id"])
+        self._children.get(node.get("parentId", ""), {}).pop(node["id"], None)
 
     def _touch(self, key: str, node: Mapping[str, Any] | None = None) -> None:
         """The note that a node is of has changed."""
@@ -114,8 +118,8 @@ class Mirror:
                 yield key
 
     def children(self, key: str) -> list[dict[str, Any]]:
-        """The nodes of a note: lines, and attachments."""
-        return [self.nodes[child] for child in sorted(self._children.get(key, ())) if child in self.nodes]
+        """The nodes of a note, lines and attachments, in the order that they came in."""
+        return [self.nodes[child] for child in self._children.get(key, ()) if child in self.nodes]
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON has it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -229,10 +229,14 @@ class Note:
 
     def to_json(self) -> str:
         """The note's canonical JSON."""
-        document = asdict(self)
-        document["created"] = spell(self.created)
-        document["edited"] = None if self.edited is None else spell(self.edited)
-        return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        edited = None if self.edited is None else spell(self.edited)
+        document = {**vars(self), "created": spell(self.created), "edited": edited}
+        return canonical(document)
+
+
+def canonical(document: Mapping[str, Any]) -> str:
+    """A note's document as the one text that it has."""
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=vars)
 
 
 _LISTS: Mapping[str, Any] = {"items": Item, "links": Link, "attachments": Attachment, "sharees": Sharee}

@@ -7,7 +7,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,13 +174,28 @@ def parts_of(given: Sequence[str]) -> list[Folder | Zip]:
     Raises:
         ConfigurationError: one names nothing, or something else than folders and zip files.
     """
+    found = _found(given)
+    older = set(_older(found))
+    return [found[path] for path in sorted(found) if path not in older]
+
+
+def older_than_the_newest(given: Sequence[str]) -> list[str]:
+    """Names of zip files that `parts_of` leaves out, since they are of an older export."""
+    return [path.name for path in _older(_found(given))]
+
+
+def _found(given: Sequence[str]) -> dict[Path, Folder | Zip]:
     found: dict[Path, Folder | Zip] = {}
     for text in given:
         for path in _named(text):
             found.setdefault(path.resolve(), _part(path))
+    return found
+
+
+def _older(found: Iterable[Path]) -> list[Path]:
     stamps = {path: match[1] for path in found if (match := _STAMP.match(path.name))}
     newest = max(stamps.values(), default="")
-    return [found[path] for path in sorted(found) if stamps.get(path, newest) == newest]
+    return sorted(path for path, stamp in stamps.items() if stamp != newest)
 
 
 def _named(text: str) -> list[Path]:

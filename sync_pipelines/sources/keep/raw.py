@@ -69,6 +69,10 @@ class Origin(Protocol):
         """Why a note that is not there may still exist; None where all are there."""
         ...
 
+    def warnings(self) -> list[str]:
+        """What an operator should know of it."""
+        ...
+
     def why_all(self, since: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         """Why everything must be read after a position; None where what changed is enough."""
         ...

@@ -87,7 +87,9 @@ class KeepSource(Forgetful):
         spool = Spool(self._spool)
         try:
             found = self._catalogued(look, since.position, spool)
-            also = [key for key in scope.also if key not in self._keys_among(found, scope.also)]
+            wanted = [*scope.also, *self._refused()]
+            there = self._keys_among(found, wanted)
+            also = [key for key in dict.fromkeys(wanted) if key not in there]
             with RecordWriter(spool, "changed", SCHEMA) as writer:
                 for batch in (*found.records, *(self._listed(look).values(also) if also else ())):
                     writer.write(batch)
@@ -109,6 +111,14 @@ class KeepSource(Forgetful):
             touched=max(found.rows + gone.rows, int(self.origin.tells_changes)),
             on_close=[self.forget, spool.close],
         )
+
+    def _refused(self) -> list[str]:
+        """Notes that the target refused: what it refuses may pass (a limit, a missing right), and they are tried anew.
+
+        One that could not be read or mapped is as it was, for else it would be among those that changed.
+        """
+        held = self.ledger.list_quarantine(*self._place, dropped=False, limit=None)
+        return [item.key for item in held if item.stage == "write"]
 
     def _of_keys(self, look: Look, scope: Scope, keys: Sequence[str]) -> ChangeSet:
         """Just these records; one that is not there is a delete where the source is whole."""
@@ -262,8 +272,7 @@ class KeepSource(Forgetful):
 
     def capture_warnings(self) -> list[str]:
         """What an operator should know; `status` shows it."""
-        why = self.origin.whole()
-        return [] if why is None else [f"{why}; deletions in Keep are not followed (`users set --complete`)"]
+        return self.origin.warnings()
 
     def inspect(self) -> KeepShape:
         """The columns, which all users' notes have."""

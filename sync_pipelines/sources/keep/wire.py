@@ -28,6 +28,9 @@ API_URL = gkeepapi.KeepAPI.API_URL
 MEDIA_URL = gkeepapi.MediaAPI.API_URL
 
 _SCOPES = gkeepapi.Keep.OAUTH_SCOPES
+_NO_REFUSALS = ("None", "Unknown", "NetworkError", "ServiceUnavailable")
+"""What gpsoauth makes of an answer that says nothing of the token: it looks at no status (`None`: a 503, say)."""
+
 _BLOCK = 1 << 16
 
 
@@ -68,9 +71,11 @@ class Auth(gkeepapi.APIAuth):
         try:
             return within(self._seconds, self._asked, "Google's sign-in")
         except exception.LoginException as error:
-            if str(error) in ("ServiceUnavailable", "ServiceDisabled", "NetworkError"):
-                raise TransientError(f"Google's sign-in answers {error}.") from None
+            if str(error) in _NO_REFUSALS:
+                raise TransientError("Google's sign-in is out of order.") from None
             raise Refused(str(error)) from None
+        except KeyError:
+            raise TransientError("Google's sign-in gives no access token.") from None
 
     def _asked(self) -> str:
         vars(gpsoauth)["AUTH_URL"] = self._url  # which it reads from its module; one address a process

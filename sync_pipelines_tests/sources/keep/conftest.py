@@ -1,5 +1,30 @@
 """An empty ledger for the keys of notes."""
 
-from sync_pipelines_tests.engine.conftest import ledger, ledger_database, ledger_url
+from collections.abc import Iterator
 
-__all__ = ["ledger", "ledger_database", "ledger_url"]
+import pytest
+
+from sync_pipelines import migrations
+from sync_pipelines.engine.ledger.ledger import Ledger
+from sync_pipelines.sandbox.postgres import PostgresServer
+from sync_pipelines_tests.engine.ledger_helpers import rows
+
+_DATABASE = "ledger_of_notes"
+
+
+@pytest.fixture(scope="session")
+def notes_database(postgres_server: PostgresServer) -> str:
+    """The name of a database that holds the ledger's tables and nothing else."""
+    postgres_server.create_database(_DATABASE)
+    migrations.upgrade(postgres_server.url(_DATABASE), branch="ledger")
+    return _DATABASE
+
+
+@pytest.fixture
+def ledger(postgres_server: PostgresServer, notes_database: str) -> Iterator[Ledger]:
+    """A ledger that knows no user, no note and no run."""
+    url = postgres_server.url(notes_database)
+    rows(url, "TRUNCATE sync.sync_credentials, sync.sync_note_ids, sync.sync_quarantine, sync.sync_watermarks")
+    rows(url, "TRUNCATE sync.sync_logs, sync.sync_metadata, sync.sync_record_events")
+    with Ledger(url) as found:
+        yield found

@@ -10,7 +10,7 @@ import pytest
 
 from sync_pipelines.engine.errors import RecordError
 from sync_pipelines.engine.ledger.ledger import Ledger
-from sync_pipelines.engine.model import KEY, PROBLEM, ChangeSet, Scope, Watermark
+from sync_pipelines.engine.model import KEY, PROBLEM, ChangeSet, Counts, Rejection, Scope, Watermark
 from sync_pipelines.sources.keep.export import ExportOrigin
 from sync_pipelines.sources.keep.model import from_json
 from sync_pipelines.sources.keep.source import KeepSource
@@ -64,6 +64,16 @@ def test_the_first_run_reads_everything_and_the_next_reads_nothing(
     found, again = ann.run(changes.watermark)
     assert (found, again.full, again.touched, list(again.deletes)) == ({}, False, 0, [])
     assert again.watermark is not None
+
+
+def test_a_watermark_is_the_same_after_the_ledger(ann: Exported) -> None:
+    ann.put({"Keep/a.json": a_note()})
+    _, changes = ann.run()
+    run = ann.ledger.begin("notes", "pages:ann", mode="full", trigger="cli", run_id="run-1")
+    ann.ledger.finish(run, status="completed", counts=Counts(), watermark=changes.watermark)
+    kept = ann.ledger.watermark("notes", "pages:ann")
+    assert kept == changes.watermark
+    assert not ann.source().pending(kept)
 
 
 def test_another_export_is_read_as_a_whole(ann: Exported) -> None:
@@ -125,7 +135,7 @@ def test_only_a_complete_export_says_what_was_deleted(ann: Exported) -> None:
     ann.put({"Keep/a.json": a_note()})
     source = ann.source()
     assert source.absent_stays == "the export is not stated complete: what it lacks may still be in Keep"
-    assert source.capture_warnings()
+    assert "`users set --complete`" in source.capture_warnings()[0]
     _, changes = ann.run()
     missing = source.changes(Scope(keys=(str(FIRST), "404")), since=changes.watermark)
     assert list(missing.deletes) == []
@@ -134,6 +144,16 @@ def test_only_a_complete_export_says_what_was_deleted(ann: Exported) -> None:
     assert ann.source().pending(changes.watermark).full_reason == "the export is stated complete now"
     missing = ann.source().changes(Scope(keys=(str(FIRST), "404")), since=changes.watermark)
     assert (list(missing.deletes), list(dict(told(missing.upserts)))) == ([["404"]], [str(FIRST)])
+
+
+def test_an_older_export_that_is_left_out_is_told(ann: Exported, tmp_path: Path) -> None:
+    for year in (2025, 2026):
+        as_zip(tmp_path / f"takeout-{year}0101T000000Z-001.zip", {"Keep/x.json": a_note()})
+    source = KeepSource(ExportOrigin([str(tmp_path / "*.zip")], complete=True), SPEC, ledger=ann.ledger)
+    told = "of several exports the newest is read, and not takeout-20250101T000000Z-001.zip"
+    assert source.capture_warnings() == [told]
+    gone = KeepSource(ExportOrigin([str(tmp_path / "gone*.zip")], complete=True), SPEC, ledger=ann.ledger)
+    assert gone.capture_warnings() == []
 
 
 def test_an_empty_complete_export_says_that_it_is_empty(ann: Exported) -> None:
@@ -213,6 +233,19 @@ def test_a_closed_run_leaves_no_file(ann: Exported, tmp_path: Path) -> None:
     with source.changes(Scope(also=(str(FIRST),)), since=changes.watermark) as again:
         assert dict(told(again.upserts)) == {str(FIRST): "Bread"}
     assert not list((tmp_path / "spool").glob("changes-*"))
+
+
+def test_what_the_target_refused_is_tried_at_the_next_sync_and_nothing_else_is_read(ann: Exported) -> None:
+    ann.put({f"Keep/{n}.json": a_note(title=str(n), createdTimestampUsec=FIRST + n * 1000) for n in range(3)})
+    _, first = ann.run()
+    run = ann.ledger.begin("notes", "pages:ann", mode="incremental", trigger="cli", run_id="run-1")
+    stages = {str(FIRST): "write", str(FIRST + 1000): "read"}
+    refused = [Rejection(key=key, reason="no", stage=stage) for key, stage in stages.items()]
+    ann.ledger.quarantine(run, refused)
+    found, again = ann.run(first.watermark)
+    assert (found, again.full) == ({str(FIRST): "0"}, False)
+    ann.ledger.drop_quarantined("notes", "pages:ann", [str(FIRST)])
+    assert ann.run(first.watermark)[0] == {}
 
 
 @pytest.mark.slow

@@ -101,6 +101,11 @@ def test_a_node_decides_whatever_the_note_holds() -> None:
     assert assign(swapped, held) == [item.key for item in held]
 
 
+def test_a_node_decides_over_a_likeness_to_another_note() -> None:
+    held = [*known([seen("a", node="1")], ["K1"]), *known([seen("b", "text")], ["K2"])]
+    assert assign([seen("b", "text", node="1")], held) == ["K1"]
+
+
 def test_two_nodes_are_two_notes_however_alike() -> None:
     first = [seen("a", "text", node="1")]
     assert assign([seen("a", "text", node="2")], known(first, assign(first, []))) == [f"{FIRST}-2"]
@@ -118,6 +123,14 @@ def test_more_notes_of_one_millisecond_than_can_be_compared_have_a_key_each() ->
     held = known(notes, assign(notes, []))
     now = [seen(f"other {n}") for n in range(600)]
     assert sorted(assign(now, held)) == sorted(item.key for item in held)
+
+
+def test_of_more_notes_than_can_be_compared_those_that_nobody_edited_keep_their_keys() -> None:
+    notes = [seen(f"title {n}") for n in range(600)]
+    held = known(notes, assign(notes, []))
+    keys = {item.key: item.signature["title"] for item in held}
+    left = [note for note in notes if note.signature.title != keys[str(FIRST)]]
+    assert [keys[key] for key in assign(left, held)] == [note.signature.title for note in left]
 
 
 def test_a_signature_holds_no_content() -> None:

@@ -1,0 +1,454 @@
+"""Live accounts as a run and a proof see them: gkeepapi against the stand-in of Keep."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError, TransientError
+from sync_pipelines.engine.ledger.ledger import Ledger
+from sync_pipelines.engine.model import KEY, PROBLEM, ChangeSet, Scope, Watermark
+from sync_pipelines.engine.vault import Vault
+from sync_pipelines.sandbox.keep.api import Keep
+from sync_pipelines.sandbox.keep.model import SandboxFile, SandboxLine, SandboxLink, SandboxNote, expected
+from sync_pipelines.sandbox.keep.server import addresses
+from sync_pipelines.sources.keep import account
+from sync_pipelines.sources.keep.account import AccountOrigin, Client, Login
+from sync_pipelines.sources.keep.export import ExportOrigin
+from sync_pipelines.sources.keep.source import KeepSource
+from sync_pipelines.sources.keep.state import SealedStates
+from sync_pipelines_tests.sources.keep.exports import FIRST, SPEC, a_note, as_folder
+
+EMAIL = "ann@example.com"
+PICTURE = SandboxFile(name="p.png", mime="image/png", content=b"a picture")
+
+
+@pytest.fixture
+def keep() -> Iterator[Keep]:
+    with Keep(key="control") as found:
+        yield found
+
+
+class Live:
+    """A user whose account is in the stand-in."""
+
+    def __init__(self, keep: Keep, ledger: Ledger, root: Path) -> None:
+        self.keep, self.ledger, self.root = keep, ledger, root
+        self.master_token = keep.new_account(EMAIL)
+        self.vault = Vault(Fernet.generate_key().decode())
+        self.now, self.slept = 0.0, []
+        ledger.add_user("notes", "ann", config={}, secrets=b"sealed")
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def client(self, **changes: Any) -> Client:
+        found = addresses(self.keep.address)
+        login = Login(
+            sync="notes",
+            user="ann",
+            email=EMAIL,
+            master_token=self.master_token,
+            api_url=found["KEEP_API_URL"],
+            auth_url=found["KEEP_AUTH_URL"],
+            media_url=found["KEEP_MEDIA_URL"],
+            timeout=10.0,
+        )
+        return Client(replace(login, **changes), sleep=self.sleep, clock=lambda: self.now)
+
+    def source(self, **changes: Any) -> KeepSource:
+        """The source of a new process: it knows what the ledger knows."""
+        states = SealedStates(book=self.ledger, vault=self.vault, sync="notes", user="ann")
+        origin = AccountOrigin(self.client(**changes), states)
+        return KeepSource(origin, SPEC, ledger=self.ledger, spool=self.root / "spool")
+
+    def put(self, *notes: SandboxNote, ids: list[str | None] | None = None) -> list[str]:
+        return self.keep.put(EMAIL, *(note.document() for note in notes), ids=ids)
+
+    def run(self, since: Watermark | None = None, **scope: Any) -> tuple[dict[str, Any], ChangeSet]:
+        """What a run brings, by key: the note's document, or its problem."""
+        changes = self.source().changes(Scope(**scope), since=since)
+        return documents(changes.upserts), changes
+
+    def asked(self) -> int:
+        """How often the stand-in was asked for changes since this was last asked."""
+        count = self.keep.seen()["endpoints"].get("changes", 0)
+        self.keep.clear_seen()
+        return count
+
+
+def documents(batches: Any) -> dict[str, Any]:
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    return {row[KEY]: row[PROBLEM] if row["note"] is None else json.loads(row["note"]) for row in rows}
+
+
+def note(number: int = 0, **changes: Any) -> SandboxNote:
+    return SandboxNote(created=FIRST + number * 1000, edited=FIRST + 5000, title=f"note {number}", **changes)
+
+
+@pytest.fixture
+def ann(keep: Keep, ledger: Ledger, tmp_path: Path) -> Live:
+    return Live(keep, ledger, tmp_path)
+
+
+def test_everything_of_a_note_arrives(ann: Live) -> None:
+    full = note(
+        items=(
+            SandboxLine(text="milk"),
+            SandboxLine(text="of oats", checked=True, indent=1),
+            SandboxLine(text="of rice", indent=1),
+            SandboxLine(text="bread", checked=True),
+        ),
+        labels=("b", "a"),
+        color="CERULEAN",
+        pinned=True,
+        archived=True,
+        trashed=True,
+        links=(SandboxLink(url="https://a.example", title="A", description="of a"),),
+        files=(PICTURE, SandboxFile(name="s.3gp", mime="audio/3gpp", content=b"sound")),
+        sharees=("z@example.com", EMAIL),
+    )
+    plain = SandboxNote(created=FIRST + 9000, text="two\nlines")
+    ann.put(full, plain)
+    found, changes = ann.run()
+    key = str(FIRST)
+    names = [item["name"] for item in found[key]["attachments"]]
+    assert found == {
+        key: expected(full, key, names=names),
+        str(FIRST + 9000): expected(plain, str(FIRST + 9000)),
+    }
+    assert (changes.full, changes.reason) == (True, "first run")
+    assert [name.rpartition(".")[2] for name in names] == ["png", "3gp"]
+
+
+def test_an_incremental_run_brings_what_changed_alone(ann: Live) -> None:
+    ids = ann.put(note(0, text="a"), note(1, text="b"), note(2, text="c"))
+    _, first = ann.run()
+    found, nothing = ann.run(first.watermark)
+    assert (found, nothing.full, list(nothing.deletes)) == ({}, False, [])
+    ann.put(note(1, text="b, edited"), ids=[ids[1]])
+    found, second = ann.run(nothing.watermark)
+    assert {key: item["text"] for key, item in found.items()} == {str(FIRST + 1000): "b, edited"}
+    assert ann.run(second.watermark)[0] == {}
+
+
+def test_what_a_failed_run_has_read_is_brought_again(ann: Live) -> None:
+    ids = ann.put(note(0, text="a"))
+    _, first = ann.run()
+    ann.put(note(0, text="edited"), ids=[ids[0]])
+    assert list(ann.run(first.watermark)[0]) == list(ann.run(first.watermark)[0]) == [str(FIRST)]
+
+
+def test_the_next_look_asks_for_what_changed_and_sends_nothing(ann: Live, keep: Keep) -> None:
+    keep.page_size(EMAIL, 10)
+    ann.put(*(note(number) for number in range(30)))
+    _, first = ann.run()
+    assert ann.asked() > 5
+    before = keep.notes(EMAIL)
+    ann.run(first.watermark)
+    assert ann.asked() == 1
+    assert keep.notes(EMAIL) == before
+
+
+def test_what_is_deleted_for_good_is_a_delete_until_a_run_has_confirmed_it(ann: Live, keep: Keep) -> None:
+    ids = ann.put(note(0), note(1), note(2))
+    _, first = ann.run()
+    keep.delete(EMAIL, ids[1])
+    for _ in range(2):
+        found, second = ann.run(first.watermark)
+        assert (found, list(second.deletes)) == ({}, [[str(FIRST + 1000)]])
+    assert list(ann.source().pending_keys(first.watermark)) == [[str(FIRST + 1000)]]
+    _, third = ann.run(second.watermark)
+    assert list(third.deletes) == []
+    assert not third.source_empty
+    keep.delete(EMAIL, ids[0], ids[2])
+    _, last = ann.run(third.watermark)
+    assert (sum(map(len, last.deletes)), last.source_empty) == (2, True)
+
+
+def test_a_note_that_was_trashed_is_none_that_was_deleted(ann: Live) -> None:
+    ids = ann.put(note(0))
+    _, first = ann.run()
+    ann.put(note(0, trashed=True), ids=[ids[0]])
+    found, second = ann.run(first.watermark)
+    assert (found[str(FIRST)]["trashed"], list(second.deletes)) == (True, [])
+
+
+def test_a_renamed_label_changes_the_notes_that_bear_it(ann: Live, keep: Keep) -> None:
+    ann.put(note(0, labels=("food",)), note(1, labels=("work",)))
+    _, first = ann.run()
+    keep.rename_label(EMAIL, "food", "meals")
+    found, second = ann.run(first.watermark)
+    assert {key: item["labels"] for key, item in found.items()} == {str(FIRST): ["meals"]}
+    keep.delete_label(EMAIL, "work")
+    found, _ = ann.run(second.watermark)
+    assert {key: item["labels"] for key, item in found.items()} == {str(FIRST + 1000): []}
+
+
+def test_lines_that_go_and_come_change_their_note(ann: Live) -> None:
+    lines = tuple(SandboxLine(text=text) for text in "abc")
+    ids = ann.put(note(0, items=lines))
+    _, first = ann.run()
+    ann.put(note(0, items=lines[:1]), ids=[ids[0]])
+    found, second = ann.run(first.watermark)
+    assert [item["text"] for item in found[str(FIRST)]["items"]] == ["a"]
+    ann.put(note(0, items=lines), ids=[ids[0]])
+    found, _ = ann.run(second.watermark)
+    assert [item["text"] for item in found[str(FIRST)]["items"]] == ["a", "b", "c"]
+
+
+def test_where_keep_wants_all_to_be_read_again_it_is(ann: Live, keep: Keep) -> None:
+    ids = ann.put(note(0), note(1))
+    _, first = ann.run()
+    keep.delete(EMAIL, ids[0])
+    keep.resync(EMAIL)
+    found, second = ann.run(first.watermark)
+    assert (second.full, list(found)) == (True, [str(FIRST + 1000)])
+    assert second.reason == "what was remembered of the account is not what was read last"
+    keep.resync(EMAIL, wanted=False)
+    assert ann.run(second.watermark)[0] == {}
+
+
+def test_a_full_run_believes_nothing_that_is_remembered(ann: Live) -> None:
+    ids = ann.put(note(0), note(1))
+    _, first = ann.run()
+    states = SealedStates(book=ann.ledger, vault=ann.vault, sync="notes", user="ann")
+    kept, mark = states.load()
+    assert kept is not None
+    del kept["nodes"][ids[0]], kept["changed"][ids[0]]
+    assert states.keep(kept, was=mark)
+    found, full = ann.run(first.watermark, full=True)
+    assert (len(found), full.full) == (2, True)
+    assert not ann.run(full.watermark)[1].full
+
+
+def test_where_the_state_is_lost_everything_is_read(ann: Live) -> None:
+    ann.put(note(0))
+    _, first = ann.run()
+    state = ann.ledger.user_state("notes", "ann")
+    assert state is not None
+    ann.ledger.keep_user_state("notes", "ann", None, was=state.mark)
+    found, second = ann.run(first.watermark)
+    assert (second.full, list(found)) == (True, [str(FIRST)])
+
+
+def test_the_state_is_sealed(ann: Live) -> None:
+    ann.put(note(0, text="my diary"))
+    ann.run()
+    state = ann.ledger.user_state("notes", "ann")
+    assert state is not None
+    assert "my diary" in json.dumps(ann.vault.open(state.token, what="x"))
+    assert b"diary" not in state.token
+    ann.vault = Vault(Fernet.generate_key().decode())
+    with pytest.raises(ConfigurationError, match="what is known of the account of user 'ann': no key"):
+        ann.run()
+
+
+def test_two_processes_lose_none_of_what_either_has_read(ann: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = ann.put(note(0), note(1))
+    _, first = ann.run()
+    ann.put(note(0, text="edited"), ids=[ids[0]])
+    slow, quick = ann.source(), ann.source()
+    read = Client.read
+
+    def overtaken(client: Client, mirror: Any) -> Any:
+        found = read(client, mirror)
+        monkeypatch.setattr(Client, "read", read)
+        ann.put(note(1, text="edited, too"), ids=[ids[1]])
+        with quick.at_snapshot() as listing:
+            assert listing.count() == 2
+        return found
+
+    monkeypatch.setattr(Client, "read", overtaken)
+    changes = slow.changes(Scope(), since=first.watermark)
+    assert {item["text"] for item in documents(changes.upserts).values()} == {"edited", "edited, too"}
+
+
+def test_one_odd_node_is_one_problem(ann: Live, keep: Keep) -> None:
+    ids = ann.put(note(0), note(1))
+    keep._accounts[EMAIL].nodes[ids[0]]["color"] = "MAUVE"
+    keep._accounts[EMAIL].nodes[ids[1]]["labelIds"] = 5
+    found, _ = ann.run()
+    assert "color: one of DEFAULT" in found[str(FIRST)]
+    assert "its nodes have another form" in found[str(FIRST + 1000)]
+
+
+def test_a_revoked_token_ends_the_run_and_names_the_user_and_the_remedy(ann: Live, keep: Keep) -> None:
+    ann.put(note(0))
+    _, first = ann.run()
+    keep.revoke(EMAIL)
+    with pytest.raises(
+        RunError, match=r"user 'ann' \(BadAuthentication\).*`sync-pipelines users rotate ann`"
+    ) as caught:
+        ann.run(first.watermark)
+    assert not isinstance(caught.value, TransientError)
+    assert ann.master_token not in str(caught.value)
+    assert ann.slept == []
+
+
+def test_an_access_token_that_expired_is_asked_for_again(ann: Live, keep: Keep) -> None:
+    ann.put(note(0))
+    source = ann.source()
+    first = source.changes(Scope(), since=None)
+    keep.expire(EMAIL)
+    assert not source.changes(Scope(), since=first.watermark).full
+
+
+def test_a_pause_is_kept_and_the_run_goes_on(ann: Live, keep: Keep) -> None:
+    ann.put(note(0))
+    keep.fault("429", endpoint="changes", times=3)
+    keep.fault("503", endpoint="auth", times=1)
+    keep.fault("drop", endpoint="changes", times=1)
+    assert list(ann.run()[0]) == [str(FIRST)]
+    assert ann.slept == sorted(ann.slept)
+    assert len(ann.slept) >= 4
+
+
+def test_a_429_for_ever_ends_at_the_deadline(ann: Live, keep: Keep) -> None:
+    keep.fault("429", endpoint="changes")
+    with pytest.raises(TransientError, match=r"user 'ann' could not be read within 300 s: .*asks for a pause \(429\)"):
+        ann.run()
+    assert 200 < ann.now <= 300
+
+
+def test_a_429_in_the_body_alone_ends_at_the_deadline_too(ann: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gkeepapi's own loop waits for it, and knows no end."""
+    import gkeepapi
+    import requests
+
+    answer = requests.Response()
+    answer.status_code = 200
+    answer._content = b'{"error": {"code": 429}}'
+    monkeypatch.setattr(gkeepapi.KeepAPI, "_send", lambda *_, **__: answer, raising=False)
+    monkeypatch.setattr(gkeepapi.API, "_send", lambda *_, **__: answer)
+    monkeypatch.setattr(gkeepapi.time, "sleep", ann.sleep)
+    with pytest.raises(TransientError, match="one pause after another"):
+        ann.run()
+    assert ann.now <= 400
+
+
+def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_the_time_out(ann: Live, keep: Keep) -> None:
+    keep.fault("slow", endpoint="changes", seconds=5)
+    client = ann.client(timeout=0.1, deadline=0.5)
+    with pytest.raises(TransientError, match="does not answer in time"):
+        client.read(account.Mirror())
+    keep.clear_faults()
+    keep.fault("slow", endpoint="auth", seconds=5)
+    with pytest.raises(TransientError, match="sign-in does not answer in time"):
+        ann.client(timeout=0.1, deadline=0.5).check()
+
+
+def test_without_the_extra_its_name_is_said(ann: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "gkeepapi", None)
+    monkeypatch.delitem(sys.modules, "sync_pipelines.sources.keep.wire", raising=False)
+    monkeypatch.delattr("sync_pipelines.sources.keep.wire", raising=False)
+    with pytest.raises(ConfigurationError, match=r'pip install "sync-pipelines\[keep\]"'):
+        ann.run()
+
+
+def test_an_attachment_is_hashed_once_and_opened_when_it_is_wanted(ann: Live, keep: Keep) -> None:
+    ids = ann.put(note(0, files=(PICTURE,)))
+    found, first = ann.run()
+    (file,) = found[str(FIRST)]["attachments"]
+    assert keep.seen()["endpoints"]["content"] == 1
+    ann.put(note(0, files=(PICTURE,), text="edited"), ids=[ids[0]])
+    source = ann.source()
+    again = source.changes(Scope(), since=first.watermark)
+    assert documents(again.upserts)[str(FIRST)]["attachments"] == [file]
+    assert keep.seen()["endpoints"]["content"] == 1
+    with source.attachment(str(FIRST), file["name"]) as opened:
+        assert opened.read(2) + opened.read() + opened.read() == b"a picture"
+    ann.run(first.watermark, full=True)
+    assert keep.seen()["endpoints"]["content"] == 2
+
+
+def test_an_attachment_that_google_does_not_give_is_named_without_bytes(ann: Live, keep: Keep) -> None:
+    keep.fault("404", endpoint="media")
+    ann.put(note(0, files=(PICTURE,)))
+    found, _ = ann.run()
+    (file,) = found[str(FIRST)]["attachments"]
+    assert (file["size"], file["sha256"]) == (0, "")
+    with pytest.raises(RecordError), ann.source().attachment(str(FIRST), file["name"]):
+        pass
+
+
+def test_an_outage_in_the_middle_of_the_attachments_keeps_what_was_hashed(ann: Live, keep: Keep) -> None:
+    ann.put(note(0, files=(PICTURE,)), note(1, files=(replace(PICTURE, name="q.png"),)))
+    keep.fault("503", endpoint="content", every=2)
+    with pytest.raises(TransientError):
+        ann.source(timeout=0.5, deadline=0.5).changes(Scope(), since=None)
+    keep.clear_faults()
+    keep.clear_seen()
+    found, _ = ann.run()
+    assert {item["attachments"][0]["size"] for item in found.values()} == {9}
+    assert keep.seen()["endpoints"]["content"] == 1
+
+
+def test_moving_from_an_export_to_an_account_doubles_nothing(ann: Live) -> None:
+    shared = [note(0, text="one"), replace(note(0, text="two"), title="another"), note(3, text="three")]
+    exported = {
+        f"Keep/{n}.json": a_note(
+            title=item.title,
+            textContent=item.text,
+            createdTimestampUsec=item.created,
+            userEditedTimestampUsec=item.edited,
+        )
+        for n, item in enumerate(shared)
+    }
+    export = ExportOrigin([str(as_folder(ann.root / "export", exported))])
+    first = KeepSource(export, SPEC, ledger=ann.ledger).changes(Scope(), since=None)
+    before = documents(first.upserts)
+    ann.put(*reversed(shared))
+    after, second = ann.run(first.watermark)
+    assert after == before
+    assert (second.full, second.reason) == (True, "the notes come from an account now")
+    prints = [[row["_fingerprint"] for batch in run.upserts for row in batch.to_pylist()] for run in (first, second)]
+    assert sorted(prints[0]) == sorted(prints[1])
+    back = KeepSource(export, SPEC, ledger=ann.ledger).changes(Scope(), since=second.watermark)
+    assert (documents(back.upserts), back.reason) == (before, "the notes come from an export now")
+
+
+def test_a_note_of_the_export_that_the_account_lacks_is_a_delete(ann: Live) -> None:
+    export = ExportOrigin([str(as_folder(ann.root / "export", {"Keep/a.json": a_note()}))])
+    first = KeepSource(export, SPEC, ledger=ann.ledger).changes(Scope(), since=None)
+    ann.put(note(7))
+    found, second = ann.run(first.watermark)
+    assert (list(found), second.full) == ([str(FIRST + 7000)], True)
+    assert ann.source().absent_stays is None
+    assert ann.source().named([str(FIRST)])[str(FIRST)].found is False
+
+
+def test_an_account_is_due_an_hour_after_it_was_asked(ann: Live) -> None:
+    ann.put(note(0))
+    source = ann.source()
+    assert source.pending(None).full_reason == "first run"
+    _, first = ann.run()
+    assert first.watermark is not None
+    assert not source.pending(first.watermark)
+    late = replace(first.watermark, taken_at=datetime.now(UTC) - timedelta(hours=2))
+    assert source.pending(late).changes == 1
+    _, nothing = ann.run(first.watermark)
+    assert nothing.touched == 1  # so that the watermark moves, and the next hour begins
+
+
+def test_a_proof_asks_the_account_itself_and_what_it_finds_is_pending(ann: Live) -> None:
+    ids = ann.put(note(0), note(1))
+    _, first = ann.run()
+    ann.put(note(1, text="edited"), note(2), ids=[ids[1], None])
+    source = ann.source()
+    with source.at_snapshot() as listing:
+        assert listing.count() == 3
+    pending = sorted(itertools.chain.from_iterable(source.pending_keys(first.watermark)))
+    assert pending == [str(FIRST + 1000), str(FIRST + 2000)]
+    assert source.full_read(first.watermark) is None
+    found, _ = ann.run(first.watermark)
+    assert sorted(found) == pending
