@@ -64,7 +64,8 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
         [
             "sh",
             "-c",
-            f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME" "$NEO4J_URI" "$CUPID_BASE_URL" "$NOTION_BASE_URL"',
+            f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME" "$NEO4J_URI" "$CUPID_BASE_URL" '
+            '"$NOTION_BASE_URL"',
         ],
         capture_output=True,
         text=True,

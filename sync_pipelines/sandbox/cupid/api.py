@@ -6,20 +6,22 @@ import hmac
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
 from sync_pipelines.sandbox.cupid import hotels
 from sync_pipelines.sandbox.cupid.faults import Fault
 from sync_pipelines.sandbox.cupid.front import Asked, Front, Reply, refusal
 from sync_pipelines.sandbox.folders import read_json, write_json
+from sync_pipelines.sandbox.stand_ins import front
+from sync_pipelines.sandbox.stand_ins.service import StandIn
 
 VERSION = "v3.0"
 CONTROLS = ("change", "review", "remove", "restore", "fault", "clear_faults", "limit", "seen", "clear_seen", "reset")
 """What may be asked of a stand-in beside Cupid's own endpoints."""
 
 
-class Cupid:
-    """The stand-in, served by a thread of this process while it is open.
+class Cupid(StandIn):
+    """The stand-in, whose key is also that of its clients.
 
     Args:
         key: what `x-api-key` must hold.
@@ -27,11 +29,15 @@ class Cupid:
         kept: a file that keeps the edits, where they are to outlive this process.
     """
 
+    controls: ClassVar[tuple[str, ...]] = CONTROLS
+    front_type: ClassVar[type[front.Front]] = Front
+    front: Front
+
     def __init__(self, *, key: str, port: int = 0, kept: Path | None = None) -> None:
-        self.key, self._kept = key, kept
+        self._kept = kept
         self._lock = threading.Lock()
         self._edits: dict[str, dict[str, Any]] = dict(read_json(kept)) if kept else {}
-        self.front = Front(self._serve, port=port)
+        super().__init__(key=key, port=port)
 
     @property
     def url(self) -> str:
@@ -95,14 +101,6 @@ class Cupid:
         """Refuse with 429 what exceeds so many requests in any second; None refuses nothing."""
         self.front.limit.set(rate, retry_after=retry_after)
 
-    def seen(self) -> dict[str, Any]:
-        """What came: see `seen.Log.summary`."""
-        return self.front.log.summary()
-
-    def clear_seen(self) -> None:
-        """Begin the log anew."""
-        self.front.log.clear()
-
     def reset(self) -> None:
         """No edits, no faults, no limit, an empty log."""
         with self._lock:
@@ -112,31 +110,16 @@ class Cupid:
         self.limit(None)
         self.clear_seen()
 
-    def __enter__(self) -> Self:
-        self.front.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.front.stop()
-
     def _keep(self) -> None:
         if self._kept:
             write_json(self._kept, self._edits)
 
-    def _serve(self, asked: Asked) -> Reply:
+    def _served(self, asked: Asked) -> Reply:
         endpoint, key = _subject(asked.parts)
         if not hmac.compare_digest(asked.headers.get("x-api-key", "").encode(), self.key.encode()):
             return refusal(401, endpoint, key)
-        if asked.parts[:1] == ("control",):
-            return self._control(asked)
         document = self._document(asked.parts[1:], endpoint, key)
         return refusal(404, endpoint, key) if document is None else Reply(200, document, endpoint, key)
-
-    def _control(self, asked: Asked) -> Reply:
-        name = asked.parts[1] if len(asked.parts) == 2 else ""
-        if name not in CONTROLS:
-            return refusal(404)
-        return Reply(200, getattr(self, name)(*asked.body["args"], **asked.body["options"]))
 
     def _document(self, parts: tuple[str, ...], endpoint: str, key: str) -> Any:
         """The answer's document; None where there is none."""

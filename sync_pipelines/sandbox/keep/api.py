@@ -6,13 +6,14 @@ import hmac
 import secrets
 import threading
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from sync_pipelines.sandbox.keep.account import Account
 from sync_pipelines.sandbox.keep.model import note_of
 from sync_pipelines.sandbox.stand_ins import faults
-from sync_pipelines.sandbox.stand_ins.front import WIRE, Asked, Front, Reply
+from sync_pipelines.sandbox.stand_ins.front import WIRE, Asked, Reply
+from sync_pipelines.sandbox.stand_ins.service import StandIn
 
 STATUSES = ("400", "401", "403", "404", "429", "500", "502", "503", "504")
 CONTROLS = (
@@ -29,25 +30,21 @@ class Fault(faults.Fault):
     kinds: ClassVar[tuple[str, ...]] = (*STATUSES, *WIRE)
 
 
-class Keep:
-    """The stand-in, served by threads of this process while it is open.
+class Keep(StandIn):
+    """The stand-in; the arguments are those of `StandIn`."""
 
-    Args:
-        key: what `x-api-key` must hold for the control.
-        port: 0 takes a free one.
-    """
+    controls: ClassVar[tuple[str, ...]] = CONTROLS
 
     def __init__(self, *, key: str, port: int = 0) -> None:
-        self.key = key
         self._lock = threading.RLock()
         self._accounts: dict[str, Account] = {}
         self._faults = faults.Faults[Fault]()
-        self.front = Front(self._serve, port=port)
+        super().__init__(key=key, port=port)
 
-    @property
-    def address(self) -> str:
-        """Where it listens."""
-        return self.front.address
+    def ask(self, name: str, *args: Any, **options: Any) -> Any:
+        """What `controls` names, one at a time."""
+        with self._lock:
+            return super().ask(name, *args, **options)
 
     def new_account(self, email: str) -> str:
         """An empty account; its master token."""
@@ -105,24 +102,7 @@ class Keep:
         """Forget all faults."""
         self._faults.clear()
 
-    def seen(self) -> dict[str, Any]:
-        """What came: see `seen.Log.summary`."""
-        return self.front.log.summary()
-
-    def clear_seen(self) -> None:
-        """Begin the log anew."""
-        self.front.log.clear()
-
-    def __enter__(self) -> Self:
-        self.front.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.front.stop()
-
-    def _serve(self, asked: Asked) -> Reply:
-        if asked.parts[:1] == ("control",):
-            return self._control(asked)
+    def _served(self, asked: Asked) -> Reply:
         endpoint = _endpoint(asked)
         with self._lock:
             account = self._asking(asked, endpoint)
@@ -137,19 +117,6 @@ class Keep:
         if fault is not None:
             reply.wire, reply.seconds, reply.gate = fault.kind, fault.seconds, threading.Event()
         return reply
-
-    def _control(self, asked: Asked) -> Reply:
-        if not hmac.compare_digest(asked.headers.get("x-api-key", "").encode(), self.key.encode()):
-            return Reply(401, {"error": "the control's key is another one"})
-        name = asked.parts[-1]
-        if name not in CONTROLS:
-            return Reply(404, {"error": f"there is no control {name}"})
-        try:
-            body = asked.body
-            with self._lock:
-                return Reply(200, getattr(self, name)(*body["args"], **body["options"]))
-        except Exception as error:
-            return Reply(400, {"error": f"{type(error).__name__}: {error}"})
 
     def _asking(self, asked: Asked, endpoint: str) -> Account | None:
         """The account that a request speaks for; None: none that is known, or not any more."""

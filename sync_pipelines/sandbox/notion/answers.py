@@ -19,7 +19,6 @@ from sync_pipelines.sandbox.notion.model import (
     Property,
     Upload,
     plain,
-    slug,
 )
 from sync_pipelines.sandbox.notion.properties import empty, options_of
 from sync_pipelines.sandbox.notion.texts import merged
@@ -41,7 +40,6 @@ class Answers:
 
     def page(self, page: Page, only: frozenset[str] = frozenset()) -> dict[str, Any]:
         """A page; `only` names the properties that are wanted, by id or name."""
-        name = "-".join(filter(None, (slug(plain(page.title)), page.id.replace("-", ""))))
         return {
             **self._common("page", page),
             "cover": self._file(page.cover),
@@ -52,7 +50,7 @@ class Answers:
             "is_archived": page.away,
             "is_locked": page.is_locked,
             "properties": self._properties(page, only),
-            "url": f"https://www.notion.so/{name}",
+            "url": address(page.id),
             "public_url": None,
         }
 
@@ -87,7 +85,7 @@ class Answers:
             ],
             "icon": self._file(database.icon),
             "cover": self._file(database.cover),
-            "url": f"https://www.notion.so/{database.id.replace('-', '')}",
+            "url": address(database.id),
             "public_url": None,
         }
 
@@ -106,7 +104,7 @@ class Answers:
             "properties": {one.name: schema(one) for one in source.properties.values()},
             "icon": self._file(source.icon),
             "cover": None,
-            "url": f"https://www.notion.so/{source.database.id.replace('-', '')}",
+            "url": address(source.database.id),
             "public_url": None,
         }
 
@@ -208,6 +206,11 @@ class Answers:
             return "user", self.workspace.people[user].name
         bot = next((one for one in self.workspace.connections.values() if one.id == user), None)
         return "integration", bot.name if bot else None
+
+
+def address(identity: str) -> str:
+    """Where people see an object."""
+    return f"https://app.notion.com/p/{identity.replace('-', '')}"
 
 
 def person(one: Person) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
 import threading
 import uuid
 from dataclasses import replace
 from email.utils import format_datetime
-from typing import Any, Self
+from typing import Any, ClassVar
 
 from sync_pipelines.sandbox.notion import refusals, routes
 from sync_pipelines.sandbox.notion.answers import Answers
@@ -20,32 +19,31 @@ from sync_pipelines.sandbox.notion.refusals import Refusal, usual
 from sync_pipelines.sandbox.notion.settings import Settings
 from sync_pipelines.sandbox.notion.workspace import Workspace, new_id
 from sync_pipelines.sandbox.stand_ins.faults import retry_after
-from sync_pipelines.sandbox.stand_ins.front import Asked, Front, Reply
+from sync_pipelines.sandbox.stand_ins.front import Asked, Reply
 from sync_pipelines.sandbox.stand_ins.seen import Seen
+from sync_pipelines.sandbox.stand_ins.service import StandIn
 
 VERSION = "2025-09-03"
+PUBLISHED = ("2021-05-11", "2021-05-13", "2021-08-16", "2022-02-22", "2022-06-28", VERSION, "2026-03-11")
+"""Versions that Notion knows; the stand-in speaks one of them."""
 MOST_BYTES = 500 * 1024
 """Of a JSON body."""
 
 SETTINGS = tuple(name for name in vars(Settings) if not name.startswith("_"))
-CONTROLS = ("new_workspace", "seen", *SETTINGS, *ACTS)
-"""What may be asked of a stand-in beside Notion's own endpoints; all but the first two need `workspace`."""
+CONTROLS = ("new_workspace", "first_workspace", "seen", "clear_seen", *SETTINGS, *ACTS)
+"""What may be asked of a stand-in beside Notion's own endpoints; settings and acts are those of one `workspace`."""
 
 
-class Notion:
-    """The stand-in, served by threads of this process while it is open.
+class Notion(StandIn):
+    """The stand-in; the arguments are those of `StandIn`. The key is also the token of the first workspace."""
 
-    Args:
-        key: what `x-api-key` must hold for the control; it is also the token of the first workspace.
-        port: 0 takes a free one.
-    """
+    controls: ClassVar[tuple[str, ...]] = CONTROLS
 
     def __init__(self, *, key: str, port: int = 0) -> None:
-        self.key = key
         self._lock = threading.RLock()
         self._workspaces: dict[str, Workspace] = {}
         self._tokens: dict[str, Workspace] = {}
-        self.front = Front(self._serve, port=port)
+        super().__init__(key=key, port=port)
         self.first = self.new_workspace("Notes", token=key)
 
     @property
@@ -74,41 +72,33 @@ class Notion:
         ids = {"workspace": made.id, "token": bot.token, "bot": bot.id, "person": made.person}
         return {**ids, "page": page.id, "root": made.root.id}
 
-    def seen(self) -> dict[str, Any]:
-        """What came to all workspaces, and over how many connections."""
-        return self.front.log.summary()
+    def first_workspace(self) -> dict[str, Any]:
+        """The ids of the workspace that is there from the beginning, as `new_workspace` gives them."""
+        return self.first
 
     def ask(self, name: str, *args: Any, workspace: str | None = None, **options: Any) -> Any:
-        """What `CONTROLS` names, as the control asks for it.
+        """What `controls` names; what belongs to a workspace, in this one, or in the first.
 
         Raises:
             ValueError: there is nothing of this name.
         """
-        if name in ("new_workspace", "seen"):
-            return getattr(self, name)(*args, **options)
         with self._lock:
-            found = self._workspaces[workspace or self.first["workspace"]]
             if name in ACTS:
-                return getattr(People(found), name)(*args, **options)
+                return getattr(People(self._workspace(workspace)), name)(*args, **options)
             if name in SETTINGS:
-                return getattr(Settings(found, self._tokens), name)(*args, **options)
-        raise ValueError(f"There is no control {name}.")
+                return getattr(Settings(self._workspace(workspace), self._tokens), name)(*args, **options)
+            return super().ask(name, *args, **options)
 
-    def __enter__(self) -> Self:
-        self.front.start()
-        return self
+    def _workspace(self, identity: str | None) -> Workspace:
+        return self._workspaces[identity or self.first["workspace"]]
 
-    def __exit__(self, *_: object) -> None:
-        self.front.stop()
-
-    def _serve(self, asked: Asked) -> Reply:
-        if asked.parts[:1] == ("control",):
-            return self._control(asked)
+    def _served(self, asked: Asked) -> Reply:
         if asked.parts[:1] == ("files",):
             return self._file(asked)
         workspace, token = self._owner(asked)
         if workspace is None:
-            return _refused(usual(401))
+            form = 'Authorization header must use the format "Bearer <token>".'
+            return _refused(usual(401) if token else Refusal(401, "unauthorized", form))
         reply = self._answered(asked, workspace, workspace.connections[token])
         path = "/".join(asked.parts[1:])
         seen = Seen(asked.at, reply.endpoint, reply.key, reply.status, reply.limited, asked.method, path)
@@ -117,18 +107,9 @@ class Notion:
         return replace(reply, headers={"Date": format_datetime(workspace.clock.now(), usegmt=True), **reply.headers})
 
     def _owner(self, asked: Asked) -> tuple[Workspace | None, str]:
-        scheme, _, token = asked.headers.get("authorization", "").partition(" ")
-        workspace = self._tokens.get(token) if scheme.lower() == "bearer" else None
-        return workspace, token
-
-    def _control(self, asked: Asked) -> Reply:
-        if not hmac.compare_digest(asked.headers.get("x-api-key", "").encode(), self.key.encode()):
-            return Reply(401, {"error": "the control's key is another one"})
-        try:
-            body = asked.body
-            return Reply(200, self.ask(asked.parts[-1], *body["args"], **body["options"]))
-        except Exception as error:
-            return Reply(400, {"error": f"{type(error).__name__}: {error}"})
+        words = asked.headers.get("authorization", "").split()
+        token = words[1] if len(words) == 2 and words[0].lower() == "bearer" else ""
+        return self._tokens.get(token), token
 
     def _file(self, asked: Asked) -> Reply:
         found = self._workspaces.get(asked.parts[1]) if len(asked.parts) == 4 else None
@@ -196,6 +177,14 @@ def _insist_on_version(version: str | None) -> None:
             "missing_version",
             "Notion-Version header failed validation: Notion-Version header should be defined, "
             "instead was `undefined`.",
+        )
+    if version not in PUBLISHED:
+        listed = ", ".join(f'`"{one}"`' for one in PUBLISHED[:-1])
+        raise Refusal(
+            400,
+            "missing_version",
+            f"Notion-Version header failed validation: Notion-Version header should be {listed}, "
+            f'or `"{PUBLISHED[-1]}"`, instead was `"{version}"`.',
         )
     if version != VERSION:
         raise refusals.invalid(f'Notion-Version header should be `"{VERSION}"` here, instead was `"{version}"`.')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sync_pipelines.sandbox.notion.calls import Call
+from sync_pipelines.sandbox.notion.calls import Call, away
 from sync_pipelines.sandbox.notion.drafts import drafts, insist_on_width
 from sync_pipelines.sandbox.notion.given import Given
 from sync_pipelines.sandbox.notion.kinds import KINDS, changed
@@ -48,15 +48,13 @@ def append(call: Call) -> dict[str, Any]:
 def update(call: Call) -> dict[str, Any]:
     """Other content, of the same type; into the trash and out of it."""
     node = call.node(call.names[0])
-    away = next((call.body.field(name) for name in ("in_trash", "archived") if call.body.field(name).filled), None)
-    if away is None or away.of(bool):
+    trash = away(call.body)
+    if trash is not False or node.buried:
         call.workspace.editable(node)
     names = [name for name in call.body.of(dict) if name not in ("in_trash", "archived", "type")]
     if names:
         _change(call, node, names)
-    if away is not None and away.value != node.in_trash:
-        call.workspace.trash(node, call.bot, away=away.value)
-    call.workspace.touch(node, call.bot)
+    call.workspace.settle(node, call.bot, away=trash)
     return call.answers.block(node)
 
 

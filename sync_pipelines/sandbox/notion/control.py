@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -51,4 +52,6 @@ class WorkspaceControl:
 
         # Certificates, which take a tenth of a second to load, are of no use here, and no proxy stands between.
         wire = httpx.Client(verify=False, trust_env=False)
-        return Client({"auth": self.token, "base_url": self.url, "retry": False, **options}, wire)
+        # A logger of its own: each client without one adds a handler to the same logger.
+        usual = {"auth": self.token, "base_url": self.url, "retry": False, "logger": logging.getLogger(__name__)}
+        return Client({**usual, **options}, wire)

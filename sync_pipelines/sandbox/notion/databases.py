@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sync_pipelines.sandbox.notion import files
-from sync_pipelines.sandbox.notion.calls import MOST_RESULTS, Call
+from sync_pipelines.sandbox.notion.calls import Call, away
 from sync_pipelines.sandbox.notion.filters import compiled
 from sync_pipelines.sandbox.notion.given import Given
 from sync_pipelines.sandbox.notion.model import DataSource, Page, Property
@@ -50,8 +50,8 @@ def update(call: Call) -> dict[str, Any]:
     """Another title, description or look; into the trash and out of it."""
     names = ("title", "description", "icon", "cover", "is_inline", "is_locked", "in_trash", "archived")
     body, database = call.body.only(*names), call.database(call.names[0])
-    away = _away(body)
-    if away is not False:
+    trash = away(body)
+    if trash is not False or database.buried:
         call.workspace.editable(database)
     looks: dict[str, Any] = {name: _text(body.field(name)) for name in ("title", "description") if name in body.value}
     for name, read in (("icon", files.icon), ("cover", files.cover)):
@@ -60,9 +60,7 @@ def update(call: Call) -> dict[str, Any]:
     looks.update((name, body.field(name).of(bool)) for name in ("is_inline", "is_locked") if name in body.value)
     for name, value in looks.items():
         setattr(database, name, value)
-    if away is not None and away != database.in_trash:
-        call.workspace.trash(database, call.bot, away=away)
-    call.workspace.touch(database, call.bot)
+    call.workspace.settle(database, call.bot, away=trash)
     return call.answers.database(database)
 
 
@@ -85,8 +83,8 @@ def retrieve_source(call: Call) -> dict[str, Any]:
 def update_source(call: Call) -> dict[str, Any]:
     """Another title, other properties; into the trash and out of it."""
     body, source = call.body.only("title", "icon", "properties", "in_trash", "archived"), call.source(call.names[0])
-    away = _away(body)
-    if away is not False:
+    trash = away(body)
+    if trash is not False:
         call.workspace.editable(source)
     call.workspace.editable(source.database)
     title = _text(body.field("title")) if body.field("title").there else source.title
@@ -94,9 +92,7 @@ def update_source(call: Call) -> dict[str, Any]:
     if body.field("properties").there:
         _change_properties(source, body.field("properties"))
     source.title, source.icon = title, icon
-    if away is not None:
-        call.workspace.trash(source, call.bot, away=away)
-    call.workspace.touch(source, call.bot)
+    call.workspace.settle(source, call.bot, away=trash)
     return call.answers.source(source)
 
 
@@ -108,8 +104,7 @@ def query(call: Call) -> dict[str, Any]:
         raise invalid("Can't query a data source that is archived. You must unarchive it before querying.")
     rows = _rows(call, source, body)
     only = wanted(call)
-    answer = call.listed("page_or_data_source", rows, lambda row: call.answers.page(row, only), most=MOST_RESULTS)
-    return answer
+    return call.queried(rows, lambda row: call.answers.page(row, only))
 
 
 def _rows(call: Call, source: DataSource, body: Given) -> list[Page]:
@@ -125,17 +120,12 @@ def _rows(call: Call, source: DataSource, body: Given) -> list[Page]:
 
 
 def _fitting(call: Call, source: DataSource, body: Given) -> list[Page]:
-    away = bool(_away(body))
-    rows = [row for row in source.rows if row.in_trash == away and call.connection.sees(row)]
+    trashed = bool(away(body))
+    rows = [row for row in source.rows if row.in_trash == trashed and call.connection.sees(row)]
     if body.field("filter").filled:
         fits = compiled(body.field("filter"), source, call.workspace.clock.now())
         rows = [row for row in rows if fits(row)]
     return sorted_rows(rows, body.field("sorts"), source)
-
-
-def _away(body: Given) -> bool | None:
-    found = next((body.field(name) for name in ("in_trash", "archived") if body.field(name).filled), None)
-    return None if found is None else found.of(bool)
 
 
 def _text(given: Given) -> list[dict[str, Any]]:

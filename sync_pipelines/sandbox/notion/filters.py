@@ -187,9 +187,8 @@ def _date(given: Given, now: datetime) -> Test:
 def _compared(compare: Callable[[Any, Any], bool], wanted: datetime, by_day: bool, date: Any) -> bool:
     if date is None:
         return False
-    text = _start(date)
-    found = parsed(text)
-    if by_day or is_day(text):
+    found = parsed(_start(date))
+    if by_day:
         return compare(found.astimezone(UTC).date(), wanted.astimezone(UTC).date())
     return compare(found, wanted)
 

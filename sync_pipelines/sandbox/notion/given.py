@@ -16,6 +16,7 @@ MOST_TEXT = 2000
 
 MOST_ELEMENTS = 100
 
+_QUOTED = 55
 _ABSENT: Final = object()
 _KINDS: Final[dict[type, str]] = {str: "a string", bool: "a boolean", list: "an array", dict: "an object"}
 _SCHEMES = ("http", "https", "mailto", "tel", "ftp")
@@ -51,12 +52,19 @@ class Given:
 
     def wrong(self, rule: str) -> Refusal:
         """A refusal that names this place: `should be …`."""
-        shown = "undefined" if not self.there else json.dumps(self.value, ensure_ascii=False)[:200]
-        return invalid(f"body failed validation: {self.path} {rule}, instead was `{shown}`.")
+        shown = "undefined" if not self.there else _quoted(json.dumps(self.value, ensure_ascii=False))
+        return invalid(f"{self._root} failed validation: {self.path} {rule}, instead was `{shown}`.")
 
     def too_many(self, most: int, number: int, what: str = ".length") -> Refusal:
         """A refusal of what exceeds a limit."""
-        return invalid(f"body failed validation: {self.path}{what} should be ≤ `{most}`, instead was `{number}`.")
+        return invalid(
+            f"{self._root} failed validation: {self.path}{what} should be ≤ `{most}`, instead was `{number}`."
+        )
+
+    @property
+    def _root(self) -> str:
+        """Whether it stands in the body or in the query."""
+        return self.path.partition(".")[0]
 
     def of(self, kind: type) -> Any:
         """The value, which must be of this kind."""
@@ -125,6 +133,13 @@ class Given:
     def identity(self) -> str:
         """An id, with hyphens, in lower case."""
         return identity(self.of(str), self.path)
+
+
+def _quoted(text: str) -> str:
+    """A value as a refusal shows it: no more than 55 units of UTF-16 of it."""
+    if units(text) <= _QUOTED:
+        return text
+    return text.encode("utf-16-le")[: 2 * _QUOTED].decode("utf-16-le", "ignore") + "..."
 
 
 def identity(text: str, path: str = "path failed validation: path.id") -> str:

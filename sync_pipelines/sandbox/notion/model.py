@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,6 +48,11 @@ class Node:
     def away(self) -> bool:
         """Whether it, or something that it lies in, is in the trash."""
         return any(one.in_trash for one in self.above())
+
+    @property
+    def buried(self) -> bool:
+        """Whether something that it lies in is in the trash: it cannot be restored by itself."""
+        return any(one.in_trash for one in self.above() if one is not self)
 
     def living(self) -> list[Node]:
         """Its children, without those in the trash."""
@@ -209,8 +213,3 @@ class Person:
 def plain(text: list[dict[str, Any]]) -> str:
     """The text of rich text."""
     return "".join(one["plain_text"] for one in text)
-
-
-def slug(text: str) -> str:
-    """A title as it stands in a page's URL."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:60]

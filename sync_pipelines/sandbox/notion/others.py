@@ -65,7 +65,7 @@ def comments(call: Call) -> dict[str, Any]:
     """The open comments of a page or block itself, oldest first."""
     node = call.node(Given(dict(call.query), "query").field("block_id").of(str))
     found: list[Comment] = [one for one in node.comments if not one.resolved]
-    return call.listed("comment", found, call.answers.comment)
+    return call.listed("comment", found, call.answers.comment, strict=True)
 
 
 def retrieve_comment(call: Call) -> dict[str, Any]:

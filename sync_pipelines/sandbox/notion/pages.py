@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from sync_pipelines.sandbox.notion import files
-from sync_pipelines.sandbox.notion.calls import Call
+from sync_pipelines.sandbox.notion.calls import Call, away
 from sync_pipelines.sandbox.notion.drafts import drafts
 from sync_pipelines.sandbox.notion.given import Given
 from sync_pipelines.sandbox.notion.model import DataSource, Node, Page, Property
@@ -41,8 +41,8 @@ def update(call: Call) -> dict[str, Any]:
     """Other values, icon or cover; into the trash and out of it."""
     body = call.body.only("properties", "icon", "cover", "is_locked", "in_trash", "archived")
     page = call.page(call.names[0])
-    away = next((body.field(name) for name in ("in_trash", "archived") if body.field(name).filled), None)
-    if away is None or away.of(bool) or _above_is_away(page):
+    trash = away(body)
+    if trash is not False or page.buried:
         call.workspace.editable(page)
     looks = {name: read(body.field(name), call.workspace.attach) for name, read in _LOOKS if body.field(name).there}
     locked = body.field("is_locked").boolean(page.is_locked)
@@ -51,9 +51,7 @@ def update(call: Call) -> dict[str, Any]:
     for name, value in looks.items():
         setattr(page, name, value)
     page.is_locked = locked
-    if away is not None and away.value != page.in_trash:
-        call.workspace.trash(page, call.bot, away=away.value)
-    call.workspace.touch(page, call.bot)
+    call.workspace.settle(page, call.bot, away=trash)
     return call.answers.page(page)
 
 
@@ -90,11 +88,6 @@ def wanted(call: Call) -> frozenset[str]:
         if key in ("filter_properties", "filter_properties[]")
         for name in (value, unquote(value))
     )
-
-
-def _above_is_away(page: Page) -> bool:
-    above = page.parent
-    return above.database.away or above.in_trash if isinstance(above, DataSource) else above is not None and above.away
 
 
 def _property(page: Page, name: str) -> Property:

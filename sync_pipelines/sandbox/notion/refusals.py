@@ -45,12 +45,7 @@ def invalid(message: str) -> Refusal:
 
 def not_found(kind: str, identity: str) -> Refusal:
     """What is not there, or not shared with the connection: Notion does not say which."""
-    return Refusal(
-        404,
-        "object_not_found",
-        f"Could not find {kind} with ID: {identity}. Make sure the relevant pages and databases are shared with your "
-        "integration.",
-    )
+    return Refusal(404, "object_not_found", f"Could not find {kind.replace('_', ' ')} with ID: {identity}.")
 
 
 def archived() -> Refusal:
@@ -69,6 +64,6 @@ def too_large(request_id: str) -> dict[str, Any]:
         "isNotionError": False,
         "errorId": request_id,
         "name": "PayloadTooLargeError",
-        "message": "request entity too large",
+        "message": "Request body too large.",
         "code": 413,
     }

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from sync_pipelines.sandbox.notion.api import CONTROLS
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
+from sync_pipelines.sandbox.stand_ins.control import ask
 from sync_pipelines.sandbox.stand_ins.server import StandInServer
 
 
@@ -37,6 +38,10 @@ class NotionServer(StandInServer):
     def _vault_key(self) -> str:
         """A Fernet key made of the stand-in's: what it seals is worth nothing outside of this sandbox."""
         return base64.urlsafe_b64encode(hashlib.sha256(self.key.encode()).digest()).decode()
+
+    def first(self) -> WorkspaceControl:
+        """The workspace that is there from the beginning; its token is the server's key."""
+        return WorkspaceControl(url=self.url, key=self.key, **ask(self.url, self.key, "first_workspace"))
 
     def workspace(self, name: str = "Workspace", **options: Any) -> WorkspaceControl:
         """A new workspace; the options are those of `api.Notion.new_workspace`."""

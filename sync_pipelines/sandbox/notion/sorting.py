@@ -21,8 +21,7 @@ def sorted_rows(rows: list[Page], given: Given, source: DataSource) -> list[Page
     """
     found = rows
     for one in reversed(given.elements() if given.there else []):
-        direction = one.field("direction")
-        downwards = direction.there and direction.one_of(*DIRECTIONS) == "descending"
+        downwards = one.field("direction").one_of(*DIRECTIONS) == "descending"
         worth = _worth(one, source)
         having = [row for row in found if worth(row) is not None]
         lacking = [row for row in found if worth(row) is None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -58,7 +58,7 @@ class Workspace:
         self.comments: dict[str, Comment] = {}
         self.uploads: dict[str, Upload] = {}
         self.attaching: list[Upload] = []
-        self.cursors: dict[str, tuple[str, int]] = {}
+        self.cursors: dict[str, tuple[str, int, Sequence[Any]]] = {}
         self.kept: dict[Any, list[Page]] = {}
         self.root = self.add_page(None, self.person, title="Workspace home")
 
@@ -167,6 +167,12 @@ class Workspace:
             self.touch(above, by)
         for source in one.sources if isinstance(one, Database) else ():
             source.version += 1
+
+    def settle(self, one: Node | DataSource, by: str, *, away: bool | None) -> None:
+        """Note an edit, which may put it into the trash or take it out; None: neither."""
+        if away is not None and away != one.in_trash:
+            self.trash(one, by, away=away)
+        self.touch(one, by)
 
     def empty_trash(self) -> int:
         """Remove for good what is in the trash; how many objects that were."""

@@ -122,6 +122,16 @@ def test_after_the_first_time_only_what_changed_is_told(ours: Ours):
     ]
 
 
+def test_a_note_that_is_put_again_as_it_is_has_not_changed(ours: Ours):
+    ids: list[str | None] = [*ours.put(BREAD, TASKS)]
+    version = ours.keep()._keep_version
+    ours.put(BREAD, TASKS, ids=ids)
+    assert ours.server._accounts[ours.email].changes(version)["nodes"] == []
+    ours.put(replace(TASKS, items=(*ITEMS[:3], replace(ITEMS[3], text="at last"))), ids=ids[1:])
+    changed = ours.server._accounts[ours.email].changes(version)["nodes"]
+    assert [node.get("text") for node in changed] == ["at last"]
+
+
 def test_a_removed_line_is_told_as_deleted_and_a_moved_one_keeps_its_place(ours: Ours):
     key = ours.put(TASKS)[0]
     keep = ours.keep()

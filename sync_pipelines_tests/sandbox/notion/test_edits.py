@@ -87,6 +87,7 @@ def test_a_page_in_the_trash_leaves_queries_and_comes_back_with_its_blocks(notes
     assert notes.query(in_trash=True) == ["One"]
     assert notes.client.pages.retrieve(page)["in_trash"] is True
     for ask in (
+        lambda: notes.client.blocks.update(block, in_trash=False),
         lambda: notes.client.pages.update(page, properties=titled("Other")),
         lambda: notes.client.blocks.update(block, paragraph={"rich_text": []}),
         lambda: notes.client.blocks.children.append(page, children=[paragraph("b")]),
@@ -187,6 +188,13 @@ def test_a_persons_act_is_seen_and_stamped_with_the_person(act: str, notes: Note
     assert found["last_edited_by"]["id"] == notes.hands.person
     assert found["properties"]["Pinned"]["checkbox"] is (act == "property")
     assert notes.query() == ["Mine" if act == "title" else "One"]
+
+
+def test_a_block_that_a_person_moves_to_another_page_leaves_its_mark_on_both(notes: Notes):
+    one, two = notes.page("One", "a", "b"), notes.page("Two", "c")
+    notes.hands.move_block(notes.blocks(one)[0]["id"], after=notes.blocks(two)[0]["id"])
+    assert (notes.texts(one), notes.texts(two)) == (["b"], ["c", "a"])
+    assert {notes.client.pages.retrieve(page)["last_edited_by"]["id"] for page in (one, two)} == {notes.hands.person}
 
 
 def test_a_deleted_block_comes_back_to_its_place_and_a_moved_one_keeps_its_id_and_comments(notes: Notes):

@@ -20,7 +20,8 @@ from sync_pipelines.sandbox.notion.control import WorkspaceControl
 from sync_pipelines.sandbox.notion.faults import Fault
 from sync_pipelines.sandbox.notion.server import NotionServer
 from sync_pipelines.sandbox.stand_ins.control import Refused
-from sync_pipelines.sandbox.stand_ins.seen import most_within
+from sync_pipelines.sandbox.stand_ins.control import ask as ask_control
+from sync_pipelines.sandbox.stand_ins.seen import Limit, most_within
 from sync_pipelines_tests.sandbox.notion.conftest import Notes, paragraph
 from sync_pipelines_tests.sandbox.notion.refused import refused
 
@@ -180,6 +181,19 @@ def test_the_rate_is_that_of_a_connection_in_any_window(notes: Notes):
     assert most_within(passed, 0.3) <= 10
 
 
+def test_a_limit_has_a_window_and_may_be_that_of_one_connection(notes: Notes):
+    limit = Limit()
+    limit.set(2, window=0.5)
+    assert [limit.allows(at) for at in (0.0, 0.2, 0.4, 0.5, 0.6, 0.71)] == [True, True, False, True, False, True]
+    assert limit.wait(0.75) == pytest.approx(0.25)
+    other = notes.hands.connect("Second")["token"]
+    notes.hands.limit(1, window=60, token=other)
+    second = notes.hands.client(auth=other)
+    second.users.me()
+    assert refused(second.users.me)[0] == 429
+    assert [notes.client.users.me()["id"] for _ in range(3)] == [notes.hands.bot] * 3
+
+
 def test_the_clients_own_retries_get_over_a_limit(notes: Notes):
     client = notes.hands.client(retry=RetryOptions(max_retries=3, initial_retry_delay_ms=10))
     notes.hands.fault("429", times=2, retry_after="0")
@@ -269,6 +283,9 @@ def test_the_control_wants_its_key_and_says_what_it_cannot_do(notion_server: Not
         hands.edit_block("11111111-1111-1111-1111-111111111111", "x")
     with pytest.raises(Refused, match="has no checked"):
         hands.edit_block(hands.add_block(hands.page, "x"), checked=True)
+    for name in ("_served", "front", "nothing"):
+        with pytest.raises(Refused, match="there is no control"):
+            ask_control(notion_server.url, notion_server.key, name)
     with pytest.raises(AttributeError):
         _ = hands.edit_blocks
 
@@ -282,3 +299,8 @@ def test_as_a_process_it_keeps_port_and_key_when_it_is_killed(tmp_path: Path):
         assert (server.url, server.key) == (url, key)
         assert Client(auth=key, base_url=url).users.me()["bot"]["workspace_name"] == "Notes"
         assert server.seen()["requests"] == 1
+        first = server.first()
+        assert (first.token, server.variables) == (key, {"NOTION_BASE_URL": url})
+        assert first.client().blocks.children.list(first.page)["results"] == []
+        server.clear_seen()
+        assert server.seen()["requests"] == 0

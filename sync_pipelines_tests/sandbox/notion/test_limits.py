@@ -21,6 +21,10 @@ LABEL = {"Labels": {"multi_select": [{"name": "new"}]}}
 OPTIONS = [{"name": str(number)} for number in range(101)]
 
 
+def link_to(url: str) -> dict[str, Any]:
+    return {"text": {"content": "a", "link": {"url": url}}}
+
+
 def words(*runs: Any) -> dict[str, Any]:
     return {"paragraph": {"rich_text": list(runs)}}
 
@@ -64,6 +68,7 @@ TOO_MUCH: dict[str, tuple[list[dict[str, Any]], str]] = {
     "a row outside": ([{"table_row": {"cells": []}}], "table_row cannot be a child of a block of type child_page"),
     "cells": ([{"table": {"table_width": 2, "children": [ROW]}}], "must match the table width"),
     "link": ([words({"text": {"content": "a", "link": {"url": "no url"}}})], "Invalid URL for link."),
+    "blank in a host": ([words(link_to("http://exa mple.com/"))], "Invalid URL for link."),
     "script": ([words({"text": {"content": "a", "link": {"url": "javascript:x"}}})], "Invalid URL for link."),
     "NUL": ([paragraph("a\x00b")], "should be a string without NUL"),
 }  # fmt: skip
@@ -156,7 +161,15 @@ def test_a_body_over_500_kib_meets_an_error_of_another_shape(notes: Notes):
 def test_what_is_no_json_no_endpoint_and_no_version_is_refused(notes: Notes):
     assert post(notes, "/v1/pages", b"{").json()["code"] == "invalid_json"
     assert post(notes, "/v1/poems", b"{}").json()["code"] == "invalid_request_url"
-    assert post(notes, "/v1/search", b"{}", **{"Notion-Version": "2022-06-28"}).json()["code"] == "validation_error"
+    for version, code in (("2022-06-28", "validation_error"), ("2022-06-29", "missing_version")):
+        assert post(notes, "/v1/search", b"{}", **{"Notion-Version": version}).json()["code"] == code
+    assert "2025-09-03" in post(notes, "/v1/search", b"{}", **{"Notion-Version": "x"}).json()["message"]
+    for words, said in (("Bearer nope", "API token is invalid."), ("nope", 'use the format "Bearer <token>".')):
+        answer = post(notes, "/v1/search", b"{}", Authorization=words)
+        assert answer.status_code == 401
+        assert answer.json()["message"].endswith(said)
+    long = refused(lambda: notes.client.search(filter={"property": "object", "value": "😀" * 60}))[2]
+    assert long.endswith('instead was `"' + "😀" * 27 + "...`.")
     with httpx.Client(verify=False, trust_env=False) as wire:
         headers = {"Authorization": f"Bearer {notes.hands.token}"}
         answer = wire.get(f"{notes.hands.url}/v1/users/me", headers=headers)

@@ -75,6 +75,7 @@ FILTERS: list[tuple[str, Any, str]] = [
     ("Created", {"date": {"equals": "2026-01-01"}}, "Ant"),
     ("Created", {"date": {"on_or_after": "2026-01-01T12:00:00Z"}}, "Ant bee"),
     ("Created", {"date": {"after": "2026-01-01T12:00:00Z"}}, "bee"),
+    ("Created", {"date": {"before": "2026-02-01T00:00:01Z"}}, "Ant bee"),
     ("Created", {"date": {"past_year": {}}}, "Ant bee"),
     ("Created", {"date": {"past_month": {}}}, ""),
     ("Created", {"date": {"is_empty": True}}, "Cat"),
@@ -108,6 +109,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"property": "Size", "number": {"contains": 1}}, "should have one of `equals`"),
     ({"property": "Pinned", "checkbox": {"equals": "yes"}}, "should be a boolean"),
     ({"property": "Keep ID", "rich_text": {"is_empty": False}}, "should be `true`"),
+    ({"property": "Keep ID", "rich_text": {"equals": "a" * 2001}}, "should be ≤ `2000`, instead was `2001`."),
     ({"timestamp": "made", "made": {"before": "2026-01-01"}}, "should be not present"),
 ]
 
@@ -133,6 +135,12 @@ SORTS: list[tuple[list[dict[str, str]], str]] = [
 def test_sorts_put_first_what_comes_first_and_last_what_has_no_value(three: Notes):
     for sorts, wanted in SORTS:
         assert " ".join(three.query(sorts=sorts)) == wanted, sorts
+
+
+def test_a_sort_says_its_direction_and_names_what_is_there(three: Notes):
+    assert "sorts[0].direction should be" in refused(lambda: three.query(sorts=[{"property": "Name"}]))[2]
+    mood = [{"property": "Mood", "direction": "ascending"}]
+    assert refused(lambda: three.query(sorts=mood))[2] == "Could not find sort property with name or id: Mood"
 
 
 def test_filter_properties_leaves_the_others_out(three: Notes):
@@ -203,7 +211,31 @@ def test_lists_come_in_pages_that_the_clients_own_helpers_put_together(notes: No
     rows = list(iterate_paginated_api(notes.client.data_sources.query, data_source_id=notes.source, page_size=3))
     assert len({row["id"] for row in rows}) == len(rows) == 8
     assert refused(lambda: notes.client.blocks.children.list(page, start_cursor="nonsense"))[0] == 400
-    assert refused(lambda: notes.query(page_size=101))[2].endswith("should be ≤ `100`, instead was `101`.")
+    with pytest.raises(Exception, match="start_cursor provided is invalid"):
+        notes.query(start_cursor=blocks[0]["id"])
+
+
+def test_a_size_is_made_to_fit_or_refused_as_each_list_does_it(notes: Notes):
+    page = notes.page("One", "a", "b")
+    listed = notes.client.blocks.children.list
+    assert [len(listed(page, page_size=size)["results"]) for size in (0, 101, 1)] == [2, 2, 1]
+    none = listed(page, page_size=-1)
+    assert (none["results"], none["has_more"], none["next_cursor"]) == ([], True, notes.blocks(page)[0]["id"])
+    assert notes.query(page_size=1000) == ["One"]
+    said = "body failed validation: body.page_size should be ≥ `1`, instead was `0`."
+    assert refused(lambda: notes.query(page_size=0))[2] == said
+    said = "query failed validation: query.page_size should be ≤ `100`, instead was `101`."
+    assert refused(lambda: notes.client.comments.list(block_id=page, page_size=101))[2] == said
+
+
+def test_a_cursor_of_blocks_is_the_next_one_and_invalid_when_that_is_gone(notes: Notes):
+    page = notes.page("One", "a", "b", "c")
+    blocks = [block["id"] for block in notes.blocks(page)]
+    cursor = notes.client.blocks.children.list(page, page_size=1)["next_cursor"]
+    assert cursor == blocks[1]
+    notes.hands.delete_block(cursor)
+    said = f"The start_cursor provided is invalid: {cursor}"
+    assert refused(lambda: notes.client.blocks.children.list(page, start_cursor=cursor))[2] == said
 
 
 def test_a_list_goes_on_where_it_was_although_rows_leave_meanwhile(notes: Notes):
@@ -212,6 +244,8 @@ def test_a_list_goes_on_where_it_was_although_rows_leave_meanwhile(notes: Notes)
     first = notes.client.data_sources.query(notes.source, page_size=2)
     notes.hands.trash_page(first["results"][0]["id"])
     assert notes.query(start_cursor=first["next_cursor"]) == ["N2", "N3", "N4", "N5"]
+    notes.hands.trash_page(first["next_cursor"].rpartition(":")[2])
+    assert notes.query(start_cursor=first["next_cursor"]) == ["N3", "N4", "N5"]
 
 
 def test_the_search_finds_titles_of_what_is_shared_and_not_in_the_trash(notes: Notes):

@@ -102,6 +102,13 @@ def test_a_larger_file_comes_in_parts(client: Client, hands: WorkspaceControl):
     client.blocks.children.append(hands.page, children=[attached(made, "pdf")])
 
 
+def test_each_part_but_the_last_has_5_mib_at_least(client: Client):
+    made = client.file_uploads.create(mode="multi_part", number_of_parts=2, filename="a.pdf")["id"]
+    for number in ("1", "2"):
+        client.file_uploads.send(made, file=("a.pdf", io.BytesIO(b"few"), "application/pdf"), part_number=number)
+    assert "must have 5 MiB at least" in refused(lambda: client.file_uploads.complete(made))[2]
+
+
 @pytest.mark.parametrize("name", ["voice.amr", "clip.3gp", "noextension", "a" * 900 + ".png"])
 def test_a_file_of_a_kind_or_name_that_notion_does_not_take_is_refused(name: str, client: Client):
     assert refused(lambda: client.file_uploads.create(filename=name, content_type="image/png"))[:2] == (
