@@ -255,6 +255,9 @@ class AccountOrigin:
     def warnings(self) -> list[str]:
         return []
 
+    def close(self) -> None:
+        self._last = None
+
     def why_all(self, since: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         if since.get("kind") != KIND:
             return "the notes come from an account now"
@@ -275,7 +278,7 @@ class AccountOrigin:
         Raises:
             RecordError: it has none.
         """
-        mirror = self._last or self.known().mirror
+        mirror = self._last = self._last or self.known().mirror
         note, blob = mirror.nodes.get(where[0]), mirror.nodes.get(where[1])
         if note is None or blob is None:
             raise RecordError("The account has this attachment no more.", sync=self.client.login.sync)

@@ -63,6 +63,9 @@ class ExportOrigin:
     def open(self, where: Any) -> AbstractContextManager[BinaryIO]:
         return self.takeout.open((where[0], where[1]))
 
+    def close(self) -> None:
+        self.takeout.close()
+
 
 @dataclass(frozen=True)
 class ExportLook:

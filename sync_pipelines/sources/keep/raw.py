@@ -84,3 +84,7 @@ class Origin(Protocol):
     def open(self, where: Any) -> AbstractContextManager[BinaryIO]:
         """An attachment's bytes; `where` is a value of `Raw.files`."""
         ...
+
+    def close(self) -> None:
+        """Close what is open; it is opened again where it is asked for again."""
+        ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class KeepSource(Forgetful):
         self.origin, self.spec, self.ledger, self._spool = origin, spec, ledger, spool
         self._read: tuple[Mapping[str, Any], Catalogue] | None = None
         self._unnamed = 0
+        self._lock = threading.RLock()
 
     # What a run asks
 
@@ -202,7 +204,8 @@ class KeepSource(Forgetful):
 
     @contextmanager
     def _attachment(self, key: str, name: str) -> Generator[BinaryIO]:
-        listed = self._read[1] if self._read is not None else self._listed(self.origin.known())
+        with self._lock:
+            listed = self._read[1] if self._read is not None else self._listed(self.origin.known())
         where = listed.where(key, name)
         if where is None or where[0] == -1:
             raise RecordError(
@@ -285,13 +288,14 @@ class KeepSource(Forgetful):
         return self.spec.sync, self.spec.name
 
     def _listed(self, look: Look) -> Catalogue:
-        """All notes of a look; read once while the source's state is the same."""
-        if self._read is not None and self._read[0] == look.position:
-            return self._read[1]
-        self.forget()
-        found = self._catalogued(look, None, Spool(self._spool))
-        self._read, self._unnamed = (look.position, found), found.unnamed
-        return found
+        """All notes of a look; read once while the source's state is the same, whichever thread asks first."""
+        with self._lock:
+            if self._read is not None and self._read[0] == look.position:
+                return self._read[1]
+            self._drop()
+            found = self._catalogued(look, None, Spool(self._spool))
+            self._read, self._unnamed = (look.position, found), found.unnamed
+            return found
 
     def _catalogued(self, look: Look, after: Mapping[str, Any] | None, spool: Spool) -> Catalogue:
         try:
@@ -309,7 +313,11 @@ class KeepSource(Forgetful):
             found.close()
 
     def forget(self) -> None:
-        """Delete the temporary files of what was read."""
+        """Delete the temporary files of what was read, and close what is open."""
+        self.origin.close()
+        self._drop()
+
+    def _drop(self) -> None:
         read, self._read = self._read, None
         if read is not None:
             with suppress(OSError):

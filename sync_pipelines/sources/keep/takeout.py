@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
+import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.sources.keep.model import UNAVAILABLE, Attachment, ContractError, Note
@@ -65,6 +66,8 @@ class Takeout:
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = tuple(paths)
+        self._open: dict[Path, _Held] = {}
+        self._lock = threading.Lock()
 
     def signature(self) -> str:
         """What changes when the export does: names, sizes and times of its files; no file is opened.
@@ -105,15 +108,38 @@ class Takeout:
         parts = parts_of(self.paths)
         if number >= len(parts):
             raise TransientError(f"The export has no part number {number + 1} any more.", remedy="Sync again.")
-        with parts[number].reading() as part:
-            try:
-                file = part.open(path)
-            except KeyError:
-                raise TransientError(
-                    f"{str(parts[number].path)!r} has no file {path!r} any more.", remedy="Sync again."
-                ) from None
-            with file:
-                yield file
+        try:
+            file = self._opened(parts[number]).open(path)
+        except KeyError:
+            raise TransientError(
+                f"{str(parts[number].path)!r} has no file {path!r} any more.", remedy="Sync again."
+            ) from None
+        with file:
+            yield file
+
+    def _opened(self, part: Folder | Zip) -> OpenPart:
+        """The part, open until `close`: to read a zip's directory anew for each attachment takes longer than that."""
+        facts = tuple(part.facts()) if isinstance(part, Zip) else ()
+        with self._lock:
+            held = self._open.get(part.path)
+            if held is None or held.facts != facts:
+                stack = ExitStack()
+                held = self._open[part.path] = _Held(facts, stack.enter_context(part.reading()), stack)
+            return held.part
+
+    def close(self) -> None:
+        """Close what is open; it is opened again where it is asked for again."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].stack.close()
+
+
+class _Held(NamedTuple):
+    """A part that is open, and in which state it was then."""
+
+    facts: tuple[Any, ...]
+    part: OpenPart
+    stack: ExitStack
 
 
 @dataclass(kw_only=True)

@@ -22,6 +22,7 @@ from gkeepapi import exception
 from gkeepapi import node as nodes
 
 from sync_pipelines.engine.errors import RecordError, RunError, TransientError
+from sync_pipelines.targets.retries import retry_after_seconds
 
 AUTH_URL = gpsoauth.AUTH_URL
 API_URL = gkeepapi.KeepAPI.API_URL
@@ -200,16 +201,16 @@ def _timed(request: dict[str, Any], seconds: float) -> dict[str, Any]:
 
 def _raise_for(answer: requests.Response, system: str) -> None:
     if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        raise TransientError(f"{system} asks for a pause (429).", retry_after=_pause(answer))
+        raise TransientError(
+            f"{system} asks for a pause (429).", retry_after=retry_after_seconds(answer.headers.get("Retry-After"))
+        )
     if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise TransientError(f"{system} answers {answer.status_code}.", retry_after=_pause(answer))
+        raise TransientError(
+            f"{system} answers {answer.status_code}.",
+            retry_after=retry_after_seconds(answer.headers.get("Retry-After")),
+        )
     if answer.status_code == HTTPStatus.FORBIDDEN:
         raise Refused("Forbidden")
-
-
-def _pause(answer: requests.Response) -> float | None:
-    text = answer.headers.get("Retry-After", "")
-    return float(text) if text.replace(".", "", 1).isdigit() else None
 
 
 def within(seconds: float, ask: Callable[[], str], system: str) -> str:

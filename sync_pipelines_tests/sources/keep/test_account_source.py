@@ -311,6 +311,15 @@ def test_a_pause_is_kept_and_the_run_goes_on(ann: Live, keep: Keep) -> None:
     assert len(ann.slept) >= 4
 
 
+@pytest.mark.parametrize("asked", ["90", "date:90"])
+def test_the_pause_that_keep_asks_for_is_kept(ann: Live, keep: Keep, asked: str) -> None:
+    ann.put(note(0))
+    keep.fault("429", endpoint="changes", times=1, retry_after=asked)
+    ann.run()
+    assert len(ann.slept) == 1
+    assert 85 < ann.slept[0] <= 90
+
+
 def test_a_429_for_ever_ends_at_the_deadline(ann: Live, keep: Keep) -> None:
     keep.fault("429", endpoint="changes")
     with pytest.raises(TransientError, match=r"user 'ann' could not be read within 300 s: .*asks for a pause \(429\)"):

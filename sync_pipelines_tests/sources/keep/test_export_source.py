@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import KEY, PROBLEM, ChangeSet, Counts, Rejection, Scope, Watermark
 from sync_pipelines.sources.keep.export import ExportOrigin
 from sync_pipelines.sources.keep.model import from_json
+from sync_pipelines.sources.keep.parts import Zip
 from sync_pipelines.sources.keep.source import KeepSource
 from sync_pipelines.sources.keep.takeout import Takeout
 from sync_pipelines_tests.sources.keep.exports import FIRST, SPEC, a_note, as_folder, as_zip
@@ -223,6 +225,31 @@ def test_an_attachment_is_opened_by_key_and_name(ann: Exported) -> None:
         pass
     with pytest.raises(RecordError), source.attachment("404", "p.png"):
         pass
+
+
+def test_threads_open_attachments_at_once_and_a_zip_is_opened_once_for_all(
+    ann: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"p{number}.png" for number in range(12)]
+    named = [{"filePath": name, "mimetype": "image/png"} for name in names]
+    files = {f"Keep/{name}": name.encode() for name in names}
+    path = as_zip(tmp_path / "a.zip", {"Keep/a.json": a_note(attachments=named), **files})
+    source = KeepSource(ExportOrigin([str(path)]), SPEC, ledger=ann.ledger, spool=tmp_path / "spool")
+    opened: list[Path] = []
+    reading = Zip.reading
+    monkeypatch.setattr(Zip, "reading", lambda part: opened.append(part.path) or reading(part))
+
+    def content(name: str) -> bytes:
+        with source.attachment(str(FIRST), name) as file:
+            return file.read()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(content, names)) == [name.encode() for name in names]
+    assert len(opened) == 2  # for the notes, and for all attachments
+    source.forget()
+    as_zip(path, {"Keep/a.json": a_note(attachments=named), **files, f"Keep/{names[0]}": b"another"})
+    assert content(names[0]) == b"another"
+    source.forget()
 
 
 def test_a_closed_run_leaves_no_file(ann: Exported, tmp_path: Path) -> None:
