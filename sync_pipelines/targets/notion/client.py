@@ -17,7 +17,13 @@ from urllib.parse import urlsplit
 from sync_pipelines.engine.errors import LONGEST_WAIT, TransientError
 from sync_pipelines.engine.limiter import Limiter, local_rate
 from sync_pipelines.engine.rates import RateKeeper
-from sync_pipelines.targets.notion.errors import DoubtfulError, RateLimitedError, classify
+from sync_pipelines.targets.notion.errors import (
+    DoubtfulError,
+    RateLimitedError,
+    RefusedError,
+    StartRefusedError,
+    classify,
+)
 from sync_pipelines.targets.notion.settings import NotionSettings
 
 if TYPE_CHECKING:
@@ -52,6 +58,7 @@ class Notion:
         self._client: Client | None = None
         self._clock: datetime | None = None
         self._us: str | None = None
+        self.can_start = True
         self.before_write: Callable[[], object] = lambda: None
 
     @property
@@ -200,16 +207,23 @@ class Notion:
 
         Raises:
             DoubtfulError: they may be there.
+            StartRefusedError: Notion takes no blocks before all others, or not these.
         """
         self.before_write()
         place: Given = {"after": after} if after else {}
         if first:
             place = {"position": {"type": "start"}}
-        return self.ask(
-            "add blocks to a page",
-            lambda client: client.blocks.children.append(parent, children=children, **place),
-            once=True,
-        )
+        try:
+            return self.ask(
+                "add blocks to a page",
+                lambda client: client.blocks.children.append(parent, children=children, **place),
+                once=True,
+            )
+        except RefusedError as error:
+            if not first:
+                raise
+            self.can_start = False
+            raise StartRefusedError(error.message, **self.where) from error
 
     def update_block(self, block_id: str, kind: str, content: Mapping[str, Any]) -> Given:
         """Write a block's own content anew."""

@@ -85,16 +85,20 @@ class Delete:
 Operation = Update | Insert | Delete
 
 
-def script(parent: str, page: Sequence[Live], standing: Sequence[Standing], goals: Sequence[Goal]) -> list[Operation]:
+def script(
+    parent: str, page: Sequence[Live], standing: Sequence[Standing], goals: Sequence[Goal], *, start: bool = True
+) -> list[Operation]:
     """What to do, in order; goals that stand on the page already learn their ids.
 
     Args:
         parent: the page's id. page: its blocks, other people's too. standing: those of the managed region.
+        start: whether blocks can be put before all others. Where they cannot, the first one becomes the new first one,
+            and is made again behind it: what people say of it stays at the place.
     """
     updates: list[Operation] = []
     inserts: list[Operation] = []
     deletes: list[Operation] = []
-    _level(parent, page, standing, goals, (updates, inserts, deletes))
+    _level(parent, page, standing, goals, (updates, inserts, deletes), start=start)
     return [*updates, *inserts, *deletes]
 
 
@@ -104,8 +108,12 @@ def _level(
     standing: Sequence[Standing],
     goals: Sequence[Goal],
     into: tuple[list[Operation], list[Operation], list[Operation]],
+    *,
+    start: bool,
 ) -> None:
     pairs = _pairs(standing, goals)
+    if not start:
+        pairs = _from_the_first(pairs, page, standing, goals)
     updates, inserts, deletes = into
     for left, right in pairs:
         item, goal = standing[left], goals[right]
@@ -114,7 +122,7 @@ def _level(
             updates.append(Update(item.live.id, goal))
         elif item.is_as_left:
             goal.left_shown = item.entry.shown
-        _level(item.live.id, item.live.children, item.children, goal.children, into)
+        _level(item.live.id, item.live.children, item.children, goal.children, into, start=start)
     inserts.extend(_inserts(parent, page, standing, goals))
     kept = {left for left, _ in pairs}
     deletes.extend(Delete(item) for index, item in enumerate(standing) if index not in kept)
@@ -130,6 +138,17 @@ def _pairs(standing: Sequence[Standing], goals: Sequence[Goal]) -> list[tuple[in
         return standing[left].token == goals[right].token
 
     return align(len(standing), len(goals), equal, may_change, alike)
+
+
+def _from_the_first(
+    pairs: list[tuple[int, int]], page: Sequence[Live], standing: Sequence[Standing], goals: Sequence[Goal]
+) -> list[tuple[int, int]]:
+    """The pairs without one that would need new blocks before the first of the page."""
+    blocked = pairs and pairs[0][0] == 0 and pairs[0][1] > 0 and page[0].id == standing[0].live.id
+    if not blocked:
+        return pairs
+    first = [(0, 0)] if _may_become(standing[0], goals[0]) else []
+    return [*first, *pairs[1:]]
 
 
 def _may_become(item: Standing, goal: Goal) -> bool:

@@ -33,6 +33,10 @@ class RefusedError(RecordError):
     """Notion refuses this request for what it holds."""
 
 
+class StartRefusedError(RefusedError):
+    """Notion does not put blocks before the first one of a page: its API of 2025-09-03 may know no such place."""
+
+
 class RestrictedError(RunError):
     """The connection may not do this."""
 

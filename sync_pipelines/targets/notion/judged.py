@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ class Judged:
     def pages(self) -> Pages:
         raise NotImplementedError
 
-    def _writer(self) -> PageWriter:
+    def _writer(self, before_write: Callable[[], object] = lambda: None) -> PageWriter:
         raise NotImplementedError
 
     @property

@@ -55,11 +55,13 @@ def read_page(notion: Notion, head: Head, record: Record | None) -> Seen:
     made is the region.
     """
     at = notion.now
-    page = _read(notion, head.id, _ours(record))
     known = record is not None and (record.known or record.under_way is not None)
+    # whoever made a page that is on record was the sync, perhaps by another connection than now
+    us = frozenset({notion.us, head.author} if known else {notion.us})
+    page = _read(notion, head.id, us, _ours(record))
     base = record.base if record is not None else ()
     under_way = (record.under_way if record is not None else None) or ()
-    region = find(base, page, us=notion.us, under_way=under_way, adopt=not known)
+    region = find(base, page, us=us, under_way=under_way, adopt=not known)
     return Seen(head=head, region=region, at=at, base_state=_state(head, record, known=known), known=known)
 
 
@@ -70,14 +72,14 @@ def _ours(record: Record | None) -> frozenset[str]:
     return frozenset(ids(record.base)) if record is not None else frozenset()
 
 
-def _read(notion: Notion, parent: str, ours: frozenset[str]) -> list[Live]:
+def _read(notion: Notion, parent: str, us: frozenset[str], ours: frozenset[str]) -> list[Live]:
     found = []
     for given in notion.children(parent):
-        mine = (given.get("created_by") or {}).get("id") == notion.us or given["id"] in ours
+        mine = (given.get("created_by") or {}).get("id") in us or given["id"] in ours
         if not given.get("has_children"):
             found.append(live_of(given))
         else:
-            found.append(live_of(given, _read(notion, given["id"], ours) if mine else None))
+            found.append(live_of(given, _read(notion, given["id"], us, ours) if mine else None))
     return found
 
 

@@ -7,7 +7,7 @@ What no entry claims is somebody else's, whatever it says, and is never touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -159,21 +159,26 @@ class _Claims:
     """Who of these blocks is claimed by which entry.
 
     Args:
-        us: the id of the connection. expected: what an interrupted write was making, by mark. taken: ids.
+        us: ids of the sync's connections. expected: what an interrupted write was making, by mark. taken: ids.
     """
 
-    us: str
+    us: Collection[str]
     expected: Mapping[str, Entry]
     taken: set[str] = field(default_factory=set)
 
 
 def find(
-    base: Sequence[Entry], page: Sequence[Live], *, us: str, under_way: Sequence[Entry] = (), adopt: bool = False
+    base: Sequence[Entry],
+    page: Sequence[Live],
+    *,
+    us: Collection[str],
+    under_way: Sequence[Entry] = (),
+    adopt: bool = False,
 ) -> Region:
     """The managed region of a page.
 
     Args:
-        us: the connection's id, which tells its blocks from others'.
+        us: the ids of the sync's connections, now and before, which tell its blocks from others'.
         under_way: what a write was making of the page that was interrupted, so that some of it may stand there.
         adopt: nothing is on record: whatever the connection made is the region; what others have edited of it since
             was something else, nobody knows what.
@@ -193,16 +198,16 @@ def _walk(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield from _walk(entry.children)
 
 
-def _adopted(page: Sequence[Live], us: str) -> tuple[Entry, ...]:
+def _adopted(page: Sequence[Live], us: Collection[str]) -> tuple[Entry, ...]:
     return tuple(
         Entry(id=live.id, mark=_adopted_mark(live, us), type=live.type, children=_adopted(live.children, us))
         for live in page
-        if live.author == us
+        if live.author in us
     )
 
 
-def _adopted_mark(live: Live, us: str) -> str:
-    return live.mark if live.editor in ("", us) else digest(["edited", live.id])
+def _adopted_mark(live: Live, us: Collection[str]) -> str:
+    return live.mark if not live.editor or live.editor in us else digest(["edited", live.id])
 
 
 def _matched(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> tuple[list[Entry], list[Standing]]:
@@ -235,7 +240,7 @@ def _was_going(entry: Entry, claims: _Claims) -> bool:
 
 
 def _is_under_way(live: Live, claims: _Claims) -> bool:
-    return live.author == claims.us and live.id not in claims.taken and live.mark in claims.expected
+    return live.author in claims.us and live.id not in claims.taken and live.mark in claims.expected
 
 
 def _settled(entry: Entry, live: Live, claims: _Claims) -> tuple[Entry, Standing]:
@@ -253,13 +258,29 @@ def _settled(entry: Entry, live: Live, claims: _Claims) -> tuple[Entry, Standing
 def _nameless(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> dict[int, Live]:
     """The blocks of entries without ids: by their marks first, then, between those, by their types."""
     wanted = [index for index, entry in enumerate(base) if entry.id is None and not entry.absent]
-    there = [live for live in page if live.author == claims.us and live.id not in claims.taken]
+    there = [live for live in page if live.author in claims.us and live.id not in claims.taken]
     if not wanted or not there:
         return {}
     equal = common([base[index].stands_as for index in wanted], [(live.type, live.mark) for live in there])
     kinds = ([base[index].stands_as[0] for index in wanted], [live.type for live in there])
     pairs = align(len(wanted), len(there), equal, lambda left, right: kinds[0][left] == kinds[1][right])
-    return {wanted[left]: there[right] for left, right in pairs}
+    found = {wanted[left]: there[right] for left, right in pairs}
+    return found | _moved(base, wanted, there, found)
+
+
+def _moved(
+    base: Sequence[Entry], wanted: Sequence[int], there: Sequence[Live], found: Mapping[int, Live]
+) -> dict[int, Live]:
+    """The blocks that stand, as they were, at another place."""
+    taken = {live.id for live in found.values()}
+    left = [live for live in there if live.id not in taken]
+    moved: dict[int, Live] = {}
+    for index in wanted:
+        same = [live for live in left if (live.type, live.mark) == base[index].stands_as]
+        if index not in found and same:
+            moved[index] = same[0]
+            left.remove(same[0])
+    return moved
 
 
 # The region as a state, for decisions

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.errors import LONGEST_WAIT, ConfigurationError
 from sync_pipelines.engine.secrets import know
 from sync_pipelines.targets.notion.properties import Columns
 from sync_pipelines.targets.retries import RetryPolicy
@@ -42,7 +42,7 @@ class NotionSettings:
     timeout: float = 60.0
     max_blocks: int | None = None
     on_delete: Literal["mark", "trash"] = "mark"
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(budget_seconds=LONGEST_WAIT))
 
     def __post_init__(self) -> None:
         know(self.token)

@@ -16,34 +16,27 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from sync_pipelines.engine.conflicts import Strategy
-from sync_pipelines.engine.deciding import Dispute, Outcome
 from sync_pipelines.engine.errors import RecordError, RunError
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.ledger.rates import SharedRate
-from sync_pipelines.engine.merging import same_state
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     FINGERPRINTS_SCHEMA,
     KEY,
     UNDELETED,
-    BatchResult,
-    Counts,
     Deletion,
     Digest,
-    Doubt,
-    PlannedWrites,
     Rejection,
     Underived,
     bucket_of,
 )
 from sync_pipelines.engine.rates import RateKeeper
+from sync_pipelines.targets.notion.bringing import Bringing
 from sync_pipelines.targets.notion.client import Notion
 from sync_pipelines.targets.notion.database import ready
-from sync_pipelines.targets.notion.judged import Judged, Known, chosen, paged, rows_of, standing_for
-from sync_pipelines.targets.notion.judgement import Case, Row, is_told, judge, merged_plan, whole_plan
+from sync_pipelines.targets.notion.judged import chosen, paged
 from sync_pipelines.targets.notion.listing import Head, Pages
-from sync_pipelines.targets.notion.looking import Seen, read_page
-from sync_pipelines.targets.notion.properties import state_of
+from sync_pipelines.targets.notion.looking import read_page
 from sync_pipelines.targets.notion.reading import page_text
 from sync_pipelines.targets.notion.records import Record, Records
 from sync_pipelines.targets.notion.settings import NotionSettings
@@ -53,7 +46,7 @@ from sync_pipelines.targets.notion.writing import PageWriter
 _PAGE = pa.schema([*FINGERPRINTS_SCHEMA, pa.field("page", pa.string())])
 
 
-class NotionTarget(Judged, Underived):
+class NotionTarget(Bringing, Underived):
     """The pages of one user; implements `engine.model.Target`. Making one connects to nothing.
 
     Args:
@@ -172,19 +165,8 @@ class NotionTarget(Judged, Underived):
             calm = record.calm
         else:
             seen = read_page(self.notion, head, record)
-            calm = self._looked(seen, record)
+            calm = self.looked(seen, record)
         return (head.fingerprint if calm else f"{head.fingerprint} edited") or None
-
-    def _looked(self, seen: Seen, record: Record | None) -> bool:
-        """Note what a look at a page has shown; whether it is as the sync left it."""
-        accepted = record is not None and record.left is not None and record.left == seen.mark
-        calm = accepted or same_state(seen.state, seen.base)
-        if record is None or record.under_way is None:
-            known = record or Record(key=seen.head.key, fingerprint=seen.head.fingerprint, editor=self.notion.us)
-            state = dict(seen.base_state)
-            looked = replace(known, page_id=seen.head.id, base=seen.region.base, state=state, calm=calm)
-            self.records.keep([replace(looked, edited=seen.head.edited, seen=seen.at)])
-        return calm
 
     # What a target is asked
 
@@ -212,126 +194,6 @@ class NotionTarget(Judged, Underived):
             RunError: it is gone, or lacks properties and is not the sync's own.
         """
         self._source = ready(self.notion, self.records).source
-
-    def upsert(
-        self,
-        batches: Iterable[pa.RecordBatch],
-        *,
-        doubt: Doubt | None = None,
-        before_write: Callable[[], object] = lambda: None,
-    ) -> Iterator[BatchResult]:
-        """Bring pages to what their notes say, one by one; what is unchanged is told together."""
-        for batch in batches:
-            rows: dict[str, Row] = {}
-            bad = []
-            for given in batch.to_pylist():
-                try:
-                    rows.update(rows_of(pa.RecordBatch.from_pylist([given], schema=batch.schema)))
-                except RecordError as error:
-                    bad.append(_rejection(given[KEY], error))
-            if bad:
-                yield BatchResult(counts=Counts(quarantined=len(bad)), rejected=bad, keys=[item.key for item in bad])
-            for keys in paged(list(rows)):
-                yield from self._bring({key: rows[key] for key in keys}, doubt, before_write)
-
-    def _bring(
-        self, rows: Mapping[str, Row], doubt: Doubt | None, before_write: Callable[[], object]
-    ) -> Iterator[BatchResult]:
-        known = self.known(list(rows))
-        heads = self.heads(list(rows), known.records)
-        equal = [key for key, row in rows.items() if not doubt and self._is_equal(row, heads.get(key), known)]
-        if equal:
-            yield BatchResult(counts=Counts(unchanged=len(equal)), keys=equal)
-        writer = self._writer(before_write)
-        for key in (key for key in rows if key not in set(equal)):
-            try:
-                case = self.case(key, rows[key], heads, known)
-                yield from self._written(case, writer, doubt)
-            except RecordError as error:
-                yield BatchResult(counts=Counts(quarantined=1), rejected=[_rejection(key, error)], keys=[key])
-
-    def _is_equal(self, row: Row, head: Head | None, known: Known) -> bool:
-        """Whether a page is as its note says, by the listing alone."""
-        record = known.records.get(row.key)
-        if head is None or record is None or head.deleted or row.key in known.conflicts:
-            return False
-        return head.fingerprint == row.mark == record.fingerprint and record.calm and record.tells(head)
-
-    def _written(self, case: Case, writer: PageWriter, doubt: Doubt | None) -> Iterator[BatchResult]:
-        row = case.row
-        assert row is not None
-        if case.seen is not None and self._is_at_rest(case, doubt):
-            self._looked(case.seen, case.record)
-            yield BatchResult(counts=Counts(unchanged=1), keys=[row.key])
-            return
-        dispute = judge(case, self.strategy)
-        if dispute.decision.stays:
-            if case.seen is not None and case.record is not None:
-                self._looked(case.seen, case.record)
-            told = [dispute] if is_told(dispute.decision) else []
-            yield BatchResult(counts=Counts(unchanged=1), keys=[row.key], kept={row.key: dispute.why}, disputes=told)
-            return
-        if dispute.decision.conflict:
-            yield BatchResult(counts=Counts(), keys=(), disputes=[dispute])
-        changed = self._carry_out(row, case, dispute, writer)
-        self.written += changed
-        yield BatchResult(counts=Counts(upserted=int(changed), unchanged=int(not changed)), keys=[row.key])
-
-    def _is_at_rest(self, case: Case, doubt: Doubt | None) -> bool:
-        """Whether a page bears its note's fingerprint and stands as it was left with somebody's consent."""
-        assert case.row is not None
-        assert case.seen is not None
-        head = case.seen.head
-        same = head.fingerprint == case.row.mark and not head.deleted and not doubt and case.noted is None
-        return same and case.is_as_accepted
-
-    def _carry_out(self, row: Row, case: Case, dispute: Dispute, writer: PageWriter) -> bool:
-        """Write what was decided; whether anything was to be written."""
-        if case.seen is None:
-            self._make(row, case, writer)
-            return True
-        head = case.seen.head
-        if dispute.decision.outcome is Outcome.MERGED:
-            writer.change(row, case.seen, case.record, merged_plan(case, dispute.decision.values or {}))
-            self.remember_left(row.key)
-            return True
-        is_whole = dispute.decision.outcome is Outcome.SAME and not head.deleted and head.key == row.key
-        if is_whole and head.fingerprint == row.mark:
-            self._note_same(row, case)
-            return False
-        writer.change(row, case.seen, case.record, whole_plan(case))
-        return True
-
-    def _make(self, row: Row, case: Case, writer: PageWriter) -> None:
-        """Make a page, or take the one that lies in the trash out of it."""
-        lying = self.lost(case.record)
-        if lying is None or not lying.in_trash:
-            writer.make(row, whole_plan(replace(case, record=None)))
-            return
-        head = writer.restore(lying)
-        again = replace(case, seen=read_page(self.notion, head, case.record))
-        assert again.seen is not None
-        writer.change(row, again.seen, case.record, whole_plan(again))
-
-    def _note_same(self, row: Row, case: Case) -> None:
-        """Put on record what stands on a page that is as its note says."""
-        assert case.seen is not None
-        note = case.record.note if case.record is not None else None
-        self.records.keep(
-            [
-                Record(
-                    key=row.key,
-                    page_id=case.seen.head.id,
-                    fingerprint=row.mark,
-                    base=standing_for(case),
-                    state=state_of(row.values),
-                    edited=case.seen.head.edited,
-                    seen=case.seen.at,
-                    editor=self.notion.us,
-                    note=note,
-                )
-            ]
-        )
 
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that have a page which is not marked as deleted."""
@@ -417,29 +279,6 @@ class NotionTarget(Judged, Underived):
         missing = self.settings.columns.missing(source["properties"])
         return [f"the Notion database lacks the property {name!r}" for name in missing]
 
-    def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
-        """What `upsert` of these batches would do; writes nothing."""
-        counts = Counts()
-        for batch in batches:
-            rows = rows_of(batch)
-            if self.records.database() is None:
-                counts += Counts(upserted=len(rows))
-                continue
-            for keys in paged(list(rows)):
-                known = self.known(keys)
-                heads = self.heads(keys, known.records)
-                for key in keys:
-                    same = self._is_equal(rows[key], heads.get(key), known) or self._stays(rows[key], heads, known)
-                    counts += Counts(unchanged=int(same), upserted=int(not same))
-        return PlannedWrites(counts=counts)
-
-    def _stays(self, row: Row, heads: Mapping[str, Head], known: Known) -> bool:
-        case = self.case(row.key, row, heads, known)
-        decision = judge(case, self.strategy).decision
-        head = case.seen.head if case.seen is not None else None
-        done = decision.outcome is Outcome.SAME and head is not None and head.fingerprint == row.mark
-        return decision.stays or done
-
     def begin_rebuild(self) -> NoReturn:
         """Pages are people's, too: they are never built anew beside the old ones."""
         raise RunError(
@@ -451,10 +290,6 @@ class NotionTarget(Judged, Underived):
 
     def swap(self) -> None:
         """Follows `begin_rebuild`, which there is none of."""
-
-
-def _rejection(key: str, error: RecordError) -> Rejection:
-    return Rejection(key=key, reason=error.message, stage="write")
 
 
 def _grouped(heads: Iterable[Head], size: int) -> Iterator[list[Head]]:

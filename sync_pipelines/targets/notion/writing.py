@@ -114,7 +114,7 @@ class PageWriter:
         """
         head = seen.head
         standing = tuple(item for item in seen.region.standing if item.live.id not in plan.released)
-        operations = script(head.id, seen.region.page, standing, plan.goals)
+        operations = script(head.id, seen.region.page, standing, plan.goals, start=self.notion.can_start)
         self._spend(row.key, new_blocks(operations))
         self.before_write()
         uploads = self._uploads(row, [goal for item in operations if isinstance(item, Insert) for goal in item.goals])

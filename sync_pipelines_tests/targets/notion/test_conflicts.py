@@ -113,6 +113,11 @@ def test_a_block_that_a_person_deleted_moved_or_formatted_counts_as_edited(desk:
     desk.hands.move_block(blocks["Note 2"][0], after=blocks["Note 2"][2])
     desk.hands.set_title(pages["Note 3"], "mine")
     assert set(desk.bring(note(), note("2"), note("3")).kept) == {"1", "2", "3"}
+    desk.target = desk.make(Strategy.SOURCE_WINS)
+    desk.later()
+    desk.bring(note(), note("2"), note("3"))
+    assert [desk.texts(page) for page in pages.values()] == [["one", "two", "three"]] * 3
+    assert desk.holds(note(), note("2"), note("3"))
 
 
 def test_a_page_that_a_person_trashed_stays_there_until_the_source_is_to_win(desk: Desk):

@@ -112,7 +112,7 @@ def run(before: list[dict[str, Any]], after: list[dict[str, Any]], foreign: list
     base = tuple(_entries(before, blocks))
     for place in foreign:
         blocks.insert(place % (len(blocks) + 1), page.live(paragraph("theirs"), THEM))
-    region = find(base, blocks, us=US)
+    region = find(base, blocks, us={US})
     goals = goals_of(wishes(region.base, after))
     operations = script("page", region.page, region.standing, goals)
     now = tuple(blocks)

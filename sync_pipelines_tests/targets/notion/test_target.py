@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync_pipelines_tests.targets.notion.conftest import READS, Desk, attachment, note
+from sync_pipelines_tests.targets.notion.conftest import READS, Desk, attachment, batch_of, note
 
 
 def test_a_new_note_is_one_request_and_its_page_is_what_the_mapper_made(desk: Desk):
@@ -182,3 +182,44 @@ def test_copies_are_found_told_and_counted_once(desk: Desk):
     desk.later()
     desk.bring(note(text="one"))
     assert desk.texts(mine) == ["one"]
+
+
+def test_what_a_person_does_to_the_syncs_own_properties_is_mended(desk: Desk):
+    desk.bring(note(), note("2"), note("3"))
+    right = desk.prints()
+    pages = {row["title"]: row["id"] for row in desk.pages()}
+    desk.later()
+    desk.hands.set_property(pages["Note 1"], "Keep ID", {"rich_text": []})
+    desk.hands.set_property(pages["Note 2"], "Deleted in Keep", {"checkbox": True})
+    desk.hands.set_property(pages["Note 3"], "Sync fingerprint", {"rich_text": []})
+    found = desk.prints()
+    assert set(found) == {"3"}
+    assert found["3"] != right["3"]
+    assert desk.bring(note(), note("2"), note("3"), doubt="values").counts.upserted == 3
+    assert desk.prints() == right
+    assert {row["id"] for row in desk.pages()} == set(pages.values())
+
+
+def test_another_connection_takes_over_the_pages_of_the_one_before(desk: Desk):
+    desk.bring(note())
+    ids = [item["id"] for item in desk.outline()]
+    desk.later()
+    token = desk.hands.connect("Another", shared=[desk.hands.page])["token"]
+    desk.target = desk.make(token=token)
+    changed = note(text="one\ntwo\nTHREE\nfour")
+    assert desk.bring(changed).counts.upserted == 1
+    assert desk.holds(changed)
+    assert [item["id"] for item in desk.outline()][:3] == ids
+
+
+def test_a_plan_says_what_a_run_would_do_and_does_nothing(desk: Desk):
+    desk.bring(note(), note("2"), note("3"))
+    desk.later()
+    third = next(row["id"] for row in desk.pages() if row["title"] == "Note 3")
+    desk.hands.edit_block(desk.outline(third)[0]["id"], "mine")
+    desk.forget()
+    planned = desk.target.plan([batch_of(note(), note("2", "other"), note("3"), note("4"))]).counts
+    assert (planned.unchanged, planned.upserted) == (2, 2)
+    assert not desk.writes()
+    assert desk.target.drift() == []
+    assert desk.target.holdings()["blocks_made"] == 12

@@ -1,0 +1,87 @@
+"""What Notion limits: requests a second, pages a query, places of new blocks."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.limiter import LocalRate
+from sync_pipelines.sandbox.notion import databases
+from sync_pipelines.sandbox.notion.api import Notion
+from sync_pipelines.sandbox.notion.control import WorkspaceControl
+from sync_pipelines.targets.notion.client import Notion as Connection
+from sync_pipelines.targets.notion.listing import Pages
+from sync_pipelines.targets.notion.settings import NotionSettings
+from sync_pipelines_tests.targets.notion.conftest import Desk, batch_of, note
+
+
+def test_two_writers_of_one_connection_keep_to_its_rate_together(desk: Desk):
+    desk.hands.limit(40)
+    first, second = (desk.make(rate_limit=40.0) for _ in range(2))
+    first.notion = Connection(first.settings, where={})
+    second.notion = Connection(second.settings, where={})
+    results = [
+        target.upsert([batch_of(*(note(f"{number}{index}") for index in range(12)))])
+        for number, target in enumerate((first, second))
+    ]
+    for pair in zip(*results, strict=False):
+        assert not [item for one in pair for item in one.rejected]
+    assert desk.hands.summary()["limited"] == 0
+    assert desk.hands.summary()["requests"] >= 24
+
+
+def test_a_listing_goes_on_behind_the_last_page_that_a_query_gives(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(databases, "MOST_RESULTS", 7)
+    with Notion(key="ntn_listing") as stand_in:
+        hands = WorkspaceControl.new(stand_in.url, stand_in.key)
+        settings = NotionSettings(token=hands.token, base_url=hands.url, parent_page=hands.page, rate_limit=1000.0)
+        connection = Connection(settings, rate=LocalRate(), where={})
+        made = connection.ask(
+            "make",
+            lambda client: client.databases.create(
+                parent={"type": "page_id", "page_id": hands.page},
+                title=[],
+                initial_data_source={"properties": settings.columns.schema()},
+            ),
+        )
+        source = made["data_sources"][0]["id"]
+        for number in range(30):
+            values = settings.columns.requests({"title": "x", "key": str(number), "deleted": number % 10 == 9})
+            connection.create_page(source, values, [])
+            if number % 4 == 3:
+                hands.advance(61)
+        listed = [head.key for head in Pages(connection, source).all()]
+        assert listed == [str(number) for number in range(30) if number % 10 != 9]
+        assert len(list(Pages(connection, source).all(deleted=True))) == 30
+        connection.close()
+
+
+def test_a_first_line_arrives_also_where_notion_takes_no_place_before_the_first_block(desk: Desk):
+    desk.bring(note(text="b\nc"))
+    first = desk.outline()[0]["id"]
+    desk.later()
+    desk.hands.fault("400", endpoint="blocks.children.append", times=1)
+    mine = note(text="a\nb\nc")
+    assert not desk.bring(mine).rejected
+    assert desk.texts() == ["a", "b", "c"]
+    assert desk.outline()[0]["id"] == first
+    assert desk.holds(mine)
+    desk.later()
+    mine = note(text="z\na\nb\nc")
+    desk.bring(mine)
+    assert desk.holds(mine)
+
+
+def test_a_connection_that_may_not_read_comments_marks_a_page_rather_than_trash_it(desk: Desk):
+    desk.bring(note())
+    desk.hands.restrict(desk.hands.token, "read_comments")
+    desk.target = desk.make(on_delete="trash")
+    assert desk.target.delete(["1"]).deleted == 1
+    assert desk.target.count() == 0
+    assert len(desk.pages()) == 1
+
+
+def test_a_connection_that_may_not_write_ends_the_run_with_what_it_lacks(desk: Desk):
+    desk.hands.restrict(desk.hands.token, "insert_content")
+    with pytest.raises(RunError, match="capabilities"):
+        desk.bring(note())
