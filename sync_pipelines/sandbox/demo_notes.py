@@ -6,7 +6,9 @@ It asks the stand-in of Notion, which answers as facts about the real one say.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,24 +56,21 @@ def _sync(story: Story, workspace: WorkspaceControl, step: str) -> Any:
     """A run, and how many requests it took."""
     workspace.clear_requests()
     line = story.sync(step, PAGES)
-    made = workspace.summary()["requests"]
-    per_note = made / max(line.counts.upserted, 1)
-    story.console.print(f"  {made} requests, proofs included: {per_note:.1f} a page that was written")
+    made, wrote = workspace.summary()["requests"], line.counts.upserted
+    each = f", {made / wrote:.1f} a page that was written" if wrote else ""
+    story.console.print(f"  {made} requests, those of the proofs included{each}")
     return line
 
 
 def _edits(story: Story, workspace: WorkspaceControl, notes: Sequence[SandboxNote], folder: Path) -> None:
     """A person writes beside our blocks on one page, and into them on another; Keep changes both, and one more."""
-    texts = [note for note in notes if note.text and not note.trashed and len(note.text) < 1000][:3]
+    texts = _texts_of_their_own(notes)
     beside, into, plain = (_page(workspace, note) for note in texts)
     workspace.add_block(beside, "What I think of it", first=True)
     block = next(block for block in workspace.outline(into) if block["text"])
     workspace.edit_block(block["id"], "I know better than Keep")
-    changed = [
-        replace(note, text=f"{note.text}\nA line that Keep has now", edited=note.created + 10**9) for note in texts
-    ]
-    gone = notes[-1]
-    write_takeout([*(note for note in notes if note not in (*texts, gone)), *changed], _emptied(folder))
+    written = [_longer(note) if note in texts else note for note in notes[:-1]]
+    write_takeout(written, _emptied(folder))
     line = _sync(story, workspace, "people and Keep have edited")
     story.expect("pages written", line.counts.upserted, 2)
     story.expect("notes deleted in Keep", line.counts.deleted, 1)
@@ -81,10 +80,19 @@ def _edits(story: Story, workspace: WorkspaceControl, notes: Sequence[SandboxNot
     _review(story, into, workspace)
 
 
+def _texts_of_their_own(notes: Sequence[SandboxNote]) -> list[SandboxNote]:
+    """Three short texts, none of which shares its time with another note."""
+    times = Counter(note.created for note in notes)
+    short = (note for note in notes[:-1] if note.text and len(note.text) < 1000 and not note.trashed)
+    return [note for note in short if times[note.created] == 1][:3]
+
+
+def _longer(note: SandboxNote) -> SandboxNote:
+    return replace(note, text=f"{note.text}\nA line that Keep has now", edited=note.created + 10**9)
+
+
 def _review(story: Story, page: str, workspace: WorkspaceControl) -> None:
     """What waits for a person, who takes Keep's version."""
-    from contextlib import closing
-
     from sync_pipelines import settling
     from sync_pipelines.engine.conflicts import Strategy
     from sync_pipelines.registry import tables

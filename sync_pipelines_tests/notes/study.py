@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from sync_pipelines.components.keep_to_notion import KeepToNotion
+from sync_pipelines.defs.notes.page import page_of
 from sync_pipelines.sandbox.keep.model import SandboxNote
 from sync_pipelines.sandbox.keep.takeout import write_takeout
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
@@ -119,3 +120,10 @@ class Study:
     def texts(self, name: str, wanted: SandboxNote) -> list[str]:
         """What a person reads on a note's page."""
         return [block["text"] for block in self.workspaces[name].outline(self.page(name, wanted))]
+
+
+def picky(given: dict[str, Any], *, max_file_bytes: int) -> dict[str, Any]:
+    """A page function that cannot bear some notes."""
+    if "unbearable" in (given["text"] or ""):
+        raise ValueError("this text is unbearable")
+    return page_of(given, max_file_bytes=max_file_bytes)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import sync_pipelines.definitions
+from sync_pipelines import client
+from sync_pipelines.components.keep_to_notion import KeepToNotion
 from sync_pipelines.sandbox.keep.takeout import write_takeout
 from sync_pipelines_tests.cli.test_commands import answer, invoke
+from sync_pipelines_tests.dagster.deployment import wait_for
+from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.notes.study import PATH, Study, note
 
 
@@ -64,3 +70,43 @@ def test_a_conflict_is_listed_shown_and_settled_by_command(study: Study) -> None
     settled = answer("conflicts", "resolve", f"{PATH}:ann", str(one.created), "--take", "source")
     assert (settled["status"], settled["still"]) == ("completed", None)
     assert study.texts("ann", one) == ["by Keep"]
+
+
+def test_a_note_that_cannot_be_a_page_is_quarantined_alone_and_tried_again_at_the_next_sync(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picky = KeepToNotion.model_validate({"sync": "notes", "page": "sync_pipelines_tests.notes.study:picky"})
+    found = (definitions(picky), (picky,))
+    monkeypatch.setattr(sync_pipelines.definitions, "load", lambda *_: found)
+    bad, good = note(1, "unbearable"), note(2)
+    study.add("ann", [bad, good])
+    (run,) = answer("sync", "notes")["runs"]
+    assert (run["status"], run["total"], run["processed"], run["failed"]) == ("completed", 2, 2, 1)
+    (record,) = answer("quarantine", "list", f"{PATH}:ann")["records"]
+    assert (record["table"], record["key"], record["stage"]) == ("pages:ann", str(bad.created), "map")
+    assert "this text is unbearable" in record["reason"]
+    assert answer("status")["assets"][PATH]["users"]["ann"]["quarantined"] == 1
+    study.export("ann", [replace(bad, text="bearable"), good])
+    answer("sync", "notes")
+    assert answer("quarantine", "list", "notes")["records"] == []
+    assert sorted(study.pages("ann")) == [str(bad.created), str(good.created)]
+
+
+@pytest.mark.slow
+def test_runs_in_the_background_are_jobs_that_are_listed_and_end_by_themselves(study: Study) -> None:
+    study.add("ann", [note(1)])
+    study.add("bob", [note(1), note(2)])
+    started = answer("sync", "notes", "--no-wait")["runs"]
+    assert [run["user"] for run in started] == ["ann", "bob"]
+    listed = {run["run_id"] for run in answer("jobs", "list", "notes")["runs"]}
+    assert {run["run_id"] for run in started} == listed
+    ended = [wait_for("its end", lambda run=run: _ended(run["run_id"])) for run in started]
+    assert [(run["status"], run["total"], run["processed"]) for run in ended] == [
+        ("completed", 1, 1),
+        ("completed", 2, 2),
+    ]
+
+
+def _ended(run_id: str) -> dict[str, Any] | None:
+    found = client.status(run_id)
+    return found.as_dict() if found.over else None

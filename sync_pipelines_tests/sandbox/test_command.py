@@ -64,7 +64,8 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
         [
             "sh",
             "-c",
-            f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME" "$NEO4J_URI" "$CUPID_BASE_URL"',
+            f'{exports}\nprintf "%s\\n" "$DATABASE_URL" "$CHROMA_URL" "$DAGSTER_HOME" "$NEO4J_URI" "$CUPID_BASE_URL" '
+            '"$NOTION_BASE_URL"',
         ],
         capture_output=True,
         text=True,
@@ -76,7 +77,8 @@ def test_a_sandbox_from_up_to_reset(shell: Shell) -> None:
     assert printed[2] == str(shell.folder / ".sandbox" / "dagster_home")
     assert printed[3].startswith("bolt://127.0.0.1:")
     assert printed[4].startswith("http://127.0.0.1:")
-    assert len(json.loads(shell.run("status", "--json", SYNC_SANDBOX_GRAPH="false").stdout)["servers"]) == 3
+    assert printed[5].startswith("http://127.0.0.1:")
+    assert len(json.loads(shell.run("status", "--json", SYNC_SANDBOX_GRAPH="false").stdout)["servers"]) == 4
 
     assert "42 rows were new" in shell.run("load", "--records", "40").stdout
     with application.transaction(printed[0]) as cursor:

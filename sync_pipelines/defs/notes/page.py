@@ -17,15 +17,11 @@ Stated rules; nothing is cut, and what Notion cannot hold in its own place is wr
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import pyarrow as pa
-
-from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, KEY, PROBLEM, Rejection
 from sync_pipelines.targets.notion.text import lines_of, portions, units, visible
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
@@ -36,49 +32,7 @@ COMMA = "\u201a"
 
 LABELS, LABEL_UNITS, URL_UNITS = 100, 100, 2000
 
-PAGE = pa.schema(
-    [
-        pa.field(KEY, pa.string(), nullable=False),
-        pa.field(FINGERPRINT, pa.string(), nullable=False),
-        pa.field(CHANGED_AT, pa.timestamp("us", tz="UTC")),
-        pa.field("page", pa.string()),
-    ]
-)
-"""What the mapper gives: `page` is the canonical JSON of `page_of`."""
-
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "image/heic"})
-
-Mapper = Callable[[pa.RecordBatch], tuple[pa.RecordBatch, list[Rejection]]]
-
-
-def mapper(*, max_file_bytes: int = MAX_FILE_BYTES) -> Mapper:
-    """A mapper of batches with a column `note` (a note's JSON) to batches of `PAGE`.
-
-    Args:
-        max_file_bytes: the largest file that is uploaded.
-    """
-
-    def mapped(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Rejection]]:
-        rows, rejected = [], []
-        for row in batch.to_pylist():
-            if row.get(PROBLEM):
-                rejected.append(Rejection(key=row[KEY], reason=row[PROBLEM], stage="read"))
-                continue
-            try:
-                page = text_of(page_of(json.loads(row["note"]), max_file_bytes=max_file_bytes))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                reason = f"the note cannot be made a page: {type(error).__name__} ({error})"
-                rejected.append(Rejection(key=row[KEY], reason=reason, stage="map"))
-                continue
-            rows.append({KEY: row[KEY], FINGERPRINT: row[FINGERPRINT], CHANGED_AT: row[CHANGED_AT], "page": page})
-        return pa.RecordBatch.from_pylist(rows, schema=PAGE), rejected
-
-    return mapped
-
-
-def text_of(page: Mapping[str, Any]) -> str:
-    """The canonical JSON of a page: equal pages have equal texts."""
-    return json.dumps(page, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def page_of(note: Mapping[str, Any], *, max_file_bytes: int = MAX_FILE_BYTES) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pytest
 
-from sync_pipelines.defs.notes.page import mapper, page_of, text_of
+from sync_pipelines.defs.notes.page import MAX_FILE_BYTES, page_of
 from sync_pipelines.engine.conflicts import Strategy
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.limiter import LocalRate
 from sync_pipelines.engine.model import FINGERPRINT, KEY, SYSTEM_FIELDS, BatchResult
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
+from sync_pipelines.targets.notion.mapping import PageMapper, canonical
 from sync_pipelines.targets.notion.settings import NotionSettings
 from sync_pipelines.targets.notion.target import NotionTarget
 from sync_pipelines.targets.retries import RetryPolicy
@@ -58,11 +59,13 @@ def batch_of(*notes: Mapping[str, Any]) -> pa.RecordBatch:
         {
             KEY: item["id"],
             FINGERPRINT: hashlib.md5(repr(sorted(item.items())).encode()).hexdigest(),
-            "note": text_of(item),
+            "note": canonical(item),
         }
         for item in notes
     ]
-    mapped, rejected = mapper()(pa.RecordBatch.from_pylist(rows, schema=NOTES))
+    mapped, rejected = PageMapper(page_of, max_file_bytes=MAX_FILE_BYTES).map(
+        pa.RecordBatch.from_pylist(rows, schema=NOTES)
+    )
     assert not rejected
     return mapped
 
@@ -119,7 +122,7 @@ class Desk:
         """Whether the pages of these notes are, value by value, what the mapper makes of them."""
         keys = [item["id"] for item in notes]
         found = {row[KEY]: row["page"] for batch in self.target.values(keys) for row in batch.to_pylist()}
-        return found == {item["id"]: text_of(page_of(item)) for item in notes}
+        return found == {item["id"]: canonical(page_of(item)) for item in notes}
 
 
 def summed(results: Sequence[BatchResult]) -> BatchResult:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sync_pipelines.defs.notes.page import label_of, mapper, page_of
+from sync_pipelines.defs.notes.page import MAX_FILE_BYTES, label_of, page_of
 from sync_pipelines.targets.notion.blocks import request_of
+from sync_pipelines.targets.notion.mapping import PageMapper
 from sync_pipelines.targets.notion.text import (
     BLOCK_BYTES,
     PIECES_A_BLOCK,
@@ -142,7 +143,9 @@ def test_a_note_that_is_none_is_refused_alone():
     ]
     import pyarrow as pa
 
-    mapped, rejected = mapper()(pa.RecordBatch.from_pylist(rows, schema=NOTES))
+    mapped, rejected = PageMapper(page_of, max_file_bytes=MAX_FILE_BYTES).map(
+        pa.RecordBatch.from_pylist(rows, schema=NOTES)
+    )
     assert mapped.schema == batch.schema
     assert mapped.column("_key").to_pylist() == ["2"]
     assert [(item.key, item.stage) for item in rejected] == [("1", "map"), ("3", "read")]
