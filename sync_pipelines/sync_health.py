@@ -100,8 +100,14 @@ def _is_overdue(oldest: float | None, interval: str | None) -> bool | None:
 
 
 def _summary(tables: Mapping[str, TableStatus], oldest: float | None, *, overdue: bool) -> str:
-    bad = [f"{path}: {'; '.join(found.problems)}" for path, found in tables.items() if not found.healthy]
+    bad = [_told(path, found) for path, found in tables.items() if not found.healthy]
     if bad:
         return "; ".join(bad)
     synced = "never synced" if oldest is None else f"last synced {age(oldest)} ago"
-    return f"{len(tables)} tables healthy, {synced}{', overdue' if overdue else ''}"
+    number = f"{len(tables)} table{'s' if len(tables) > 1 else ''}"
+    return f"{number} healthy, {synced}{', overdue' if overdue else ''}"
+
+
+def _told(path: str, found: TableStatus) -> str:
+    """The problems of a table; an error names it already."""
+    return f"{path}: {'; '.join(problem.removeprefix(f'{path}: ') for problem in found.problems)}"

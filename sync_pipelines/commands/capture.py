@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sync_pipelines.commands import output, selection
 from sync_pipelines.commands.output import AsJson, Selector
+from sync_pipelines.decide import waited
 
 if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable
@@ -72,13 +74,12 @@ def lag(selector: Selector = None, as_json: AsJson = False) -> None:
 
 def _lag(table: BoundTable, ledger: Any) -> dict[str, Any]:
     since = ledger.watermark(table.spec.sync, table.spec.name)
-    source = table.source()
-    waiting = source.pending(since)
+    waiting = table.source().pending(since)
     return {
         "table": table.spec.path,
         "changes": waiting.changes,
         "oldest": waiting.oldest,
-        "lag_seconds": source.lag(since),
+        "lag_seconds": None if waiting.full_reason else waited(waiting, None, now=datetime.now(UTC)),
         "full_reason": waiting.full_reason,
     }
 

@@ -78,8 +78,9 @@ def _sentences(problems: dict[str, SyncError]) -> list[str]:
     """What went wrong, with the tables that it kept from being asked: an outage of a system does not know them."""
     tables: dict[str, list[str]] = {}
     for path, error in problems.items():
-        tables.setdefault(str(error), []).append("" if error.table else path)
-    return [f"{', '.join(paths)}: {text}" if all(paths) else text for text, paths in tables.items()]
+        place = "/".join(part for part in (error.sync, error.table) if part)
+        tables.setdefault(str(error).removeprefix(f"{place}: "), []).append(path)
+    return [f"{', '.join(paths)}: {text}" for text, paths in tables.items()]
 
 
 def _prove(bound: BoundTable, *, deep: bool) -> Proof:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
+from sync_pipelines.engine import whence
 from sync_pipelines.engine.errors import (
     ConfigurationError,
     MigrationDueError,
@@ -39,12 +40,12 @@ _RAISED = "P0001"
 
 _REMEDIES = {
     _RAISED: "A trigger or function of the application refuses this: it says what it wants.",
-    "28": "Check user and password of this connection, and the server's pg_hba.conf.",
-    "3D000": "Check the database's name in the URL, or create it.",
+    "28": "Check user and password in {url}, and the server's pg_hba.conf.",
+    "3D000": "Check the database's name in {url}, or create it.",
     "42501": "Grant the role of this connection what the message names.",
-    "25006": "The server is a standby or read-only: point the URL to the primary.",
+    "25006": "The server is a standby or read-only: point {url} to the primary.",
     "53100": "Free or add space on the server's disk.",
-    "57P04": "The database was dropped: restore it, or correct the URL.",
+    "57P04": "The database was dropped: restore it, or correct {url}.",
 }
 _MIGRATE = "Run `sync-pipelines db upgrade`."
 
@@ -70,7 +71,7 @@ _BROKEN = re.compile(
     re.I,
 )
 _REFUSED = re.compile(r"connection refused", re.I)
-_START = "Start the server, or correct host and port in its URL (DATABASE_URL, SYNC_DATABASE_URL, …)."
+_START = "Start the server, or correct host and port in {url}."
 _ASKS = re.compile(r"\s*Is the server running (?:on that host|locally)[^?]*\?", re.I)
 """What libpq adds to a refusal; the remedy says it."""
 _DRIVERS = ("psycopg2", "psycopg", "sqlalchemy", "adbc_driver_manager")
@@ -129,6 +130,7 @@ def classify(
         else:
             kind, remedy = RunError, "Check the names of schema, table and columns."
     # what is said of a record is kept and compared with what is said later; an address has many spellings
+    remedy = remedy and remedy.replace("{url}", whence.url_of(database))
     where = f"PostgreSQL {database}" if database and kind is not RecordError else "PostgreSQL"
     state = f" [{code}]" if code else ""
     return kind(f"{where}: {text}{state}.", sync=sync, table=table, remedy=remedy)
@@ -183,9 +185,9 @@ def _kind(code: str | None, text: str) -> tuple[type[SyncError], str | None]:
 
 def _kind_of_words(text: str) -> tuple[type[SyncError], str | None]:
     if _NO_SUCH_HOST.search(text) and not _LATER.search(text):
-        return ConfigurationError, "Check the host's name in the URL."
+        return ConfigurationError, "Check the host's name in {url}."
     if _WRONG_SETTING.search(text):
-        return ConfigurationError, "Check the options of the connection's URL."
+        return ConfigurationError, "Check the options of {url}."
     if _BROKEN.search(text) or _LATER.search(text):
         return TransientError, _START if _REFUSED.search(text) else None
     return RunError, None

@@ -231,13 +231,6 @@ class DeltaSource:
         reason = self.pending(since).full_reason if since is not None else None
         return FullRead(reason=reason, explains=frozenset({"missing", "stale", "extra"})) if reason else None
 
-    def lag(self, since: Watermark | None) -> float | None:
-        """Seconds since the oldest change that is not confirmed; 0 if there is none, None if all is to be read."""
-        waiting = self.pending(since)
-        if waiting.full_reason is not None:
-            return None
-        return max(0.0, (datetime.now(UTC) - waiting.oldest).total_seconds()) if waiting.oldest else 0.0
-
     def capture_warnings(self) -> list[str]:
         """What an operator should know; `status` shows it."""
         return [] if self.is_there() else [f"there is no Delta table {self.name!r} yet"]

@@ -251,16 +251,6 @@ class PostgresSource:
         with self._guard(), self._small() as found:
             return found.full_read(since)
 
-    def lag(self, since: Watermark | None) -> float | None:
-        """Seconds since the oldest change that is not confirmed; 0 if there is none, None if all is to be read."""
-        with self._guard(), self._small() as found:
-            waiting = found.pending(since, PENDING_LIMIT)
-            if waiting.full_reason is not None:
-                return None
-            if waiting.oldest is None:
-                return 0.0
-            return max(0.0, (found.now - waiting.oldest).total_seconds())
-
     def resting(self) -> str | None:
         """A database is always asked."""
         return None

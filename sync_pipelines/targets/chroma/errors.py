@@ -76,7 +76,8 @@ def classify(
 
 
 def _text(error: BaseException, secrets: tuple[str, ...]) -> str:
-    text = str(error).strip().rstrip(".") or type(error).__name__
+    # chromadb asks whether it is running, as the remedy does
+    text = str(error).replace("Are you sure it is running?", "").strip().rstrip(".") or type(error).__name__
     for secret in secrets:
         text = text.replace(secret, "***")
     text = redact(text)  # before it is cut: half a secret is no longer known as one
