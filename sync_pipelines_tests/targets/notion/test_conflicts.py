@@ -199,3 +199,13 @@ def test_without_its_records_a_page_is_known_again_and_an_edited_one_protected(d
     changed = desk.bring(CHANGED)
     assert changed.counts.upserted == 1
     assert desk.texts(pages["Note 1"]) == ["theirs", "one", "two", "THREE"]
+
+
+def test_a_block_that_was_moved_before_its_id_was_known_is_put_back_and_not_doubled(desk: Desk):
+    desk.bring(note())
+    one, _, three = (item["id"] for item in desk.outline())
+    desk.later()
+    desk.hands.move_block(one, after=three)
+    desk.target = desk.make(Strategy.SOURCE_WINS)
+    desk.bring(note())
+    assert desk.texts() == ["one", "two", "three"]
