@@ -51,15 +51,19 @@ def list_(
     ledger = registry.ledger()
     ledger.check()
     listed = ledger.conflict_history if history else ledger.list_conflicts
+    tables = registry.tables(selector)
     found = [
         mask_of(table.spec).record(conflict)
-        for table in registry.tables(selector)
+        for table in tables
         for conflict in listed(table.spec.sync, table.spec.name, limit=limit)
     ]
+    total = sum(ledger.conflict_count(table.spec.sync, table.spec.name) for table in tables)
     if as_json:
-        output.print_json({"conflicts": [views.told(conflict) for conflict in found]})
-    else:
-        views.show_conflicts(found)
+        output.print_json({"conflicts": [views.told(conflict) for conflict in found], "open": total})
+        return
+    views.show_conflicts(found)
+    if (shown := sum(conflict.resolved_at is None for conflict in found)) < total:
+        typer.echo(f"{shown} of {total} that are open; --limit shows more of each table.")
 
 
 @app.command()

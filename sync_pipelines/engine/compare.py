@@ -102,6 +102,19 @@ class Comparison:
         self.connection.executemany("UPDATE difference SET kind = ? WHERE key = ?", ((label, key) for key in keys))
         self.connection.execute("COMMIT")
 
+    def leave_out_of(self, kinds: Sequence[str], keys: Iterable[str], *, label: str) -> None:
+        """As `leave_out`, of keys that are of these kinds now."""
+        move = f"UPDATE difference SET kind = ? WHERE key = ? AND kind IN ({_marks(kinds)})"
+        self.connection.execute("BEGIN")
+        self.connection.executemany(move, ((label, key, *kinds) for key in keys))
+        self.connection.execute("COMMIT")
+
+    def flag(self, keys: Iterable[str]) -> None:
+        """Mark keys that were left out, for whoever asks for them by `flagged`."""
+        self.connection.execute("BEGIN")
+        self.connection.executemany("UPDATE difference SET broken = 1 WHERE key = ?", ((key,) for key in keys))
+        self.connection.execute("COMMIT")
+
     def drop(self, keys: Iterable[str]) -> None:
         """These keys are no differences any more: a second look found them equal."""
         forget = f"UPDATE difference SET kind = '{_SETTLED}', reason = '', broken = 0 WHERE key = ?"
@@ -147,6 +160,13 @@ class Comparison:
         """Those of `keys` that are missing, stale or extra."""
         return self._chosen(keys, "AND kind IN ('missing', 'stale', 'extra')")
 
+    def labels(self, keys: Sequence[str]) -> dict[str, str]:
+        """What those of `keys` are that differ, or differ for a known reason: a kind of difference, or a class."""
+        query = (
+            f"SELECT key, kind FROM difference WHERE key IN ({_marks(keys)}) AND kind NOT IN ('{_SETTLED}', 'righted')"
+        )
+        return dict(self.connection.execute(query, list(keys)))
+
     def ever_among(self, keys: Sequence[str]) -> set[str]:
         """Those of `keys` that are differences or were, whatever they were found to be since."""
         return self._chosen(keys, "")
@@ -191,7 +211,7 @@ CREATE TABLE difference (
 _NOTE = f"""
 INSERT INTO difference (key, kind, reason, broken) VALUES (?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET broken = max(broken, excluded.broken),
-    kind = CASE WHEN kind = '{_SETTLED}' THEN excluded.kind ELSE kind END, reason = CASE
+    kind = CASE WHEN kind IN ('{_SETTLED}', 'righted') THEN excluded.kind ELSE kind END, reason = CASE
     WHEN reason = '' THEN excluded.reason
     WHEN instr(reason, excluded.reason) THEN reason
     ELSE reason || '; ' || excluded.reason END

@@ -178,14 +178,20 @@ def _explain(table: Provable, differences: Comparison) -> None:
     """
     ledger, place = table.ledger, (table.spec.sync, table.spec.name)
     since = ledger.watermark(*place)
+    on_record = False
     for keys in table.source.pending_keys(since):
-        differences.leave_out(keys, label="pending")
+        noted = ledger.noted(*place, keys)
+        on_record = on_record or bool(noted)
+        differences.leave_out((key for key in keys if key not in noted), label="pending")
     for keys in differences.keys(*KINDS):
         known = texts(keys)
         differences.leave_out(ledger.quarantined_among(*place, known), label="quarantined")
         differences.leave_out(ledger.excluded_among(*place, known), label="excluded")
     _leave_out_absent(table.source, differences)
     excuse(table, differences)
+    # what is kept is that alone, also while a change of it waits; what the next run will write over is pending
+    for keys in table.source.pending_keys(since) if on_record else ():
+        differences.leave_out_of(KINDS, keys, label="pending")
     if since is not None and any(map(differences.count, KINDS)):
         _await_full_sync(table, differences, since)
 

@@ -21,27 +21,31 @@ from sync_pipelines.engine.model import FINGERPRINT, KEY
 if TYPE_CHECKING:
     from sync_pipelines.engine.differences import Provable
 
-_MOST_JUDGED = 10_000
-"""So many differing records are judged one by one; a table that differs in more was not synced, but not edited."""
-
 _KEYS_A_LOOK = 200
 
 _BY = "a proof"
 
 
 def excuse(table: Provable, differences: Comparison) -> None:
-    """Leave out what a run would leave in a target that others may edit; nothing where the differences are too many."""
+    """Leave out what a run would leave in a target that others may edit."""
     target = table.target
     if not isinstance(target, Judging):
-        return
-    if sum(differences.count(kind) for kind in ("missing", "stale", "extra")) > _MOST_JUDGED:
         return
     for keys in differences.keys("missing", "stale"):
         for batch in table.source.values(keys):
             mapped, _ = table.mapper(batch)
-            differences.leave_out(target.excused(mapped), label=KEPT)
+            _leave_out(table, differences, target.excused(mapped), _prints(mapped))
     for keys in differences.keys("extra"):
-        differences.leave_out(judged_by(target, keys)[0], label=KEPT)
+        _leave_out(table, differences, judged_by(target, keys)[0], {})
+
+
+def _leave_out(
+    table: Provable, differences: Comparison, kept: Mapping[str, str], prints: Mapping[str, str | None]
+) -> None:
+    """Leave them out, and flag those that are not on record yet with this row of the source."""
+    differences.leave_out(kept, label=KEPT)
+    known = table.ledger.noted(*_place(table), texts(list(kept)))
+    differences.flag(key for key in kept if key not in known or known[key] != prints.get(key))
 
 
 def look_at_open(
@@ -59,7 +63,8 @@ def look_at_open(
         return False
     differ = False
     for page in table.ledger.open_conflicts(*_place(table), size=_KEYS_A_LOOK):
-        keys = [key for key in page if key not in differences.ever_among(list(page))]
+        explained = differences.labels(list(page))
+        keys = [key for key in page if key not in explained]
         found = list(look(table, keys)) if keys else []
         unlike = {item.key for item in found}
         equal = [key for key in keys if key not in unlike]
@@ -76,16 +81,36 @@ def _held(table: Provable, keys: Sequence[str]) -> set[str]:
     return {key for batch in batches for key in batch.column(KEY).to_pylist()}
 
 
-def put_on_record(table: Provable, differences: Comparison) -> None:
-    """Write down what was found: records that are kept, and those that no longer are. Nothing where nothing is new."""
+def put_on_record(table: Provable, differences: Comparison, *, proof_id: int) -> None:
+    """Write down what was found: records that are kept, and those that no longer are. Nothing where nothing is new.
+
+    Args:
+        proof_id: who has found it.
+    """
     if not isinstance(table.target, Judging):
         return
-    for keys in differences.keys(KEPT, size=_KEYS_A_LOOK):
-        _note_some(table, table.target, keys)
+    for page in differences.named(KEPT, size=_KEYS_A_LOOK):
+        if keys := [item.key for item in page if item.broken]:
+            _note_some(table, table.target, keys)
     for kind in ("arrived", "gone"):
         for page in differences.named(kind):
             seen = {item.key: item.reason for item in page}
             table.ledger.settle_conflicts(*_place(table), list(seen), as_=kind, seen=seen)
+    _end_unprotected(table, differences, proof_id)
+
+
+def _end_unprotected(table: Provable, differences: Comparison, proof_id: int) -> None:
+    """End what is on record as kept and would be written over: it counts as pending, or as a difference.
+
+    Those that differ are named, as by a deep proof: a quick one would not see them again by itself.
+    """
+    for page in table.ledger.open_conflicts(*_place(table), size=_KEYS_A_LOOK):
+        labels = differences.labels(list(page))
+        seen = {key: page[key] for key, label in labels.items() if label not in (KEPT, "arrived", "gone")}
+        differ = [key for key in seen if labels[key] in ("missing", "stale", "extra")]
+        named = [Difference(key, labels[key], "nothing keeps it any more") for key in differ]  # ty: ignore[invalid-argument-type]
+        table.ledger.add_differences(*_place(table), named, proof_id=proof_id)
+        table.ledger.settle_conflicts(*_place(table), list(seen), as_="refused", seen=seen)
 
 
 def _note_some(table: Provable, target: Judging, keys: Sequence[str]) -> None:
@@ -112,15 +137,9 @@ def _note(
     """
     if not kept:
         return
-    prints = (
-        {}
-        if rows is None
-        else dict(zip(rows.column(KEY).to_pylist(), rows.column(FINGERPRINT).to_pylist(), strict=True))
-    )
+    prints = {} if rows is None else _prints(rows)
     place = _place(table)
-    known = {
-        item.key: item.source_fingerprint for item in table.ledger.list_conflicts(*place, keys=list(kept), limit=None)
-    }
+    known = table.ledger.noted(*place, texts(list(kept)))
     new = {key: why for key, why in kept.items() if key not in known or known[key] != prints.get(key)}
     if not new:
         return
@@ -129,6 +148,10 @@ def _note(
         disputes = list(table.target.judged(found, list(new)).values())
     prints = {key: prints[key] for key in new if key in prints}
     table.ledger.note_conflict(*place, new, prints, disputes, run_id=_BY)
+
+
+def _prints(rows: pa.RecordBatch) -> dict[str, str]:
+    return dict(zip(rows.column(KEY).to_pylist(), rows.column(FINGERPRINT).to_pylist(), strict=True))
 
 
 def _place(table: Provable) -> tuple[str, str]:

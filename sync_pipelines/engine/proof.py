@@ -106,19 +106,23 @@ def prove_and_record(
     }
     with ways[kind] as found:
         proof = proof_of(table, found)
-        close(table, found)
         number = _record(table, kind, started, proof, run_id=run_id)
+        close(table, found, proof_id=number)
         if kind == "deep":
             named = found.differences.named(*KINDS)
             table.ledger.replace_differences(*_place(table), named, proof_id=number)
         return proof
 
 
-def close(table: Provable, found: Found) -> None:
-    """Bring the ledger's lists up to what a look at the whole table has found; a dry run does not come here."""
-    for keys in found.differences.keys("righted"):
+def close(table: Provable, found: Found, *, proof_id: int) -> None:
+    """Bring the ledger's lists up to what a look at the whole table has found; a dry run does not come here.
+
+    Args:
+        proof_id: the look's row in `reconciliation_runs`.
+    """
+    for keys in found.differences.keys("righted", "arrived", "gone"):
         table.ledger.forget_differences(*_place(table), keys)
-    put_on_record(table, found.differences)
+    put_on_record(table, found.differences, proof_id=proof_id)
 
 
 def prove_touched(table: Provable, batches: Iterable[Sequence[str]], *, run_id: str | None = None) -> Proof:

@@ -112,7 +112,7 @@ def repair(
         run.begin()
         opened = binding.ledger.open_repair(*run.place, started_at=started, run_id=request.run_id, scope=wanted.scope)
         try:
-            done = _mend_all(run, wanted)
+            done = _mend_all(run, wanted, opened)
             _record(run, wanted, started, done, opened=opened)
             run.complete()
         except BaseException as error:
@@ -128,11 +128,13 @@ def _looked_for(binding: Binding, wanted: Wanted) -> AbstractContextManager[Foun
     return find.deep(binding) if wanted.deep else find.quick(binding, named=True)
 
 
-def _mend_all(run: Run, wanted: Wanted) -> Repair:
+def _mend_all(run: Run, wanted: Wanted, opened: int) -> Repair:
     binding = run.binding
     run.measure()
     with _looked_for(binding, wanted) as found:
         proof = proof_of(binding, found)
+        if wanted.keys is None:
+            close(binding, found, proof_id=opened)
         differences = found.differences
         run.refusals.due = differences.count("missing") + differences.count("stale")
         run.refusals.whole = True  # nothing waits behind a repair: half of it refused is reason enough to stop
@@ -143,8 +145,6 @@ def _mend_all(run: Run, wanted: Wanted) -> Repair:
         _delete(run, differences, source_empty=not found.source_count)
         before = differences.by_bucket(*KINDS)
         left = _still_different(run, differences)
-        if wanted.keys is None:
-            close(binding, found)
     buckets = {bucket: (number, number - left.get(bucket, 0)) for bucket, number in before.items()}
     return Repair(
         found=proof, repaired=sum(mended for _, mended in buckets.values()), counts=run.counts, buckets=buckets

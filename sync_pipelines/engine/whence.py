@@ -1,6 +1,6 @@
 """Which variables name a database: whoever meets a wrong address later knows no variable to tell.
 
-Only `resources` reads the environment; it notes here what it has read, and where a connection fails the sentence says it.
+Only `resources` reads the environment; it notes here what it has read, and the sentence of a failed connection says it.
 """
 
 from __future__ import annotations

@@ -152,6 +152,7 @@ def test_what_keeps_several_tables_from_being_asked_is_said_once_with_their_name
     (said,) = result.stderr.strip().splitlines()
     assert said.startswith("shop/article, shop/author: ")
     assert f"127.0.0.1:{port}" in said
+    assert "correct host and port in DATABASE_URL." in said
 
 
 def test_a_wrong_log_level_ends_with_3_before_anything_else():
@@ -182,7 +183,7 @@ def test_a_wrong_user_of_the_database_is_a_setting_and_ends_with_3(shop: Shop, m
     monkeypatch.setenv("DATABASE_URL", re.sub(r"//[^@]*@", "//nobody:hunter2@", shop.url))
     result = CliRunner().invoke(app, list(words))
     assert result.exit_code == ExitCode.CONFIGURATION
-    assert "Check user and password" in result.output
+    assert "Check user and password in DATABASE_URL" in result.output
     assert "starting" not in result.output
     assert "hunter2" not in result.output
 

@@ -341,3 +341,17 @@ def test_what_nothing_protects_any_more_is_a_difference_and_not_on_record_as_kep
     assert synced.repair(table).repaired == 1
     assert (held(synced, "title"), synced.prove(table).equal) == (["Sets"], True)
     assert synced.bind(table).ledger.conflict_count("learning", "concept") == 0
+
+
+def test_what_a_deep_proof_has_named_and_is_kept_since_is_on_record_no_longer_than_it_is_so(synced: Academy):
+    table = concept(conflicts={"strategy": "last_write_wins", "by": "updated_at"})
+    synced.sync(table)
+    edit(synced, "n.title = 'theirs'")
+    assert synced.prove(table, "deep").stale == 1, "the edit has raised no version"
+    edit(synced, "n.updated_at = datetime('2030-01-01T00:00:00Z')")
+    ledger = synced.bind(table).ledger
+    for wanted in (1, 0):
+        proof = synced.prove(table)
+        left_out = ledger.left_out("learning", "concept").excluded
+        assert (proof.equal, proof.excluded, left_out) == (True, wanted, wanted)
+        edit(synced, "n.title = 'Sets', n.updated_at = datetime('2024-01-01T00:00:00Z')")

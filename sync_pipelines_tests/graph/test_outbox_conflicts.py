@@ -71,3 +71,22 @@ def test_a_change_of_the_source_without_an_event_is_reviewed_until_both_sides_ag
     edit(academy, "n.title = 'ours again'")
     assert academy.repair(table).repaired == 1, "its fingerprint is the old row's"
     assert state() == ("resolved", 0)
+
+
+@pytest.mark.slow
+def test_what_is_gone_from_both_sides_without_an_event_is_a_tombstone(
+    academy: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Application(academy.url)
+    table = concepts(conflicts={"strategy": "manual_review"})
+    use(monkeypatch, table)
+    academy.sync(table)
+    app.create("c1", "c2")
+    academy.sync(table)
+    edit(academy, "n.title = 'theirs'")
+    academy.execute("UPDATE concept SET title = 'ours' WHERE id = 'c1'")
+    assert academy.prove(table, "deep").excluded == 1
+    academy.execute("DELETE FROM concept WHERE id = 'c1'")
+    academy.cypher("MATCH (n:Concept {sync_key: 'c1'}) DETACH DELETE n")
+    assert academy.prove(table).equal
+    assert academy.execute(_STATES)[0] == ("c1", 1, 1, False, True)

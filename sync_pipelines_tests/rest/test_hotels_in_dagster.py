@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
+from sync_pipelines.cli import app
 from sync_pipelines.components.assets import build_asset
+from sync_pipelines.engine.plan import plan
 from sync_pipelines.registry import BoundTable, databases
 from sync_pipelines.reporting import facts_of
 from sync_pipelines.status import table_status
@@ -112,3 +116,17 @@ def test_without_a_key_nothing_is_known_and_no_table_is_made(
 def test_runs_of_one_api_queue_so_that_its_connections_are_no_more_than_allowed():
     pools = {name: build_asset(document).op.pool for name, document in documents().items()}
     assert pools == dict.fromkeys(TABLES, "api/cupid")
+
+
+def test_the_lag_of_an_api_is_that_of_what_is_due(hotels: Hotels) -> None:
+    hotels.ask_for(*hotels.cupid.ids(1))
+    hotels.sync()
+    told = CliRunner().invoke(app, ["capture", "lag", "hotels/properties", "--json"])
+    assert json.loads(told.stdout)["tables"][0]["lag_seconds"] == 0.0
+
+
+def test_a_plan_does_not_count_what_the_api_has_never_had(hotels: Hotels) -> None:
+    hotels.ask_for(*hotels.cupid.ids(1), 999_999_999)
+    hotels.sync()
+    made = plan(hotels.house.bind(documents()["properties"]), mode="full")
+    assert (made.unchanged, made.quarantined, made.requests) == (1, 0, 2)

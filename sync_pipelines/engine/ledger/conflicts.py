@@ -321,6 +321,18 @@ class ConflictBook(Store):
         rows = self._transaction(lambda connection: connection.execute(page).mappings().all())
         return [conflict_of(row) for row in rows]
 
+    def noted(self, sync: str, table: str, keys: Sequence[str]) -> dict[str, str | None]:
+        """Those of these records that stay as they are, with the fingerprint of the source's row as it was noted."""
+        if not keys:
+            return {}
+        book = self._tables.conflicts
+        given = sa.cast(sa.bindparam(None, list(keys), type_=ARRAY(sa.Text), unique=True), ARRAY(sa.Text))
+        chosen = sa.select(book.c.record_key, book.c.source_fingerprint).where(
+            *at_place(book, sync, table), book.c.resolved_at.is_(None), book.c.record_key == sa.any_(given)
+        )
+        rows = self._transaction(lambda connection: connection.execute(chosen).all())
+        return {row.record_key: row.source_fingerprint for row in rows}
+
     def open_conflicts(self, sync: str, table: str, *, size: int = 1000) -> Iterator[dict[str, str]]:
         """The keys of records that stay as they are, with the run that has noted each; in batches, in key order."""
         book, last = self._tables.conflicts, ""

@@ -43,6 +43,11 @@ class DifferenceBook(Store):
                 self._transaction(lambda connection, rows=rows: self._put(connection, rows))
             room -= len(rows)
 
+    def add_differences(self, sync: str, table: str, batch: Sequence[Difference], *, proof_id: int) -> None:
+        """Put some keys beside those that are there."""
+        if rows := [_row(sync, table, item, proof_id) for item in batch]:
+            self._transaction(lambda connection: self._put(connection, rows))
+
     def named_differences(self, sync: str, table: str, *, size: int = 1000) -> Iterator[list[Difference]]:
         """What the newest deep proof named and no repair has mended, in batches, in key order."""
         kept, last = self._tables.differences, ""

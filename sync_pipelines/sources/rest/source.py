@@ -36,10 +36,9 @@ from sync_pipelines.sources.rest.due import Checks
 from sync_pipelines.sources.rest.endpoint import Endpoint, FetchSettings
 from sync_pipelines.sources.rest.kept import Again, Kept, Sample, sample_anew
 from sync_pipelines.sources.rest.stream import Fetched
-from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived
+from sync_pipelines.targets.rowsets.batch import STORED, Document, batch_of, derived
 from sync_pipelines.targets.rowsets.reading import pages_of, payloads
 from sync_pipelines.targets.rowsets.target import RowsetTarget
-from sync_pipelines.targets.rowsets.writing import STORED
 
 if TYPE_CHECKING:
     from sync_pipelines.sources.rest.client import RestClient

@@ -25,6 +25,10 @@ RowsOf = Callable[[Any, tuple[str, ...]], Mapping[str, Iterable[Mapping[str, Any
 """A mapping function: payload and parts of the key → rows by table. A ValueError names what breaks the contract."""
 
 
+STORED = "stored"
+"""The status of a document that was not fetched now: its check stays as it was."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """One document, fetched or stored.
@@ -42,6 +46,11 @@ class Document:
     problem: str | None = None
     http_status: int | None = None
     at: datetime | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether anything is known of it: of what was never fetched there is nothing to write, or to refuse."""
+        return self.payload is not None or self.status != STORED
 
 
 def parts_of(key: str, columns: int) -> tuple[str, ...]:

@@ -247,7 +247,7 @@ class RowsetTarget(Underived):
         counts = Counts()
         with self.writer() as writer:
             for batch in batches:
-                found = documents_of(batch, self.layout.rows)
+                found = [item for item in documents_of(batch, self.layout.rows) if item.is_there]
                 refused = sum(item.rows is None and item.status != "absent" for item in found)
                 changed = sum(
                     item.changed for item in writer.differences([item for item in found if item.rows is not None])

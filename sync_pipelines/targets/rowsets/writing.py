@@ -16,13 +16,10 @@ from sync_pipelines.engine.rowsets import Change, Row, TableChange, changes_of, 
 from sync_pipelines.engine.sql import identifier
 from sync_pipelines.engine.urls import NormalisedUrl
 from sync_pipelines.sources.postgres.connection import APPLICATION_NAME, lock_limit
-from sync_pipelines.targets.rowsets.batch import Document, hash_of, parts_of
+from sync_pipelines.targets.rowsets.batch import STORED, Document, hash_of, parts_of
 from sync_pipelines.targets.rowsets.books import Books
 from sync_pipelines.targets.rowsets.layout import Documents, Layout, SqlTable
 from sync_pipelines.targets.rowsets.reading import Payload, arrays, payloads, stored
-
-STORED = "stored"
-"""The status of a document that was not fetched now: its check stays as it was."""
 
 
 @dataclass(kw_only=True)
@@ -99,8 +96,7 @@ class Writer:
 
     def write(self, documents: Sequence[Document]) -> BatchResult:
         """Bring documents, each key once, into the tables; one that PostgreSQL refuses is refused alone."""
-        # of what was never fetched there is nothing to write, and nothing to refuse
-        documents = [item for item in documents if item.payload is not None or item.status != STORED]
+        documents = [item for item in documents if item.is_there]
         keys = [item.key for item in documents]
         try:
             done = self._together(documents)
