@@ -137,9 +137,10 @@ def _ask_graph(settings: Any) -> str:
 
 def _rest(resources: Any) -> Dependency:
     """Every API in use is asked for its address; any answer says that it is there, and no record is fetched."""
-    from sync_pipelines.registry import tables
+    from sync_pipelines.registry import whole_tables
 
-    found = {bound.component.source.connection: bound for bound in tables() if bound.component.far_system == "rest"}
+    rest = (bound for bound in whole_tables() if bound.component.far_system == "rest")
+    found = {bound.component.source.connection: bound for bound in rest}
     used = {name: bound for name, bound in found.items() if not bound.not_configured()}
     if not used:
         reasons = sorted({str(bound.not_configured()).partition(": ")[2] for bound in found.values()})

@@ -114,6 +114,18 @@ class Users:
 
         if isinstance(user.source, Export):
             parts_of(user.source.paths)
+        self._check_target(user)
+
+    def _check_target(self, user: User) -> None:
+        """Refuse a database that is another user's: each would mark the other's pages as deleted."""
+        wanted = user.target.database
+        theirs = [one.name for one in self.all() if one.name != user.name and one.target.database == wanted]
+        if wanted is not None and theirs:
+            raise ConfigurationError(
+                f"database {wanted} is that of user {theirs[0]!r}: each would mark the other's pages as deleted.",
+                sync=self.sync,
+                remedy="Name another database, or a page to make one in (--parent-page).",
+            )
 
     def all(self) -> list[User]:
         """All users, by name."""

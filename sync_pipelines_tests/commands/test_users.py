@@ -158,6 +158,15 @@ def test_a_name_is_taken_once(export: Path) -> None:
     assert "there is a user 'ann' already. Change them with `users set ann`" in text
 
 
+def test_a_database_has_one_user(export: Path) -> None:
+    add_ann(export)
+    given = ("--takeout", str(export), "--database", ID)
+    assert "is that of user 'ann'" in run("add", "bob", *given, typed=f"{TOKEN}\n", code=3)
+    run("add", "bob", "--takeout", str(export), "--parent-page", ID, typed=f"{TOKEN}\n")
+    assert "is that of user 'ann'" in run("set", "bob", "--database", ID, code=3)
+    run("set", "ann", "--database", ID)
+
+
 def test_paths_complete_and_place_are_changed(export: Path, tmp_path: Path) -> None:
     add_ann(export)
     run("set", "ann", "--complete")

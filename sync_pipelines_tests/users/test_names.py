@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, TransientError
+from sync_pipelines.reconciling import ReconciliationJob
 from sync_pipelines.registry import tables
 from sync_pipelines.reporting import status_report
 from sync_pipelines_tests.users.diary import Desk, diary
@@ -100,3 +101,14 @@ def test_jobs_take_one_users_part_by_name_and_all_of_them_by_the_tables(desk: De
     assert not desk.job("records", records).success
     records["ops"]["diary_sync_records"]["config"]["table"] = "entries:ann"
     assert desk.job("records", records).success
+
+
+def test_a_reconciliation_from_python_takes_each_user_and_reports_them_apart(desk: Desk) -> None:
+    desk.add("ann", "bob")
+    desk.materialize()
+    desk.component.for_user("bob").bind(desk.resources).target.delete(["bob-0"])
+    found = ReconciliationJob(sync="diary").run_full_reconciliation()
+    assert {path: one.repaired for path, one in found.types.items()} == {"diary/entries:ann": 0, "diary/entries:bob": 1}
+    assert found.equal
+    only = ReconciliationJob(sync="diary").run_full_reconciliation(["entries:ann"])
+    assert list(only.types) == ["diary/entries:ann"]
