@@ -55,6 +55,9 @@ class Ledger:
     def quarantine_counts(self, sync: str, table: str) -> tuple[int, int]:
         return len(self.held), len(self.dropped)
 
+    def noted(self, sync: str, table: str, keys: list[str]) -> dict[str, str]:
+        return {}
+
 
 @dataclass
 class Table:
