@@ -11,7 +11,6 @@ import typer
 
 from sync_pipelines.commands import output, selection
 from sync_pipelines.commands.output import AsJson, Selector
-from sync_pipelines.decide import waited
 
 if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable
@@ -73,6 +72,8 @@ def lag(selector: Selector = None, as_json: AsJson = False) -> None:
 
 
 def _lag(table: BoundTable, ledger: Any) -> dict[str, Any]:
+    from sync_pipelines.decide import waited
+
     since = ledger.watermark(table.spec.sync, table.spec.name)
     waiting = table.source().pending(since)
     return {
