@@ -1,13 +1,16 @@
 """An empty ledger for the keys of notes."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sync_pipelines import migrations
 from sync_pipelines.engine.ledger.ledger import Ledger
+from sync_pipelines.sandbox.keep.api import Keep
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines_tests.engine.ledger_helpers import rows
+from sync_pipelines_tests.sources.keep.live import Live
 
 _DATABASE = "ledger_of_notes"
 
@@ -28,3 +31,14 @@ def ledger(postgres_server: PostgresServer, notes_database: str) -> Iterator[Led
     rows(url, "TRUNCATE sync.sync_logs, sync.sync_metadata, sync.sync_record_events")
     with Ledger(url) as found:
         yield found
+
+
+@pytest.fixture
+def keep() -> Iterator[Keep]:
+    with Keep(key="control") as found:
+        yield found
+
+
+@pytest.fixture
+def ann(keep: Keep, ledger: Ledger, tmp_path: Path) -> Live:
+    return Live(keep, ledger, tmp_path)

@@ -2,100 +2,24 @@
 
 import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
-from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError, TransientError
-from sync_pipelines.engine.ledger.ledger import Ledger
-from sync_pipelines.engine.model import KEY, PROBLEM, ChangeSet, Scope, Watermark
+from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.vault import Vault
 from sync_pipelines.sandbox.keep.api import Keep
 from sync_pipelines.sandbox.keep.model import SandboxFile, SandboxLine, SandboxLink, SandboxNote, expected
-from sync_pipelines.sandbox.keep.server import addresses
-from sync_pipelines.sources.keep import account
-from sync_pipelines.sources.keep.account import AccountOrigin, Client, Login
+from sync_pipelines.sources.keep.account import Client
 from sync_pipelines.sources.keep.export import ExportOrigin
 from sync_pipelines.sources.keep.source import KeepSource
 from sync_pipelines.sources.keep.state import SealedStates
 from sync_pipelines_tests.sources.keep.exports import FIRST, SPEC, a_note, as_folder
-
-EMAIL = "ann@example.com"
-PICTURE = SandboxFile(name="p.png", mime="image/png", content=b"a picture")
-
-
-@pytest.fixture
-def keep() -> Iterator[Keep]:
-    with Keep(key="control") as found:
-        yield found
-
-
-class Live:
-    """A user whose account is in the stand-in."""
-
-    def __init__(self, keep: Keep, ledger: Ledger, root: Path) -> None:
-        self.keep, self.ledger, self.root = keep, ledger, root
-        self.master_token = keep.new_account(EMAIL)
-        self.vault = Vault(Fernet.generate_key().decode())
-        self.now, self.slept = 0.0, []
-        ledger.add_user("notes", "ann", config={}, secrets=b"sealed")
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-    def client(self, **changes: Any) -> Client:
-        found = addresses(self.keep.address)
-        login = Login(
-            sync="notes",
-            user="ann",
-            email=EMAIL,
-            master_token=self.master_token,
-            api_url=found["KEEP_API_URL"],
-            auth_url=found["KEEP_AUTH_URL"],
-            media_url=found["KEEP_MEDIA_URL"],
-            timeout=10.0,
-        )
-        return Client(replace(login, **changes), sleep=self.sleep, clock=lambda: self.now)
-
-    def source(self, **changes: Any) -> KeepSource:
-        """The source of a new process: it knows what the ledger knows."""
-        states = SealedStates(book=self.ledger, vault=self.vault, sync="notes", user="ann")
-        origin = AccountOrigin(self.client(**changes), states)
-        return KeepSource(origin, SPEC, ledger=self.ledger, spool=self.root / "spool")
-
-    def put(self, *notes: SandboxNote, ids: list[str | None] | None = None) -> list[str]:
-        return self.keep.put(EMAIL, *(note.document() for note in notes), ids=ids)
-
-    def run(self, since: Watermark | None = None, **scope: Any) -> tuple[dict[str, Any], ChangeSet]:
-        """What a run brings, by key: the note's document, or its problem."""
-        changes = self.source().changes(Scope(**scope), since=since)
-        return documents(changes.upserts), changes
-
-    def asked(self) -> int:
-        """How often the stand-in was asked for changes since this was last asked."""
-        count = self.keep.seen()["endpoints"].get("changes", 0)
-        self.keep.clear_seen()
-        return count
-
-
-def documents(batches: Any) -> dict[str, Any]:
-    rows = [row for batch in batches for row in batch.to_pylist()]
-    return {row[KEY]: row[PROBLEM] if row["note"] is None else json.loads(row["note"]) for row in rows}
-
-
-def note(number: int = 0, **changes: Any) -> SandboxNote:
-    return SandboxNote(created=FIRST + number * 1000, edited=FIRST + 5000, title=f"note {number}", **changes)
-
-
-@pytest.fixture
-def ann(keep: Keep, ledger: Ledger, tmp_path: Path) -> Live:
-    return Live(keep, ledger, tmp_path)
+from sync_pipelines_tests.sources.keep.live import EMAIL, PICTURE, Live, documents, note
 
 
 def test_everything_of_a_note_arrives(ann: Live) -> None:
@@ -278,128 +202,6 @@ def test_one_odd_node_is_one_problem(ann: Live, keep: Keep) -> None:
     found, _ = ann.run()
     assert "color: one of DEFAULT" in found[str(FIRST)]
     assert "its nodes have another form" in found[str(FIRST + 1000)]
-
-
-def test_a_revoked_token_ends_the_run_and_names_the_user_and_the_remedy(ann: Live, keep: Keep) -> None:
-    ann.put(note(0))
-    _, first = ann.run()
-    keep.revoke(EMAIL)
-    with pytest.raises(
-        RunError, match=r"user 'ann' \(BadAuthentication\).*`sync-pipelines users rotate ann`"
-    ) as caught:
-        ann.run(first.watermark)
-    assert not isinstance(caught.value, TransientError)
-    assert ann.master_token not in str(caught.value)
-    assert ann.slept == []
-
-
-def test_an_access_token_that_expired_is_asked_for_again(ann: Live, keep: Keep) -> None:
-    ann.put(note(0))
-    source = ann.source()
-    first = source.changes(Scope(), since=None)
-    keep.expire(EMAIL)
-    assert not source.changes(Scope(), since=first.watermark).full
-
-
-def test_a_pause_is_kept_and_the_run_goes_on(ann: Live, keep: Keep) -> None:
-    ann.put(note(0))
-    keep.fault("429", endpoint="changes", times=3)
-    keep.fault("503", endpoint="auth", times=1)
-    keep.fault("drop", endpoint="changes", times=1)
-    assert list(ann.run()[0]) == [str(FIRST)]
-    assert ann.slept == sorted(ann.slept)
-    assert len(ann.slept) >= 4
-
-
-@pytest.mark.parametrize("asked", ["90", "date:90"])
-def test_the_pause_that_keep_asks_for_is_kept(ann: Live, keep: Keep, asked: str) -> None:
-    ann.put(note(0))
-    keep.fault("429", endpoint="changes", times=1, retry_after=asked)
-    ann.run()
-    assert len(ann.slept) == 1
-    assert 85 < ann.slept[0] <= 90
-
-
-def test_a_429_for_ever_ends_at_the_deadline(ann: Live, keep: Keep) -> None:
-    keep.fault("429", endpoint="changes")
-    with pytest.raises(TransientError, match=r"user 'ann' could not be read within 300 s: .*asks for a pause \(429\)"):
-        ann.run()
-    assert 200 < ann.now <= 300
-
-
-def test_a_429_in_the_body_alone_ends_at_the_deadline_too(ann: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """gkeepapi's own loop waits for it, and knows no end."""
-    import gkeepapi
-    import requests
-
-    answer = requests.Response()
-    answer.status_code = 200
-    answer._content = b'{"error": {"code": 429}}'
-    monkeypatch.setattr(gkeepapi.KeepAPI, "_send", lambda *_, **__: answer, raising=False)
-    monkeypatch.setattr(gkeepapi.API, "_send", lambda *_, **__: answer)
-    monkeypatch.setattr(gkeepapi.time, "sleep", ann.sleep)
-    with pytest.raises(TransientError, match="one pause after another"):
-        ann.run()
-    assert ann.now <= 400
-
-
-def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_the_time_out(ann: Live, keep: Keep) -> None:
-    keep.fault("slow", endpoint="changes", seconds=5)
-    client = ann.client(timeout=0.1, deadline=0.5)
-    with pytest.raises(TransientError, match="does not answer in time"):
-        client.read(account.Mirror())
-    keep.clear_faults()
-    keep.fault("slow", endpoint="auth", seconds=5)
-    with pytest.raises(TransientError, match="sign-in does not answer in time"):
-        ann.client(timeout=0.1, deadline=0.5).check()
-
-
-def test_without_the_extra_its_name_is_said(ann: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "gkeepapi", None)
-    monkeypatch.delitem(sys.modules, "sync_pipelines.sources.keep.wire", raising=False)
-    monkeypatch.delattr("sync_pipelines.sources.keep.wire", raising=False)
-    with pytest.raises(ConfigurationError, match=r'pip install "sync-pipelines\[keep\]"'):
-        ann.run()
-
-
-def test_an_attachment_is_hashed_once_and_opened_when_it_is_wanted(ann: Live, keep: Keep) -> None:
-    ids = ann.put(note(0, files=(PICTURE,)))
-    found, first = ann.run()
-    (file,) = found[str(FIRST)]["attachments"]
-    assert keep.seen()["endpoints"]["content"] == 1
-    ann.put(note(0, files=(PICTURE,), text="edited"), ids=[ids[0]])
-    source = ann.source()
-    again = source.changes(Scope(), since=first.watermark)
-    assert documents(again.upserts)[str(FIRST)]["attachments"] == [file]
-    assert keep.seen()["endpoints"]["content"] == 1
-    with source.attachment(str(FIRST), file["name"]) as opened:
-        assert opened.read(2) + opened.read() + opened.read() == b"a picture"
-    ann.run(first.watermark, full=True)
-    assert keep.seen()["endpoints"]["content"] == 2
-
-
-def test_an_attachment_that_google_does_not_give_is_named_without_bytes(ann: Live, keep: Keep) -> None:
-    keep.fault("404", endpoint="media")
-    ann.put(note(0, files=(PICTURE,)))
-    found, _ = ann.run()
-    (file,) = found[str(FIRST)]["attachments"]
-    assert (file["size"], file["sha256"]) == (0, "")
-    with pytest.raises(RecordError), ann.source().attachment(str(FIRST), file["name"]):
-        pass
-
-
-def test_an_outage_in_the_middle_of_the_attachments_keeps_what_was_hashed(ann: Live, keep: Keep) -> None:
-    ann.put(note(0, files=(PICTURE,)), note(1, files=(replace(PICTURE, name="q.png"),)))
-    keep.fault("503", endpoint="content", every=2)
-    with pytest.raises(TransientError):
-        ann.source(timeout=0.5, deadline=0.5).changes(Scope(), since=None)
-    keep.clear_faults()
-    keep.clear_seen()
-    found, _ = ann.run()
-    assert {item["attachments"][0]["size"] for item in found.values()} == {9}
-    assert keep.seen()["endpoints"]["content"] == 1
 
 
 def test_moving_from_an_export_to_an_account_doubles_nothing(ann: Live) -> None:
