@@ -30,6 +30,7 @@ from benchmarks import (
     metadata_only,
     proof,
     publishing,
+    rest_load,
     run_times,
     trigger_cost,
     unchanged_resync,
@@ -41,7 +42,7 @@ from sync_pipelines.sandbox.environment import Sandbox
 # The largest last: its rows and items stay in the servers' files.
 MODULES = (
     *(unchanged_resync, io_manager, metadata_only, trigger_cost, publishing, run_times, freshness, proof, memory),
-    *(graph_consume, graph_latency, graph_growth),
+    *(graph_consume, graph_latency, graph_growth, rest_load),
     *(delta_back, delta_load, delta_upsert, delta_proof, delta_growth),
 )
 BENCHMARKS = {module.NAME: module.run for module in MODULES}

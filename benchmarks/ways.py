@@ -65,6 +65,21 @@ def back(*, name: str, source: str, table: str, mode: str = "incremental") -> Wo
     return work
 
 
+def hotels(*, mode: str = "full") -> Work:
+    """One run of the hotels that ship with the project, as the environment names the API."""
+    _imports()
+    for name in ("httpx", "sync_pipelines.sources.rest.client", "sync_pipelines.targets.rowsets.writing"):
+        import_module(name)
+    from sync_pipelines.definitions import load as documents
+
+    table = next(item for item in documents()[1] if item.path == "hotels/properties")
+
+    def work() -> dict[str, Any]:
+        return _said(place().run(place().bind(table), mode=mode))
+
+    return work
+
+
 def _said(done: Any) -> dict[str, Any]:
     counts = done.counts
     return {
@@ -137,6 +152,7 @@ def prove(*, name: str, kind: str) -> Work:
 WAYS: dict[str, Callable[..., Work]] = {
     "load": load,
     "back": back,
+    "hotels": hotels,
     "bare-load": bare_load,
     "bare-back": bare_back,
     "prove": prove,

@@ -22,16 +22,16 @@ FOLDER = REPOSITORY / ".peers"
 _DLT = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR", "DLT_DATA_DIR": ""}
 
 
-def dlt(say: Callable[[str], None], arguments: Mapping[str, Any], *, data: Path) -> Took:
-    """Run dlt as `dlt_pipeline.py` does.
+def dlt(
+    say: Callable[[str], None], arguments: Mapping[str, Any], *, data: Path, program: str = "dlt_pipeline.py"
+) -> Took:
+    """Run dlt as one of the programs of this folder does.
 
     Args:
-        say: takes a line of progress. arguments: of `dlt_pipeline.py`. data: where dlt keeps its state.
+        say: takes a line of progress. arguments: of the program. data: where dlt keeps its state.
     """
     python = environment("dlt", say)
-    return child(
-        [str(python), str(_HERE / "dlt_pipeline.py")], arguments, environment={**_DLT, "DLT_DATA_DIR": str(data)}
-    )
+    return child([str(python), str(_HERE / program)], arguments, environment={**_DLT, "DLT_DATA_DIR": str(data)})
 
 
 def environment(name: str, say: Callable[[str], None]) -> Path:
