@@ -134,7 +134,7 @@ def _schedule(name: str, mode: str, job: Any, cron: str, tables: "list[SyncCompo
     )
     @no_secrets()
     def ticked(context: dg.ScheduleEvaluationContext):
-        ready, left_out = _ready(context, tables)
+        ready, left_out = _ready(context, tables, mode)
         # Dagster refuses several requests of one tick without keys (1.13), which it compares within the tick alone
         asked = [run_request(table, mode=mode).with_replaced_attrs(run_key=table.path) for table in ready]
         return asked or dg.SkipReason(left_out)
@@ -142,13 +142,19 @@ def _schedule(name: str, mode: str, job: Any, cron: str, tables: "list[SyncCompo
     return ticked
 
 
-def _ready(context: Any, tables: "list[SyncComponent]") -> "tuple[list[SyncComponent], str]":
-    """The tables that a schedule asks for now, of a kind with users each user's part, and why not for the others: in
-    the tick's log where it asks at all.
+def _ready(context: Any, tables: "list[SyncComponent]", mode: str | None = None) -> "tuple[list[SyncComponent], str]":
+    """The tables that a schedule asks for now, of a kind with users each user's part, and why not for the others.
+
+    Args:
+        mode: of the runs that it asks for; one that does the same and has not ended keeps it from asking again.
     """
     reasons = {table.path: table.not_ready(context.resources) for table in tables}
     chosen = [table for table in tables if not reasons[table.path]]
     ready = [part for table in chosen for part in present(table, context)]
+    for part in ready:
+        if mode and (run := _standing(part, context, mode)):
+            reasons[part.path] = f"run {run} is queued or running"
+    ready = [part for part in ready if not reasons.get(part.path)]
     left_out = "; ".join(f"{path}: {why}" for path, why in reasons.items() if why)
     if ready and left_out:
         context.log.warning(f"left out: {left_out}")  # a tick that asks for runs has no skip reason
@@ -354,8 +360,30 @@ def _last_full(binding: "Binding", pending: Pending) -> datetime | None:
 
 def active_runs(component: "SyncComponent", instance: dg.DagsterInstance) -> list[str]:
     """Ids of the runs, queued or running, that work on this table."""
+    return _unended(component, instance, "incremental")
+
+
+def _standing(component: "SyncComponent", context: Any, mode: str) -> str | None:
+    """A run of this table that has not ended, and does what one of this mode would; None where there is none.
+
+    One whose process died is closed first, as a sensor does.
+    """
+    # a tick without an instance has nobody to ask, nor runs that could pile up
+    if context.instance_ref is None or not _unended(component, context.instance, mode):
+        return None
+    with closing(component.bind(context.resources)) as binding:
+        close_dead_runs(context.instance, binding)
+    return next(iter(_unended(component, context.instance, mode)), None)
+
+
+def _unended(component: "SyncComponent", instance: dg.DagsterInstance, mode: str) -> list[str]:
+    def does(run: dg.DagsterRun) -> bool:
+        ops: Any = run.run_config.get("ops", {})
+        asked = ops.get(component.op_name, {}).get("config", {}).get("mode")
+        return mode == "incremental" or asked in (mode, "rebuild")
+
     runs = instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
-    return [run.run_id for run in runs if works_on(run, component)]
+    return [run.run_id for run in runs if does(run) and works_on(run, component)]
 
 
 def works_on(run: dg.DagsterRun, component: "SyncComponent") -> bool:

@@ -76,12 +76,13 @@ def _lag(table: BoundTable, ledger: Any) -> dict[str, Any]:
 
     since = ledger.watermark(table.spec.sync, table.spec.name)
     waiting = table.source().pending(since)
+    reason = waiting.full_reason or ("first run" if since is None else None)
     return {
         "table": table.spec.path,
         "changes": waiting.changes,
         "oldest": waiting.oldest,
-        "lag_seconds": None if waiting.full_reason else waited(waiting, None, now=datetime.now(UTC)),
-        "full_reason": waiting.full_reason,
+        "lag_seconds": None if reason else waited(waiting, None, now=datetime.now(UTC)),
+        "full_reason": reason,
     }
 
 

@@ -58,7 +58,12 @@ class SyncConfig(dg.Config):
 
 
 def trigger_of(tags: Mapping[str, str]) -> str:
-    """Who asked for a run, by its tags: cli, schedule, sensor or manual."""
+    """Who asked for a run, by its tags: cli, schedule, sensor or manual.
+
+    Somebody who runs it again in the UI is asking anew, whoever asked before; a retry of Dagster's is not.
+    """
+    if "dagster/parent_run_id" in tags and "dagster/retry_number" not in tags:
+        return "manual"
     if "sync/trigger" in tags:
         return tags["sync/trigger"]
     if "dagster/schedule_name" in tags:

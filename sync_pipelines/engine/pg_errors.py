@@ -130,7 +130,7 @@ def classify(
         else:
             kind, remedy = RunError, "Check the names of schema, table and columns."
     # what is said of a record is kept and compared with what is said later; an address has many spellings
-    remedy = remedy and remedy.replace("{url}", whence.url_of(database))
+    remedy = remedy and remedy.replace("{url}", whence.url_of(database, text))
     where = f"PostgreSQL {database}" if database and kind is not RecordError else "PostgreSQL"
     state = f" [{code}]" if code else ""
     return kind(f"{where}: {text}{state}.", sync=sync, table=table, remedy=remedy)

@@ -9,7 +9,7 @@ from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import quote
 
 from sync_pipelines.engine import whence
-from sync_pipelines.engine.database import place
+from sync_pipelines.engine.database import driver_url, place
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.settings import positive
 from sync_pipelines.engine.urls import normalise_url
@@ -72,7 +72,7 @@ def ledger_url(environment: Mapping[str, str] | None = None) -> str:
 def _read(url: str, name: str) -> str:
     """The URL as it is, after a look at its form: whoever reads it later knows no variable to name."""
     normalise_url(url, name=name)
-    whence.note(place(url), name)
+    whence.note(place(url), name, user=driver_url(url).username or "")
     return url
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import dagster as dg
 import pytest
 
 from sync_pipelines.automation import newest_partition
+from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.dagster.world import World
 
 
@@ -303,3 +307,44 @@ def test_a_command_that_was_killed_before_it_wrote_does_not_stop_the_sensor_for_
     closed = world.instance.get_run_by_id(run.run_id)
     assert closed is not None
     assert closed.status == dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.slow
+def test_a_schedule_asks_for_no_second_run_of_a_table_while_one_waits_or_runs(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from sync_pipelines_tests.dagster.project import definitions
+
+    monkeypatch.setenv("DAGSTER_HOME", str(fresh_home(tmp_path)))
+    world.instance = dg.DagsterInstance.get()
+
+    def told(name: str) -> str | None:
+        return world.schedule_tick(f"shop_{name}_schedule").skip_message
+
+    def ask(**more: Any) -> str:
+        job = definitions(world.component).resolve_job_def("shop_incremental")
+        tags, starting = {"sync/table": "shop/article"}, dg.DagsterRunStatus.STARTING
+        run = world.instance.create_run_for_job(job, status=starting, tags=tags, **more)
+        return f"shop/article: run {run.run_id} is queued or running"
+
+    assert (told("incremental"), told("full")) == (None, None)
+    first = ask()
+    assert told("incremental") == first
+    assert told("full") is None, "what waits is no full run"
+    full = ask(run_config={"ops": {world.component.op_name: {"config": {"mode": "full"}}}})
+    assert told("full") == full
+
+
+@pytest.mark.parametrize(
+    ("tags", "trigger"),
+    [
+        ({"sync/trigger": "cli"}, "cli"),
+        ({"dagster/schedule_name": "x"}, "schedule"),
+        ({"sync/trigger": "cli", "dagster/parent_run_id": "a"}, "manual"),
+        ({"sync/trigger": "cli", "dagster/parent_run_id": "a", "dagster/retry_number": "1"}, "cli"),
+    ],
+)
+def test_who_runs_it_again_asks_anew_and_a_retry_does_not(tags: dict[str, str], trigger: str):
+    from sync_pipelines.components.assets import trigger_of
+
+    assert trigger_of(tags) == trigger

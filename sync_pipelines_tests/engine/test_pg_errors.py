@@ -241,3 +241,13 @@ def test_the_urls_own_options_win_over_ours(ledger_url):
         parameters = connection.get_dsn_parameters()
     assert (parameters["application_name"], parameters["keepalives_idle"]) == ("mine", "7")
     assert parameters["keepalives"] == "1"
+
+
+def test_the_variables_that_name_a_database_are_told_and_of_several_the_one_whose_user_is_refused():
+    from sync_pipelines.engine import whence
+
+    whence.note("there:5432/app", "DATABASE_URL", user="good")
+    whence.note("there:5432/app", "SYNC_DATABASE_URL", user="nobody")
+    assert whence.url_of("there:5432/app") == "DATABASE_URL and SYNC_DATABASE_URL"
+    assert whence.url_of("there:5432/app", 'role "nobody" does not exist') == "SYNC_DATABASE_URL"
+    assert whence.url_of("elsewhere:5432/app") == "the connection's URL"

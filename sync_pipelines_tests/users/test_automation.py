@@ -67,6 +67,11 @@ def test_a_tick_over_several_tables_asks_for_a_run_of_each(monkeypatch: pytest.M
     for table in TWO:
         monkeypatch.setattr(type(table), "not_configured", lambda *_: None)
     resources = {name: default_resources()[name] for name in found.required_resource_keys}
-    with dg.build_schedule_context(repository_def=project.get_repository_def(), resources=resources) as context:
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.build_schedule_context(
+            instance=instance, repository_def=project.get_repository_def(), resources=resources
+        ) as context,
+    ):
         requests = found.evaluate_tick(context).run_requests
     assert [request.tags["sync/table"] for request in requests] == ["shop/article", "shop/author"]
