@@ -16,7 +16,16 @@ _HERE = Path(__file__).parent
 pytest.register_assert_rewrite(
     *(
         f"sync_pipelines_tests.faults.{name}"
-        for name in ("matrix", "chroma_line", "alert_line", "lake_line", "graph_line", "rest_line", "equality")
+        for name in (
+            "matrix",
+            "chroma_line",
+            "alert_line",
+            "lake_line",
+            "graph_line",
+            "rest_line",
+            "notes_line",
+            "equality",
+        )
     )
 )
 
