@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sync_pipelines.engine.errors import RecordError, TransientError
 from sync_pipelines.engine.merging import same_state
@@ -33,6 +33,8 @@ from sync_pipelines.targets.notion.region import Standing
 from sync_pipelines.targets.notion.uploads import OpenAttachment, Uploads
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 FRESH = timedelta(seconds=5)
@@ -91,13 +93,26 @@ class PageWriter:
         values = {**row.values, "key": row.key, "fingerprint": fingerprint, "deleted": False}
         properties = columns.requests({item: value for item, value in values.items() if value is not None})
 
-        def action() -> Head:
+        return self._sent_once(
+            lambda: head_of(self.notion.create_page(self.source, properties, children), columns),
+            lambda: next(iter(self.pages.named([row.key])), None),
+        )
+
+    def _sent_once(self, send: Callable[[], T], look: Callable[[], T | None]) -> T:
+        """The answer to what must not be done twice: after a doubtful try it is looked for, however many looks that
+        takes, before another one."""
+        doubtful = False
+
+        def action() -> T:
+            nonlocal doubtful
+            if doubtful and (there := look()) is not None:
+                return there
+            doubtful = False
             try:
-                return head_of(self.notion.create_page(self.source, properties, children), columns)
+                return send()
             except DoubtfulError as error:
-                if there := list(self.pages.named([row.key])):
-                    return there[0]
-                raise TransientError(error.message, **self.notion.where) from error
+                doubtful = True
+                raise TransientError(error.message, retry_after=error.retry_after, **self.notion.where) from error
 
         return self.notion.settings.retry.call(action)
 
@@ -211,16 +226,11 @@ class PageWriter:
     def _appended(self, item: Insert, part: Part, uploads: Uploads, mine: _Mine) -> list[str]:
         """The ids of the new blocks; whether they are there is looked for where no answer came."""
 
-        def action() -> list[str]:
-            try:
-                made = self.notion.append(item.parent, part.requests(uploads.ids), after=item.after, first=item.first)
-                return [block["id"] for block in made["results"]]
-            except DoubtfulError as error:
-                if (there := self._there(item, mine)) is not None:
-                    return there
-                raise TransientError(error.message, **self.notion.where) from error
+        def send() -> list[str]:
+            made = self.notion.append(item.parent, part.requests(uploads.ids), after=item.after, first=item.first)
+            return [block["id"] for block in made["results"]]
 
-        return self.notion.settings.retry.call(action)
+        return self._sent_once(send, lambda: self._there(item, mine))
 
     def _there(self, item: Insert, mine: _Mine) -> list[str] | None:
         """The ids of blocks that were made although no answer came; None where none were."""
