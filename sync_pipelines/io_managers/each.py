@@ -20,6 +20,7 @@ from sync_pipelines.io_managers.base import attempt_of, column_schema, history, 
 _log = logging.getLogger(__name__)
 
 _SHOWN = ("dagster/row_count", "mode", "read", "upserted", "unchanged", "deleted", "quarantined", "seconds")
+_TOLD = ("requests", "requests_per_page")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +71,18 @@ def _write(context: dg.OutputContext, opens: Callable[[], ChangeSet]) -> dict[st
     started = time.monotonic()
     counts = engine.write(changes)
     run = changes.run
-    return metadata_of(run, counts, time.monotonic() - started) | used(run) | columns | history(context, run)
+    told = getattr(run.binding.target, "told", dict)()  # what it counts by itself, where it does
+    return metadata_of(run, counts, time.monotonic() - started) | told | used(run) | columns | history(context, run)
 
 
 def _metadata(done: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Of one run all that there is to say; of several a table."""
     if len(done) == 1:
         return next(iter(done.values()))
-    rows = [dg.TableRecord({"table": table, **{name: found[name] for name in _SHOWN}}) for table, found in done.items()]
+    shown = [*_SHOWN, *(name for name in _TOLD if any(name in found for found in done.values()))]
+    rows = [
+        dg.TableRecord({"table": table, **{name: found.get(name) for name in shown}}) for table, found in done.items()
+    ]
     total = sum(found["dagster/row_count"] for found in done.values())
     return {"dagster/row_count": total, "users": dg.MetadataValue.table(rows)}
 

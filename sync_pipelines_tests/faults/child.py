@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sync_pipelines_tests.dagster.project import article, definitions
+from sync_pipelines_tests.faults.notes_line import notes
 from sync_pipelines_tests.lake.house import back, document
 from sync_pipelines_tests.rest.hotels import documents
 
@@ -65,7 +66,7 @@ def main() -> None:
     """Fork for every line, one at a time. Nothing may connect or start a thread before a fork."""
     import sync_pipelines.definitions as project
 
-    components = (article(**PROJECT), document(), back(), *documents().values())
+    components = (article(**PROJECT), document(), back(), *documents().values(), notes())
     loaded = (definitions(*components), components)
     project.load = lambda *_: loaded
     for line in sys.stdin:
@@ -87,12 +88,16 @@ def _fork(order: Mapping[str, Any]) -> int:
 
 def _command(words: Sequence[str], order: Mapping[str, Any], imported: str) -> None:
     from sync_pipelines import cli
-    from sync_pipelines_tests.faults import boundaries, lake_boundaries, rest_line
+    from sync_pipelines_tests.faults import boundaries, lake_boundaries, notes_line, rest_line
 
     os.dup2(2, 1)  # standard output is the answers'
     os.environ.update(order["environment"])
     if order["boundary"]:
-        bends = {"shop/article": boundaries.bend, "hotels/properties": rest_line.bend}
+        bends = {
+            "shop/article": boundaries.bend,
+            "hotels/properties": rest_line.bend,
+            "notes/pages:ann": notes_line.bend,
+        }
         bends.get(words[1], lake_boundaries.bend)(boundaries.kill_at(order["boundary"], order["number"]))
     sys.argv = ["sync-pipelines", *words]
     code = 1

@@ -11,13 +11,11 @@ from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.faults.child import Children
 
 _HERE = Path(__file__).parent
+_LINES = ("chroma", "alert", "lake", "graph", "rest", "notes")
 
 # before they are imported: their assertions say what differed, as those of tests do
 pytest.register_assert_rewrite(
-    *(
-        f"sync_pipelines_tests.faults.{name}"
-        for name in ("matrix", "chroma_line", "alert_line", "lake_line", "graph_line", "rest_line", "equality")
-    )
+    *(f"sync_pipelines_tests.faults.{name}" for name in ("matrix", "equality", *(f"{line}_line" for line in _LINES)))
 )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from dagster_postgres import DagsterPostgresStorage, utils
 from databricks.sdk._base_client import _BaseClient
 from deltalake import DeltaTable
@@ -24,6 +25,7 @@ from sync_pipelines.alerts import delivery, outbox, sensor
 from sync_pipelines.engine.ledger import store
 from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.graph.server import GraphServer
+from sync_pipelines.sandbox.notion.server import NotionServer
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sources.postgres import connection
 from sync_pipelines.sources.rest.settings import ClientSettings
@@ -40,6 +42,7 @@ from sync_pipelines_tests.faults import alert_line as alerts
 from sync_pipelines_tests.faults import chroma_line as chroma
 from sync_pipelines_tests.faults import graph_line as graph
 from sync_pipelines_tests.faults import lake_line as lake
+from sync_pipelines_tests.faults import notes_line as notes
 from sync_pipelines_tests.faults import rest_line as rest
 from sync_pipelines_tests.faults.alert_line import AlertLine
 from sync_pipelines_tests.faults.chroma_line import DIMENSIONS, ChromaLine
@@ -80,6 +83,7 @@ LINES = {
     "back": lake.BACK,
     "graph": graph.TABLE,
     "rest": rest.TABLE,
+    "notes": notes.TABLE,
 }
 """A new sync adds its table here, and a fixture `<name>_line`."""
 
@@ -322,6 +326,25 @@ def rest_line(
         yield rest.RestLine(hotels.house, table, systems, monkeypatch, cupid=hotels.cupid)
         for system in systems.values():
             system.heal()
+
+
+@pytest.fixture
+def notes_line(
+    house: House,
+    notion_server: NotionServer,
+    impatient: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[notes.NotesLine]:
+    """An export of Keep → Notion through a proxy."""
+    workspace = notion_server.workspace()
+    with Proxy(to_server(workspace.url)) as target:
+        notes.point_at(workspace, monkeypatch, Fernet.generate_key().decode())
+        monkeypatch.setenv("NOTION_BASE_URL", through(workspace.url, target))
+        systems = {"target": notes.NotionSystem(target)}
+        folder = tmp_path / "export"
+        yield notes.NotesLine(house, notes.table(), systems, monkeypatch, workspace=workspace, folder=folder)
+        systems["target"].heal()
 
 
 CELLS = [

@@ -35,6 +35,8 @@ def test_an_export_becomes_pages_and_a_run_without_news_writes_none(study: Study
     )
     (event,) = result.asset_materializations_for_node("notes__pages")
     assert (event.partition, event.metadata["upserted"].value) == ("ann", 5)
+    assert event.metadata["pages_written"].value == 5
+    assert 5 < event.metadata["requests"].value == 5 * event.metadata["requests_per_page"].value
     workspace.clear_requests()
     study.materialize("ann")
     assert {asked["endpoint"] for asked in workspace.requests() if asked["method"] != "GET"} == {"data_sources.query"}

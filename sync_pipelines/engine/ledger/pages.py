@@ -70,6 +70,13 @@ class PageBook(Store):
             gone = gone.where(book.c.record_key.in_(keys))
         self._transaction(lambda connection: connection.execute(gone))
 
+    def places_of_page(self, key: str, page: str) -> list[tuple[str, str]]:
+        """Sync and table of each record of this key that has this page."""
+        book = self._tables.pages
+        chosen = sa.select(book.c.sync_type, book.c.table_name).where(book.c.page_id == page, book.c.record_key == key)
+        rows = self._transaction(lambda connection: connection.execute(chosen.order_by("table_name")).all())
+        return [(sync, table) for sync, table in rows]
+
     def noted_pages(self, sync: str, table: str) -> Iterator[PageRow]:
         """The pages of which something is noted that a person should know, by key."""
         book, last = self._tables.pages, ""

@@ -210,7 +210,8 @@ def edited_notes(notes: Sequence[SandboxNote], *, share: float = 0.3, seed: int 
         after[place] = edit(notes[place], name, rng)
     last = max(note.created for note in notes)
     count = max(1, len(chosen) // 10)
-    new = [replace(_note(rng, number), created=last + (number + 1) * _APART) for number in range(count)]
+    numbers = range(len(notes), len(notes) + count)  # files of other names than those that are there
+    new = [replace(_note(rng, number), created=last + (place + 1) * _APART) for place, number in enumerate(numbers)]
     removed = tuple(place for place in chosen if after[place] is None)
     return Edited([*(note for note in after if note is not None), *new], kinds, removed, count)
 

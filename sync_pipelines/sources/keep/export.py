@@ -10,12 +10,13 @@ from typing import Any, BinaryIO
 
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.model import Pending
-from sync_pipelines.sources.keep.parts import older_than_the_newest
+from sync_pipelines.sources.keep.parts import lacking, older_than_the_newest
 from sync_pipelines.sources.keep.raw import Raw
 from sync_pipelines.sources.keep.takeout import Found, Takeout
 
 KIND = "takeout"
 _NOT_COMPLETE = "the export is not stated complete: what it lacks may still be in Keep"
+_SHOWN = 3
 _ANOTHER = "the export is another one than was read last"
 
 
@@ -40,12 +41,18 @@ class ExportOrigin:
         return self.look()
 
     def whole(self) -> str | None:
-        return None if self.complete else _NOT_COMPLETE
+        if not self.complete:
+            return _NOT_COMPLETE
+        if absent := lacking(self.takeout.paths):
+            return f"of the export {', '.join(absent[:_SHOWN])} is not there, and may hold what is missing"
+        return None
 
     def warnings(self) -> list[str]:
         """What an operator should know of the export."""
         told = [] if self.complete else [f"{_NOT_COMPLETE}, so deletions are not followed (`users set --complete`)"]
         with suppress(SyncError):  # that a path names nothing is told by whoever reads it
+            if self.complete and (why := self.whole()) is not None:
+                told.append(f"{why}, so deletions are not followed")
             if older := older_than_the_newest(self.takeout.paths):
                 told.append(f"of several exports the newest is read, and not {', '.join(older)}")
         return told

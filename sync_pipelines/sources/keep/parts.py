@@ -19,6 +19,9 @@ _ENCRYPTED = 0x1
 """The bit of a zip's flags that says so (PKWARE's APPNOTE, 4.4.4)."""
 
 _STAMP = re.compile(r"takeout-(\d{8}T\d{6}Z)(?:-\d+)*\.zip$", re.I)
+_NUMBER = re.compile(r"(.*-)(\d{3,})(\.zip)$", re.I)
+
+_MOST_PARTS = 10_000
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
 """What Python's zipfile raises where a member's bytes are damaged, or packed in a way that it does not know."""
@@ -182,6 +185,20 @@ def parts_of(given: Sequence[str]) -> list[Folder | Zip]:
 def older_than_the_newest(given: Sequence[str]) -> list[str]:
     """Names of zip files that `parts_of` leaves out, since they are of an older export."""
     return [path.name for path in _older(_found(given))]
+
+
+def lacking(given: Sequence[str]) -> list[str]:
+    """Names of zip files that are not there although later parts of the same export are."""
+    numbers: dict[tuple[str, str], dict[int, int]] = {}
+    for part in parts_of(given):
+        if _STAMP.match(part.path.name) and (match := _NUMBER.match(part.path.name)):
+            numbers.setdefault((match[1], match[3]), {})[int(match[2])] = len(match[2])
+    return [
+        f"{before}{number:0{max(there.values())}}{after}"
+        for (before, after), there in sorted(numbers.items())
+        for number in range(1, min(max(there), _MOST_PARTS))
+        if number not in there
+    ]
 
 
 def _found(given: Sequence[str]) -> dict[Path, Folder | Zip]:

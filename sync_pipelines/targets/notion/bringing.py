@@ -18,7 +18,7 @@ from sync_pipelines.targets.notion.listing import Head
 from sync_pipelines.targets.notion.looking import Seen, read_page
 from sync_pipelines.targets.notion.properties import state_of
 from sync_pipelines.targets.notion.records import Record
-from sync_pipelines.targets.notion.writing import PageWriter
+from sync_pipelines.targets.notion.writing import FRESH, PageWriter
 
 
 class Bringing(Judged):
@@ -55,13 +55,16 @@ class Bringing(Judged):
         self, rows: Mapping[str, Row], doubt: Doubt | None, before_write: Callable[[], object]
     ) -> Iterator[BatchResult]:
         known = self.known(list(rows))
-        heads = self.heads(list(rows), known.records)
+        heads, at = self.heads(list(rows), known.records), self.notion.now
         equal = {key for key, row in rows.items() if not doubt and self._is_equal(row, heads.get(key), known)}
         if equal:
             yield BatchResult(counts=Counts(unchanged=len(equal)), keys=sorted(equal))
         writer = self._writer(before_write)
-        for key in (key for key in rows if key not in equal):
+        due = [key for key in rows if key not in equal]
+        for place, key in enumerate(due):
             try:
+                if self.notion.now - at > FRESH:
+                    heads, at = self.heads(due[place:], known.records), self.notion.now
                 case = self.case(key, rows[key], heads, known)
                 yield from self._written(case, writer, doubt)
             except RecordError as error:

@@ -17,17 +17,30 @@ def ready(notion: Notion, records: Records) -> Database:
     """The database, with all properties that notes need.
 
     Raises:
-        RunError: it is gone, or an existing one lacks properties.
+        RunError: it is gone, another user's, or an existing one lacks properties.
     """
     found = records.database()
     if found is None or not _is_meant(notion, found):
         known = found
-        found = _existing(notion) or _made(notion)
+        found = _existing(notion) or _made(notion, records)
+        _require_own(notion, records, found)
         if known is not None and known.source != found.source:
             records.forget_pages()
         records.keep_database(found)
+    _require_own(notion, records, found)
     _fit(notion, found)
     return found
+
+
+def _require_own(notion: Notion, records: Records, found: Database) -> None:
+    """Refuse a database that another user's notes are kept in: each would mark the other's pages as deleted."""
+    if others := records.others_of(found.source):
+        raise RunError(
+            f"The Notion database {found.database} is that of {others[0]}: each would mark the other's pages as "
+            "deleted.",
+            remedy="Name another database for one of them, or another page (`users set NAME --parent-page …`).",
+            **notion.where,
+        )
 
 
 def _is_meant(notion: Notion, found: Database) -> bool:
@@ -35,7 +48,9 @@ def _is_meant(notion: Notion, found: Database) -> bool:
     settings = notion.settings
     if settings.data_source:
         return _same(settings.data_source, found.source)
-    return not settings.database or _same(settings.database, found.database)
+    if settings.database:
+        return _same(settings.database, found.database)
+    return found.made and (not found.parent or _same(settings.parent_page or "", found.parent))
 
 
 def _same(left: str, right: str) -> bool:
@@ -61,15 +76,15 @@ def _existing(notion: Notion) -> Database | None:
     return Database(source=sources[0]["id"], database=found["id"])
 
 
-def _made(notion: Notion) -> Database:
+def _made(notion: Notion, records: Records) -> Database:
     """The database below the parent page: the one that a try before has made, or a new one."""
     parent = notion.settings.parent_page
     assert parent is not None
     for _ in range(3):
-        if (found := _child(notion, parent)) is not None:
+        if (found := _child(notion, records, parent)) is not None:
             return found
         try:
-            return _database(_created(notion, parent))
+            return _database(_created(notion, parent), parent)
         except DoubtfulError:
             continue
     raise RunError("Notion does not answer whether the database was made.", remedy="Start again.", **notion.where)
@@ -93,8 +108,8 @@ def _created(notion: Notion, parent: str) -> Mapping[str, Any]:
         raise RunError(f"The database cannot be made below the page: {error.message}", remedy=remedy) from error
 
 
-def _child(notion: Notion, parent: str) -> Database | None:
-    """A database of ours that stands below the page, of our title."""
+def _child(notion: Notion, records: Records, parent: str) -> Database | None:
+    """A database of ours that stands below the page, of our title, and is no other user's."""
     try:
         blocks = list(notion.children(parent))
     except GoneError as error:
@@ -108,12 +123,14 @@ def _child(notion: Notion, parent: str) -> Database | None:
         if title == notion.settings.title and (block.get("created_by") or {}).get("id") == notion.us:
             found = notion.ask("look at the database", lambda client, name=block["id"]: client.databases.retrieve(name))
             if not found.get("in_trash") and found.get("data_sources"):
-                return _database(found)
+                made = _database(found, parent)
+                if not records.others_of(made.source):
+                    return made
     return None
 
 
-def _database(found: Mapping[str, Any]) -> Database:
-    return Database(source=found["data_sources"][0]["id"], database=found["id"], made=True)
+def _database(found: Mapping[str, Any], parent: str) -> Database:
+    return Database(source=found["data_sources"][0]["id"], database=found["id"], made=True, parent=parent)
 
 
 def _fit(notion: Notion, found: Database) -> None:

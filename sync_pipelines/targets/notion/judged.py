@@ -175,7 +175,7 @@ class Judged:
                     base=base,
                     state=state_of(note.values),
                     edited=head.edited,
-                    seen=self.notion.now,
+                    seen=case.seen.at,
                     editor=self.notion.us,
                     left=case.seen.mark,
                 )

@@ -40,6 +40,14 @@ NAMES = {
 }
 """What they are called where nobody says otherwise."""
 
+_COMPUTED = frozenset(
+    (
+        *("formula", "rollup", "unique_id", "button", "verification"),
+        *("created_time", "created_by", "last_edited_time", "last_edited_by"),
+    )
+)
+"""Types of properties that nobody fills in."""
+
 VALUES = ("labels", "color", "pinned", "archived", "trashed", "created", "edited")
 """Those that a note has beside its title."""
 
@@ -134,6 +142,16 @@ class Columns:
     def values(self, page: Mapping[str, Any]) -> dict[str, Any]:
         """Those that a note has, the title among them."""
         return {item: self.value(item, page) for item in ("title", *VALUES)}
+
+    def beside(self, page: Mapping[str, Any]) -> bool:
+        """Whether people have filled what is none of ours: a property of theirs, the page's icon, its cover."""
+        ours = {self.name(item) for item in KINDS}
+        values = [
+            given.get(given["type"])
+            for name, given in page["properties"].items()
+            if name not in ours and given["type"] not in _COMPUTED
+        ]
+        return any(value not in (None, [], "", False) for value in (*values, page.get("icon"), page.get("cover")))
 
     def filter(self, item: str, **condition: Any) -> dict[str, Any]:
         """A condition of a query on one of them."""

@@ -115,13 +115,14 @@ class Database:
     """What is on record of the database.
 
     Args:
-        source: the id of its data source. database: its own. made: whether the sync made it.
+        source: the id of its data source. database: its own. made: whether the sync made it, below the page `parent`.
         blocks: how many blocks the sync has made there in all.
     """
 
     source: str
     database: str
     made: bool = False
+    parent: str = ""
     blocks: int = 0
 
 
@@ -158,12 +159,23 @@ class Records:
             source=row.page_id,
             database=body.get("database", ""),
             made=bool(body.get("made")),
+            parent=body.get("parent", ""),
             blocks=int(body.get("made_blocks", 0)),
         )
 
     def keep_database(self, found: Database) -> None:
-        body = {"database": found.database, "made": found.made, "made_blocks": found.blocks}
+        body = {"database": found.database, "made": found.made, "made_blocks": found.blocks, "parent": found.parent}
         self.ledger.keep_pages(*self.place, [PageRow(key=DATABASE, page_id=found.source, body=body)])
+
+    def others_of(self, source: str) -> list[str]:
+        """Paths of other users' tables that are kept in this data source; a user who was removed keeps none."""
+        places = self.ledger.places_of_page(DATABASE, source)
+        users = {sync: {user.name for user in self.ledger.users(sync)} for sync, _ in places}
+        return [
+            f"{sync}/{table}"
+            for sync, table in places
+            if (sync, table) != self.place and table.rpartition(":")[2] in users[sync]
+        ]
 
     def count_blocks(self, number: int) -> None:
         """So many blocks are about to be made; counted before, so that a crash counts too many rather than too few."""

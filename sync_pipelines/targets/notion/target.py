@@ -270,6 +270,11 @@ class NotionTarget(Bringing, Underived):
             return {}
         return {"database": found.database or found.source, "blocks_made": found.blocks, "notes": len(self.notes())}
 
+    def told(self) -> dict[str, Any]:
+        """How often Notion was asked since this was made, in all and for each page that was written."""
+        each = {"requests_per_page": round(self.notion.requests / self.written, 2)} if self.written else {}
+        return {"requests": self.notion.requests, "pages_written": self.written, **each}
+
     def drift(self) -> list[str]:
         """What about it is not as it is asked for now, in words."""
         found = self.records.database()

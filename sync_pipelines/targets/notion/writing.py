@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from sync_pipelines.engine.errors import RecordError, TransientError
+from sync_pipelines.engine.merging import same_state
 from sync_pipelines.targets.notion.blocks import content_of
 from sync_pipelines.targets.notion.client import Notion
 from sync_pipelines.targets.notion.editing import (
@@ -31,6 +33,20 @@ from sync_pipelines.targets.notion.region import Standing
 from sync_pipelines.targets.notion.uploads import OpenAttachment, Uploads
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+FRESH = timedelta(seconds=5)
+"""So long is what a listing told of a page taken for what it is; then it is looked again before it is written."""
+
+
+@dataclass
+class _Mine:
+    """The blocks of ours below one parent: those whose ids are known, and how many others."""
+
+    ids: set[str] = field(default_factory=set)
+    nameless: int = 0
 
 
 @dataclass(kw_only=True)
@@ -59,6 +75,7 @@ class PageWriter:
         self._spend(row.key, 1 + new_blocks([Insert("", tuple(plan.goals))]))
         self.before_write()
         uploads = self._uploads(row, plan.goals)
+        at = self.notion.now
         begun = Record(key=row.key, under_way=plan.entries(), next_state=state_of(row.values))
         self.records.keep([begun])
         some = parts(plan.goals)
@@ -69,20 +86,33 @@ class PageWriter:
             self.records.keep([replace(begun, page_id=head.id)])
             self._finish_page(head, plan, some, uploads)
             head = self._set(head, {"fingerprint": row.mark})
-        self._done(row, plan, head, uploads, sole=whole)
+        self._done(row, plan, head, uploads, at=at, sole=whole)
 
     def _created(self, row: Row, children: list[dict[str, Any]], *, fingerprint: str) -> Head:
         columns = self.notion.settings.columns
         values = {**row.values, "key": row.key, "fingerprint": fingerprint, "deleted": False}
         properties = columns.requests({item: value for item, value in values.items() if value is not None})
 
-        def action() -> Head:
+        return self._sent_once(
+            lambda: head_of(self.notion.create_page(self.source, properties, children), columns),
+            lambda: next(iter(self.pages.named([row.key])), None),
+        )
+
+    def _sent_once(self, send: Callable[[], T], look: Callable[[], T | None]) -> T:
+        """The answer to what must not be done twice: after a doubtful try it is looked for, however many looks that
+        takes, before another one."""
+        doubtful = False
+
+        def action() -> T:
+            nonlocal doubtful
+            if doubtful and (there := look()) is not None:
+                return there
+            doubtful = False
             try:
-                return head_of(self.notion.create_page(self.source, properties, children), columns)
+                return send()
             except DoubtfulError as error:
-                if there := list(self.pages.named([row.key])):
-                    return there[0]
-                raise TransientError(error.message, **self.notion.where) from error
+                doubtful = True
+                raise TransientError(error.message, retry_after=error.retry_after, **self.notion.where) from error
 
         return self.notion.settings.retry.call(action)
 
@@ -93,11 +123,11 @@ class PageWriter:
         mine = len(some[0].goals)
         rest = tuple(goal for part in some[1:] for goal in part.goals)
         if rest:
-            self._insert(Insert(head.id, rest), uploads, mine=mine)
+            self._insert(Insert(head.id, rest), uploads, _Mine(nameless=mine))
         for goal in some[0].goals:
             if below := late(goal):
                 assert goal.id is not None
-                self._insert(Insert(goal.id, tuple(below)), uploads, mine=len(goal.children) - len(below))
+                self._insert(Insert(goal.id, tuple(below)), uploads, _Mine(nameless=len(goal.children) - len(below)))
 
     def _learn_ids(self, page: str, part: Part) -> None:
         ours = [block for block in self.notion.children(page) if _author(block) == self.notion.us]
@@ -135,6 +165,8 @@ class PageWriter:
                 ]
             )
         self._perform(operations, seen, uploads)
+        if operations and self.notion.now - seen.at > FRESH:
+            self._require_same(row.key, head)
         changes: dict[str, Any] = {
             item: value for item, value in plan.values.items() if value != seen.head.values.get(item)
         }
@@ -143,64 +175,72 @@ class PageWriter:
         if head.key != row.key:
             changes["key"] = row.key
         head = self._set(head, {**changes, "fingerprint": row.mark})
-        self._done(row, plan, head, uploads, note=record.note if record is not None and not operations else None)
+        self._done(
+            row, plan, head, uploads, at=seen.at, note=record.note if record is not None and not operations else None
+        )
+
+    def _require_same(self, key: str, head: Head) -> None:
+        """Look at title and properties again, where it took long to come to them.
+
+        Raises:
+            RecordError: somebody has edited them meanwhile; the next sync takes it for the edit that it is.
+        """
+        now = head_of(self.notion.page(head.id), self.notion.settings.columns)
+        if now.values != head.values:
+            remedy = "The next sync looks at it again."
+            raise RecordError("its page was edited while it was written.", key=key, remedy=remedy, **self.notion.where)
 
     def _perform(self, operations: Sequence[Operation], seen: Seen, uploads: Uploads) -> None:
         us = self.notion.us
-        mine = {seen.head.id: sum(1 for live in seen.region.page if live.author == us)}
+        mine = {seen.head.id: _Mine({live.id for live in seen.region.page if live.author == us})}
         for live in seen.region.page:
-            mine[live.id] = sum(1 for child in live.children if child.author == us)
+            mine[live.id] = _Mine({child.id for child in live.children if child.author == us})
         for item in operations:
             if isinstance(item, Update):
                 written = item.goal.written
                 self.notion.update_block(item.id, written["type"], content_of(written))
             elif isinstance(item, Insert):
-                self._insert(item, uploads, mine=mine.get(item.parent, 0))
-                mine[item.parent] = mine.get(item.parent, 0) + len(item.goals)
+                self._insert(item, uploads, mine.setdefault(item.parent, _Mine()))
             else:
                 self._delete(item)
 
-    def _insert(self, item: Insert, uploads: Uploads, *, mine: int) -> None:
+    def _insert(self, item: Insert, uploads: Uploads, mine: _Mine) -> None:
         """Make blocks, in as few requests as may be.
 
         Args:
-            mine: how many blocks of ours are below the parent before.
+            mine: the blocks of ours below the parent before; the new ones are added.
         """
         after, first = item.after, item.first
         for part in parts(item.goals):
             place = Insert(item.parent, part.goals, after=after, first=first)
             for goal, name in zip(part.goals, self._appended(place, part, uploads, mine), strict=True):
                 goal.id = name
-            mine += len(part.goals)
+                mine.ids.add(name)
             after, first = part.goals[-1].id, False
             for goal in part.goals:
                 if below := late(goal):
                     assert goal.id is not None
                     sent = len(goal.children) - len(below)
-                    self._insert(Insert(goal.id, tuple(below)), uploads, mine=sent)
+                    self._insert(Insert(goal.id, tuple(below)), uploads, _Mine(nameless=sent))
 
-    def _appended(self, item: Insert, part: Part, uploads: Uploads, mine: int) -> list[str]:
+    def _appended(self, item: Insert, part: Part, uploads: Uploads, mine: _Mine) -> list[str]:
         """The ids of the new blocks; whether they are there is looked for where no answer came."""
 
-        def action() -> list[str]:
-            try:
-                made = self.notion.append(item.parent, part.requests(uploads.ids), after=item.after, first=item.first)
-                return [block["id"] for block in made["results"]]
-            except DoubtfulError as error:
-                if (there := self._there(item, mine)) is not None:
-                    return there
-                raise TransientError(error.message, **self.notion.where) from error
+        def send() -> list[str]:
+            made = self.notion.append(item.parent, part.requests(uploads.ids), after=item.after, first=item.first)
+            return [block["id"] for block in made["results"]]
 
-        return self.notion.settings.retry.call(action)
+        return self._sent_once(send, lambda: self._there(item, mine))
 
-    def _there(self, item: Insert, mine: int) -> list[str] | None:
+    def _there(self, item: Insert, mine: _Mine) -> list[str] | None:
         """The ids of blocks that were made although no answer came; None where none were."""
         ours = [block["id"] for block in self.notion.children(item.parent) if _author(block) == self.notion.us]
         number = len(item.goals)
-        if len(ours) < mine + number:
+        new = [name for name in ours if name not in mine.ids]
+        if len(new) < mine.nameless + number:
             return None
-        if item.first:
-            return ours[:number]
+        if not mine.nameless:
+            return new[:number]
         begin = ours.index(item.after) + 1 if item.after in ours else len(ours) - number
         return ours[begin : begin + number]
 
@@ -232,7 +272,9 @@ class PageWriter:
 
     def trash(self, seen: Seen) -> bool:
         """Put a page into the trash, unless it holds anything of people; whether it went."""
-        if seen.region.holds_foreign or self._page_is_discussed(seen):
+        if seen.region.holds_foreign or not same_state(seen.state, seen.base):
+            return False
+        if self.notion.settings.columns.beside(self.notion.page(seen.head.id)) or self._page_is_discussed(seen):
             return False
         self.notion.update_page(seen.head.id, in_trash=True)
         return True
@@ -287,8 +329,17 @@ class PageWriter:
         self.records.count_blocks(blocks)
 
     def _done(
-        self, row: Row, plan: Plan, head: Head, uploads: Uploads, *, sole: bool = False, note: str | None = None
+        self,
+        row: Row,
+        plan: Plan,
+        head: Head,
+        uploads: Uploads,
+        *,
+        at: datetime,
+        sole: bool = False,
+        note: str | None = None,
     ) -> None:
+        """Put on record what was written; `at`: when it was last looked at, before the first of the requests."""
         self.records.keep(
             [
                 Record(
@@ -298,7 +349,7 @@ class PageWriter:
                     base=plan.entries(),
                     state=state_of(row.values),
                     edited=head.edited,
-                    seen=self.notion.now,
+                    seen=at,
                     editor=self.notion.us if not sole else head.author,
                     sole=sole,
                     note=uploads.told or note,

@@ -6,6 +6,7 @@ import pytest
 
 from sync_pipelines.defs.notes.page import page_of
 from sync_pipelines.engine.errors import ConfigurationError, RunError, TransientError
+from sync_pipelines.targets.retries import RetryPolicy
 from sync_pipelines_tests.targets.notion.conftest import Desk, attachment, note
 
 LONG = note(text="\n".join(f"line {number}" for number in range(120)))
@@ -32,6 +33,34 @@ def test_a_lost_answer_at_any_request_of_a_new_page_leaves_one_page(desk: Desk, 
         desk.hands.clear_faults()
         assert whole(desk, mine)
         assert len(desk.pages()) == number
+
+
+@pytest.mark.parametrize("endpoint", ["pages.create", "blocks.children.append"])
+def test_what_was_perhaps_done_is_not_done_again_before_a_search_has_been_answered(desk: Desk, endpoint: str):
+    desk.target = desk.make(retry=RetryPolicy(attempts=12, sleep=lambda _: None))
+    desk.target.notion.us  # noqa: B018 - asked once a process
+    first, look = note(text="a\nb"), "data_sources.query" if endpoint == "pages.create" else "blocks.children.list"
+    if endpoint != "pages.create":
+        desk.bring(first)
+        desk.later()
+    # the answer is lost, and so are those to the searches for what it did: each of them is tried twelve times
+    desk.hands.fault("drop", endpoint=endpoint, effect=True, times=1)
+    _fail_after(desk, endpoint, look, times=15)
+    desk.bring(note(text="a\nb\nc"))
+    assert desk.texts() == ["a", "b", "c"]
+
+
+def _fail_after(desk: Desk, endpoint: str, look: str, *, times: int) -> None:
+    """So many of the looks fail that follow the first of the requests to the endpoint."""
+    sent = 0
+
+    def before() -> None:
+        nonlocal sent
+        sent += 1
+        if sent == 1:
+            desk.hands.fault("503", endpoint=look, times=times)
+
+    desk.target.fence(before)
 
 
 @pytest.mark.parametrize("effect", [True, False])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.ledger.rates import SharedRate
 from sync_pipelines.engine.limiter import LocalRate
 from sync_pipelines.sandbox.notion import calls
 from sync_pipelines.sandbox.notion.api import Notion
@@ -28,6 +31,27 @@ def test_two_writers_of_one_connection_keep_to_its_rate_together(desk: Desk):
         assert not [item for one in pair for item in one.rejected]
     assert desk.hands.summary()["limited"] == 0
     assert desk.hands.summary()["requests"] >= 24
+
+
+@pytest.mark.slow
+def test_at_notions_own_rate_two_writers_whom_the_ledger_brings_together_are_never_refused(desk: Desk):
+    desk.hands.limit(3)
+    writers = [desk.make(rate_limit=3.0) for _ in range(2)]
+    for writer in writers:
+        rate = SharedRate(desk.ledger, writer.settings.connection)
+        writer.notion = Connection(writer.settings, rate=rate, where={})
+    began = time.monotonic()
+    results = [
+        writer.upsert([batch_of(*(note(f"{number}{index}") for index in range(4)))])
+        for number, writer in enumerate(writers)
+    ]
+    for pair in zip(*results, strict=True):
+        assert not [item for one in pair for item in one.rejected]
+    asked = desk.hands.summary()
+    assert (asked["limited"], len(desk.pages())) == (0, 8)
+    assert asked["most_in_a_second"] <= 3
+    assert asked["requests"] >= 10
+    assert time.monotonic() - began >= (asked["requests"] - 3) / 3
 
 
 def test_a_listing_goes_on_behind_the_last_page_that_a_query_gives(monkeypatch: pytest.MonkeyPatch):
