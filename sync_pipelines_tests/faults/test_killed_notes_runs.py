@@ -34,8 +34,8 @@ def line(
     [
         *spare(("listing", 2), ("making", 3), ("appended", 2), ("updating", 1), ("removing", 1), ("setting", 2)),
         *spare(("uploading", 1), ("noting", 5), ("noted", 2), ("before confirm", 1), ("closing", 1)),
-        *spare(("appending", 1), ("removed", 1)),
-        *(("made", 3), ("updated", 1), ("set", 4), ("uploaded", 1), ("noted", 7)),
+        *spare(("appending", 1), ("removed", 1), ("updated", 1), ("set", 4)),
+        *(("made", 3), ("uploaded", 1), ("noted", 7)),
         ("confirmed", 1),
     ],
     ids=lambda boundary: "-".join(map(str, boundary)),

@@ -29,7 +29,7 @@ class Killed(RestLine):
 
 @pytest.mark.parametrize(
     "boundary",
-    [*spare(("asking", 12), ("noted", 2), ("confirmed", 1)), ("written", 2), ("committed", 2), ("closing", 1)],
+    [*spare(("asking", 12), ("noted", 2), ("confirmed", 1), ("closing", 1)), ("written", 2), ("committed", 2)],
     ids=lambda boundary: boundary[0],
 )
 def test_a_run_of_hotels_that_is_killed(
