@@ -300,7 +300,9 @@ def test_as_a_process_it_keeps_port_and_key_when_it_is_killed(tmp_path: Path):
         assert Client(auth=key, base_url=url).users.me()["bot"]["workspace_name"] == "Notes"
         assert server.seen()["requests"] == 1
         first = server.first()
-        assert (first.token, server.variables) == (key, {"NOTION_BASE_URL": url})
+        assert set(server.variables) == {"NOTION_BASE_URL", "NOTION_TOKEN", "SYNC_ENCRYPTION_KEYS"}
+        named = server.variables["NOTION_BASE_URL"], server.variables["NOTION_TOKEN"]
+        assert (first.token, named) == (key, (url, key))
         assert first.client().blocks.children.list(first.page)["results"] == []
         server.clear_seen()
         assert server.seen()["requests"] == 0
