@@ -154,7 +154,7 @@ class PostgresSystem(Proxied):
         "": r"PostgreSQL|The lock .* was lost",
         "disk full": r"no room left.*\[53100\].*Free or add space",
         "lock time-out": r"lock timeout.*\[55P03\]",
-        "read-only": r"read-only transaction.*\[25006\].*point the URL to the primary",
+        "read-only": r"read-only transaction.*\[25006\].*point .* to the primary",
     }
     _undo: ExitStack = field(default_factory=ExitStack)
 
