@@ -212,6 +212,7 @@ def _final_failure(daemon: Deployment) -> str | None:
     return final[0].run_id if final else None
 
 
+@pytest.mark.exhaustive
 def test_the_heartbeat_is_pinged_by_the_schedule_and_starts_no_run(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -139,6 +139,7 @@ def test_a_wrong_document_is_one_sentence_with_field_file_and_line_in_every_comm
     assert "Two documents define warehouse/stock_item" in done.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_document_under_another_name_is_an_error_of_lint(checkout: Checkout):
     assert checkout.run(sys.executable, "-m", "sync_pipelines.strays").returncode == 0
     stray = checkout.document.with_name("stock.yaml")

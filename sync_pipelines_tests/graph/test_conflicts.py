@@ -40,6 +40,7 @@ def synced(academy: Academy) -> Academy:
     return academy
 
 
+@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize(
     ("strategy", "title", "state"),
     [

@@ -24,6 +24,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_PATIENCE", 0.5)
 
 
+@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.slow
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_a_run_that_was_killed_is_made_good_by_the_next(academy: Academy, boundary: str) -> None:
@@ -40,6 +41,7 @@ def test_a_run_that_was_killed_is_made_good_by_the_next(academy: Academy, bounda
     assert academy.prove(concept(), "deep").equal
 
 
+@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.slow
 def test_a_graph_that_is_down_fails_the_run_alone_and_one_that_was_killed_keeps_what_it_had(
     academy_url: str, own_graph: GraphServer, monkeypatch: pytest.MonkeyPatch, impatient: None
@@ -65,6 +67,7 @@ def test_a_graph_that_is_down_fails_the_run_alone_and_one_that_was_killed_keeps_
     assert academy.arrows() == [("c1", "c2")]
 
 
+@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.slow
 def test_a_graph_that_restarts_within_a_run_is_waited_for(
     academy_url: str, own_graph: GraphServer, monkeypatch: pytest.MonkeyPatch

@@ -43,6 +43,7 @@ def contested(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> Academy:
     return academy
 
 
+@pytest.mark.spare_where(graph="neo4j")
 def test_a_conflict_is_seen_with_its_three_states_before_any_run_meets_it(contested: Academy) -> None:
     resolver = ConflictResolver(strategy=ResolutionStrategy.MERGE)
     assert resolver.has_conflict("c1", "concept")
@@ -56,6 +57,7 @@ def test_a_conflict_is_seen_with_its_three_states_before_any_run_meets_it(contes
     assert found.source_version == found.target_version == "2024-01-01T00:00:00+00:00"
 
 
+@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize(
     ("method", "after"),
     [
@@ -89,6 +91,7 @@ def test_a_decision_is_carried_out_and_kept_with_who_and_why(
     assert [(data or {})["title"] for data in (found.source_data, found.target_data)] == ["ours", "theirs"]
 
 
+@pytest.mark.spare_where(graph="neo4j")
 def test_what_was_accepted_holds_until_the_sources_row_changes_and_stays_on_record(contested: Academy) -> None:
     contested.sync(REVIEW)
     ConflictResolver().resolve_conflict("c1", "concept", "target", "ada")
@@ -108,6 +111,7 @@ def test_what_was_accepted_holds_until_the_sources_row_changes_and_stays_on_reco
     assert len(conflicts(contested)) == 2
 
 
+@pytest.mark.spare_where(graph="neo4j")
 def test_what_a_person_has_accepted_stands_over_the_tables_own_strategy(
     contested: Academy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +126,7 @@ def test_what_a_person_has_accepted_stands_over_the_tables_own_strategy(
     assert held(contested, "title") == ["ours again"]
 
 
+@pytest.mark.spare_where(graph="neo4j")
 def test_an_edit_after_the_decision_for_the_source_is_held_again(contested: Academy) -> None:
     contested.sync(REVIEW)
     contested.bind(REVIEW).target.give_way(["c1"])
@@ -130,6 +135,7 @@ def test_an_edit_after_the_decision_for_the_source_is_held_again(contested: Acad
     assert held(contested, "title") == ["theirs again"]
 
 
+@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize(
     ("key", "method", "error", "said"),
     [
@@ -149,6 +155,7 @@ def test_what_decides_nothing_is_refused_and_changes_nothing(
     assert conflicts(contested) == []
 
 
+@pytest.mark.spare_where(graph="neo4j")
 def test_deletions_against_edits_are_resolved_either_way(contested: Academy) -> None:
     contested.cypher("MATCH (n:Concept {sync_key: 'c2'}) DELETE n")
     contested.execute("UPDATE concept SET title = 'ours' WHERE id = 'c2'; DELETE FROM concept WHERE id = 'c1'")
@@ -172,6 +179,7 @@ def test_deletions_against_edits_are_resolved_either_way(contested: Academy) -> 
     ]
 
 
+@pytest.mark.spare_where(graph="neo4j")
 def test_an_operator_lists_shows_compares_and_merges(contested: Academy) -> None:
     contested.sync(REVIEW)
     assert [(item["key"], item["state"]) for item in run("list", "--json")["conflicts"]] == [("c1", "review")]
@@ -192,6 +200,7 @@ def test_an_operator_lists_shows_compares_and_merges(contested: Academy) -> None
     assert "merge" in run("list", "--history")
 
 
+@pytest.mark.spare_where(graph="neo4j")
 def test_sensitive_values_are_masked_wherever_a_conflict_is_shown(
     contested: Academy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

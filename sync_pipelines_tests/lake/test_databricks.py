@@ -131,6 +131,7 @@ def test_upkeep_and_what_an_asset_downstream_reads(away: House):
         read_table(settings, "shop/item", Wanted(columns=["colour"]))
 
 
+@pytest.mark.exhaustive
 def test_the_files_that_a_run_rewrote_are_told_and_a_run_that_wrote_nothing_asks_nothing(
     away: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch
 ):

@@ -123,6 +123,7 @@ def _add_between(items: House, table: PostgresToDelta, monkeypatch: pytest.Monke
     monkeypatch.setattr(_Look, "__call__", overtaken)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_warehouse_carries_over_what_a_merge_would_keep(
     items: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch

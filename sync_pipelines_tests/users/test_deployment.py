@@ -26,6 +26,7 @@ mutation { launchPartitionBackfill(backfillParams: {
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
+@pytest.mark.exhaustive
 def test_a_schedule_and_a_backfill_make_one_run_a_user(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
