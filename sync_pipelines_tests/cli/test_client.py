@@ -138,6 +138,7 @@ def test_progress_is_told_while_a_run_goes_on(shop: Shop, monkeypatch: pytest.Mo
     assert any(progress.counts and progress.counts.read == 1 for progress in told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

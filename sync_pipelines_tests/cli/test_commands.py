@@ -340,6 +340,7 @@ def test_a_filter_that_is_no_json_object_is_refused(shop: Shop, where):
     assert "--where" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -160,6 +160,7 @@ def test_connect_finds_nothing_where_all_is_right(settled: Shop):
     assert found["warnings"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [

@@ -205,6 +205,7 @@ def serve(
     return run_python(SERVES.format(more=more), dagster, env=given, cwd=folder, stderr=subprocess.STDOUT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_as_a_terminal_sends_it_ends_dagster_in_order_and_with_0(folder: Path, number: signal.Signals) -> None:
     with serve(folder) as process:

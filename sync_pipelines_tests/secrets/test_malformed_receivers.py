@@ -40,6 +40,7 @@ def no_other_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(delivery.OLDER_VARIABLE, raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", MALFORMED)
 @pytest.mark.parametrize("words", [["alerts", "test"], ["alerts", "test", "--json"]])
 def test_the_command_names_the_variable_and_repeats_no_token(monkeypatch, capfd, words, value):

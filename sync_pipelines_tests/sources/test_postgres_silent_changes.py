@@ -334,6 +334,7 @@ def test_a_dropped_part_of_a_key_does_not_stop_the_application(url: str, db: Con
     assert [key for (key,) in db.all("SELECT key FROM sync.change_log ORDER BY tx")] == ['["2", "y"]', None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["found", "tg_op", "new", "gone", "k", "key", "new_rows", 'o"d d', "ctid_"])
 def test_a_key_column_may_have_any_name(url: str, db: Connection, name: str) -> None:
     quoted = '"' + name.replace('"', '""') + '"'
