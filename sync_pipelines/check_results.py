@@ -11,6 +11,7 @@ import dagster as dg
 
 from sync_pipelines.decide import waited
 from sync_pipelines.engine.durations import age, seconds
+from sync_pipelines.engine.ledger.proofs import NUMBERS
 from sync_pipelines.engine.model import Pending
 from sync_pipelines.engine.proof import Proof
 from sync_pipelines.engine.spec import TableSpec
@@ -35,9 +36,6 @@ class Proven(Protocol):
     def full_sync_due(self) -> str: ...
 
 
-_NUMBERS = ("source_count", "target_count", "missing", "stale", "extra", "quarantined", "excluded", "pending")
-
-
 SCOPE = "scope"
 """Metadata of a result that speaks of a part of the table: which (`touched`)."""
 
@@ -50,7 +48,7 @@ def result_of(proof: Proven, *, error_above: int = 0, note: str = "", scope: str
         note: what the proof speaks of, where that is not the whole table of now.
         scope: which part of the table it compared; empty is all of it.
     """
-    metadata: dict[str, Any] = {name: getattr(proof, name) for name in _NUMBERS}
+    metadata: dict[str, Any] = {name: getattr(proof, name) for name in NUMBERS}
     if scope:
         metadata[SCOPE] = scope
     if proof.full_sync_due:
@@ -74,7 +72,7 @@ def result_of(proof: Proven, *, error_above: int = 0, note: str = "", scope: str
 
 def describe(proof: Proven | Proof) -> str:
     """What was found, and that a full sync is due, in a sentence each."""
-    numbers = {name: getattr(proof, name) for name in _NUMBERS}
+    numbers = {name: getattr(proof, name) for name in NUMBERS}
     found = "{source_count} records in the source, {target_count} in the target".format(**numbers)
     if proof.equal:
         out = ", ".join(f"{numbers[name]} {name}" for name in ("quarantined", "excluded", "pending") if numbers[name])

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from sync_pipelines.engine.ledger.proofs import NUMBERS
 from sync_pipelines.status import TableStatus
 
 T = TypeVar("T")
-
-_SUMS = (
-    "source_count",
-    "target_count",
-    "missing",
-    "stale",
-    "extra",
-    "quarantined",
-    "excluded",
-    "pending",
-)
 
 
 def of_users(users: Mapping[str, TableStatus]) -> TableStatus:
@@ -28,7 +18,7 @@ def of_users(users: Mapping[str, TableStatus]) -> TableStatus:
     oldest, None where one never had any; `lag_seconds` is the longest, `next_run` the next of any.
     """
     each = list(users.values())
-    sums: dict[str, Any] = {name: _known(sum, (getattr(one, name) for one in each)) for name in _SUMS}
+    sums: dict[str, Any] = {name: _known(sum, (getattr(one, name) for one in each)) for name in NUMBERS}
     return TableStatus(
         configured=True,
         **sums,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,15 +118,21 @@ def notion_workspace(notion_server: NotionServer) -> WorkspaceControl:
     return notion_server.workspace()
 
 
+def made_once(server: PostgresServer, name: str, make: Callable[[str], object]) -> str:
+    """The name of a database that is made by its URL and copied from then on."""
+    server.create_database(name)
+    make(server.url(name))
+    # a pooled connection that making left open would make every copy fail
+    server.seal_database(name)
+    return name
+
+
 @pytest.fixture(scope="session")
 def house_template(postgres_server: PostgresServer) -> str:
     """The name of a database with both branches of migrations and nothing else."""
     from sync_pipelines_tests.lake.house import House
 
-    postgres_server.create_database(_HOUSE_TEMPLATE)
-    House(postgres_server.url(_HOUSE_TEMPLATE)).migrate()
-    postgres_server.seal_database(_HOUSE_TEMPLATE)
-    return _HOUSE_TEMPLATE
+    return made_once(postgres_server, _HOUSE_TEMPLATE, lambda url: House(url).migrate())
 
 
 @pytest.fixture
@@ -195,14 +201,14 @@ def academy_template(postgres_server: PostgresServer) -> str:
     from sync_pipelines_tests.graph.house import DDL, concept, prerequisite
     from sync_pipelines_tests.lake.house import House
 
-    postgres_server.create_database(_ACADEMY_TEMPLATE)
-    house = House(postgres_server.url(_ACADEMY_TEMPLATE))
-    house.execute(DDL)
-    house.migrate()
-    for table in (concept(), prerequisite()):
-        house.capture(table)
-    postgres_server.seal_database(_ACADEMY_TEMPLATE)
-    return _ACADEMY_TEMPLATE
+    def make(url: str) -> None:
+        house = House(url)
+        house.execute(DDL)
+        house.migrate()
+        for table in (concept(), prerequisite()):
+            house.capture(table)
+
+    return made_once(postgres_server, _ACADEMY_TEMPLATE, make)
 
 
 @pytest.fixture
@@ -229,10 +235,7 @@ def hotels_template(postgres_server: PostgresServer) -> str:
     """The name of a database with the ledger and the tables of hotels."""
     from sync_pipelines_tests.rest.hotels import migrate
 
-    postgres_server.create_database(_HOTELS_TEMPLATE)
-    migrate(postgres_server.url(_HOTELS_TEMPLATE))
-    postgres_server.seal_database(_HOTELS_TEMPLATE)
-    return _HOTELS_TEMPLATE
+    return made_once(postgres_server, _HOTELS_TEMPLATE, migrate)
 
 
 @pytest.fixture
@@ -255,11 +258,7 @@ def hotels(
 @pytest.fixture(scope="session")
 def template_database(postgres_server: PostgresServer) -> str:
     """The name of a prepared database: the application's tables with their sample rows."""
-    postgres_server.create_database(_TEMPLATE)
-    prepare_database(postgres_server.url(_TEMPLATE))
-    # A pooled connection that preparing left open would make every copy fail.
-    postgres_server.seal_database(_TEMPLATE)
-    return _TEMPLATE
+    return made_once(postgres_server, _TEMPLATE, prepare_database)
 
 
 @pytest.fixture
@@ -309,10 +308,7 @@ def world_template(postgres_server: PostgresServer) -> str:
     """The name of a database with the table Article, both branches of migrations and the triggers."""
     from sync_pipelines_tests.dagster.world import prepare
 
-    postgres_server.create_database(_WORLD_TEMPLATE)
-    prepare(postgres_server.url(_WORLD_TEMPLATE))
-    postgres_server.seal_database(_WORLD_TEMPLATE)
-    return _WORLD_TEMPLATE
+    return made_once(postgres_server, _WORLD_TEMPLATE, prepare)
 
 
 @pytest.fixture

@@ -117,6 +117,23 @@ def is_above(version: Any, other: Any) -> bool:
         return False
 
 
+def verdict(decision: Decision, *, source: str, target: str) -> str:
+    """What was decided, in a clause that quotes no value.
+
+    Args:
+        source, target: how people call the two sides.
+    """
+    if decision.clashes:
+        return f"both changed {', '.join(decision.clashes)}, which a person must decide"
+    return {
+        Outcome.SAME: "both are the same",
+        Outcome.SOURCE: f"the {source}'s version takes its place",
+        Outcome.TARGET: f"the {target}'s version stays",
+        Outcome.MERGED: "both edits were put together",
+        Outcome.REVIEW: "a person must decide",
+    }[decision.outcome]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dispute:
     """A record that was judged, and what is told of it.

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 Reach = Callable[[str], None]
@@ -64,6 +64,14 @@ def around(before: str | None, after: str | None, reach: Reach) -> Callable[[Any
         return wrapper
 
     return decorated
+
+
+def name_places(
+    places: Iterable[tuple[Any, str, str | None, str | None]], reach: Reach, put: Callable[[Any, str, Any], None]
+) -> None:
+    """Name the moments before and after methods: owner, method and the two names; `put` is setattr, or its like."""
+    for owner, method, before, after in places:
+        put(owner, method, around(before, after, reach)(getattr(owner, method)))
 
 
 def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sync_pipelines_tests.faults.boundaries import Reach, around
+from sync_pipelines_tests.faults.boundaries import Reach, name_places
 from sync_pipelines_tests.faults.lake_line import HouseLine
 from sync_pipelines_tests.faults.matrix import KILLED_RUN, Action, Moment, Table
-from sync_pipelines_tests.faults.systems import Proxied
+from sync_pipelines_tests.faults.systems import Hanging
 from sync_pipelines_tests.graph.app import Application
 
 MOMENTS = {
@@ -70,16 +70,10 @@ TABLE = Table(
 
 
 @dataclass
-class GraphSystem(Proxied):
+class GraphSystem(Hanging):
     """A graph behind a proxy."""
 
     words: ClassVar[Mapping[str, str]] = {"": r"Graph .* could not .*Is the server running \(NEO4J_URI\)"}
-
-    def stall(self) -> None:
-        """A server that hangs: connections are cut, new ones are taken and not answered."""
-        self.proxy.refuse()
-        self.proxy.heal()
-        self.proxy.stall()
 
 
 @dataclass
@@ -102,8 +96,7 @@ class GraphLine(HouseLine):
             (GraphTarget, "values", "comparing"),
             (Run, "_confirm", "before confirm"),
         )
-        for owner, method, name in places:
-            put(owner, method, around(name, None, reach)(getattr(owner, method)))
+        name_places(((*place, None) for place in places), reach, put)
 
     def arrange(self, action: Action) -> int:
         self._action, academy, app = action, self.house, Application(self.house.url)

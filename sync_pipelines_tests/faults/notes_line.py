@@ -17,10 +17,10 @@ from sync_pipelines.sandbox.keep.takeout import write_takeout
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
 from sync_pipelines.sources.keep.user import Export, Place, Secrets, User
 from sync_pipelines.users import Users
-from sync_pipelines_tests.faults.boundaries import Reach, around
+from sync_pipelines_tests.faults.boundaries import Reach, name_places
 from sync_pipelines_tests.faults.lake_line import HouseLine
 from sync_pipelines_tests.faults.matrix import KILLED_RUN, Action, Moment, Table
-from sync_pipelines_tests.faults.systems import Proxied
+from sync_pipelines_tests.faults.systems import Hanging
 from sync_pipelines_tests.notes.study import note
 
 MOMENTS = {
@@ -61,16 +61,10 @@ FILE = SandboxFile(name="photo.png", mime="image/png", content=b"png")
 
 
 @dataclass
-class NotionSystem(Proxied):
+class NotionSystem(Hanging):
     """Notion behind a proxy."""
 
     words: ClassVar[Mapping[str, str]] = {"": r"127\.0\.0\.1:\d+(: could not| gave no answer)"}
-
-    def stall(self) -> None:
-        """A server that hangs: connections are cut, new ones are taken and not answered."""
-        self.proxy.refuse()
-        self.proxy.heal()
-        self.proxy.stall()
 
 
 def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
@@ -96,8 +90,7 @@ def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
         (Run, "_confirm", "before confirm", None),
         (Ledger, "finish", "closing", "confirmed"),
     )
-    for owner, method, before, after in places:
-        put(owner, method, around(before, after, reach)(getattr(owner, method)))
+    name_places(places, reach, put)
 
 
 def notes() -> KeepToNotion:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sync_pipelines_tests.faults.boundaries import Reach, around
+from sync_pipelines_tests.faults.boundaries import Reach, name_places
 from sync_pipelines_tests.faults.lake_line import HouseLine
 from sync_pipelines_tests.faults.matrix import KILLED_RUN, Action, Moment, Table
-from sync_pipelines_tests.faults.systems import Proxied
+from sync_pipelines_tests.faults.systems import Hanging
 
 MOMENTS = {
     "request": Moment("sync", ("asking", 12), "source"),
@@ -72,16 +72,10 @@ TABLE = Table(
 
 
 @dataclass
-class ApiSystem(Proxied):
+class ApiSystem(Hanging):
     """An API behind a proxy."""
 
     words: ClassVar[Mapping[str, str]] = {"": r"is down or shut for now: .*What is left stays due"}
-
-    def stall(self) -> None:
-        """A server that hangs: connections are cut, new ones are taken and not answered."""
-        self.proxy.refuse()
-        self.proxy.heal()
-        self.proxy.stall()
 
 
 def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
@@ -102,8 +96,7 @@ def bend(reach: Reach, put: Callable[[Any, str, Any], None] = setattr) -> None:
         (Run, "_confirm", "before confirm", None),
         (Ledger, "finish", "closing", "confirmed"),
     )
-    for owner, method, before, after in places:
-        put(owner, method, around(before, after, reach)(getattr(owner, method)))
+    name_places(places, reach, put)
 
 
 @dataclass

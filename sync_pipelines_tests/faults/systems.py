@@ -82,6 +82,17 @@ class Proxied:
 
 
 @dataclass
+class Hanging(Proxied):
+    """One whose clients keep their connections."""
+
+    def stall(self) -> None:
+        """A server that hangs: connections are cut, new ones are taken and not answered."""
+        self.proxy.refuse()
+        self.proxy.heal()
+        self.proxy.stall()
+
+
+@dataclass
 class ProviderSystem(Proxied):
     """An embedding provider."""
 
@@ -140,7 +151,7 @@ class ChromaSystem(Proxied):
 
 
 @dataclass
-class PostgresSystem(Proxied):
+class PostgresSystem(Hanging):
     """A database behind its proxy. `url` is the server's own address, for the test's hands.
 
     Args:
@@ -157,12 +168,6 @@ class PostgresSystem(Proxied):
         "read-only": r"read-only transaction.*\[25006\].*point .* to the primary",
     }
     _undo: ExitStack = field(default_factory=ExitStack)
-
-    def stall(self) -> None:
-        """A server that hangs: connections are cut, new ones are taken and not answered (`connect_timeout`)."""
-        self.proxy.refuse()
-        self.proxy.heal()
-        self.proxy.stall()
 
     def kill(self) -> None:
         self.server.kill()

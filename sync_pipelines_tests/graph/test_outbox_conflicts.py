@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sync_pipelines import ConflictResolver
+from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
 from sync_pipelines_tests.graph.test_conflicts import conflicts, edit
@@ -45,10 +46,8 @@ def test_an_edit_in_review_is_kept_over_events_and_has_their_versions(
     assert academy.prove(table, "deep").equal
 
 
-@pytest.mark.slow
-def test_a_change_of_the_source_without_an_event_is_reviewed_until_both_sides_agree(
-    academy: Academy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def disputed(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> OutboxToNeo4j:
+    """Of c1 somebody has edited the node, and the application the row, without an event."""
     app = Application(academy.url)
     table = concepts(conflicts={"strategy": "manual_review"})
     use(monkeypatch, table)
@@ -57,6 +56,14 @@ def test_a_change_of_the_source_without_an_event_is_reviewed_until_both_sides_ag
     academy.sync(table)
     edit(academy, "n.title = 'theirs'")
     academy.execute("UPDATE concept SET title = 'ours' WHERE id = 'c1'")
+    return table
+
+
+@pytest.mark.slow
+def test_a_change_of_the_source_without_an_event_is_reviewed_until_both_sides_agree(
+    academy: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = disputed(academy, monkeypatch)
     ledger = academy.bind(table).ledger
 
     def state() -> tuple[str, int]:
@@ -77,14 +84,7 @@ def test_a_change_of_the_source_without_an_event_is_reviewed_until_both_sides_ag
 def test_what_is_gone_from_both_sides_without_an_event_is_a_tombstone(
     academy: Academy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = Application(academy.url)
-    table = concepts(conflicts={"strategy": "manual_review"})
-    use(monkeypatch, table)
-    academy.sync(table)
-    app.create("c1", "c2")
-    academy.sync(table)
-    edit(academy, "n.title = 'theirs'")
-    academy.execute("UPDATE concept SET title = 'ours' WHERE id = 'c1'")
+    table = disputed(academy, monkeypatch)
     assert academy.prove(table, "deep").excluded == 1
     academy.execute("DELETE FROM concept WHERE id = 'c1'")
     academy.cypher("MATCH (n:Concept {sync_key: 'c1'}) DETACH DELETE n")

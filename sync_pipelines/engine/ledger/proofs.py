@@ -21,7 +21,7 @@ TOUCHED = "touched"
 SAMPLE_KEYS = 20
 """Keys of each sort of difference that are kept; the counts are always exact."""
 
-_NUMBERS = (
+NUMBERS = (
     "source_count",
     "target_count",
     "missing",
@@ -31,6 +31,7 @@ _NUMBERS = (
     "excluded",
     "pending",
 )
+"""What a proof counts, by the names that it has everywhere: in the ledger, in a check's metadata, in `status`."""
 
 
 class Findings(Protocol):
@@ -138,7 +139,7 @@ class ProofBook(Store):
             error: why it did not end.
             opened: the row that says that it has begun.
         """
-        found = {} if proof is None else {name: getattr(proof, name) for name in _NUMBERS}
+        found = {} if proof is None else {name: getattr(proof, name) for name in NUMBERS}
         samples = {} if proof is None else proof.samples
         sample = {kind: [_plain(key) for key in keys[:SAMPLE_KEYS]] for kind, keys in samples.items()}
         row = found | {
@@ -301,7 +302,7 @@ def _proof_of(row: Mapping[Any, Any]) -> ProofRecord:
         started_at=utc(row["started_at"]),
         finished_at=utc_or_none(row["finished_at"]),
         scope=row["scope"],
-        **{name: row[name] for name in (*_NUMBERS, "repaired", "run_id", "error")},
+        **{name: row[name] for name in (*NUMBERS, "repaired", "run_id", "error")},
         samples=row["sample"],
         reasons=row["reasons"],
         buckets=row["buckets"],

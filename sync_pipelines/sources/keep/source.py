@@ -12,11 +12,12 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from sync_pipelines.engine.errors import ConfigurationError, RecordError
+from sync_pipelines.engine.errors import RecordError
 from sync_pipelines.engine.ground import Forgetful
-from sync_pipelines.engine.keys import NamedKey, normal
+from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import ChangeSet, FullRead, Pending, Scope, SourceIdentity, Watermark
+from sync_pipelines.engine.naming import normal_key
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.spool import KeyWriter, RecordWriter, Spool
 from sync_pipelines.sources.keep.catalogue import NOTE, SCHEMA, Catalogue, catalogue
@@ -236,12 +237,7 @@ class KeepSource(Forgetful):
         Raises:
             ConfigurationError: one is no key of this table.
         """
-        try:
-            spelled = {key: normal(key, self.spec.key) for key in keys}
-        except ValueError as error:
-            raise ConfigurationError(
-                f"no key of this table: {error}.", sync=self.spec.sync, table=self.spec.name
-            ) from None
+        spelled = {key: normal_key(self.spec, key) for key in keys}
         there = self.ledger.note_keys_among(*self._place, list(spelled.values()))
         return {key: NamedKey(text, text in there) for key, text in spelled.items()}
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.ground import Forgetful
-from sync_pipelines.engine.keys import NamedKey, normal
+from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.model import (
     FINGERPRINT,
     FINGERPRINTS_SCHEMA,
@@ -27,6 +26,7 @@ from sync_pipelines.engine.model import (
     Watermark,
     bucket_of,
 )
+from sync_pipelines.engine.naming import normal_key
 from sync_pipelines.engine.plan import Estimate
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.spool import KeyWriter, Spool
@@ -331,12 +331,7 @@ class RestSource(Forgetful):
         Raises:
             ConfigurationError: one is no key of this table.
         """
-        try:
-            spelled = {key: normal(key, self.spec.key) for key in keys}
-        except ValueError as error:
-            raise ConfigurationError(
-                f"no key of this table: {error}.", sync=self.spec.sync, table=self.spec.name
-            ) from None
+        spelled = {key: normal_key(self.spec, key) for key in keys}
         self._register()
         with self.store.cursor() as cursor:
             there = set(self.checks.known_among(cursor, list(spelled.values())))

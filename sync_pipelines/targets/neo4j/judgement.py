@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sync_pipelines.engine.conflicts import Strategy
-from sync_pipelines.engine.deciding import Decision, Dispute, Outcome, Sides, State
+from sync_pipelines.engine.deciding import Decision, Dispute, Sides, State, verdict
 from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
 from sync_pipelines.engine.ledger.ledger import Ledger
@@ -99,16 +99,5 @@ def words(decision: Decision, sides: Sides, strategy: Strategy) -> str:
         there = "made in the graph, too" if sides.source is not None else "made in the graph, and the source lacks it"
     elif decision.conflict:
         there += " and deleted in the source" if sides.source is None else " and changed in the source"
-    return f"it was {there}: {_verdict(decision)} ({strategy.value})"
-
-
-def _verdict(decision: Decision) -> str:
-    if decision.clashes:
-        return f"both changed {', '.join(decision.clashes)}, which a person must decide"
-    return {
-        Outcome.SAME: "both are the same",
-        Outcome.SOURCE: "the source's version takes its place",
-        Outcome.TARGET: "the graph's version stays",
-        Outcome.MERGED: "both edits were put together",
-        Outcome.REVIEW: "a person must decide",
-    }[decision.outcome]
+    told = verdict(decision, source="source", target="graph")
+    return f"it was {there}: {told} ({strategy.value})"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sync_pipelines.engine.conflicts import Strategy
-from sync_pipelines.engine.deciding import Decision, Dispute, Outcome, Sides, decide
+from sync_pipelines.engine.deciding import Decision, Dispute, Outcome, Sides, decide, verdict
 from sync_pipelines.engine.errors import RecordError
 from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
 from sync_pipelines.engine.model import FINGERPRINT, KEY
@@ -153,19 +153,8 @@ def words(decision: Decision, sides: Sides, strategy: Strategy) -> str:
     there = "its page was deleted" if sides.target is None else "its page was edited"
     if decision.conflict:
         there += " and the note is gone" if sides.source is None else " and the note was changed"
-    return f"{there}: {_verdict(decision)} ({strategy.value})"
-
-
-def _verdict(decision: Decision) -> str:
-    if decision.clashes:
-        return f"both changed {', '.join(decision.clashes)}, which a person must decide"
-    return {
-        Outcome.SAME: "both are the same",
-        Outcome.SOURCE: "the note's version takes its place",
-        Outcome.TARGET: "the page's version stays",
-        Outcome.MERGED: "both edits were put together",
-        Outcome.REVIEW: "a person must decide",
-    }[decision.outcome]
+    told = verdict(decision, source="note", target="page")
+    return f"{there}: {told} ({strategy.value})"
 
 
 def is_told(decision: Decision) -> bool:

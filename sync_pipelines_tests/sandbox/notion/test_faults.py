@@ -14,7 +14,7 @@ import httpx
 import pytest
 from notion_client import Client
 from notion_client.client import RetryOptions
-from notion_client.errors import RequestTimeoutError
+from notion_client.errors import APIResponseError, RequestTimeoutError
 
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
 from sync_pipelines.sandbox.notion.faults import Fault
@@ -168,12 +168,13 @@ def test_the_rate_is_that_of_a_connection_in_any_window(notes: Notes):
     def ask(client: Client) -> int:
         try:
             return len(client.users.me()) and 200
-        except Exception:
-            return 429
+        except APIResponseError as error:
+            return error.status
 
     with ThreadPoolExecutor(4) as pool:
         first = list(pool.map(lambda _: ask(notes.client), range(40)))
         two = list(pool.map(lambda _: ask(second), range(40)))
+    assert set(first) == set(two) == {200, 429}
     assert 5 <= first.count(200) < 40
     assert 5 <= two.count(200) < 40
     passed = [one["at"] for one in notes.hands.requests() if one["status"] == 200]
