@@ -92,6 +92,7 @@ def test_the_results_of_a_run_under_way_wait_for_its_others_but_not_for_long(ins
     assert len(evaluated(instance, taken, late)[0]) == 2
 
 
+@pytest.mark.slow
 def test_more_evaluations_than_a_page_are_all_taken(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(checks, "PAGE", 3)
     _, taken = evaluated(instance, {})

@@ -15,6 +15,7 @@ from sync_pipelines_tests.cli.runs import heartbeat, order, sensor_state, slow_w
 from sync_pipelines_tests.cli.shop import ARTICLE, AUTHOR, Shop
 
 
+@pytest.mark.slow
 def test_a_waiting_run_syncs_and_stands_in_dagster_with_its_job(shop: Shop):
     shop.put("a", "b")
     run_id = client.trigger("shop", table="article", wait=True)

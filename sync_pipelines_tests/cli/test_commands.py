@@ -208,6 +208,7 @@ def test_sync_ends_with_1_when_source_and_target_differ_after_it(synced: Shop):
     assert answer("sync", ARTICLE, "--full")["runs"][0]["counts"]["upserted"] == 1
 
 
+@pytest.mark.slow
 def test_a_dry_run_is_a_plan_and_leaves_everything_as_it_is(synced: Shop):
     synced.put("a", body="changed")
     synced.put("c")

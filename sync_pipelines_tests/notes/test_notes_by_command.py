@@ -18,6 +18,7 @@ from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.notes.study import PATH, Study, note
 
 
+@pytest.mark.slow
 def test_a_user_is_added_synced_asked_about_and_removed(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,6 +45,7 @@ def test_a_user_is_added_synced_asked_about_and_removed(
     assert len(study.pages("ann")) == 2
 
 
+@pytest.mark.slow
 def test_health_says_of_keep_and_notion_whether_they_are_up(study: Study) -> None:
     before = answer("health")["dependencies"]
     assert {before[name]["status"] for name in ("keep", "notion")} == {"not configured"}
@@ -57,6 +59,7 @@ def test_health_says_of_keep_and_notion_whether_they_are_up(study: Study) -> Non
     assert workspace.token not in str(found)
 
 
+@pytest.mark.slow
 def test_a_conflict_is_listed_shown_and_settled_by_command(study: Study) -> None:
     one = note(1, "one")
     workspace = study.add("ann", [one])
@@ -72,6 +75,7 @@ def test_a_conflict_is_listed_shown_and_settled_by_command(study: Study) -> None
     assert study.texts("ann", one) == ["by Keep"]
 
 
+@pytest.mark.slow
 def test_a_note_that_cannot_be_a_page_is_quarantined_alone_and_tried_again_at_the_next_sync(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

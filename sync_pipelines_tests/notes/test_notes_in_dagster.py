@@ -56,6 +56,7 @@ def test_one_changed_line_is_written_and_a_persons_block_beside_it_stays(study: 
     assert study.runs("ann")[0].counts.upserted == 1
 
 
+@pytest.mark.slow
 def test_a_persons_edit_of_our_block_waits_for_a_review_and_counts_as_excluded(study: Study) -> None:
     notes = [note(1, "one"), note(2)]
     workspace = study.add("ann", notes)

@@ -42,6 +42,7 @@ def test_a_failed_run_is_its_users_incident_until_a_run_of_that_user_is_good(des
     assert list(open_incidents(desk, failed).open) == []
 
 
+@pytest.mark.slow
 def test_the_incident_of_a_user_who_was_removed_is_closed(desk: Desk) -> None:
     desk.add("ann", "bob")
     desk.break_("bob")

@@ -46,6 +46,7 @@ def test_a_scheduled_check_is_one_run_over_all_users(desk: Desk) -> None:
     assert {"count", "content", "backlog"} <= set(names)
 
 
+@pytest.mark.slow
 def test_the_sensor_asks_for_each_user_who_has_changes_and_leaves_out_who_cannot_be_asked(desk: Desk) -> None:
     desk.add("ann", "bob", "cat")
     desk.break_("cat")

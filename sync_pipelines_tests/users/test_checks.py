@@ -21,6 +21,7 @@ def by_name(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
     return {check.check_name: check for check in result.get_asset_check_evaluations()}
 
 
+@pytest.mark.slow
 def test_after_a_users_run_the_others_last_proofs_stand_beside_the_new_one(desk: Desk) -> None:
     desk.add("ann", "bob", entries=3)
     desk.materialize("ann")
@@ -33,6 +34,7 @@ def test_after_a_users_run_the_others_last_proofs_stand_beside_the_new_one(desk:
         assert len(ledger.proofs("diary", "entries:ann")) == 2  # count and content of the own run, none of bob's
 
 
+@pytest.mark.slow
 def test_one_users_difference_fails_the_check_and_is_named_with_the_user(desk: Desk) -> None:
     desk.add("ann", "bob")
     desk.materialize()
@@ -70,6 +72,7 @@ def test_a_run_of_a_partition_makes_no_deep_check_and_the_deep_job_asks_everybod
     assert sorted(rows(deep)) == ["ann", "bob"]
 
 
+@pytest.mark.slow
 def test_a_proof_made_by_a_command_is_shown_among_those_of_the_others(desk: Desk) -> None:
     from sync_pipelines.checks import report
 

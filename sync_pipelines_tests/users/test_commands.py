@@ -68,6 +68,7 @@ def test_the_client_gives_one_id_for_one_user_and_a_list_for_all(homely: Desk) -
     assert client.active() == []
 
 
+@pytest.mark.slow
 def test_status_prints_the_users_below_their_table(homely: Desk) -> None:
     homely.add("ann", "bob")
     homely.materialize("ann")

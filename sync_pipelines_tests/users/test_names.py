@@ -50,6 +50,7 @@ def test_a_ledger_that_does_not_answer_is_told_as_that(desk: Desk, monkeypatch: 
     assert "127.0.0.1" in status.problems[0]
 
 
+@pytest.mark.slow
 def test_status_has_one_asset_the_sum_over_users_and_each_of_them_below(desk: Desk) -> None:
     assert "users add" in str(status_report().as_dict()["assets"]["diary/entries"]["reason"])
     desk.add("ann", "bob", entries=3)
@@ -103,6 +104,7 @@ def test_jobs_take_one_users_part_by_name_and_all_of_them_by_the_tables(desk: De
     assert desk.job("records", records).success
 
 
+@pytest.mark.slow
 def test_a_reconciliation_from_python_takes_each_user_and_reports_them_apart(desk: Desk) -> None:
     desk.add("ann", "bob")
     desk.materialize()

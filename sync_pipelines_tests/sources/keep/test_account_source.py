@@ -22,6 +22,7 @@ from sync_pipelines_tests.sources.keep.exports import FIRST, SPEC, a_note, as_fo
 from sync_pipelines_tests.sources.keep.live import EMAIL, PICTURE, Live, documents, note
 
 
+@pytest.mark.slow
 def test_everything_of_a_note_arrives(ann: Live) -> None:
     full = note(
         items=(

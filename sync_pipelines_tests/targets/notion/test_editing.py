@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -209,6 +210,7 @@ def test_entries_are_kept_as_json_without_a_word_of_the_note(body: Any):
     assert "another" not in str(secret)
 
 
+@pytest.mark.slow
 def test_requests_hold_what_notion_takes_and_nothing_is_left_out():
     body = [to_do(f"p{number}", *(to_do(f"c{index}") for index in range(number * 13 % 150))) for number in range(240)]
     body[7] = paragraph("あ" * 100_000)

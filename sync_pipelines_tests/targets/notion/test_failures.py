@@ -64,6 +64,7 @@ def _fail_after(desk: Desk, endpoint: str, look: str, *, times: int) -> None:
     desk.target.fence(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effect", [True, False])
 def test_a_lost_answer_at_any_request_of_a_change_leaves_one_equal_page(desk: Desk, effect: bool):
     for number in range(1, 30):
