@@ -339,7 +339,7 @@ def same_value(left: Any, right: Any) -> bool:
     """Whether two values are equal; NaN is NaN, in lists too."""
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same_value, left, right))
-    return left == right or (isinstance(left, float) and isinstance(right, float) and math.isnan(left * right))
+    return left == right or all(isinstance(value, float) and math.isnan(value) for value in (left, right))
 
 
 def _unsearchable(table: Provable, keys: Sequence[str]) -> list[Difference]:
