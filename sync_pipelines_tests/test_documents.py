@@ -53,6 +53,7 @@ WRONG = [
     (document('partitions: {start: "2024-02-31"}'), "partitions.start: "),
     (document('partitions: {start: "2999-01-01"}'), "partitions: start: the first month that begins on 2999-01-01 or"),
     (document("checks: {lag_warn: soon}"), "7: checks.lag_warn: 'soon' is no duration: write 30s"),
+    (document("checks: {lag_warn: 3h}"), "7: checks: lag_warn 3h is longer than lag_error 2h: nobody would be warned"),
     (document("checks: {fresh_within: 30s}"), "7: checks.fresh_within: '30s' is less than the minute that Dagster"),
     (document("owners: [data-team]"), "7: owners: 'data-team': write an e-mail address, or team:name"),
     (document("owners: [a@shop.example, 'team:']"), "7: owners: 'team:': write"),

@@ -271,6 +271,13 @@ class ChecksBlock(Block):
     def _cadence(cls, value: str | None) -> str | None:
         return value if value in _CADENCES else _cron(value)
 
+    @model_validator(mode="after")
+    def _warned_before_an_error(self) -> ChecksBlock:
+        if seconds(self.lag_warn) > seconds(self.lag_error):
+            longer = f"lag_warn {self.lag_warn} is longer than lag_error {self.lag_error}"
+            raise ValueError(f"{longer}: nobody would be warned")
+        return self
+
     @property
     def deep_cron(self) -> str | None:
         """When the deep check is made; None for never."""

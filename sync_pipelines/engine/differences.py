@@ -206,8 +206,18 @@ class Absenting(Protocol):
 
 
 def _leave_out_absent(source: Any, differences: Comparison) -> None:
-    for keys in differences.keys("missing") if isinstance(source, Absenting) else ():
+    if not isinstance(source, Absenting):
+        return
+    for keys in differences.keys("missing"):
         differences.leave_out(source.absent_among(texts(keys)), label=KEPT)
+    for keys in differences.keys("stale"):  # the last that it gave was nonsense, and nobody gives a better row now
+        gone = source.absent_among(texts(keys))
+        differences.leave_out(_unreadable_among(source, gone), label=KEPT)
+
+
+def _unreadable_among(source: Any, keys: Sequence[str]) -> list[str]:
+    rows = [batch.select([KEY, PROBLEM]).to_pylist() for batch in source.values(keys)] if keys else []
+    return [row[KEY] for page in rows for row in page if row[PROBLEM] is not None]
 
 
 def _await_full_sync(table: Provable, differences: Comparison, since: Watermark) -> None:
@@ -339,7 +349,7 @@ def same_value(left: Any, right: Any) -> bool:
     """Whether two values are equal; NaN is NaN, in lists too."""
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same_value, left, right))
-    return left == right or (isinstance(left, float) and isinstance(right, float) and math.isnan(left * right))
+    return left == right or all(isinstance(value, float) and math.isnan(value) for value in (left, right))
 
 
 def _unsearchable(table: Provable, keys: Sequence[str]) -> list[Difference]:

@@ -73,7 +73,7 @@ TABLE = Table(
 class GraphSystem(Hanging):
     """A graph behind a proxy."""
 
-    words: ClassVar[Mapping[str, str]] = {"": r"Graph .* could not .*Is the server running \(NEO4J_URI\)"}
+    words: ClassVar[Mapping[str, str]] = {"": r"Graph .* does not answer: .*Is the server running \(NEO4J_URI\)"}
 
 
 @dataclass

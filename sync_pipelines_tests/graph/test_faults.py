@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -101,6 +102,19 @@ def test_a_wrong_password_stops_the_run_with_the_variables_names(
     found = FAR_SYSTEMS["neo4j"](academy.resources)
     assert found.status == "down"
     assert "NEO4J_PASSWORD" in (found.error or "")
+
+
+def test_a_graph_that_does_not_answer_is_one_sentence_for_all_its_tables(
+    academy: Academy, monkeypatch: pytest.MonkeyPatch, impatient: None
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setenv("NEO4J_URI", f"bolt://127.0.0.1:{listener.getsockname()[1]}")
+    said = set()
+    for table in (concept(), prerequisite()):
+        with pytest.raises(TransientError, match=r"does not answer: .*refused.* \(NEO4J_URI\)\?$") as caught:
+            academy.prove(table)
+        said.add(str(caught.value).removeprefix(f"learning/{table.spec.name}: "))
+    assert len(said) == 1
 
 
 def test_a_database_that_is_not_there_stops_the_run_with_a_sentence(

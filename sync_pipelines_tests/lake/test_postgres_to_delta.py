@@ -10,6 +10,9 @@ from deltalake import DeltaTable, Schema, TableFeatures
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError, TargetChangedError
+from sync_pipelines.engine.model import Scope
+from sync_pipelines.engine.repair import Wanted, repair
+from sync_pipelines.engine.run import Request
 from sync_pipelines_tests.lake.house import House, document
 
 DDL = """CREATE TABLE item (id text PRIMARY KEY, amount numeric(8,2), tags text[], seen timestamptz,
@@ -86,6 +89,22 @@ def test_a_value_edited_behind_the_syncs_back_is_found_by_the_deep_proof(house: 
     assert house.prove(table).equal
     proof = house.prove(table, "deep")
     assert (proof.stale, proof.samples["stale"]) == (1, ["a"])
+
+
+def test_a_number_put_where_nan_or_infinity_was_is_found_and_mended(house: House):
+    house.execute("CREATE TABLE item (id text PRIMARY KEY, amount float8)")
+    house.execute("INSERT INTO item VALUES ('nan', 'NaN'), ('inf', 'Infinity'), ('kept', 'NaN'), ('zero', 0)")
+    table = document()
+    house.capture(table)
+    house.sync(table)
+    for key, value in (("nan", 77), ("inf", 0)):
+        house.opened(table).edit(key, value)
+    assert house.prove(table, "deep").samples == {"stale": ["inf", "nan"]}
+    request = Request(mode="repair", scope=Scope(), trigger="manual", run_id="r")
+    assert repair(house.bind(table), request, Wanted(deep=True)).repaired == 2
+    assert {row["id"]: str(row["amount"]) for row in house.rows(table)} == {
+        "inf": "inf", "kept": "nan", "nan": "nan", "zero": "0.0",
+    }  # fmt: skip
 
 
 @pytest.mark.slow

@@ -37,6 +37,26 @@ def test_a_hotel_that_answers_404_is_marked_and_kept_and_comes_back_by_itself(ho
     assert hotels.execute(STATUS, first) == [("synced", 1)]
 
 
+def test_a_hotel_that_is_gone_after_its_payload_broke_the_contract_is_left_out_and_an_edit_of_another_is_not(
+    hotels: Hotels,
+) -> None:
+    broken, whole, other = hotels.cupid.ids(3)
+    hotels.ask_for(broken, whole, other)
+    hotels.sync()
+    hotels.cupid.fault("wrong_types", key=str(broken))
+    assert hotels.sync(mode="full").quarantined == 1
+    assert (hotels.prove().quarantined, hotels.prove().excluded) == (1, 0)
+    hotels.cupid.clear_faults()
+    hotels.cupid.remove(broken)
+    hotels.cupid.remove(whole)
+    hotels.sync(mode="full")
+    for kind in ("quick", "deep"):
+        proof = hotels.prove(kind=kind)
+        assert (proof.equal, proof.quarantined, proof.excluded) == (True, 0, 1)
+    hotels.execute("UPDATE properties SET hotel_name = 'edited' WHERE hotel_id IN (%s, %s)", broken, whole)
+    assert hotels.prove(kind="deep").samples == {"stale": [str(whole)]}
+
+
 @pytest.mark.slow
 def test_an_address_that_has_no_hotel_at_all_marks_none_as_gone(hotels: Hotels) -> None:
     ids = hotels.cupid.ids(6)

@@ -104,7 +104,9 @@ def _of_the_way(error: BaseException, doing: str, place: str, where: dict[str, A
     # a commit whose answer was lost, the driver does not try again: it may be there, for which our statements are fit
     lost = isinstance(error, exceptions.IncompleteCommit)
     if lost or isinstance(error, OSError) or (isinstance(error, exceptions.DriverError) and error.is_retryable()):
-        return TransientError(message, remedy="Is the server running (NEO4J_URI)?", **where)
+        # what was tried is left out: an outage is one sentence, whichever of the graph's tables asks
+        away = f"Graph {place} does not answer: {text}."
+        return TransientError(away, remedy="Is the server running (NEO4J_URI)?", **where)
     return RunError(message, **where)
 
 
