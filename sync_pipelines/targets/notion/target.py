@@ -31,9 +31,10 @@ from sync_pipelines.engine.model import (
     bucket_of,
 )
 from sync_pipelines.engine.rates import RateKeeper
+from sync_pipelines.targets.notion import there
 from sync_pipelines.targets.notion.bringing import Bringing
 from sync_pipelines.targets.notion.client import Notion
-from sync_pipelines.targets.notion.database import ready
+from sync_pipelines.targets.notion.database import ready, require_there
 from sync_pipelines.targets.notion.judged import chosen, paged
 from sync_pipelines.targets.notion.listing import Head, Pages
 from sync_pipelines.targets.notion.looking import read_page
@@ -73,8 +74,8 @@ class NotionTarget(Bringing, Underived):
         self.settings, self.strategy, self._open = settings, strategy, open_attachment
         self._place: dict[str, Any] = {"sync": sync, "table": table}
         self.records = Records(ledger, (sync, table))
-        keeper = rate or SharedRate(ledger, settings.connection)
-        self.notion = Notion(settings, rate=keeper, where=self._place)
+        self._rate = rate or SharedRate(ledger, settings.connection)
+        self.notion = Notion(settings, rate=self._rate, where=self._place)
         self._source: str | None = None
         self.written = 0
 
@@ -195,6 +196,18 @@ class NotionTarget(Bringing, Underived):
         """
         self._source = ready(self.notion, self.records).source
 
+    def require_there(self) -> None:
+        """Ask once whether the database is there, or can be made, for somebody who waits.
+
+        Raises:
+            RunError: it is in the trash, deleted, or not shared. TransientError: Notion does not answer.
+        """
+        asking = Notion(self.settings.hasty(), rate=self._rate, where=self._place)
+        try:
+            require_there(asking, self.records.database())
+        finally:
+            asking.close()
+
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that have a page which is not marked as deleted."""
         if self.records.database() is None or not keys:
@@ -280,7 +293,7 @@ class NotionTarget(Bringing, Underived):
         found = self.records.database()
         if found is None:
             return ["the Notion database has not been synced yet"]
-        source = self.notion.ask("look at the database", lambda client: client.data_sources.retrieve(found.source))
+        source = there.data_source(self.notion, found.source)
         missing = self.settings.columns.missing(source["properties"])
         return [f"the Notion database lacks the property {name!r}" for name in missing]
 
