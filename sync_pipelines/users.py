@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -281,6 +282,7 @@ def _ask_notion(user: User, secrets: Secrets, base_url: str | None, known: Seque
     """Who the connection is, after a look at the databases that are on record, or at what the user has named."""
     from sync_pipelines.targets.notion.client import Notion
     from sync_pipelines.targets.notion.database import require_there
+    from sync_pipelines.targets.notion.errors import GoneError, RefusedError
     from sync_pipelines.targets.notion.settings import BASE_URL, NotionSettings
 
     place = user.target
@@ -294,7 +296,9 @@ def _ask_notion(user: User, secrets: Secrets, base_url: str | None, known: Seque
     try:
         who = notion.ask("ask who the connection is", lambda client: client.users.me())
         for database in known or [None]:
-            require_there(notion, database)
+            place_id = require_there(notion, database)
+            with suppress(GoneError, RefusedError):  # comments of a database are asked for to see whether it may
+                notion.has_comments(place_id)
     finally:
         notion.close()
     return f"connection {who.get('name') or who['id']}, which may read {place}"

@@ -69,16 +69,9 @@ def test_a_page_below_which_no_database_can_be_made_is_told_before_the_first_syn
     assert "in the trash" in found.output
 
 
-@pytest.mark.slow
-def test_a_database_that_goes_while_notes_are_written_puts_none_of_them_into_quarantine(study: Study) -> None:
+def test_a_connection_that_may_not_read_comments_is_told_so_when_it_is_tried(study: Study) -> None:
     workspace = study.add("ann", [note(1)])
-    study.materialize("ann")
-    database = database_of(workspace)
-    workspace.trash_database(database)
-    study.export("ann", [note(number) for number in range(1, 5)])
-    assert not study.materialize("ann").success
-    assert "in the trash" in study.runs("ann")[0].error
-    assert answer("quarantine", "list", "notes")["records"] == []
-    workspace.restore_database(database)
-    assert study.materialize("ann").success
-    assert len(study.pages("ann")) == 4
+    workspace.restrict(workspace.token, "read_comments")
+    found = invoke("users", "test", "ann")
+    assert found.exit_code == 1
+    assert "capability to read comments" in " ".join(found.output.split())

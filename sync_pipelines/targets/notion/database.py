@@ -31,11 +31,14 @@ def ready(notion: Notion, records: Records) -> Database:
     return found
 
 
-def require_there(notion: Notion, known: Database | None) -> None:
+def require_there(notion: Notion, known: Database | None) -> str:
     """Ask whether the database is there, or can be made; nothing is written.
 
     Args:
         known: what is on record of it.
+
+    Returns:
+        The id of the page or database that was found.
 
     Raises:
         RunError: it, or the page below which it is to be made, is in the trash, deleted, or not shared.
@@ -43,8 +46,11 @@ def require_there(notion: Notion, known: Database | None) -> None:
     found = known if known is not None and _is_meant(notion, known) else _existing(notion)
     if found is not None:
         there.data_source(notion, found.source)
-    elif notion.settings.parent_page is not None:
-        there.parent_page(notion, notion.settings.parent_page)
+        return found.database or found.source
+    parent = notion.settings.parent_page
+    assert parent is not None
+    there.parent_page(notion, parent)
+    return parent
 
 
 def _require_own(notion: Notion, records: Records, found: Database) -> None:
