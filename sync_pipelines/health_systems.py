@@ -188,7 +188,13 @@ def _ask_users(resources: Any, component: Any, system: str) -> str:
     keep = KeepSettings(api_url=notes.keep_api(), auth_url=notes.keep_auth(), deadline=_DEADLINE)
     with resources.ledger.ledger() as ledger:
         ledger.check()
-        users = Users(sync=component.sync, ledger=ledger, vault=notes.vault(), follow=lambda *_: None)
+        users = Users(
+            sync=component.sync,
+            ledger=ledger,
+            vault=notes.vault(),
+            follow=lambda *_: None,
+            tables=[component.document_name],
+        )
         names = component.user_names(resources)
         given = {name: users.probe(name, keep=keep, notion_url=notes.notion_url(), only=system)[0] for name in names}
     if wrong := [f"{name}: {answer.error}" for name, answer in given.items() if not answer.good]:

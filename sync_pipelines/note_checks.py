@@ -25,25 +25,33 @@ _SHOWN = 20
 def note_checks() -> dict[str, tuple[str, Work]]:
     """Name → description and work."""
     return {
-        "duplicates": ("Whether a note has several pages: somebody may have duplicated one by hand.", duplicates),
+        "duplicates": (
+            "Whether a note has several pages, made by hand or by a late request.",
+            duplicates,
+        ),
         "freshness": ("When each user was last synced.", freshness),
     }
 
 
 def duplicates(asked: Asked) -> dg.AssetCheckResult:
     """A note with several pages is an error: which of them holds what people wrote only people can say."""
+    from sync_pipelines.targets.notion.copies import told
+
     target: NotionTarget = asked.binding.target  # ty: ignore[invalid-assignment]
     found = target.doubles()
     rows = [
-        dg.TableRecord({"difference": "duplicate", "key": key, "why": ", ".join(pages)})
-        for key, pages in sorted(found.items())[:_SHOWN]
+        dg.TableRecord({"difference": "duplicate", "key": key, "why": ", ".join(sorted(copy.place for copy in copies))})
+        for key, copies in sorted(found.items())[:_SHOWN]
     ]
-    remedy = "Delete the further ones in Notion, or empty their property of the note's id."
     return dg.AssetCheckResult(
         passed=not found,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=f"{len(found)} notes have several pages. {remedy}" if found else "Each note has one page.",
-        metadata={"duplicates": len(found), **({"samples": dg.MetadataValue.table(rows)} if rows else {})},
+        description=told(found, asked.component.path) if found else "Each note has one page.",
+        metadata={
+            "duplicates": len(found),
+            "own_copies": sum(copy.ours for copies in found.values() for copy in copies),
+            **({"samples": dg.MetadataValue.table(rows)} if rows else {}),
+        },
     )
 
 

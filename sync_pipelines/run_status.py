@@ -46,7 +46,8 @@ class RunStatus:
         cancelling: its end was asked for.
         error: why it failed, one sentence without a secret.
         user: whose part of the table it works on, of a table with users.
-        total: records that it has to write or delete; processed: of these it has read and mapped or deleted so many;
+        total: records that it has to write or delete; processed: of these it has read and mapped or deleted so many
+            (of a run that was cut off, only those of which the target has said what became of them);
             failed: so many went to quarantine, or stay due. None where its books are not open yet, or not to be had.
     """
 
@@ -161,12 +162,23 @@ def _numbers(rows: Sequence[RunRecord]) -> dict[str, int]:
     last = {(row.sync, row.table): row for row in rows}.values()
     if not last:
         return {}
-    processed = sum(row.counts.read + row.counts.deleted for row in last)
+    read = sum(row.counts.read + row.counts.deleted for row in last)
+    processed = sum(map(_processed, last))
     return {
-        "total": max(sum(row.due or 0 for row in last), processed),
+        "total": max(sum(row.due or 0 for row in last), read),
         "processed": processed,
         "failed": sum(row.counts.quarantined + row.failed for row in last),
     }
+
+
+def _processed(row: RunRecord) -> int:
+    """Of a run that was cut off, what was read last was perhaps not written: what became of records counts there."""
+    counts = row.counts
+    read = counts.read + counts.deleted
+    if row.status not in ("cancelled", "failed"):
+        return read
+    ended = counts.upserted + counts.metadata_only + counts.unchanged + counts.deleted + counts.quarantined
+    return min(read, ended)
 
 
 def _mode_of(run: dg.DagsterRun) -> str | None:

@@ -6,7 +6,8 @@ Secrets are sealed before they reach the ledger, and Dagster's instance follows 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sync_pipelines.engine.ledger.credentials import StoredUser
     from sync_pipelines.engine.ledger.ledger import Ledger
     from sync_pipelines.engine.vault import Vault
+    from sync_pipelines.targets.notion.records import Database
 
 _log = logging.getLogger(__name__)
 
@@ -72,12 +74,17 @@ def sync_with_users(asked: str | None = None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Users:
-    """The users of one sync."""
+    """The users of one sync.
+
+    Args:
+        follow: tells Dagster of them. tables: as the sync's documents name them, without a user.
+    """
 
     sync: str
     ledger: Ledger
     vault: Vault
     follow: Callable[[str, list[str]], Any]
+    tables: Sequence[str] = ()
 
     def add(self, user: User, secrets: Secrets) -> None:
         """Write a new user down.
@@ -196,7 +203,7 @@ class Users:
         answers = []
         for system, ask in (
             ("Keep", lambda: self._ask_keep(user, secrets, keep)),
-            ("Notion", lambda: _ask_notion(user, secrets, notion_url)),
+            ("Notion", lambda: _ask_notion(user, secrets, notion_url, self._databases(name))),
         ):
             if only not in (None, system):
                 continue
@@ -217,6 +224,14 @@ class Users:
         origin.takeout.signature()
         parts = len(parts_of(origin.takeout.paths))
         return f"{user.source}: {parts} part{'s' if parts != 1 else ''}"
+
+    def _databases(self, name: str) -> list[Database | None]:
+        """What is on record of a user's databases, one a table; None before the first sync."""
+        from sync_pipelines.components.per_user import SEPARATOR
+        from sync_pipelines.targets.notion.records import Records
+
+        tables = [f"{table}{SEPARATOR}{name}" for table in self.tables]
+        return [Records(self.ledger, (self.sync, table)).database() for table in tables]
 
     def _stored(self, name: str) -> StoredUser:
         found = self.ledger.user(self.sync, name)
@@ -245,10 +260,11 @@ def users_of(sync: str) -> Users:
     from sync_pipelines import registry
     from sync_pipelines.user_partitions import follow
 
+    tables = [bound.component.document_name for bound in registry.whole_tables(sync) if bound.component.by_user]
     found = registry.resources()
     ledger = found.ledger.ledger()
     ledger.check()
-    return Users(sync=sync, ledger=ledger, vault=found.notes.vault(), follow=follow)
+    return Users(sync=sync, ledger=ledger, vault=found.notes.vault(), follow=follow, tables=tables)
 
 
 def with_complete(user: User, complete: bool) -> User:
@@ -262,8 +278,11 @@ def with_complete(user: User, complete: bool) -> User:
     return replace(user, source=replace(user.source, complete=complete))
 
 
-def _ask_notion(user: User, secrets: Secrets, base_url: str | None) -> str:
+def _ask_notion(user: User, secrets: Secrets, base_url: str | None, known: Sequence[Database | None]) -> str:
+    """Who the connection is, after a look at the databases that are on record, or at what the user has named."""
     from sync_pipelines.targets.notion.client import Notion
+    from sync_pipelines.targets.notion.database import require_there
+    from sync_pipelines.targets.notion.errors import GoneError, RefusedError
     from sync_pipelines.targets.notion.settings import BASE_URL, NotionSettings
 
     place = user.target
@@ -273,13 +292,13 @@ def _ask_notion(user: User, secrets: Secrets, base_url: str | None) -> str:
         database=place.database,
         parent_page=place.parent_page,
     )
-    notion = Notion(settings, where={"sync": user.sync})
+    notion = Notion(settings.hasty(), where={"sync": user.sync})
     try:
         who = notion.ask("ask who the connection is", lambda client: client.users.me())
-        if (database := place.database) is not None:
-            notion.ask("read the database", lambda client: client.databases.retrieve(database))
-        if (page := place.parent_page) is not None:
-            notion.ask("read the page", lambda client: client.pages.retrieve(page))
+        for database in known or [None]:
+            place_id = require_there(notion, database)
+            with suppress(GoneError, RefusedError):  # comments of a database are asked for to see whether it may
+                notion.has_comments(place_id)
     finally:
         notion.close()
     return f"connection {who.get('name') or who['id']}, which may read {place}"

@@ -185,6 +185,11 @@ class KeepToNotion(PerUser):
 
         return note_checks()
 
+    def facts(self, resources: Any, binding: Binding) -> dict[str, Any]:
+        """Nothing but the error of a database that is away: a run without changes would not meet it."""
+        binding.target.require_there()  # ty: ignore[missing-attribute]
+        return {}
+
     def known_settings(self) -> dict[str, tuple[str, Any]]:
         return {**super().known_settings(), "rate_limit": ("Requests a second to Notion.", above_zero)}
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from sync_pipelines.engine import differences as find
 from sync_pipelines.engine.compare import Comparison
@@ -25,6 +25,15 @@ from sync_pipelines.engine.proof import Proof, close, proof_of, samples_of
 from sync_pipelines.engine.run import Binding, Request, Run
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.spool import RecordWriter, Spool
+
+
+@runtime_checkable
+class Tidying(Protocol):
+    """A target that may hold a record twice by the sync's own doing."""
+
+    def tidy(self) -> int:
+        """Remove what the sync itself has made too much; how many records that were."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +73,10 @@ class RepairPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """What a repair has found and done; `buckets`: bucket of keys → (found, repaired)."""
+    """What a repair has found and done; `buckets`: bucket of keys → (found, repaired).
+
+    `repaired` counts records that the target held twice, too.
+    """
 
     found: Proof
     repaired: int
@@ -145,9 +157,13 @@ def _mend_all(run: Run, wanted: Wanted, opened: int) -> Repair:
         _delete(run, differences, source_empty=not found.source_count)
         before = differences.by_bucket(*KINDS)
         left = _still_different(run, differences)
+        tidied = _tidy(run) if wanted.keys is None else 0
     buckets = {bucket: (number, number - left.get(bucket, 0)) for bucket, number in before.items()}
     return Repair(
-        found=proof, repaired=sum(mended for _, mended in buckets.values()), counts=run.counts, buckets=buckets
+        found=proof,
+        repaired=sum(mended for _, mended in buckets.values()) + tidied,
+        counts=run.counts,
+        buckets=buckets,
     )
 
 
@@ -185,6 +201,11 @@ def _delete(run: Run, differences: Comparison, *, source_empty: bool) -> None:
             for gone in changes.deletes:
                 run.delete(run.binding.target, gone)
     run.end_deletes(run.binding.target)
+
+
+def _tidy(run: Run) -> int:
+    target = run.binding.target
+    return target.tidy() if isinstance(target, Tidying) else 0
 
 
 def _still_different(run: Run, differences: Comparison) -> dict[int, int]:

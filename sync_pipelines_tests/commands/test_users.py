@@ -220,6 +220,21 @@ def test_all_secrets_are_sealed_with_a_new_key(desk: Desk, export: Path, monkeyp
     assert sealed(desk, keys=new) == {"notion_token": TOKEN, "master_token": None}
 
 
+def test_an_older_key_that_stands_first_seals_until_the_new_one_does(
+    desk: Desk, export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_ann(export)
+    new = Fernet.generate_key().decode()
+    for first, keys in ((KEY, f"{KEY},{new}"), (new, f"{new},{KEY}"), (KEY, f"{KEY},{new}")):
+        monkeypatch.setenv("SYNC_ENCRYPTION_KEYS", keys)
+        run("rotate")
+        assert sealed(desk, keys=first)["notion_token"] == TOKEN
+    monkeypatch.setenv("SYNC_ENCRYPTION_KEYS", new)  # the old one is removed, and was never rotated away from
+    said = run("test", "ann", code=3)
+    assert "user 'ann': no key of SYNC_ENCRYPTION_KEYS opens" in said
+    assert "behind the newest one" in " ".join(said.split())
+
+
 def test_a_user_is_removed_after_a_question(export: Path) -> None:
     add_ann(export)
     run("remove", "ann", typed="n\n", code=1)

@@ -8,8 +8,8 @@ from sync_pipelines.sandbox.notion.api import Notion
 from sync_pipelines.sandbox.stand_ins.program import main
 
 
-def _open(key: str, port: int, _: Path) -> Notion:
-    return Notion(key=key, port=port)
+def _open(key: str, port: int, folder: Path) -> Notion:
+    return Notion(key=key, port=port, file=folder / "workspaces")
 
 
 if __name__ == "__main__":

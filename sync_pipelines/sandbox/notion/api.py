@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import uuid
 from dataclasses import replace
 from email.utils import format_datetime
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from sync_pipelines.sandbox.notion import refusals, routes
 from sync_pipelines.sandbox.notion.answers import Answers
 from sync_pipelines.sandbox.notion.calls import Call
 from sync_pipelines.sandbox.notion.faults import Fault
 from sync_pipelines.sandbox.notion.given import Given, parsed
+from sync_pipelines.sandbox.notion.keeping import Keeper, kept
 from sync_pipelines.sandbox.notion.model import Connection
 from sync_pipelines.sandbox.notion.people import ACTS, People
 from sync_pipelines.sandbox.notion.refusals import Refusal, usual
@@ -35,16 +38,44 @@ CONTROLS = ("new_workspace", "first_workspace", "seen", "clear_seen", *SETTINGS,
 
 
 class Notion(StandIn):
-    """The stand-in; the arguments are those of `StandIn`. The key is also the token of the first workspace."""
+    """The stand-in; key and port are those of `StandIn`. The key is also the token of the first workspace.
+
+    Args:
+        file: where the workspaces are kept from one process to the next; None: nowhere.
+    """
 
     controls: ClassVar[tuple[str, ...]] = CONTROLS
 
-    def __init__(self, *, key: str, port: int = 0) -> None:
+    def __init__(self, *, key: str, port: int = 0, file: Path | None = None) -> None:
         self._lock = threading.RLock()
         self._workspaces: dict[str, Workspace] = {}
         self._tokens: dict[str, Workspace] = {}
+        self._keeper = Keeper(file, self._state) if file is not None else None
         super().__init__(key=key, port=port)
-        self.first = self.new_workspace("Notes", token=key)
+        known = kept(file)
+        if known is None:
+            self.first = self.new_workspace("Notes", token=key)
+        else:
+            self.first, self._workspaces = known
+            self._tokens = {token: one for one in self._workspaces.values() for token in one.connections}
+
+    def __enter__(self) -> Self:
+        if self._keeper is not None:
+            self._keeper.start()
+        return super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if self._keeper is not None:
+            self._keeper.stop()
+
+    def _state(self) -> bytes:
+        with self._lock:
+            return pickle.dumps((self.first, self._workspaces))
+
+    def _changed(self) -> None:
+        if self._keeper is not None:
+            self._keeper.changed()
 
     @property
     def url(self) -> str:
@@ -82,6 +113,8 @@ class Notion(StandIn):
         Raises:
             ValueError: there is nothing of this name.
         """
+        if name not in ("seen", "clear_seen", "first_workspace"):
+            self._changed()
         with self._lock:
             if name in ACTS:
                 return getattr(People(self._workspace(workspace)), name)(*args, **options)
@@ -100,6 +133,8 @@ class Notion(StandIn):
             form = 'Authorization header must use the format "Bearer <token>".'
             return _refused(usual(401) if token else Refusal(401, "unauthorized", form))
         reply = self._answered(asked, workspace, workspace.connections[token])
+        if asked.method != "GET" and reply.endpoint not in ("data_sources.query", "search"):
+            self._changed()
         path = "/".join(asked.parts[1:])
         seen = Seen(asked.at, reply.endpoint, reply.key, reply.status, reply.limited, asked.method, path)
         workspace.log.noted(seen)

@@ -13,7 +13,7 @@ from sync_pipelines.sandbox.stand_ins.server import StandInServer
 
 
 class NotionServer(StandInServer):
-    """One process that serves what `api.Notion` is; its key lies in its folder, all else in its memory.
+    """One process that serves what `api.Notion` is; its key and its workspaces are kept in its folder.
 
     What `api.CONTROLS` names can be asked for by these names; without `workspace`, of the first one.
     """

@@ -49,18 +49,31 @@ class Workspace:
         self.id, self.name, self.free, self.merge_runs = new_id(), name, free, merge_runs
         self.max_blocks: int | None = FREE_BLOCKS if free else None
         self.blocks_made = 0
-        self.clock, self.faults, self.log = Clock(), Faults[Fault](), Log()
+        self.clock = Clock()
         self.people = {one.id: one for one in (_person("Ann"), _person("Ben"))}
         self.connections: dict[str, Connection] = {}
-        self.limits: dict[str, Limit] = {}
         self.nodes: dict[str, Node] = {}
         self.sources: dict[str, DataSource] = {}
         self.comments: dict[str, Comment] = {}
         self.uploads: dict[str, Upload] = {}
+        self._begin()
+        self.root = self.add_page(None, self.person, title="Workspace home")
+
+    def _begin(self) -> None:
+        """What belongs to one process that serves it, and not to the workspace."""
+        self.faults, self.log = Faults[Fault](), Log()
+        self.limits = {token: Limit() for token in self.connections}
         self.attaching: list[Upload] = []
         self.cursors: dict[str, tuple[str, int, Sequence[Any]]] = {}
         self.kept: dict[Any, list[Page]] = {}
-        self.root = self.add_page(None, self.person, title="Workspace home")
+
+    def __getstate__(self) -> dict[str, Any]:
+        passing = ("faults", "log", "limits", "attaching", "cursors", "kept")
+        return {name: value for name, value in vars(self).items() if name not in passing}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin()
 
     @property
     def person(self) -> str:

@@ -11,7 +11,8 @@ from sync_pipelines.engine.deciding import Dispute, Outcome
 from sync_pipelines.engine.errors import RecordError
 from sync_pipelines.engine.merging import same_state
 from sync_pipelines.engine.model import KEY, BatchResult, Counts, Doubt, PlannedWrites, Rejection
-from sync_pipelines.targets.notion.errors import StartRefusedError
+from sync_pipelines.targets.notion import there
+from sync_pipelines.targets.notion.errors import GoneError, RefusedError, StartRefusedError
 from sync_pipelines.targets.notion.judged import Judged, Known, paged, rows_of, standing_for
 from sync_pipelines.targets.notion.judgement import Case, Row, is_told, judge, merged_plan, whole_plan
 from sync_pipelines.targets.notion.listing import Head
@@ -68,6 +69,8 @@ class Bringing(Judged):
                 case = self.case(key, rows[key], heads, known)
                 yield from self._written(case, writer, doubt)
             except RecordError as error:
+                if isinstance(error, GoneError | RefusedError):
+                    there.data_source(self.notion, self.source_id)  # of a database that is away no note is to blame
                 yield BatchResult(counts=Counts(quarantined=1), rejected=[_rejection(key, error)], keys=[key])
 
     def _is_equal(self, row: Row, head: Head | None, known: Known) -> bool:
@@ -197,4 +200,5 @@ class Bringing(Judged):
 
 
 def _rejection(key: str, error: RecordError) -> Rejection:
-    return Rejection(key=key, reason=error.message, stage="write")
+    reason = f"{error.message} {error.remedy}" if error.remedy else error.message
+    return Rejection(key=key, reason=reason, stage="write")

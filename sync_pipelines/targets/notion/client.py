@@ -19,8 +19,10 @@ from sync_pipelines.engine.limiter import Limiter, local_rate
 from sync_pipelines.engine.rates import RateKeeper
 from sync_pipelines.targets.notion.errors import (
     DoubtfulError,
+    HiddenCommentsError,
     RateLimitedError,
     RefusedError,
+    RestrictedError,
     StartRefusedError,
     classify,
 )
@@ -34,6 +36,7 @@ T = TypeVar("T")
 Given = dict[str, Any]
 
 _PAGE_SIZE = 100
+_LET_READ_COMMENTS = "Give the connection the capability to read comments, in Notion's settings of connections."
 
 _LOG = logging.getLogger(__name__)
 _QUIET = logging.getLogger(f"{__name__}.sdk")
@@ -59,6 +62,7 @@ class Notion:
         self._clock: datetime | None = None
         self._us: str | None = None
         self.can_start = True
+        self.reads_comments = False  # it is not known yet that it may
         self.before_write: Callable[[], object] = lambda: None
 
     @property
@@ -177,8 +181,17 @@ class Notion:
             cursor = {"start_cursor": found["next_cursor"]}
 
     def has_comments(self, block: str) -> bool:
-        """Whether people have an open discussion of a page or block."""
-        found = self.ask("look for comments", lambda client: client.comments.list(block_id=block))
+        """Whether people have an open discussion of a page or block.
+
+        Raises:
+            HiddenCommentsError: the connection may not read comments.
+        """
+        try:
+            found = self.ask("look for comments", lambda client: client.comments.list(block_id=block))
+        except RestrictedError as error:
+            message = "Whether people discuss a page or block cannot be told: the connection may not read comments."
+            raise HiddenCommentsError(message, remedy=_LET_READ_COMMENTS, **self.where) from error
+        self.reads_comments = True
         return bool(found["results"])
 
     # Writing

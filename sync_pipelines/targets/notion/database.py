@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sync_pipelines.engine.errors import RunError
+from sync_pipelines.targets.notion import there
 from sync_pipelines.targets.notion.client import Notion
-from sync_pipelines.targets.notion.errors import DoubtfulError, GoneError, RefusedError, RestrictedError
+from sync_pipelines.targets.notion.errors import DoubtfulError, GoneError, RefusedError
 from sync_pipelines.targets.notion.records import Database, Records
-
-_GONE = "Take it out of Notion's trash, share it with the connection, or name another one for the user."
 
 
 def ready(notion: Notion, records: Records) -> Database:
@@ -30,6 +29,28 @@ def ready(notion: Notion, records: Records) -> Database:
     _require_own(notion, records, found)
     _fit(notion, found)
     return found
+
+
+def require_there(notion: Notion, known: Database | None) -> str:
+    """Ask whether the database is there, or can be made; nothing is written.
+
+    Args:
+        known: what is on record of it.
+
+    Returns:
+        The id of the page or database that was found.
+
+    Raises:
+        RunError: it, or the page below which it is to be made, is in the trash, deleted, or not shared.
+    """
+    found = known if known is not None and _is_meant(notion, known) else _existing(notion)
+    if found is not None:
+        there.data_source(notion, found.source)
+        return found.database or found.source
+    parent = notion.settings.parent_page
+    assert parent is not None
+    there.parent_page(notion, parent)
+    return parent
 
 
 def _require_own(notion: Notion, records: Records, found: Database) -> None:
@@ -61,11 +82,11 @@ def _existing(notion: Notion) -> Database | None:
     """The database that the settings name."""
     settings = notion.settings
     if settings.data_source:
-        source = _source(notion, settings.data_source)
+        source = there.data_source(notion, settings.data_source)
         return Database(source=source["id"], database=(source.get("parent") or {}).get("database_id") or "")
     if not settings.database:
         return None
-    found = _asked(notion, "look at the database", lambda client: client.databases.retrieve(settings.database))
+    found = there.asked(notion, "database", lambda client: client.databases.retrieve(settings.database))
     sources = found.get("data_sources") or []
     if len(sources) != 1:
         raise RunError(
@@ -139,7 +160,7 @@ def _fit(notion: Notion, found: Database) -> None:
     Raises:
         RunError: they are not, and the database is not the sync's own.
     """
-    source = _source(notion, found.source)
+    source = there.data_source(notion, found.source)
     missing = notion.settings.columns.missing(source["properties"])
     if not missing:
         return
@@ -161,18 +182,3 @@ def _fit(notion: Notion, found: Database) -> None:
         "add properties to the database",
         lambda client: client.data_sources.update(found.source, properties=missing),
     )
-
-
-def _source(notion: Notion, source: str) -> Mapping[str, Any]:
-    found = _asked(notion, "look at the database", lambda client: client.data_sources.retrieve(source))
-    database = found.get("parent") or {}
-    if found.get("in_trash") or found.get("archived") or database.get("in_trash"):
-        raise RunError("The Notion database is in the trash.", remedy=_GONE, **notion.where)
-    return found
-
-
-def _asked(notion: Notion, doing: str, call: Any) -> Mapping[str, Any]:
-    try:
-        return notion.ask(doing, call)
-    except (GoneError, RestrictedError) as error:
-        raise RunError(f"The Notion database is gone: {error.message}", remedy=_GONE, **notion.where) from error

@@ -37,6 +37,10 @@ class StartRefusedError(RefusedError):
     """Notion does not put blocks before the first one of a page: its API of 2025-09-03 may know no such place."""
 
 
+class HiddenCommentsError(RecordError):
+    """The connection may not read comments, so that nobody can tell whether people discuss what is to go."""
+
+
 class RestrictedError(RunError):
     """The connection may not do this."""
 

@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from sync_pipelines.engine.errors import RunError
+from sync_pipelines.targets.notion import there
 from sync_pipelines.targets.notion.client import Notion
+from sync_pipelines.targets.notion.errors import GoneError, RefusedError, RestrictedError
 from sync_pipelines.targets.notion.properties import Columns
 
 KEYS_A_QUERY = 50
@@ -111,8 +113,15 @@ class Pages:
         sorts = [{"timestamp": "created_time", "direction": "ascending"}]
         cursor: dict[str, str] = {}
         while True:
-            answer = self._notion.query(self._source, filter=dict(asked), sorts=sorts, **cursor)
+            answer = self._answer(filter=dict(asked), sorts=sorts, **cursor)
             yield answer
             if not answer.get("has_more") or not answer.get("next_cursor"):
                 return
             cursor = {"start_cursor": answer["next_cursor"]}
+
+    def _answer(self, **asked: Any) -> dict[str, Any]:
+        try:
+            return self._notion.query(self._source, **asked)
+        except (GoneError, RefusedError, RestrictedError):
+            there.data_source(self._notion, self._source)  # of a database that is away, this says so and what to do
+            raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -13,6 +13,9 @@ from sync_pipelines.targets.notion.properties import Columns
 from sync_pipelines.targets.retries import RetryPolicy
 
 BASE_URL = "https://api.notion.com"
+
+_PATIENCE = 10.0
+"""Seconds that somebody waits for an answer at a terminal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,11 @@ class NotionSettings:
         """The name of the connection's rate: all who use this token share it. It does not tell the token."""
         mark = hashlib.sha256(f"sync_pipelines\nnotion\n{self.token}".encode()).hexdigest()[:12]
         return f"{self.host} {mark}"
+
+    def hasty(self) -> NotionSettings:
+        """The same, for a question whose answer somebody waits for: `status`, `health`, `users test`."""
+        retry = replace(self.retry, budget_seconds=min(self.retry.budget_seconds, _PATIENCE))
+        return replace(self, retry=retry, timeout=min(self.timeout, _PATIENCE))
 
     def where(self, sync: str | None, table: str | None) -> dict[str, Any]:
         """Sync and table, as the engine's errors take them."""

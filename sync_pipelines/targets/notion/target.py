@@ -31,9 +31,12 @@ from sync_pipelines.engine.model import (
     bucket_of,
 )
 from sync_pipelines.engine.rates import RateKeeper
+from sync_pipelines.targets.notion import there
 from sync_pipelines.targets.notion.bringing import Bringing
 from sync_pipelines.targets.notion.client import Notion
-from sync_pipelines.targets.notion.database import ready
+from sync_pipelines.targets.notion.copies import Copy, copies_of, drop
+from sync_pipelines.targets.notion.database import ready, require_there
+from sync_pipelines.targets.notion.errors import HiddenCommentsError
 from sync_pipelines.targets.notion.judged import chosen, paged
 from sync_pipelines.targets.notion.listing import Head, Pages
 from sync_pipelines.targets.notion.looking import read_page
@@ -73,8 +76,8 @@ class NotionTarget(Bringing, Underived):
         self.settings, self.strategy, self._open = settings, strategy, open_attachment
         self._place: dict[str, Any] = {"sync": sync, "table": table}
         self.records = Records(ledger, (sync, table))
-        keeper = rate or SharedRate(ledger, settings.connection)
-        self.notion = Notion(settings, rate=keeper, where=self._place)
+        self._rate = rate or SharedRate(ledger, settings.connection)
+        self.notion = Notion(settings, rate=self._rate, where=self._place)
         self._source: str | None = None
         self.written = 0
 
@@ -195,6 +198,18 @@ class NotionTarget(Bringing, Underived):
         """
         self._source = ready(self.notion, self.records).source
 
+    def require_there(self) -> None:
+        """Ask once whether the database is there, or can be made, for somebody who waits.
+
+        Raises:
+            RunError: it is in the trash, deleted, or not shared. TransientError: Notion does not answer.
+        """
+        asking = Notion(self.settings.hasty(), rate=self._rate, where=self._place)
+        try:
+            require_there(asking, self.records.database())
+        finally:
+            asking.close()
+
     def existing(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that have a page which is not marked as deleted."""
         if self.records.database() is None or not keys:
@@ -220,14 +235,18 @@ class NotionTarget(Bringing, Underived):
     def _end(self, key: str, head: Head, record: Record | None) -> None:
         writer = self._writer()
         mine = record if record is not None and record.page_id == head.id else None
+        note = mine.note if mine is not None else None
         if self.settings.on_delete == "trash":
-            seen = read_page(self.notion, head, mine)
-            if writer.trash(seen):
-                self.records.ledger.forget_pages(*self.records.place, [key])
-                return
+            try:
+                if writer.trash(read_page(self.notion, head, mine)):
+                    self.records.ledger.forget_pages(*self.records.place, [key])
+                    return
+            except HiddenCommentsError as error:
+                note = f"marked as deleted, and not put into the trash. {error.message} {error.remedy}"
         marked = writer.mark_deleted(head)
         if mine is not None:
-            self.records.keep([replace(mine, edited=marked.edited, editor=self.notion.us, seen=None, sole=False)])
+            left = replace(mine, edited=marked.edited, editor=self.notion.us, seen=None, sole=False, note=note)
+            self.records.keep([left])
 
     def values(self, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """What stands on the pages of these notes, as the mapper would have made it."""
@@ -245,8 +264,8 @@ class NotionTarget(Bringing, Underived):
                 rows.append({KEY: key, FINGERPRINT: head.fingerprint or None, "page": page_text(seen)})
             yield pa.RecordBatch.from_pylist(rows, schema=_PAGE)
 
-    def doubles(self) -> dict[str, list[str]]:
-        """The notes that have several pages (somebody has copied one), with the addresses of all but the sync's own."""
+    def doubles(self) -> dict[str, list[Copy]]:
+        """The notes that have several pages, with all but the sync's own."""
         found: dict[str, list[Head]] = {}
         if self.records.database() is None:
             return {}
@@ -254,10 +273,12 @@ class NotionTarget(Bringing, Underived):
             found.setdefault(head.key, []).append(head)
         several = {key: heads for key, heads in found.items() if len(heads) > 1}
         records = self.records.of(list(several))
-        return {
-            key: sorted(head.url or head.id for head in heads if head is not chosen(heads, records.get(key)))
-            for key, heads in several.items()
-        }
+        return {key: list(copies_of(heads, records.get(key), self.notion.us)) for key, heads in several.items()}
+
+    def tidy(self) -> int:
+        """Put copies of the sync's own making into the trash, where they hold nothing of people; how many went."""
+        writer = self._writer()
+        return sum(drop(writer, copy) for copies in self.doubles().values() for copy in copies)
 
     def notes(self) -> dict[str, str]:
         """What a person should know of pages: files that were not uploaded, and why."""
@@ -280,7 +301,7 @@ class NotionTarget(Bringing, Underived):
         found = self.records.database()
         if found is None:
             return ["the Notion database has not been synced yet"]
-        source = self.notion.ask("look at the database", lambda client: client.data_sources.retrieve(found.source))
+        source = there.data_source(self.notion, found.source)
         missing = self.settings.columns.missing(source["properties"])
         return [f"the Notion database lacks the property {name!r}" for name in missing]
 

@@ -23,7 +23,7 @@ from sync_pipelines.targets.notion.editing import (
     parts,
     script,
 )
-from sync_pipelines.targets.notion.errors import DoubtfulError, GoneError, RefusedError, RestrictedError
+from sync_pipelines.targets.notion.errors import DoubtfulError, GoneError, RefusedError
 from sync_pipelines.targets.notion.judgement import Plan, Row
 from sync_pipelines.targets.notion.listing import Head, Pages, head_of
 from sync_pipelines.targets.notion.looking import Seen
@@ -140,11 +140,12 @@ class PageWriter:
         """Bring a page to what the plan says, by the fewest requests; its fingerprint is written last.
 
         Raises:
-            RecordError: Notion refuses it, or it would exceed the budget.
+            RecordError: Notion refuses it, it would exceed the budget, or comments on what is to go cannot be read.
         """
         head = seen.head
         standing = tuple(item for item in seen.region.standing if item.live.id not in plan.released)
         operations = script(head.id, seen.region.page, standing, plan.goals, start=self.notion.can_start)
+        self._require_to_tell(operations)
         self._spend(row.key, new_blocks(operations))
         self.before_write()
         uploads = self._uploads(row, [goal for item in operations if isinstance(item, Insert) for goal in item.goals])
@@ -178,6 +179,16 @@ class PageWriter:
         self._done(
             row, plan, head, uploads, at=seen.at, note=record.note if record is not None and not operations else None
         )
+
+    def _require_to_tell(self, operations: Sequence[Operation]) -> None:
+        """Insist on being told of comments before the first write, where blocks are to go.
+
+        Raises:
+            HiddenCommentsError: the connection may not read comments; nothing is written.
+        """
+        first = next((item for item in operations if isinstance(item, Delete)), None)
+        if first is not None and not self.notion.reads_comments:
+            self._is_discussed(first.standing)
 
     def _require_same(self, key: str, head: Head) -> None:
         """Look at title and properties again, where it took long to come to them.
@@ -261,8 +272,8 @@ class PageWriter:
     def _is_discussed(self, item: Standing) -> bool:
         try:
             return self.notion.has_comments(item.live.id) or any(map(self._is_discussed, item.children))
-        except (GoneError, RestrictedError):
-            return False  # the connection may not read comments, so it cannot tell
+        except GoneError:
+            return False
 
     # The end of a note
 
@@ -271,7 +282,11 @@ class PageWriter:
         return self._set(head, {"deleted": True})
 
     def trash(self, seen: Seen) -> bool:
-        """Put a page into the trash, unless it holds anything of people; whether it went."""
+        """Put a page into the trash, unless it holds anything of people; whether it went.
+
+        Raises:
+            HiddenCommentsError: whether people discuss it cannot be told; it stays.
+        """
         if seen.region.holds_foreign or not same_state(seen.state, seen.base):
             return False
         if self.notion.settings.columns.beside(self.notion.page(seen.head.id)) or self._page_is_discussed(seen):
@@ -280,12 +295,7 @@ class PageWriter:
         return True
 
     def _page_is_discussed(self, seen: Seen) -> bool:
-        try:
-            if self.notion.has_comments(seen.head.id):
-                return True
-            return any(self._comments_below(item) for item in seen.region.standing)
-        except RestrictedError:
-            return True  # whether people discuss it cannot be told
+        return self.notion.has_comments(seen.head.id) or any(map(self._comments_below, seen.region.standing))
 
     def _comments_below(self, item: Standing) -> bool:
         return self.notion.has_comments(item.live.id) or any(map(self._comments_below, item.children))

@@ -103,6 +103,39 @@ def test_a_connection_that_may_not_read_comments_marks_a_page_rather_than_trash_
     assert desk.target.delete(["1"]).deleted == 1
     assert desk.target.count() == 0
     assert len(desk.pages()) == 1
+    (told,) = desk.target.notes().values()
+    assert "not put into the trash" in told
+    assert "capability to read comments" in told
+
+
+def test_a_connection_that_may_not_read_comments_removes_no_block_and_says_what_it_lacks(desk: Desk):
+    desk.bring(note(), note("2"))
+    desk.hands.restrict(desk.hands.token, "read_comments")
+    desk.target = desk.make()
+    desk.later()
+    before = desk.outline(next(row["id"] for row in desk.pages() if row["title"] == "Note 1"))
+    result = desk.bring(note(text="one\nnew"), note("2", "one\ntwo\nthree\nfour"))
+    (refused,) = result.rejected
+    assert refused.key == "1"
+    assert "capability to read comments" in refused.reason
+    assert desk.outline(next(row["id"] for row in desk.pages() if row["title"] == "Note 1")) == before
+    assert result.counts.upserted == 1  # a note that loses no line needs no such look
+
+
+def test_a_database_that_goes_while_notes_are_written_ends_the_run_and_blames_no_note(desk: Desk):
+    database = desk.target.records.database()
+    assert database is not None
+    sent = 0
+
+    def take_away() -> None:
+        nonlocal sent
+        sent += 1
+        if sent == 2:
+            desk.hands.trash_database(database.database)
+
+    desk.target.fence(take_away)
+    with pytest.raises(RunError, match="in the trash"):
+        desk.bring(*(note(str(number)) for number in range(1, 5)))
 
 
 def test_a_connection_that_may_not_write_ends_the_run_with_what_it_lacks(desk: Desk):

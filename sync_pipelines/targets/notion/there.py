@@ -1,0 +1,55 @@
+"""Whether a user's database is where it was, and what to do where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sync_pipelines.engine.errors import RunError
+from sync_pipelines.targets.notion.client import Notion
+from sync_pipelines.targets.notion.errors import GoneError, RestrictedError
+
+GONE = (
+    "Take it out of Notion's trash, share it with the connection (in Notion: the page's menu, Connections), or name "
+    "another database or page for the user: `sync-pipelines users set NAME --database …` or `--parent-page …`."
+)
+
+
+def data_source(notion: Notion, source: str) -> Mapping[str, Any]:
+    """A data source that can be read and written.
+
+    Raises:
+        RunError: it, or what it lies in, is in the trash, deleted, or not shared with the connection.
+    """
+    found = asked(notion, "database", lambda client: client.data_sources.retrieve(source))
+    _require_out_of_trash(notion, "database", found)
+    return found
+
+
+def parent_page(notion: Notion, page: str) -> None:
+    """Insist on the page below which the database is to be made.
+
+    Raises:
+        RunError: it is in the trash, deleted, or not shared with the connection.
+    """
+    found = asked(notion, "page", lambda client: client.pages.retrieve(page))
+    _require_out_of_trash(notion, "page", found)
+
+
+def asked(notion: Notion, what: str, call: Any) -> Mapping[str, Any]:
+    """The database, or what belongs to it.
+
+    Raises:
+        RunError: Notion finds none, or the connection may not see it.
+    """
+    try:
+        return notion.ask(f"look at the {what}", call)
+    except (GoneError, RestrictedError) as error:
+        message = f"The user's Notion {what} is gone, or no longer shared with the connection: {error.message}"
+        raise RunError(message, remedy=GONE, **notion.where) from error
+
+
+def _require_out_of_trash(notion: Notion, what: str, found: Mapping[str, Any]) -> None:
+    parents = [found, found.get("parent") or {}]
+    if any(one.get("in_trash") or one.get("archived") for one in parents):
+        raise RunError(f"The user's Notion {what} is in the trash.", remedy=GONE, **notion.where)
