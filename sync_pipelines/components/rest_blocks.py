@@ -152,7 +152,9 @@ class RowsBlock(Block):
     table: str | None = Field(default=None, description="Its name in PostgreSQL, where it is another.")
     key: list[str] = Field(default=[], description="What tells the rows of one document apart; none for one row.")
     columns: dict[str, str] | None = Field(
-        default=None, description="Field of a row → column. Left out: every column of the table, by its own name."
+        default=None,
+        description="Field of a row → column. Left out: every column of the table, by its own name, but for those that "
+        "a sequence numbers.",
     )
     sets: list[str] = Field(default=[], description="JSON fields whose elements have no order.")
 
