@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,23 @@ if TYPE_CHECKING:
     from sync_pipelines.sources.rest.asked import Asked, Ids
     from sync_pipelines.sources.rest.client import RestClient
     from sync_pipelines.sources.rest.endpoint import FetchSettings
+
+
+_FIELD = re.compile(r"(?:\[\]|[^.\[\]]+(?:\[\])*)(?:\.[^.\[\]]+(?:\[\])*)*")
+
+
+def insist_on_fields(component: RestToPostgres) -> None:
+    """Look whether `sensitive` names columns, where the document does, or else paths into payloads.
+
+    Raises:
+        ValueError: one is neither.
+    """
+    known = list(dict.fromkeys([*component.record, *component.columns]))
+    for name in component.sensitive:
+        if component.columns and name not in known:
+            raise ValueError(f"sensitive: {name}: the document has the columns {', '.join(known)}")
+        if not _FIELD.fullmatch(name):
+            raise ValueError(f"sensitive: {name!r} is no path into a payload, such as rooms[].room_name")
 
 
 def texts(component: RestToPostgres, resources: Any, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -75,6 +93,7 @@ def connect(component: RestToPostgres, resources: Any, settings: FetchSettings, 
         retry_attempts=settings.retry_attempts,
         patience=settings.patience.total_seconds(),
         allowance=allowance,
+        quiet=bool(component.sensitive),
         sync=component.sync,
         table=component.table_name,
         key_name=key_name(source.connection),

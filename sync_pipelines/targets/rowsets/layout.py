@@ -11,6 +11,7 @@ from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.rowsets import Kind, RowTable
 from sync_pipelines.engine.sql import identifier, literal, qualified
 from sync_pipelines.sources.postgres.connection import Session
+from sync_pipelines.targets.rowsets.hiding import NOTHING, Hidden
 
 BOOKKEEPING = ("sync_status", "data_version", "last_updated")
 """Columns of the document's own table that the sync keeps by itself, where the table has them."""
@@ -157,6 +158,7 @@ class Documents:
         sync, name: of the sync's table, for sentences; `name` names its part of the books, too.
         record: the columns that hold a document's key. tables: the document's own first.
         books: how the names of the tables of the books begin. schema: where they stand.
+        hidden: fields whose values nobody is shown.
     """
 
     sync: str
@@ -166,6 +168,7 @@ class Documents:
     books: str
     schema: str | None = None
     record_types: Mapping[str, str] = field(default_factory=dict)
+    hidden: Hidden = NOTHING
 
     def ddl(self) -> list[str]:
         """The statements that make those tables that the sync makes by itself."""
