@@ -53,6 +53,9 @@ def test_a_broken_contract_is_told_without_the_value_that_breaks_it(hotels: Hote
     assert reason == "the payload breaks the contract: latitude: a number is expected, found '***'."
     assert hotels.quarantine() == {str(only): reason}
     assert "Private" not in told(hotels.house)
+    hotels.house.sync(table, mode="reparse")
+    assert hotels.quarantine() == {str(only): reason}
+    assert "Private" not in told(hotels.house)
     assert hotels.execute("SELECT payload::text ~ 'Private' FROM property_payloads") == [(True,)]
 
 
