@@ -17,6 +17,32 @@ if TYPE_CHECKING:
 _FIELD = re.compile(r"(?:\[\]|[^.\[\]]+(?:\[\])*)(?:\.[^.\[\]]+(?:\[\])*)*")
 
 
+def insist_on_columns(component: RestToPostgres) -> None:
+    """Look whether the columns of the one table, and the ranges of theirs, can be what they say.
+
+    Raises:
+        ValueError: one cannot.
+    """
+    from sync_pipelines.targets.rowsets.layout import BOOKKEEPING
+
+    if not component.columns:
+        return
+    paths = {
+        name: column if isinstance(column, str) else column.get("path") for name, column in component.columns.items()
+    }
+    if pathless := [name for name, path in paths.items() if not path]:
+        raise ValueError(f"columns.{pathless[0]}: write its path into the payload")
+    if kept := [name for name in BOOKKEEPING if name in paths]:
+        raise ValueError(f"columns.{kept[0]}: the sync keeps a column of that name itself; choose another")
+    if len(set(component.record)) != len(component.record):
+        raise ValueError("columns: two parts of the key would be one column; name a column for each")
+    for name, path in zip(component.record, component.source.key, strict=True):
+        if paths.get(name, path) != path:
+            raise ValueError(f"columns.{name}: it would hold the key, {path}, too; give {path} a column of its own")
+    if unknown := [name for name in component.plausible if name not in paths]:
+        raise ValueError(f"plausible.{unknown[0]}: the document has the columns {', '.join(paths)}")
+
+
 def insist_on_fields(component: RestToPostgres) -> None:
     """Look whether `sensitive` names columns, where the document does, or else paths into payloads.
 

@@ -93,6 +93,7 @@ class RestToPostgres(SyncComponent):
             raise ValueError("rows go with target.tables, columns with target.table")
         if self.rows is not None:
             named_function("rows", self.rows)
+        parts.insist_on_columns(self)
         parts.insist_on_fields(self)
         return self
 

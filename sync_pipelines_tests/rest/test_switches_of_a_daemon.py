@@ -14,7 +14,7 @@ from sync_pipelines.cli import app
 from sync_pipelines_tests.dagster.deployment import Deployment, deployed, wait_for
 from sync_pipelines_tests.rest.hotels import Hotels
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SENSOR = "hotels__properties_changes"
 
@@ -68,7 +68,7 @@ def test_a_daemon_obeys_stop_start_and_an_interval_at_once_and_all_say_the_same(
     first, second = hotels.cupid.ids(2)
     hotels.ask_for(first)
     with deployed(tmp_path, CODE) as deployment:
-        wait_for("a run by the sensor", lambda: succeeded(deployment) == 1)
+        wait_for("a run by the sensor", lambda: succeeded(deployment) == 1, seconds=150)
 
         stopped = {item["name"]: item["running"] for item in told("stop", "hotels")["switches"]}
         assert stopped[SENSOR] is False
@@ -82,11 +82,11 @@ def test_a_daemon_obeys_stop_start_and_an_interval_at_once_and_all_say_the_same(
 
         deployment.graphql(_START)  # in the UI
         assert told("health")["syncs"]["hotels"]["is_started"] is True
-        wait_for("a run after the start", lambda: succeeded(deployment) == 2)
+        wait_for("a run after the start", lambda: succeeded(deployment) == 2, seconds=150)
         assert hotels.execute("SELECT count(*) FROM properties") == [(2,)]
 
         told("stop", "hotels")
         hotels.execute("UPDATE property_checks SET checked_at = now() - interval '2 h'")
         assert all(item["running"] for item in told("start", "hotels", "--interval", "90m")["switches"])
         assert seen_in_the_ui(deployment) == "RUNNING"
-        wait_for("a run by the new interval", lambda: succeeded(deployment) == 3)
+        wait_for("a run by the new interval", lambda: succeeded(deployment) == 3, seconds=150)

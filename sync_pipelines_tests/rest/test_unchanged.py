@@ -84,5 +84,5 @@ def test_checks_need_no_more_room_after_many_runs_than_after_the_first(hotels: H
                     writer.write([Document(key=str(start + number), **found) for number in range(10)])
                 after.append(sizes(hotels, name))
         assert hotels.execute(f"SELECT count(*), max(failures) FROM {name}") == [(400, 20)]
-        # twenty times the rows came: what is dead makes room for it, though snapshots of others may keep some for a while
+        # twenty times the rows came: what is dead makes room for it, though snapshots of others may keep some
         assert all(now <= 2 * first for now, first in zip(after[-1], after[0], strict=True)), (name, after)
