@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from sync_pipelines.engine.sensitive import mask_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sync_pipelines.checks import Asked, Work
+    from sync_pipelines.engine.sensitive import Mask
     from sync_pipelines.sources.rest.source import RestSource
-    from sync_pipelines.targets.rowsets.looking import Coverage
+    from sync_pipelines.targets.rowsets.looking import Coverage, Fields
     from sync_pipelines.targets.rowsets.target import RowsetTarget
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
@@ -40,13 +43,14 @@ def failures(asked: Asked) -> dg.AssetCheckResult:
     from sync_pipelines.targets.rowsets.looking import coverage
 
     limits, found = asked.component.fetch, coverage(_store(asked))  # ty: ignore[missing-attribute]
+    mask = mask_of(asked.component.spec)
     rate = found.failure_rate
     told = ", ".join(f"{count} {status}" for status, count in found.states.items()) or "none"
     return dg.AssetCheckResult(
         passed=rate <= limits.failures_warn,
         severity=ERROR if rate > limits.failures_error else WARN,
         description=f"{rate:.1%} of {found.asked} records gave no document: {told}.",
-        metadata={"failure_rate": rate, **found.states, "coverage": _table(found), **_reasons(found)},
+        metadata={"failure_rate": rate, **found.states, "coverage": _table(found), **_reasons(found, mask)},
     )
 
 
@@ -58,8 +62,8 @@ def _table(found: Coverage) -> Any:
     )
 
 
-def _reasons(found: Coverage) -> Mapping[str, Any]:
-    records = [dg.TableRecord({"key": key, "why": why, "records": count}) for key, why, count in found.reasons]
+def _reasons(found: Coverage, mask: Mask) -> Mapping[str, Any]:
+    records = [dg.TableRecord({"key": mask.key(key), "why": why, "records": n}) for key, why, n in found.reasons]
     return {"reasons": dg.MetadataValue.table(records)} if records else {}
 
 
@@ -70,6 +74,7 @@ def drift(asked: Asked) -> dg.AssetCheckResult:
     store = _store(asked)
     found = fields(store)
     told = [f"new field {path}" for path in found.new] + [f"missing field {path}" for path in found.vanished]
+    told += [f"`sensitive` names {path}, which none of them has" for path in _unknown(store, found)]
     where = f"{store.books.table('fields')} WHERE {store.books.mine}"
     remedy = (
         f" They are kept in the payloads. Accept them: UPDATE {store.books.table('fields')} SET expected = true "
@@ -83,18 +88,23 @@ def drift(asked: Asked) -> dg.AssetCheckResult:
     )
 
 
+def _unknown(store: RowsetTarget, found: Fields) -> list[str]:
+    return store.documents.hidden.unknown(found.known) if found.looked_at else []
+
+
 def plausibility(asked: Asked) -> dg.AssetCheckResult:
     """Values outside of their range are a warning: they are what the API says."""
     from sync_pipelines.targets.rowsets.looking import implausible
 
     ranges = asked.component.ranges  # ty: ignore[missing-attribute]
-    found = list(implausible(_store(asked), ranges))
+    store, mask = _store(asked), mask_of(asked.component.spec)
+    found = list(implausible(store, ranges))
     told = [f"{item.count} of {item.column} outside {item.lowest:g} to {item.highest:g}" for item in found]
     return dg.AssetCheckResult(
         passed=not found,
         severity=WARN,
         description="; ".join(told) or f"{', '.join(ranges)}: all in their ranges.",
-        metadata={item.column: dg.MetadataValue.json(list(item.samples)) for item in found},
+        metadata={item.column: dg.MetadataValue.json(mask.keys(item.samples)) for item in found},
     )
 
 
@@ -102,7 +112,7 @@ def sampled(asked: Asked, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
     """A deep proof's result with what a sample of records, fetched anew, shows: what changed since is due at once."""
     source: RestSource = asked.binding.source  # ty: ignore[invalid-assignment]
     found = source.sample_anew()
-    changed = ", ".join(found.changed)
+    changed = ", ".join(mask_of(asked.component.spec).keys(found.changed))
     more = f" Of {found.asked} fetched anew {len(found.changed)} have changed since{f': {changed}' if changed else ''}."
     numbers: dict[str, Any] = {
         "sample": found.asked,

@@ -30,7 +30,7 @@ def switches(instance: dg.DagsterInstance, sync: str) -> list[Switch]:
     Raises:
         ConfigurationError: there is no such sync, or nothing asks for runs of it.
     """
-    found = [_switch(instance, definition, kind) for kind, definition in _of(sync)]
+    found = [_switch(instance, definition, kind, _locations(instance, sync)) for kind, definition in _of(sync)]
     if not found:
         raise ConfigurationError(
             f"{sync}: no sensor or schedule asks for runs of it.",
@@ -83,15 +83,16 @@ def _locations(instance: dg.DagsterInstance, sync: str) -> Sequence[CodeLocation
     return locations(instance, sync)
 
 
-def _switch(instance: dg.DagsterInstance, definition: Any, kind: Literal["sensor", "schedule"]) -> Switch:
+def _switch(
+    instance: dg.DagsterInstance,
+    definition: Any,
+    kind: Literal["sensor", "schedule"],
+    locations: Sequence[CodeLocationOrigin],
+) -> Switch:
     """Running, as it was declared, unless somebody has said otherwise."""
     from dagster._core.scheduler.instigation import InstigatorStatus
 
-    states = [
-        state
-        for location in _locations(instance, definition.name)
-        if (state := _state(instance, definition, kind, location)) is not None
-    ]
+    states = [state for location in locations if (state := _state(instance, definition, kind, location)) is not None]
     declared = definition.default_status.value == "RUNNING"
     stopped = any(state.status == InstigatorStatus.STOPPED for state in states)
     started = declared or any(state.status == InstigatorStatus.RUNNING for state in states)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from string import Formatter
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,7 +13,19 @@ from sync_pipelines.components.blocks import NAME, Block
 if TYPE_CHECKING:
     from sync_pipelines.sources.rest.paging import Pagination
 
-_PLACE = re.compile(r"\{(\w+)\}")
+_PLACE = re.compile(r"\w+")
+
+
+def _places(field: str, text: str) -> list[str]:
+    """The names that stand in braces in a path or a parameter."""
+    try:
+        found = [name for _, name, form, conversion in Formatter().parse(text) if name is not None]
+        plain = all(_PLACE.fullmatch(name) for name in found)
+    except ValueError as error:
+        raise ValueError(f"{field}: {text!r}: {error}") from None
+    if not plain or any(part[2] or part[3] for part in Formatter().parse(text)):
+        raise ValueError(f"{field}: {text!r}: write {{name}}, a name alone, for what is to be put in")
+    return found
 
 
 def _text(value: Any) -> str:
@@ -70,6 +83,16 @@ class PaginationBlock(Block):
     next: str | None = Field(default=None, description="Where the next cursor, or the next page's address, stands.")
     more: str | None = Field(default=None, description="Where it stands whether there are more.")
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> PaginationBlock:
+        from sync_pipelines.engine.errors import ConfigurationError
+
+        try:
+            self.spec()
+        except ConfigurationError as error:
+            raise ValueError(error.message) from None
+        return self
+
     def spec(self) -> Pagination:
         from sync_pipelines.sources.rest.paging import Pagination
 
@@ -105,6 +128,20 @@ class RestSourceBlock(Block):
             raise ValueError(f"{value!r}: use lower-case letters, digits and _, beginning with a letter")
         return value
 
+    @field_validator("path")
+    @classmethod
+    def _below_the_address(cls, value: str) -> str:
+        if not value.strip("/ ") or "://" in value or value.startswith("//"):
+            raise ValueError(f"{value!r}: write what stands below the API's address, such as property/{{id}}")
+        return value
+
+    @field_validator("key")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        if not value or not all(item.strip() for item in value) or len(set(value)) != len(value):
+            raise ValueError(f"{value!r}: name what identifies a document, each part once")
+        return value
+
     @field_validator("params", "each", "values")
     @classmethod
     def _texts(cls, value: dict[str, Any]) -> dict[str, str]:
@@ -112,9 +149,18 @@ class RestSourceBlock(Block):
 
     @model_validator(mode="after")
     def _key_is_asked_for(self) -> RestSourceBlock:
-        known = {*self.key, *self.values}
-        if unknown := [name for name in _PLACE.findall(self.path) if name not in known]:
-            raise ValueError(f"path: {{{unknown[0]}}} is neither a part of the key nor one of `values`")
+        parts = self.key if self.ids is not None else []
+        known = {*parts, *self.values}
+        named = dict.fromkeys(_places("path", self.path), "path")
+        for param, text in self.params.items():
+            named |= dict.fromkeys(_places(f"params.{param}", text), f"params.{param}")
+        for name, field in named.items():
+            if name not in known:
+                raise ValueError(f"{field}: {{{name}}} is neither a part of the key nor one of `values`")
+        if unasked := [name for name in parts if name not in named]:
+            raise ValueError(f"path: {{{unasked[0]}}} is missing, so each id would be answered by one document")
+        if self.ids is not None and self.pagination.kind != "none":
+            raise ValueError("pagination: it belongs to a list, and `ids` ask for one document each")
         if self.ids is None and self.each:
             raise ValueError("each: it belongs to ids")
         if self.ids is not None and self.key[1:] != list(self.each):
@@ -152,7 +198,9 @@ class RowsBlock(Block):
     table: str | None = Field(default=None, description="Its name in PostgreSQL, where it is another.")
     key: list[str] = Field(default=[], description="What tells the rows of one document apart; none for one row.")
     columns: dict[str, str] | None = Field(
-        default=None, description="Field of a row → column. Left out: every column of the table, by its own name."
+        default=None,
+        description="Field of a row → column. Left out: every column of the table, by its own name, but for those that "
+        "a sequence numbers.",
     )
     sets: list[str] = Field(default=[], description="JSON fields whose elements have no order.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,49 @@ if TYPE_CHECKING:
     from sync_pipelines.sources.rest.asked import Asked, Ids
     from sync_pipelines.sources.rest.client import RestClient
     from sync_pipelines.sources.rest.endpoint import FetchSettings
+
+
+_FIELD = re.compile(r"(?:\[\]|[^.\[\]]+(?:\[\])*)(?:\.[^.\[\]]+(?:\[\])*)*")
+
+
+def insist_on_columns(component: RestToPostgres) -> None:
+    """Look whether the columns of the one table, and the ranges of theirs, can be what they say.
+
+    Raises:
+        ValueError: one cannot.
+    """
+    from sync_pipelines.targets.rowsets.layout import BOOKKEEPING
+
+    if not component.columns:
+        return
+    paths = {
+        name: column if isinstance(column, str) else column.get("path") for name, column in component.columns.items()
+    }
+    if pathless := [name for name, path in paths.items() if not path]:
+        raise ValueError(f"columns.{pathless[0]}: write its path into the payload")
+    if kept := [name for name in BOOKKEEPING if name in paths]:
+        raise ValueError(f"columns.{kept[0]}: the sync keeps a column of that name itself; choose another")
+    if len(set(component.record)) != len(component.record):
+        raise ValueError("columns: two parts of the key would be one column; name a column for each")
+    for name, path in zip(component.record, component.source.key, strict=True):
+        if paths.get(name, path) != path:
+            raise ValueError(f"columns.{name}: it would hold the key, {path}, too; give {path} a column of its own")
+    if unknown := [name for name in component.plausible if name not in paths]:
+        raise ValueError(f"plausible.{unknown[0]}: the document has the columns {', '.join(paths)}")
+
+
+def insist_on_fields(component: RestToPostgres) -> None:
+    """Look whether `sensitive` names columns, where the document does, or else paths into payloads.
+
+    Raises:
+        ValueError: one is neither.
+    """
+    known = list(dict.fromkeys([*component.record, *component.columns]))
+    for name in component.sensitive:
+        if component.columns and name not in known:
+            raise ValueError(f"sensitive: {name}: the document has the columns {', '.join(known)}")
+        if not _FIELD.fullmatch(name):
+            raise ValueError(f"sensitive: {name!r} is no path into a payload, such as rooms[].room_name")
 
 
 def texts(component: RestToPostgres, resources: Any, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -75,6 +119,7 @@ def connect(component: RestToPostgres, resources: Any, settings: FetchSettings, 
         retry_attempts=settings.retry_attempts,
         patience=settings.patience.total_seconds(),
         allowance=allowance,
+        quiet=bool(component.sensitive),
         sync=component.sync,
         table=component.table_name,
         key_name=key_name(source.connection),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +17,7 @@ from sync_pipelines.components.functions import named_function
 from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlock
 from sync_pipelines.components.rest_facts import rest_facts
 from sync_pipelines.engine.sql import qualified
+from sync_pipelines.targets.rowsets.hiding import Hidden
 from sync_pipelines.targets.rowsets.layout import TYPES, Declared, Documents
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from sync_pipelines.engine.binding import Binding
     from sync_pipelines.engine.model import Rejection
+    from sync_pipelines.engine.spec import TableSpec
     from sync_pipelines.engine.urls import NormalisedUrl
     from sync_pipelines.sources.rest.endpoint import Endpoint, FetchSettings
     from sync_pipelines.sources.rest.source import RestSource
@@ -90,11 +93,25 @@ class RestToPostgres(SyncComponent):
             raise ValueError("rows go with target.tables, columns with target.table")
         if self.rows is not None:
             named_function("rows", self.rows)
-        if unknown := [name for name in self.sensitive if name not in self.record]:
-            raise ValueError(f"sensitive: of documents only columns of the key can be masked, not {unknown[0]}")
+        parts.insist_on_columns(self)
+        parts.insist_on_fields(self)
         return self
 
     # What a kind says of itself
+
+    @cached_property
+    def spec(self) -> TableSpec:
+        """The key of a list is named by paths, and hidden by the names of its columns."""
+        named = dict(zip(self.record, self.source.key, strict=True))
+        hidden = dict.fromkeys(name for item in self.sensitive for name in (item, named.get(item, item)))
+        return replace(self.spec_with(), sensitive=tuple(hidden))
+
+    @cached_property
+    def hidden(self) -> Hidden:
+        """The fields of payloads that `sensitive` names: columns of one table, or paths."""
+        named = dict(zip(self.record, self.source.key, strict=True))
+        paths = [_path(self.columns.get(item, named.get(item, item))) for item in self.sensitive]
+        return Hidden(paths=tuple(paths), keys=bool(set(self.sensitive) & set(self.record)))
 
     def read_columns(self) -> tuple[str, ...]:
         return ()
@@ -219,6 +236,7 @@ class RestToPostgres(SyncComponent):
             tables=tuple(tables),
             books=self.books_name,
             schema=schema,
+            hidden=self.hidden,
         )
 
     @property

@@ -54,23 +54,26 @@ def judge(reply: Reply, call: Call, settings: ClientSettings) -> Answer:
     """
     status = reply.status
     if status == 200:
-        return Answer(key=call.key, status="found", body=_parsed(reply), http_status=status)
+        return Answer(key=call.key, status="found", body=_parsed(reply, settings), http_status=status)
     if status in (404, 410):
         return Answer(
-            key=call.key, status="absent", http_status=status, reason=f"the API knows no such record{_said(reply)}"
+            key=call.key,
+            status="absent",
+            http_status=status,
+            reason=f"the API knows no such record{_said(reply, settings)}",
         )
     if status == 401:
         raise key_refused(reply, settings)
     if status in _PASSING or status >= 500 or 200 < status < 300:
         after = retry_after_seconds(reply.headers.get("retry-after"))
-        raise FaultError(f"the API answers {status}{_said(reply)}", http_status=status, retry_after=after)
+        raise FaultError(f"the API answers {status}{_said(reply, settings)}", http_status=status, retry_after=after)
     return Answer(key=call.key, status="failed", http_status=status, reason=_refusal(reply, settings), lasting=True)
 
 
 def key_refused(reply: Reply, settings: ClientSettings) -> KeyRefusedError:
     """The sentence for a key that is not taken."""
     return KeyRefusedError(
-        f"{settings.host} refuses the key: it answers {reply.status}{_said(reply)}. Nothing more is asked.",
+        f"{settings.host} refuses the key: it answers {reply.status}{_said(reply, settings)}. Nothing more is asked.",
         remedy=f"Set {settings.key_name} to a key that is valid for {settings.host}, and start the sync again.",
         **settings.where,
     )
@@ -80,15 +83,16 @@ def _refusal(reply: Reply, settings: ClientSettings) -> str:
     if 300 <= reply.status < 400:
         # not followed: the key would go wherever it leads
         return f"the API answers {reply.status}, a redirection, which is not followed; check {settings.url_name}"
-    return f"the API answers {reply.status}{_said(reply)}"
+    return f"the API answers {reply.status}{_said(reply, settings)}"
 
 
-def _parsed(reply: Reply) -> Any:
+def _parsed(reply: Reply, settings: ClientSettings) -> Any:
     try:
         return parse_json(reply.content)
     except NoJsonError as error:
         kind = reply.headers.get("content-type", "no content type").partition(";")[0]
-        raise FaultError(f"the answer is no JSON ({kind}): {error}{_said(reply)}", http_status=reply.status) from None
+        said = _said(reply, settings)
+        raise FaultError(f"the answer is no JSON ({kind}): {error}{said}", http_status=reply.status) from None
 
 
 def parse_json(content: bytes) -> Any:
@@ -109,8 +113,13 @@ def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def _said(reply: Reply) -> str:
-    """What the server says beside the status, in a few words: its page's text, its JSON's message."""
+def _said(reply: Reply, settings: ClientSettings) -> str:
+    """What the server says beside the status, in a few words: its page's text, its JSON's message.
+
+    Nothing where fields are sensitive: half an answer quotes them, and so may a message.
+    """
+    if settings.quiet:
+        return ""
     text = reply.content[:20_000].decode("utf-8", "replace")
     words = " ".join(_MARKUP.sub(" ", text).split())
     clean = redact("".join(letter for letter in words if letter.isprintable()))

@@ -27,6 +27,7 @@ class ClientSettings:
         backoff: seconds before the second try, with jitter; each further pause is twice as long.
         patience: seconds for which an API that answers nothing is asked again before it counts as down.
         max_bytes: the longest answer that is read.
+        quiet: what the API says beside a status is not repeated (`sensitive:`).
         sync, table: where; for sentences.
         key_name, url_name: what sets the key and the address (CUPID_API_KEY, CUPID_BASE_URL); for sentences.
     """
@@ -41,6 +42,7 @@ class ClientSettings:
     backoff: float = 0.5
     patience: float = 60.0
     max_bytes: int = 50_000_000
+    quiet: bool = False
     sync: str | None = None
     table: str | None = None
     key_name: str = "the API key"

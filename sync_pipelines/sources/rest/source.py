@@ -255,7 +255,7 @@ class RestSource(Forgetful):
         for key in keys:
             if key in held:
                 kept = Document(key=key, status=STORED, payload=held[key].payload)
-                yield derived(kept, self.endpoint.rows_of, self.store.layout.rows)
+                yield derived(kept, self.endpoint.rows_of, self.store.layout.rows, self.store.documents.hidden)
             elif never:
                 yield Document(key=key, status=STORED, problem=_NEVER)
 
@@ -299,6 +299,7 @@ class RestSource(Forgetful):
         return Fetched(
             endpoint=self.endpoint,
             tables=self.store.layout.rows,
+            hidden=self.store.documents.hidden,
             connect=lambda: self._connect(settings, self._allowance(settings)),
             keys=keys,
             **more,

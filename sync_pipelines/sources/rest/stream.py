@@ -14,7 +14,8 @@ from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.overwriting import key_set
 from sync_pipelines.engine.rowsets import RowTable
 from sync_pipelines.sources.rest.endpoint import Endpoint
-from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived, schema_of
+from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived, parts_of, schema_of
+from sync_pipelines.targets.rowsets.hiding import NOTHING, Hidden
 
 if TYPE_CHECKING:
     from sync_pipelines.sources.rest.calls import Answer
@@ -33,12 +34,13 @@ class Fetched:
         stored: documents that are made from payloads, without a request; they come first.
         keys: of the documents to fetch, in pages. connect: gives the client.
         unseen: of a list, pages of the keys that are known and that these are not.
-        tables: what the documents' rows go into.
+        tables: what the documents' rows go into. hidden: fields whose values nobody is shown.
     """
 
     endpoint: Endpoint
     tables: Sequence[RowTable]
     connect: Callable[[], AbstractContextManager[RestClient]]
+    hidden: Hidden = NOTHING
     keys: Iterable[Sequence[str]] | None = None
     stored: Iterable[Document] = ()
     known: Callable[[], Iterable[list[str]]] = tuple
@@ -107,14 +109,18 @@ class Fetched:
         return Document(
             key=answer.key,
             status=answer.status,
-            problem=answer.reason if answer.status == "failed" else None,
+            problem=self._why(answer) if answer.status == "failed" else None,
             http_status=answer.http_status,
             at=answer.at,
         )
 
     def _found(self, key: str, payload: Any, moment: datetime, http_status: int | None) -> Document:
         document = Document(key=key, status="current", payload=payload, http_status=http_status, at=moment)
-        return derived(document, self.endpoint.rows_of, self.tables)
+        return derived(document, self.endpoint.rows_of, self.tables, self.hidden)
+
+    def _why(self, answer: Answer) -> str | None:
+        parts = parts_of(answer.key, len(self.tables[0].record))
+        return answer.reason and self.hidden.text(answer.reason, parts)
 
     def _of_list(self, client: RestClient) -> Iterator[Document]:
         """Every item; and where the whole list was read, those that it has no more, as absent ones."""

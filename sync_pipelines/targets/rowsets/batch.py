@@ -18,6 +18,7 @@ import pyarrow as pa
 from sync_pipelines.engine.errors import RecordError
 from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, KEY, PROBLEM, SYSTEM_FIELDS
 from sync_pipelines.engine.rowsets import Rows, RowTable, canonical_rows, fingerprint, spelled
+from sync_pipelines.targets.rowsets.hiding import Hidden
 
 STATUS, HTTP_STATUS, PAYLOAD = "_status", "_http_status", "_payload"
 
@@ -64,16 +65,22 @@ def hash_of(payload: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def derived(document: Document, rows_of: RowsOf, tables: Sequence[RowTable]) -> Document:
+def derived(document: Document, rows_of: RowsOf, tables: Sequence[RowTable], hidden: Hidden) -> Document:
     """The document with the rows that its payload gives, or with the reason why it gives none."""
     parts = parts_of(document.key, len(tables[0].record))
     try:
         rows = canonical_rows(tables, _with_key(rows_of(document.payload, parts), tables[0].record, parts))
         _require_own(rows, tables, parts)
-    except (ValueError, KeyError, TypeError, RecordError) as error:
-        why = error.message if isinstance(error, RecordError) else f"{error}"
+    except Exception as error:  # a function of the user's own may raise anything at an odd payload
+        why = hidden.text(_why(error), parts, document.payload)
         return _replace(document, problem=f"the payload breaks the contract: {why.rstrip('.')}.")
     return _replace(document, rows=rows)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, RecordError):
+        return error.message
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _replace(document: Document, **more: Any) -> Document:

@@ -11,6 +11,7 @@ from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.rowsets import Kind, RowTable
 from sync_pipelines.engine.sql import identifier, literal, qualified
 from sync_pipelines.sources.postgres.connection import Session
+from sync_pipelines.targets.rowsets.hiding import NOTHING, Hidden
 
 BOOKKEEPING = ("sync_status", "data_version", "last_updated")
 """Columns of the document's own table that the sync keeps by itself, where the table has them."""
@@ -48,7 +49,8 @@ class Declared:
     Args:
         name: as the mapping function names its rows. table, schema: in PostgreSQL; the connection's schema for None.
         key: further columns that tell the rows of one document apart.
-        columns: field of a row → column; None for all columns of the table, each by its own name.
+        columns: field of a row → column; None for all columns of the table, each by its own name, but for those that
+            a sequence numbers: they are the application's.
         sets: fields whose elements have no order.
         types: field → name of a type (`TYPES`), of a table that the sync makes by itself; None for one that is there.
     """
@@ -156,6 +158,7 @@ class Documents:
         sync, name: of the sync's table, for sentences; `name` names its part of the books, too.
         record: the columns that hold a document's key. tables: the document's own first.
         books: how the names of the tables of the books begin. schema: where they stand.
+        hidden: fields whose values nobody is shown.
     """
 
     sync: str
@@ -165,6 +168,7 @@ class Documents:
     books: str
     schema: str | None = None
     record_types: Mapping[str, str] = field(default_factory=dict)
+    hidden: Hidden = NOTHING
 
     def ddl(self) -> list[str]:
         """The statements that make those tables that the sync makes by itself."""
@@ -184,7 +188,9 @@ class Documents:
         if not rows:
             raise self.error(f"there is no table {sql}.", "Run `sync-pipelines db upgrade`, or correct target.")
         held = {row["name"]: row for row in rows}
-        chosen = declared.columns or {name: name for name in held if name not in BOOKKEEPING}
+        chosen = declared.columns or {
+            name: name for name, row in held.items() if name not in BOOKKEEPING and not row["is_numbered"]
+        }
         named = {**{name: name for name in self.record}, **chosen}
         columns = {name: self._column(sql, name, column, held) for name, column in named.items()}
         if lacking := [name for name in declared.key if name not in columns]:
@@ -239,9 +245,12 @@ class Documents:
 _COLUMNS = """
 SELECT a.attrelid::pg_catalog.int8 AS oid, a.attname::text AS name, y.typname::text AS base,
     pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-    CASE WHEN y.typname = 'numeric' AND a.atttypmod > 3 THEN (a.atttypmod - 4) & 2047 END AS scale
+    CASE WHEN y.typname = 'numeric' AND a.atttypmod > 3 THEN (a.atttypmod - 4) & 2047 END AS scale,
+    a.attidentity <> '' OR pg_catalog.strpos(pg_catalog.pg_get_expr(d.adbin, d.adrelid), 'nextval(') > 0
+        AS is_numbered
 FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = pg_catalog.to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
 ORDER BY a.attnum"""
 

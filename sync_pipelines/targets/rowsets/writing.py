@@ -328,8 +328,10 @@ class Writer:
     @contextmanager
     def errors(self) -> Generator[None]:
         """What PostgreSQL raises, as the engine's classes."""
-        sync, table = self._documents.sync, self._documents.name
-        with pg_errors.classified(database=self._url.safe, of_records=True, sync=sync, table=table):
+        asked = self._documents
+        with pg_errors.classified(
+            database=self._url.safe, of_records=True, quiet=bool(asked.hidden), sync=asked.sync, table=asked.name
+        ):
             yield
 
 

@@ -1,0 +1,63 @@
+"""What is wrong in a document of an API is told when it is read, not by a run."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sync_pipelines.components.rest_to_postgres import RestToPostgres
+from sync_pipelines_tests.rest.catalogue import DOCUMENT
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """The document of currencies; `source__path` is a field of a block, and None leaves one out."""
+    made: Any = deepcopy(DOCUMENT)
+    for place, value in changes.items():
+        block = made
+        *above, name = place.split("__")
+        for part in above:
+            block = block.setdefault(part, {})
+        block[name] = value
+        if value is None:
+            del block[name]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"source__path": " /"}, "write what stands below the API's address"),
+        ({"source__path": "https://other.example/list"}, "write what stands below the API's address"),
+        ({"source__path": "list/{id"}, "path: 'list/{id': expected '}'"),
+        ({"source__path": "list/{id.__class__}"}, "a name alone"),
+        ({"source__path": "list/{id!r}"}, "a name alone"),
+        ({"source__path": "list/{id}"}, "{id} is neither a part of the key nor"),
+        ({"source__params": {"at": "{day}"}}, "params.at: {day} is neither"),
+        ({"source__key": [""]}, "each part once"),
+        ({"source__key": ["id", "id"]}, "each part once"),
+        ({"source__key": []}, "each part once"),
+        ({"source__key": ["a.id", "b.id"]}, "two parts of the key would be one column"),
+        ({"source__key": ["attributes.code"]}, "columns.code: it would hold the key, attributes.code, too"),
+        ({"source__pagination__next": None}, "a cursor needs `next`"),
+        ({"source__pagination__size": 5}, "`size` and `size_param` go together"),
+        ({"source__ids": {"values": [1]}, "source__path": "c/{id}"}, "pagination: it belongs to a list"),
+        ({"source__ids": {"values": [1]}, "source__pagination": None}, "{id} is missing, so each id would be answered"),
+        ({"columns__rate": ""}, "columns.rate: write its path"),
+        ({"columns__rate": {"type": "numeric"}}, "columns.rate: write its path"),
+        ({"columns__data_version": "version"}, "the sync keeps a column of that name itself"),
+        ({"plausible": {"rat": [0, 1]}}, "plausible.rat: the document has the columns code, title, rate"),
+    ],
+)
+def test_a_mistake_is_told_with_the_field_that_it_stands_in(changes: dict[str, Any], told: str) -> None:
+    RestToPostgres.model_validate(DOCUMENT)
+    with pytest.raises(ValidationError) as caught:
+        RestToPostgres.model_validate(document(**changes))
+    assert told in str(caught.value)
+
+
+def test_an_id_may_stand_in_a_parameter_alone() -> None:
+    made = document(source__ids={"values": [1]}, source__pagination=None, source__params={"id": "{id}"})
+    assert RestToPostgres.model_validate(made).source.key == ["id"]
