@@ -263,6 +263,8 @@ def _mode(*, full: bool, rebuild: bool, reparse: bool, keys: Sequence[str] | Non
 
 
 def _some_keys(keys: Sequence[str] | None) -> None:
+    if isinstance(keys, str) or not all(isinstance(key, str) for key in keys or ()):
+        raise ConfigurationError("keys is no list of texts.", remedy=f"Give a list, such as keys=[{str(keys)!r}].")
     if keys is not None and not keys:
         raise ConfigurationError("keys names no record.", remedy="Name at least one key, or leave keys out.")
 

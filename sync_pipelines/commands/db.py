@@ -163,10 +163,24 @@ def _show(findings: list[Finding]) -> None:
 
 
 def _print_scripts(databases: list[Database], *, as_json: bool) -> None:
-    scripts = [_script(database, branch) for database, branch in _branches(databases)]
+    scripts: list[dict[str, str]] = []
+    errors: list[SyncError] = []
+    for database, branch in _branches(databases):
+        try:
+            scripts.append(_script(database, branch))
+        except SyncError as error:
+            errors.append(error)
     if as_json:
         output.print_json({"databases": scripts})
-        return
+    else:
+        _show_scripts(scripts)
+    for error in errors:
+        output.say(str(error))
+    if errors:
+        raise typer.Exit(output.worst(errors))
+
+
+def _show_scripts(scripts: list[dict[str, str]]) -> None:
     for item in scripts:
         typer.echo(f"-- {item['database']} ({item['place']}), branch {item['branch']}: {item['from']} → head")
         typer.echo(item["sql"])
@@ -183,6 +197,7 @@ def _script(database: Database, branch: Branch) -> dict[str, str]:
     except SyncError as error:
         output.say(f"{error} The script begins from nothing.")
         start = None
+    migrations.refuse_unknown(database.url, branch, schema, start)
     return {
         "database": database.name,
         "place": place(database.url),

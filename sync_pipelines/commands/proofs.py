@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sync_pipelines.commands import output, progress, selection
+from sync_pipelines.commands import each, output, progress, selection
 from sync_pipelines.commands.output import AsJson, Named
-from sync_pipelines.engine.errors import SyncError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sync_pipelines.client import RunStatus
     from sync_pipelines.engine.ledger.ledger import ProofRecord
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 KINDS = ("missing", "stale", "extra")
 LEFT_OUT = ("pending", "quarantined", "excluded")
-Answer = TypeVar("Answer")
 
 Several = Annotated[
     list[str],
@@ -36,51 +34,15 @@ def check(selector: Named, deep: Deep = False, as_json: AsJson = False) -> None:
 
     Exit code 1 when a table differs; up to 20 keys of each kind are named.
     """
-    proofs, problems = _of_each([selector], lambda bound: _prove(bound, deep=deep))
+    proofs, problems = each.of_each([selector], lambda bound: _prove(bound, deep=deep))
     equal = _equal(proofs) and not problems
     if as_json:
         tables = {path: _plain(proof) for path, proof in proofs.items()}
-        output.print_json({"equal": equal, "tables": tables, **_told(problems)})
+        output.print_json({"equal": equal, "tables": tables, **each.told(problems)})
     else:
         for path, proof in proofs.items():
             _show_proof(path, proof)
-    _leave(problems, good=equal)
-
-
-def _of_each(
-    selectors: Sequence[str], ask: Callable[[BoundTable], Answer]
-) -> tuple[dict[str, Answer], dict[str, SyncError]]:
-    """What each table answers, and the problem of each that cannot be asked: it hides none of the others."""
-    found: dict[str, Answer] = {}
-    problems: dict[str, SyncError] = {}
-    for bound in selection.configured(*selectors):
-        try:
-            found[bound.path] = ask(bound)
-        except SyncError as error:
-            problems[bound.path] = error
-    return found, problems
-
-
-def _told(problems: dict[str, SyncError]) -> dict[str, Any]:
-    return {"problems": {path: str(error) for path, error in problems.items()}} if problems else {}
-
-
-def _leave(problems: dict[str, SyncError], *, good: bool) -> None:
-    """End with the first problem's exit code, where there is one; all of them are said, each once."""
-    for sentence in _sentences(problems):
-        output.say(sentence)
-    if problems:
-        raise typer.Exit(output.code_of(next(iter(problems.values()))))
-    output.leave(good=good)
-
-
-def _sentences(problems: dict[str, SyncError]) -> list[str]:
-    """What went wrong, with the tables that it kept from being asked: an outage of a system does not know them."""
-    tables: dict[str, list[str]] = {}
-    for path, error in problems.items():
-        place = "/".join(part for part in (error.sync, error.table) if part)
-        tables.setdefault(str(error).removeprefix(f"{place}: "), []).append(path)
-    return [f"{', '.join(paths)}: {text}" for text, paths in tables.items()]
+    each.leave(problems, good=equal)
 
 
 def _prove(bound: BoundTable, *, deep: bool) -> Proof:
@@ -171,13 +133,13 @@ def _plan(selectors: Sequence[str], *, deep: bool, keys: list[str] | None, allow
             wanted = Wanted(deep=deep, keys=known_keys(binding, keys) if keys else None)
             return plan_repair(binding, wanted, allow_mass_delete=allow)
 
-    plans, problems = _of_each(selectors, planned)
+    plans, problems = each.of_each(selectors, planned)
     if as_json:
-        output.print_json({"tables": {path: plan.as_dict() for path, plan in plans.items()}, **_told(problems)})
+        output.print_json({"tables": {path: plan.as_dict() for path, plan in plans.items()}, **each.told(problems)})
     else:
         for plan in plans.values():
             _show_plan(plan)
-    _leave(problems, good=not any(plan.missing + plan.stale + plan.extra for plan in plans.values()))
+    each.leave(problems, good=not any(plan.missing + plan.stale + plan.extra for plan in plans.values()))
 
 
 def _show_plan(plan: RepairPlan) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sync_pipelines.commands import output, progress, selection
+from sync_pipelines.commands import each, output, progress, selection
 from sync_pipelines.commands.output import AsJson, Named
 
 if TYPE_CHECKING:
@@ -169,15 +169,18 @@ def _plan(selector: str, *, mode: str, keys: list[str] | None, as_json: bool, us
     from sync_pipelines.engine.naming import known_keys
     from sync_pipelines.engine.plan import plan as plan_run
 
-    plans = []
-    for binding in [bound.binding() for bound in selection.configured(selector, user=user)]:
+    def planned(bound: BoundTable) -> Plan:
+        binding = bound.binding()
         scope = None if keys is None else Scope(keys=known_keys(binding, keys), reason="keys")
-        plans.append(plan_run(binding, mode=mode, scope=scope))
+        return plan_run(binding, mode=mode, scope=scope)
+
+    plans, problems = each.of_each([selector], planned, user=user)
     if as_json:
-        output.print_json({"plans": [found.as_dict() for found in plans]})
-        return
-    for found in plans:
-        _show_plan(found)
+        output.print_json({"plans": [found.as_dict() for found in plans.values()], **each.told(problems)})
+    else:
+        for found in plans.values():
+            _show_plan(found)
+    each.leave(problems, good=True)
 
 
 def _show_plan(found: Plan) -> None:

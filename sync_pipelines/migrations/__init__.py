@@ -80,7 +80,7 @@ def upgrade(
     """
     config = _config(branch, schema)
     with _rights(), _connection(url) as connection, _alone(connection, schema, wait_seconds, sleep):
-        _refuse_unknown(url, branch, schema, revision_of(connection, branch, schema))
+        refuse_unknown(url, branch, schema, revision_of(connection, branch, schema))
         connection.rollback()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
@@ -106,7 +106,7 @@ def require(found: str | None, *, url: str, branch: Branch, schema: str) -> None
     (needed,) = heads(branch)
     if found == needed:
         return
-    _refuse_unknown(url, branch, schema, found)
+    refuse_unknown(url, branch, schema, found)
     state = f"is at revision {found}" if found else "has not been made"
     raise MigrationDueError(
         f"Schema {schema!r} of database {place(url)}: the {branch} branch {state}, and revision {needed} is needed.",
@@ -212,7 +212,12 @@ def revision_of(connection: sa.Connection, branch: Branch, schema: str) -> str |
     return MigrationContext.configure(connection, opts=options).get_current_revision()
 
 
-def _refuse_unknown(url: str, branch: Branch, schema: str, found: str | None) -> None:
+def refuse_unknown(url: str, branch: Branch, schema: str, found: str | None) -> None:
+    """Insist that this version of the package knows the revision that was found.
+
+    Raises:
+        MigrationDueError: a newer one has been here.
+    """
     if found is not None and found not in revisions(branch):
         raise MigrationDueError(
             f"Schema {schema!r} of database {place(url)}: the {branch} branch is at revision {found}, which "

@@ -88,9 +88,9 @@ def best(
         ConfigurationError: no words, or a filter that Chroma does not take.
         TransientError, RunError: Chroma or the provider of the embedding.
     """
-    if not words.strip():
+    if not isinstance(words, str) or not words.strip():
         raise ConfigurationError("search needs words.")
-    if limit < 1:
+    if not isinstance(limit, int) or limit < 1:
         raise ConfigurationError(f"limit: {limit} is no number of records.")
     many = list(targets) if isinstance(targets, Iterable) else [targets]
     wanted = chroma_filter(where)
@@ -237,10 +237,12 @@ def chroma_filter(where: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """A filter as Chroma takes it: times as microseconds, several fields joined by `$and`.
 
     Raises:
-        ConfigurationError: an operator that there is not, or a range over text that is no time.
+        ConfigurationError: what is no filter, an operator that there is not, or a range over text that is no time.
     """
     if not where:
         return None
+    if not isinstance(where, Mapping):
+        raise ConfigurationError(f"where: {where!r} is no filter.", remedy='Write {"field": value}. ' + _FORM)
     parts = [_part(name, condition) for name, condition in where.items()]
     return parts[0] if len(parts) == 1 else {"$and": parts}
 

@@ -148,6 +148,8 @@ def test_progress_is_told_while_a_run_goes_on(shop: Shop, monkeypatch: pytest.Mo
         ({"sync": "shop", "table": "zzz"}, "There are: shop/article, shop/author."),
         ({"sync": "shop", "keys": ["a"]}, "Name it: shop/article or shop/author."),
         ({"sync": ARTICLE, "keys": []}, "names no record"),
+        ({"sync": ARTICLE, "keys": "ab"}, "keys is no list of texts. Give a list, such as keys=['ab']."),
+        ({"sync": ARTICLE, "keys": [5]}, "keys is no list of texts"),
         ({"sync": ARTICLE, "full": True, "rebuild": True}, "exclude each other"),
         ({"sync": ARTICLE, "full": True, "keys": ["a"]}, "exclude each other"),
     ],

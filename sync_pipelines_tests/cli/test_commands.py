@@ -232,6 +232,16 @@ def test_a_plan_says_when_the_guard_would_refuse(synced: Shop):
 
 
 @pytest.mark.slow
+def test_a_table_that_cannot_be_planned_hides_no_other(synced: Shop):
+    synced.execute('ALTER TABLE "Author" RENAME TO "Writer"')
+    synced.put("c")
+    for words in (("plan", "shop"), ("sync", "shop", "--dry-run")):
+        told = answer(*words, code=3)
+        assert [plan["upserts"] for plan in told["plans"]] == [1]
+        assert list(told["problems"]) == [AUTHOR]
+
+
+@pytest.mark.slow
 def test_a_plan_for_people_says_texts_characters_tokens_and_time(synced: Shop):
     synced.put("c")
     text = invoke("plan", ARTICLE).stdout

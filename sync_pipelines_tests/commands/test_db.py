@@ -103,6 +103,19 @@ def test_a_script_for_a_database_out_of_reach_begins_from_nothing(run, monkeypat
     assert "change_log" not in result.stdout
 
 
+@pytest.mark.parametrize("command", ["upgrade", "check"])
+def test_a_branch_that_a_newer_version_has_made_is_named_and_the_others_get_their_script(
+    run, empty_database_url, command
+):
+    migrations.upgrade(empty_database_url, branch="ledger")
+    rows(empty_database_url, "UPDATE sync.alembic_version_ledger SET version_num = 'ledger_9999' RETURNING 1")
+    result = run(command, "--sql")
+    assert result.exit_code == 3
+    assert "does not know: a newer one has been here" in result.stderr
+    assert "change_log" in result.stdout
+    assert "sync_logs" not in result.stdout
+
+
 def test_the_schema_of_the_environment_is_used(run, monkeypatch, empty_database_url):
     monkeypatch.setenv("SYNC_SCHEMA", "other")
     run("upgrade")

@@ -30,6 +30,15 @@ from sync_pipelines_tests.targets.chroma_helpers import Doc, marks, put, wanted
 CANARY = "canary-7f3a"
 
 
+def test_a_folder_that_is_a_file_is_a_setting_to_correct(tmp_path: Path):
+    (tmp_path / "store").write_text("")
+    connection = connect(ChromaAddress(path=str(tmp_path / "store")))
+    with pytest.raises(ConfigurationError, match=r"store: File exists\. Correct CHROMA_PATH\."):
+        connection.call(
+            lambda found: found.heartbeat(), doing="ask", place={"sync": None, "table": None}, retry=RetryPolicy()
+        )
+
+
 class Front(BaseHTTPRequestHandler):
     """Answers everything with one status and what was sent to it."""
 

@@ -188,6 +188,12 @@ def test_a_wrong_filter_is_one_sentence(target: ChromaTarget, where: dict):
         best(target, "words", where=where)
 
 
+@pytest.mark.parametrize("where", ["n", [1]])
+def test_what_is_no_filter_at_all_is_one_sentence(where: Any):
+    with pytest.raises(ConfigurationError, match=r'is no filter. Write {"field": value}'):
+        chroma_filter(where)
+
+
 @pytest.mark.parametrize(
     "where",
     [
@@ -238,8 +244,11 @@ def test_what_is_there_answers_and_what_is_not_made_yet_is_told(
 def test_without_words_nothing_is_asked(target: ChromaTarget):
     with pytest.raises(ConfigurationError, match="words"):
         best(target, "  ")
-    with pytest.raises(ConfigurationError, match="limit"):
-        best(target, "words", limit=0)
+    with pytest.raises(ConfigurationError, match="words"):
+        best(target, None)  # ty: ignore[invalid-argument-type]
+    for limit in (0, 1.5):
+        with pytest.raises(ConfigurationError, match="limit"):
+            best(target, "words", limit=limit)  # ty: ignore[invalid-argument-type]
 
 
 def test_a_collection_answers_with_the_model_that_it_was_built_with(make_target: MakeTarget):

@@ -263,8 +263,7 @@ def _lock_folder(folder: Path) -> Any:
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
+    _make_folder(folder)
     lock = FileLock(folder / _LOCK_NAME, mode=0o600, thread_local=False, is_singleton=True)
     try:
         lock.acquire(timeout=0)
@@ -274,6 +273,16 @@ def _lock_folder(folder: Path) -> Any:
             remedy=f"Wait for it, or start a server for many (chroma run --path {folder}) and set CHROMA_URL.",
         ) from None
     return lock
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Chroma cannot have the folder {folder}: {error.strerror}.", remedy="Correct CHROMA_PATH."
+        ) from None
 
 
 def _close_folder(client: Any, lock: Any) -> None:
