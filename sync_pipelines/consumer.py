@@ -262,8 +262,9 @@ class _Reporter:
         _log.info("%s: %d events in %.0f s, lag %.1f s", table.path, bout.events, bout.seconds, bout.lag)
         try:
             self._instance.report_runless_asset_event(_materialization(table, bout))
-        except Exception:  # its storage may be away for a moment, which must not hold up the events
-            _log.warning("%s: the materialization could not be recorded in Dagster", table.path, exc_info=True)
+        except Exception as error:  # its storage may be away for a moment, which must not hold up the events
+            told = "%s: the materialization could not be recorded in Dagster: %s"
+            _log.warning(told, table.path, f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
         with suppress(Exception):

@@ -192,8 +192,9 @@ class Users:
         names = [stored.name for stored in self.ledger.users(self.sync)]
         try:
             self.follow(self.sync, names)
-        except Exception:  # of Dagster's storage: the user is written down, which is what counts
-            _log.warning("Dagster was not told of the users of %s; the next tick does it.", self.sync, exc_info=True)
+        except Exception as error:  # of Dagster's storage: the user is written down, which is what counts
+            told = "Dagster was not told of the users of %s; the next tick does it: %s"
+            _log.warning(told, self.sync, f"{type(error).__name__}: {error}")
 
     def probe(
         self, name: str, *, keep: KeepSettings, notion_url: str | None = None, only: str | None = None

@@ -65,8 +65,8 @@ class LedgerResource(dg.ConfigurableResource):
         while self._kept:
             try:
                 self._kept.pop().close(error)
-            except SyncError:
-                _log.warning("A run's books could not be closed; the next run does it.", exc_info=True)
+            except SyncError as unclosed:
+                _log.warning("A run's books could not be closed; the next run does it: %s", unclosed)
 
     def database_url(self) -> str:
         return self.url or environment.ledger_url()

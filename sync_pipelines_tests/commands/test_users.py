@@ -66,6 +66,18 @@ def test_a_user_is_added_from_an_export(desk: Desk, export: Path) -> None:
     assert sealed(desk) == {"notion_token": TOKEN, "master_token": None}
 
 
+def test_a_user_is_added_while_dagsters_storage_is_away_and_a_line_without_a_trace_says_so(
+    export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (tmp_path / "dagster.yaml").write_text("storage: {sqlite: {base_dir: /dev/null/no}}")
+    add_ann(export)
+    (line,) = [item for item in caplog.records if "Dagster was not told of the users of diary" in item.message]
+    assert "Error" in line.message
+    assert "Traceback" not in caplog.text
+    assert "ann" in run("list")
+
+
 def test_a_shell_makes_several_paths_of_a_pattern(export: Path, tmp_path: Path) -> None:
     second = as_zip(tmp_path / "takeout-2.zip", {})
     run("add", "ann", "--takeout", str(export), str(second), "--database", ID, typed=f"{TOKEN}\n")
