@@ -139,7 +139,7 @@ def _plan(selectors: Sequence[str], *, deep: bool, keys: list[str] | None, allow
     else:
         for plan in plans.values():
             _show_plan(plan)
-    each.leave(problems, good=not any(plan.missing + plan.stale + plan.extra for plan in plans.values()))
+    each.leave(problems, good=not any(plan.missing + plan.stale + plan.extra + plan.copies for plan in plans.values()))
 
 
 def _show_plan(plan: RepairPlan) -> None:
@@ -150,6 +150,10 @@ def _show_plan(plan: RepairPlan) -> None:
     console.print(
         f"{plan.table}: would write {writes} ({plan.missing} missing, {plan.stale} stale) and delete {plan.extra}"
     )
+    if plan.copies:
+        console.print(
+            f"  and put {plan.copies} copies of the sync's own into the trash, unless somebody has touched them"
+        )
     _show_keys(plan)
     if plan.refused:
         console.print(Text(f"  {plan.refused}", style="yellow"))

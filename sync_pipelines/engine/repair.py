@@ -31,6 +31,10 @@ from sync_pipelines.engine.spool import RecordWriter, Spool
 class Tidying(Protocol):
     """A target that may hold a record twice by the sync's own doing."""
 
+    def surplus(self) -> int:
+        """How many records it seems to hold too often so; writes nothing."""
+        ...
+
     def tidy(self) -> int:
         """Remove what the sync itself has made too much; how many records that were."""
         ...
@@ -57,7 +61,11 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class RepairPlan:
-    """What a repair would do: records to write (`missing`, `stale`) and to delete (`extra`), with samples and why."""
+    """What a repair would do: records to write (`missing`, `stale`) and to delete (`extra`), with samples and why.
+
+    Args:
+        copies: what the sync itself has made too much, which goes too where nobody has touched it.
+    """
 
     table: str
     missing: int
@@ -66,6 +74,7 @@ class RepairPlan:
     samples: dict[str, list[str]]
     reasons: dict[str, str]
     refused: str | None
+    copies: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,6 +109,7 @@ def plan_repair(binding: Binding, wanted: Wanted, *, allow_mass_delete: bool = F
             samples=samples,
             reasons=differences.reasons(key for keys in samples.values() for key in keys),
             refused="the mass-delete guard would stop the deletion" if refused else None,
+            copies=_surplus(binding) if wanted.keys is None else 0,
         )
         return mask_of(binding.spec).proof(plan)
 
@@ -201,6 +211,10 @@ def _delete(run: Run, differences: Comparison, *, source_empty: bool) -> None:
             for gone in changes.deletes:
                 run.delete(run.binding.target, gone)
     run.end_deletes(run.binding.target)
+
+
+def _surplus(binding: Binding) -> int:
+    return binding.target.surplus() if isinstance(binding.target, Tidying) else 0
 
 
 def _tidy(run: Run) -> int:

@@ -16,6 +16,7 @@ from sync_pipelines_tests.cli.test_commands import answer, invoke
 from sync_pipelines_tests.dagster.deployment import wait_for
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.notes.study import PATH, Study, note
+from sync_pipelines_tests.targets.notion.test_copies import late
 
 
 @pytest.mark.slow
@@ -73,6 +74,22 @@ def test_a_conflict_is_listed_shown_and_settled_by_command(study: Study) -> None
     settled = answer("conflicts", "resolve", f"{PATH}:ann", str(one.created), "--take", "source")
     assert (settled["status"], settled["still"]) == ("completed", None)
     assert study.texts("ann", one) == ["by Keep"]
+
+
+@pytest.mark.slow
+def test_a_copy_of_the_syncs_own_is_planned_and_removed_by_a_repair(study: Study) -> None:
+    one = note(1, "one")
+    workspace = study.add("ann", [one])
+    study.materialize("ann")
+    page = study.page("ann", one)
+    copy = late(workspace, page)
+    plan = answer("repair", PATH, "--dry-run", code=1)["tables"][f"{PATH}:ann"]
+    assert (plan["copies"], plan["missing"], plan["stale"], plan["extra"]) == (1, 0, 0, 0)
+    assert "put 1 copies of the sync's own into the trash" in invoke("repair", PATH, "--dry-run").stdout
+    answer("repair", PATH)
+    found = {page: workspace.client().pages.retrieve(page)["in_trash"] for page in (page, copy)}
+    assert found == {page: False, copy: True}
+    assert answer("repair", PATH, "--dry-run")["tables"][f"{PATH}:ann"]["copies"] == 0
 
 
 @pytest.mark.slow

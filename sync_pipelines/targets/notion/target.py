@@ -275,6 +275,10 @@ class NotionTarget(Bringing, Underived):
         records = self.records.of(list(several))
         return {key: list(copies_of(heads, records.get(key), self.notion.us)) for key, heads in several.items()}
 
+    def surplus(self) -> int:
+        """How many copies are of the sync's own making; those that people have touched since are found by `tidy`."""
+        return sum(copy.ours for copies in self.doubles().values() for copy in copies)
+
     def tidy(self) -> int:
         """Put copies of the sync's own making into the trash, where they hold nothing of people; how many went."""
         writer = self._writer()

@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
+from sync_pipelines.sandbox.notion.control import WorkspaceControl
 from sync_pipelines.targets.notion.copies import told
 from sync_pipelines_tests.targets.notion.conftest import Desk, note
 
 
-def late(desk: Desk) -> str:
-    """The page of a create that takes effect after the one that was made in its place; its id."""
-    client = desk.hands.client()
-    page = client.pages.retrieve(desk.page())
+def late(hands: WorkspaceControl, page_id: str) -> str:
+    """The page of a create that takes effect after this one was made in its place; its id."""
+    client = hands.client()
+    page = client.pages.retrieve(page_id)
     names = ("Title", "Keep ID", "Synced fingerprint")
     known = {name: given for name, given in page["properties"].items() if given["type"] in ("title", "rich_text")}
     assert {"Keep ID"} < set(known), names
@@ -21,18 +22,21 @@ def late(desk: Desk) -> str:
         name: {value["type"]: [{"text": {"content": run["plain_text"]}} for run in value[value["type"]]]}
         for name, value in known.items()
     }
-    blocks = [{"type": "paragraph", "paragraph": {"rich_text": [{"text": {"content": text}}]}} for text in desk.texts()]
-    parent = {"type": "data_source_id", "data_source_id": desk.target.source_id}
+    texts = [item.get("text", "") for item in hands.outline(page_id)]
+    blocks = [{"type": "paragraph", "paragraph": {"rich_text": [{"text": {"content": text}}]}} for text in texts]
+    parent = {"type": "data_source_id", "data_source_id": page["parent"]["data_source_id"]}
     return client.pages.create(parent=parent, properties=given, children=blocks)["id"]
 
 
 def test_a_page_that_arrives_late_is_told_as_the_syncs_own_and_goes_by_a_repair(desk: Desk):
     desk.bring(note())
     mine = desk.page()
-    copy = late(desk)
+    copy = late(desk.hands, desk.page())
     ((found,),) = desk.target.doubles().values()
     assert (found.head.id, found.ours) == (copy, True)
     assert "the sync has made itself" in told({"1": [found]}, "notes/pages:ann")
+    assert desk.target.surplus() == 1
+    assert len(desk.pages()) == 2
     assert desk.target.tidy() == 1
     assert desk.page() == mine
     assert desk.target.doubles() == {}
@@ -70,7 +74,7 @@ def hidden(desk: Desk, page: str) -> None:
 )
 def test_a_late_page_that_somebody_has_touched_stays(desk: Desk, act: Callable[[Desk, str], None]):
     desk.bring(note())
-    copy = late(desk)
+    copy = late(desk.hands, desk.page())
     act(desk, copy)
     assert desk.target.tidy() == 0
     assert len(desk.pages()) == 2
