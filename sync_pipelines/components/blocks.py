@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 """Of syncs, tables and channels; Dagster takes no more than 63 characters for a tag's value."""
 
+CONNECTION = {"pattern": r"^[A-Za-z_][A-Za-z0-9_]*$"}
+"""Of databases: a shell sets no variable `MY-SHOP_DATABASE_URL`, and DATABASE_URL would be read in silence."""
+
 _DURATION = {"pattern": DURATION}
 _CRON = {"pattern": CRON}
 
@@ -46,7 +49,12 @@ class SourceBlock(Block):
     )
     lookback: str = Field(default="5m", description="Overlap of capture: cursor.")
 
-    shapes: ClassVar[dict[str, Any]] = {"key": {"minItems": 1, "uniqueItems": True}, "lookback": _DURATION}
+    shapes: ClassVar[dict[str, Any]] = {
+        "connection": CONNECTION,
+        "changed_at": {"minLength": 1},
+        "key": {"minItems": 1, "uniqueItems": True},
+        "lookback": _DURATION,
+    }
 
     @field_validator("key")
     @classmethod

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, model_validator
 
 from sync_pipelines.components.base import SyncComponent
-from sync_pipelines.components.blocks import Block, ConflictsBlock, DeltaSourceBlock
+from sync_pipelines.components.blocks import CONNECTION, Block, ConflictsBlock, DeltaSourceBlock
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.model import PROBLEM, Rejection
 from sync_pipelines.engine.sql import qualified
@@ -30,6 +30,8 @@ class PostgresTargetBlock(Block):
     connection: str = Field(description="Named connection: <CONNECTION>_DATABASE_URL, else DATABASE_URL.")
     table: str = Field(description="The table's name exactly as PostgreSQL spells it, without quotes.")
     schema_name: str | None = Field(default=None, description="The table's schema; the connection's if left out.")
+
+    shapes: ClassVar[dict[str, Any]] = {"connection": CONNECTION}
 
 
 class DeltaToPostgres(SyncComponent):

@@ -6,12 +6,13 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.blocks import Block, ChunkingBlock, EmbeddingBlock
 from sync_pipelines.components.schema import field_errors
 from sync_pipelines.resources.chroma import ChromaResource
+from sync_pipelines.targets.chroma.names import check_collection_name
 
 if TYPE_CHECKING:
     from sync_pipelines.targets.chroma.target import ChromaTarget
@@ -19,12 +20,17 @@ if TYPE_CHECKING:
 
 
 class ChromaTargetBlock(Block):
-    """The collection: 3 to 512 characters of a-z, A-Z, 0-9, `.`, `_` and `-`."""
+    """The collection: 3 to 503 characters of a-z, A-Z, 0-9, `.`, `_` and `-`; a rebuild needs the rest of 512."""
 
     connection: str = "chroma"
     collection: str
 
-    shapes: ClassVar[dict[str, Any]] = {"collection": {"pattern": r"^[A-Za-z0-9._-]{3,512}$"}}
+    @field_validator("collection")
+    @classmethod
+    def _chroma_takes_it(cls, value: str) -> str:
+        with field_errors(without="target.collection: "):
+            check_collection_name(value)
+        return value
 
 
 class PostgresToChroma(SyncComponent):

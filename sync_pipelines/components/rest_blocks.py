@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sync_pipelines.components.blocks import NAME, Block
+from sync_pipelines.components.blocks import CONNECTION, NAME, Block
 
 if TYPE_CHECKING:
     from sync_pipelines.sources.rest.paging import Pagination
@@ -219,6 +219,8 @@ class RowsTargetBlock(Block):
     migrations: Literal["hotels"] | None = Field(
         default=None, description="The migrations of this package that make the tables; `db upgrade` runs them."
     )
+
+    shapes: ClassVar[dict[str, Any]] = {"connection": CONNECTION}
 
     @model_validator(mode="after")
     def _one_way(self) -> RowsTargetBlock:

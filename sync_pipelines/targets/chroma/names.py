@@ -21,7 +21,7 @@ REBUILD_SUFFIX = "__rebuild"
 OLD_SUFFIX = "__old"
 
 _EXTRA = re.compile(r"(?s)(.*?)(#+)([1-9][0-9]*)\Z")
-_COLLECTION = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
+_COLLECTION = re.compile(r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+\Z)[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 
 
 def chunk_id(key: str, chunk: int) -> str:
@@ -85,8 +85,8 @@ def check_collection_name(name: str) -> None:
     if not _COLLECTION.fullmatch(name) or len(name) + len(REBUILD_SUFFIX) > 512:
         raise ConfigurationError(
             f"target.collection: {name!r} is no name for a Chroma collection.",
-            remedy="It has 3 to 503 characters of a-z, A-Z, 0-9, '.', '_' and '-', and begins and ends with a "
-            "letter or a digit.",
+            remedy="It has 3 to 503 characters of a-z, A-Z, 0-9, '.', '_' and '-', begins and ends with a letter or "
+            "a digit, has no two stops in a row and is no IP address.",
         )
     if name.endswith((REBUILD_SUFFIX, OLD_SUFFIX)):
         raise ConfigurationError(
