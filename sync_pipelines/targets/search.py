@@ -90,6 +90,11 @@ def best(
     """
     if not isinstance(words, str) or not words.strip():
         raise ConfigurationError("search needs words.")
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        remedy = "Check the terminal's encoding."
+        raise ConfigurationError("search: the words are no text in UTF-8.", remedy=remedy) from None
     if not isinstance(limit, int) or limit < 1:
         raise ConfigurationError(f"limit: {limit} is no number of records.")
     many = list(targets) if isinstance(targets, Iterable) else [targets]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -159,6 +161,12 @@ def test_names_and_arguments_that_cannot_be_are_refused_before_a_run_exists(sett
     with pytest.raises(ConfigurationError, match=re.escape(sentence)):
         client.trigger(**arguments)
     assert client.recent() == before
+
+
+def test_the_client_is_there_after_the_package_alone_was_imported():
+    program = "import sys, sync_pipelines; assert 'dagster' not in sys.modules; print(sync_pipelines.client.trigger)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "function trigger" in done.stdout, done.stderr
 
 
 def test_without_dagster_home_the_sentence_names_the_variable(shop: Shop, monkeypatch: pytest.MonkeyPatch):

@@ -246,6 +246,8 @@ def test_without_words_nothing_is_asked(target: ChromaTarget):
         best(target, "  ")
     with pytest.raises(ConfigurationError, match="words"):
         best(target, None)  # ty: ignore[invalid-argument-type]
+    with pytest.raises(ConfigurationError, match="no text in UTF-8"):
+        best(target, "caf\udce9")
     for limit in (0, 1.5):
         with pytest.raises(ConfigurationError, match="limit"):
             best(target, "words", limit=limit)  # ty: ignore[invalid-argument-type]
