@@ -59,7 +59,12 @@ def _measured(stage: Stage, server: GraphServer, title: str, changes: int) -> li
     luck = random.Random(1)
     with (
         temporary_folder() as folder,
-        GraphDatabase.driver(server.uri, auth=(server.user, server.password), telemetry_disabled=True) as driver,
+        GraphDatabase.driver(
+            server.uri,
+            auth=(server.user, server.password),
+            telemetry_disabled=True,
+            notifications_min_severity="OFF",  # that there is no such label before the first change
+        ) as driver,
         _consumer(folder),
     ):
         with application.transaction(stage.url) as cursor:
