@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -171,6 +171,8 @@ def _plan(selector: str, *, mode: str, keys: list[str] | None, as_json: bool, us
 
     def planned(bound: BoundTable) -> Plan:
         binding = bound.binding()
+        binding.ledger.check()
+        binding = replace(binding, **bound.component.run_settings(binding.ledger))
         scope = None if keys is None else Scope(keys=known_keys(binding, keys), reason="keys")
         return plan_run(binding, mode=mode, scope=scope)
 

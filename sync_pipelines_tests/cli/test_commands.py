@@ -232,6 +232,14 @@ def test_a_plan_says_when_the_guard_would_refuse(synced: Shop):
 
 
 @pytest.mark.slow
+def test_a_plan_refuses_a_setting_that_a_run_would_refuse(synced: Shop, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SYNC_BATCH_SIZE", "-3")
+    result = invoke("plan", ARTICLE)
+    assert result.exit_code == 3
+    assert "SYNC_BATCH_SIZE is '-3': expected a whole number above 0" in result.stderr
+
+
+@pytest.mark.slow
 def test_a_table_that_cannot_be_planned_hides_no_other(synced: Shop):
     synced.execute('ALTER TABLE "Author" RENAME TO "Writer"')
     synced.put("c")
