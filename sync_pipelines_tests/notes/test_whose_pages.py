@@ -30,6 +30,7 @@ def titles(workspace: WorkspaceControl, source: dict, **asked: object) -> list[s
     return sorted("".join(run["plain_text"] for run in page["properties"]["Title"]["title"]) for page in found)
 
 
+@pytest.mark.slow
 def test_two_users_below_one_page_have_a_database_each(study: Study) -> None:
     workspace = study.add("ann", [note(1), note(2)])
     add(study, "bob", Place(parent_page=workspace.page), workspace, 3)
@@ -40,6 +41,7 @@ def test_two_users_below_one_page_have_a_database_each(study: Study) -> None:
     assert [titles(workspace, source, filter=_DELETED) for source in sources(workspace)] == [[], []]
 
 
+@pytest.mark.slow
 def test_a_database_that_the_sync_made_for_one_user_is_refused_to_another(study: Study) -> None:
     workspace = study.add("ann", [note(1), note(2)])
     study.materialize("ann")
@@ -52,6 +54,7 @@ def test_a_database_that_the_sync_made_for_one_user_is_refused_to_another(study:
     assert study.materialize("bob").success
 
 
+@pytest.mark.slow
 def test_a_user_who_is_given_another_page_gets_a_database_there(study: Study) -> None:
     workspace = study.add("ann", [note(1), note(2)])
     study.materialize("ann")
@@ -64,6 +67,7 @@ def test_a_user_who_is_given_another_page_gets_a_database_there(study: Study) ->
     assert answer("check", "notes", "--deep")["equal"]
 
 
+@pytest.mark.slow
 def test_a_complete_export_that_lacks_a_part_deletes_nothing_and_names_it(study: Study, tmp_path: Path) -> None:
     notes = [note(number) for number in range(9)]
     workspace = study.add("ann", notes)
