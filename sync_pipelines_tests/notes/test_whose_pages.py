@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from sync_pipelines.sandbox.keep.takeout import write_takeout
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
 from sync_pipelines.sources.keep.user import Export, Place, Secrets, User

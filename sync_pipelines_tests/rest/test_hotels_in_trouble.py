@@ -37,6 +37,7 @@ def test_a_hotel_that_answers_404_is_marked_and_kept_and_comes_back_by_itself(ho
     assert hotels.execute(STATUS, first) == [("synced", 1)]
 
 
+@pytest.mark.slow
 def test_a_hotel_that_is_gone_after_its_payload_broke_the_contract_is_left_out_and_an_edit_of_another_is_not(
     hotels: Hotels,
 ) -> None:

@@ -55,6 +55,7 @@ def from_a_dump(target: Reader, db: Connection, *ids: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_another_server_logged_is_read_once_with_all_and_never_again(target: Reader, db: Connection) -> None:
     db.run("UPDATE item SET amount = 1")
     from_a_dump(target, db)
@@ -69,6 +70,7 @@ def test_what_another_server_logged_is_read_once_with_all_and_never_again(target
     assert target.sync().upserts == ["2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["installed_tx", "purged_tx", "truncated_tx"])
 def test_ids_of_another_server_cost_one_run_that_reads_everything(target: Reader, db: Connection, number: str) -> None:
     from_a_dump(target, db, number)
@@ -78,6 +80,7 @@ def test_ids_of_another_server_cost_one_run_that_reads_everything(target: Reader
     assert target.source.capture_warnings() == []
 
 
+@pytest.mark.slow
 def test_ids_of_another_server_that_this_role_cannot_replace_are_told_with_the_remedy(
     target: Reader, url: str, db: Connection, connect: Callable[..., Connection]
 ) -> None:
@@ -104,6 +107,7 @@ def test_ids_of_another_server_that_this_role_cannot_replace_are_told_with_the_r
     db.run("DROP OWNED BY mere_reader", "DROP ROLE mere_reader")
 
 
+@pytest.mark.slow
 def test_lines_of_another_server_are_purged_without_a_gap_and_nothing_unread_is(
     target: Reader, url: str, db: Connection
 ) -> None:
@@ -118,6 +122,7 @@ def test_lines_of_another_server_are_purged_without_a_gap_and_nothing_unread_is(
     assert target.sync().upserts == ["2"]
 
 
+@pytest.mark.slow
 def test_what_is_deleted_here_shows_behind_the_ids_of_another_server(target: Reader, db: Connection) -> None:
     from_a_dump(target, db, "purged_tx")
     with target.source.changes(Scope(), since=target.watermark) as changes:
@@ -128,6 +133,7 @@ def test_what_is_deleted_here_shows_behind_the_ids_of_another_server(target: Rea
     assert "log purged" in (target.source.pending(watermark).full_reason or "")
 
 
+@pytest.mark.slow
 def test_a_transaction_that_deletes_its_own_lines_leaves_a_gap_that_shows(
     target: Reader, db: Connection, connect: Callable[..., Connection]
 ) -> None:
@@ -183,6 +189,7 @@ def amounts(target: Reader) -> dict[str, int]:
     return {key: row["amount"] for key, row in target.rows.items()}
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_files_from_before_the_last_run_is_read_whole_once(target: Reader, db: Connection) -> None:
     db.run("UPDATE item SET amount = 1 WHERE id = 1")
     target.sync()
@@ -201,6 +208,7 @@ def test_a_copy_of_the_files_from_before_the_last_run_is_read_whole_once(target:
     assert (found.full, found.upserts) == (False, ["1"])
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_files_from_before_marks_were_left_is_read_whole(target: Reader, db: Connection) -> None:
     target.sync()
     db.run("DELETE FROM sync.capture_marks")
@@ -211,6 +219,7 @@ def test_a_copy_of_the_files_from_before_marks_were_left_is_read_whole(target: R
     assert not target.sync().full
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_between_its_mark_and_the_ledger_costs_no_full_read(target: Reader, db: Connection) -> None:
     known = target.watermark
     for amount in (1, 2):
@@ -222,6 +231,7 @@ def test_a_run_that_dies_between_its_mark_and_the_ledger_costs_no_full_read(targ
     assert target.watermark != known
 
 
+@pytest.mark.slow
 def test_a_recovery_that_dies_before_the_ledger_knows_it_is_made_again(target: Reader, db: Connection) -> None:
     with restored_afterwards(db):
         db.run("UPDATE item SET amount = 2 WHERE id = 2")
@@ -232,6 +242,7 @@ def test_a_recovery_that_dies_before_the_ledger_knows_it_is_made_again(target: R
     assert target.sync().reason == UNKNOWN_RUN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", [Scope(), Scope(full=True)])
 def test_a_source_that_is_restored_while_a_run_reads_it_confirms_nothing(
     target: Reader, db: Connection, scope: Scope
@@ -247,6 +258,7 @@ def test_a_source_that_is_restored_while_a_run_reads_it_confirms_nothing(
     assert target.sync().reason == UNKNOWN_RUN
 
 
+@pytest.mark.slow
 def test_two_ledgers_that_read_one_source_do_not_disturb_each_other(target: Reader, db: Connection) -> None:
     other = Reader(target.source)
     other.sync()
@@ -256,6 +268,7 @@ def test_two_ledgers_that_read_one_source_do_not_disturb_each_other(target: Read
     assert target.fulls == other.fulls == ["first run"]
 
 
+@pytest.mark.slow
 def test_a_ledger_and_its_copy_cost_one_full_read_and_then_have_lines_of_their_own(
     target: Reader, db: Connection
 ) -> None:
@@ -268,6 +281,7 @@ def test_a_ledger_and_its_copy_cost_one_full_read_and_then_have_lines_of_their_o
     assert [*target.fulls, *copy.fulls] == ["first run", UNKNOWN_RUN]
 
 
+@pytest.mark.slow
 def test_a_source_that_does_not_answer_when_a_run_ends_leaves_the_run_unconfirmed(target: Reader, url: str) -> None:
     place, _, database = url.rpartition("/")
     away = PostgresSource(f"{place.rpartition(':')[0]}:1/{database}", ITEM)
@@ -276,6 +290,7 @@ def test_a_source_that_does_not_answer_when_a_run_ends_leaves_the_run_unconfirme
         away.mark(target.watermark)
 
 
+@pytest.mark.slow
 def test_a_role_that_leaves_no_marks_is_told_so(target: Reader, url: str, db: Connection) -> None:
     assert not target.source.capture_warnings()
     read_only = PostgresSource(url + "?options=-cdefault_transaction_read_only%3Don", ITEM)
@@ -293,6 +308,7 @@ def test_a_role_that_leaves_no_marks_is_told_so(target: Reader, url: str, db: Co
     assert "capture_marks" in told
 
 
+@pytest.mark.slow
 def test_where_no_mark_can_be_left_runs_go_on_without_and_the_last_one_still_counts(
     target: Reader, url: str, db: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -317,6 +333,7 @@ def test_where_no_mark_can_be_left_runs_go_on_without_and_the_last_one_still_cou
     assert target.sync().reason == UNKNOWN_RUN
 
 
+@pytest.mark.slow
 def test_a_role_that_may_not_look_for_marks_any_more_takes_no_run_for_known(
     target: Reader, url: str, db: Connection
 ) -> None:
@@ -337,6 +354,7 @@ def test_a_role_that_may_not_look_for_marks_any_more_takes_no_run_for_known(
     db.run("DROP OWNED BY blind", "DROP ROLE blind")
 
 
+@pytest.mark.slow
 def test_the_marks_of_ledgers_that_are_gone_are_forgotten(target: Reader, url: str, db: Connection) -> None:
     Reader(target.source).sync()
     assert db.one("SELECT count(*) FROM sync.capture_marks") == 2
@@ -348,6 +366,7 @@ def test_the_marks_of_ledgers_that_are_gone_are_forgotten(target: Reader, url: s
     assert not target.sync().full
 
 
+@pytest.mark.slow
 def test_a_role_that_may_note_how_far_it_reads_may_leave_marks_after_the_upgrade(
     postgres_server: PostgresServer,
 ) -> None:

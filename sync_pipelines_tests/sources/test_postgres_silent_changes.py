@@ -79,6 +79,7 @@ def half_blind(target: Reader, url: str, db: Connection) -> Iterator[PostgresSou
     db.run("DROP OWNED BY half_blind", "DROP ROLE half_blind")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", [Scope(), Scope(full=True), Scope(keys=("2",))])
 def test_rows_that_a_policy_hides_are_not_taken_for_deleted(
     half_blind: PostgresSource, target: Reader, db: Connection, scope: Scope
@@ -91,6 +92,7 @@ def test_rows_that_a_policy_hides_are_not_taken_for_deleted(
         half_blind.digests()
 
 
+@pytest.mark.slow
 def test_a_role_that_bypasses_policies_reads_every_row(
     half_blind: PostgresSource, target: Reader, db: Connection
 ) -> None:
@@ -120,6 +122,7 @@ def _replace(db: Connection) -> None:
     db.run(DUMB, "UPDATE item SET amount = 7", definition)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out_of_order", [_remake, _disable, _replace])
 def test_capture_that_was_out_of_order_for_a_while_makes_one_run_full(
     target: Reader, url: str, db: Connection, out_of_order: Callable[[Connection], None]
@@ -133,6 +136,7 @@ def test_capture_that_was_out_of_order_for_a_while_makes_one_run_full(
     assert install(url, ITEM) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [
@@ -158,6 +162,7 @@ def test_a_replaced_trigger_function_stops_runs_until_it_is_installed_again(
     assert target.source.capture_status().healthy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "other",
     [
@@ -203,6 +208,7 @@ def _entry(url: str, db: Connection, *columns: str) -> Reader:
     return found
 
 
+@pytest.mark.slow
 def test_a_column_rewritten_under_its_old_type_is_read_again(target: Reader, db: Connection) -> None:
     db.run("ALTER TABLE item ALTER COLUMN name TYPE text USING upper(name)")
     found = target.sync()
@@ -211,6 +217,7 @@ def test_a_column_rewritten_under_its_old_type_is_read_again(target: Reader, db:
     assert not target.source.pending(target.watermark)
 
 
+@pytest.mark.slow
 def test_a_column_of_a_partitioned_table_rewritten_is_read_again(url: str, db: Connection) -> None:
     db.run(
         "CREATE TABLE parted (id int PRIMARY KEY, note text) PARTITION BY RANGE (id)",
@@ -224,6 +231,7 @@ def test_a_column_of_a_partitioned_table_rewritten_is_read_again(url: str, db: C
     assert found.rows["1"]["note"] == "A"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", ["STORED", "VIRTUAL"])
 def test_a_generated_column_with_another_expression_is_read_again(url: str, db: Connection, stored: str) -> None:
     if db.raw.server_version < 180000:
@@ -237,6 +245,7 @@ def test_a_generated_column_with_another_expression_is_read_again(url: str, db: 
     assert found.rows["1"]["n"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [
@@ -261,12 +270,14 @@ def test_what_leaves_values_as_they_are_is_no_reason_to_read_everything(
     assert not target.source.pending(target.watermark)
 
 
+@pytest.mark.slow
 def test_a_truncate_is_told_as_one_and_read_once(target: Reader, db: Connection) -> None:
     db.run("TRUNCATE item")
     assert target.sync().reason == TRUNCATED
     assert not target.source.pending(target.watermark)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "value"), [("one", "blue"), ("many", '["blue"]'), ("during", "[blue,ok]")])
 def test_a_renamed_value_of_an_enum_is_read_again(url: str, db: Connection, column: str, value: str) -> None:
     found = _entry(url, db, column)
@@ -277,18 +288,21 @@ def test_a_renamed_value_of_an_enum_is_read_again(url: str, db: Connection, colu
     assert not found.source.pending(found.watermark)
 
 
+@pytest.mark.slow
 def test_a_new_value_of_an_enum_changes_no_row(url: str, db: Connection) -> None:
     found = _entry(url, db, "one")
     db.run("ALTER TYPE mood ADD VALUE 'glad' BEFORE 'ok'")
     assert not found.source.pending(found.watermark)
 
 
+@pytest.mark.slow
 def test_an_enum_that_nobody_reads_may_change(url: str, db: Connection) -> None:
     found = _entry(url, db, "note")
     db.run("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'")
     assert not found.source.pending(found.watermark)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "value"),
     [
@@ -310,6 +324,7 @@ def test_a_composite_type_that_was_redefined_is_read_again(
 # Keys
 
 
+@pytest.mark.slow
 def test_a_renamed_key_column_does_not_stop_the_application(target: Reader, url: str, db: Connection) -> None:
     db.run(
         "ALTER TABLE item RENAME COLUMN id TO pk",
@@ -327,6 +342,7 @@ def test_a_renamed_key_column_does_not_stop_the_application(target: Reader, url:
     assert target.sync().upserts == ["1"]
 
 
+@pytest.mark.slow
 def test_a_dropped_part_of_a_key_does_not_stop_the_application(url: str, db: Connection) -> None:
     db.run("CREATE TABLE pair (a int, b text, note text, PRIMARY KEY (a, b))", "INSERT INTO pair VALUES (1, 'x')")
     reader(url, spec_of(table="pair", key=("a", "b"), columns=("note",))).sync()
@@ -347,6 +363,7 @@ def test_a_key_column_may_have_any_name(url: str, db: Connection, name: str) -> 
     assert found.sync().deletes == ["1"]
 
 
+@pytest.mark.slow
 def test_the_text_of_a_key_is_compared_byte_by_byte_whatever_its_column_is_compared_by(db: Connection) -> None:
     """A collation that takes 'a' and 'A' for equal needs ICU, which this server may lack."""
     db.run('CREATE TABLE odd (id text COLLATE "C.utf8", part text)', "INSERT INTO odd VALUES ('a', 'b')")

@@ -259,6 +259,7 @@ def test_the_search_finds_titles_of_what_is_shared_and_not_in_the_trash(notes: N
     assert sorted(set(kinds)) == ["data_source", "page"]
 
 
+@pytest.mark.slow
 def test_a_query_ends_after_10000_rows_and_says_so():
     with Notion(key="ntn_many") as notion:
         hands = WorkspaceControl.new(notion.url, notion.key)
