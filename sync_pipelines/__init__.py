@@ -24,7 +24,6 @@ _LAZY = {
     "run_consumer": ("sync_pipelines.consumer", "run_consumer"),
     "search": ("sync_pipelines.api", "search"),
 }
-_MODULES = ("client", "publisher")
 __all__ = [
     "ConflictResolver",
     "DeltaToPostgres",
@@ -43,8 +42,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
+    if name == "client":
+        return import_module("sync_pipelines.client")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _LAZY[name]

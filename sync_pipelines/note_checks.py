@@ -25,10 +25,7 @@ _SHOWN = 20
 def note_checks() -> dict[str, tuple[str, Work]]:
     """Name → description and work."""
     return {
-        "duplicates": (
-            "Whether a note has several pages, made by hand or by a late request.",
-            duplicates,
-        ),
+        "duplicates": ("Whether a note has several pages, made by hand or by a late request.", duplicates),
         "freshness": ("When each user was last synced.", freshness),
     }
 

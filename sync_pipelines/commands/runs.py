@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -170,11 +171,11 @@ def _plan(selector: str, *, mode: str, keys: list[str] | None, as_json: bool, us
     from sync_pipelines.engine.plan import plan as plan_run
 
     def planned(bound: BoundTable) -> Plan:
-        binding = bound.binding()
-        binding.ledger.check()
-        binding = replace(binding, **bound.component.run_settings(binding.ledger))
-        scope = None if keys is None else Scope(keys=known_keys(binding, keys), reason="keys")
-        return plan_run(binding, mode=mode, scope=scope)
+        with closing(bound.binding()) as binding:
+            binding.ledger.check()
+            asked = replace(binding, **bound.component.run_settings(binding.ledger))
+            scope = None if keys is None else Scope(keys=known_keys(asked, keys), reason="keys")
+            return plan_run(asked, mode=mode, scope=scope)
 
     plans, problems = each.of_each([selector], planned, user=user)
     if as_json:

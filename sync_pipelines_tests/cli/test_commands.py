@@ -232,24 +232,6 @@ def test_a_plan_says_when_the_guard_would_refuse(synced: Shop):
 
 
 @pytest.mark.slow
-def test_a_plan_refuses_a_setting_that_a_run_would_refuse(synced: Shop, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("SYNC_BATCH_SIZE", "-3")
-    result = invoke("plan", ARTICLE)
-    assert result.exit_code == 3
-    assert "SYNC_BATCH_SIZE is '-3': expected a whole number above 0" in result.stderr
-
-
-@pytest.mark.slow
-def test_a_table_that_cannot_be_planned_hides_no_other(synced: Shop):
-    synced.execute('ALTER TABLE "Author" RENAME TO "Writer"')
-    synced.put("c")
-    for words in (("plan", "shop"), ("sync", "shop", "--dry-run")):
-        told = answer(*words, code=1)
-        assert [plan["upserts"] for plan in told["plans"]] == [1]
-        assert list(told["problems"]) == [AUTHOR]
-
-
-@pytest.mark.slow
 def test_a_plan_for_people_says_texts_characters_tokens_and_time(synced: Shop):
     synced.put("c")
     text = invoke("plan", ARTICLE).stdout
