@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -142,4 +143,17 @@ def test_who_reads_while_rows_are_written_waits_for_them_and_learns_what_ended_t
     progress.end(OSError("gone"))
     with pytest.raises(OSError, match="gone"):
         list(rows.records())
+    spool.close()
+
+
+def test_who_reads_a_file_whose_writing_failed_meets_that_failure_and_no_end(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    rows = RecordWriter(spool, "rows", SCHEMA)
+    found = iter(rows.records())
+    with suppress(ZeroDivisionError), rows:
+        rows.write(_batch(0, 10))
+        raise ZeroDivisionError
+    assert next(found).num_rows == 10
+    with pytest.raises(ZeroDivisionError):
+        next(found)
     spool.close()

@@ -247,6 +247,18 @@ def test_a_purged_line_of_a_transaction_that_was_running_at_the_last_read_is_a_g
     assert target.rows["1"]["amount"] == 9
 
 
+def test_the_purged_line_of_the_oldest_running_transaction_alone_is_a_gap(
+    target: Reader, connect: Callable[..., Connection], db: Connection
+) -> None:
+    slow = connect(autocommit=False)
+    slow.run("UPDATE item SET amount = 9 WHERE id = 1")
+    target.sync()
+    slow.commit()
+    db.run("DELETE FROM sync.change_log WHERE key = '1'")
+    assert target.sync().reason == PURGED
+    assert target.rows["1"]["amount"] == 9
+
+
 def test_a_truncated_log_makes_the_next_run_full(target: Reader, db: Connection) -> None:
     db.run("UPDATE item SET amount = 1", "TRUNCATE sync.change_log")
     assert target.sync().reason == PURGED

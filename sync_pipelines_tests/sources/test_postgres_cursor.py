@@ -121,6 +121,52 @@ def test_a_row_dated_in_the_future_arrives_at_once_and_asks_for_no_run_before_it
     assert "1" in target.sync().upserts
 
 
+@pytest.mark.parametrize("future", [False, True])
+def test_while_a_transaction_holds_the_bound_back_news_ask_for_a_run(
+    target: Reader, connect: Callable[..., Connection], db: Connection, future: bool
+) -> None:
+    db.run("UPDATE item SET changed = clock_timestamp() WHERE id = 2")
+    held = connect(autocommit=False)
+    held.one("SELECT now()")
+    if future:
+        db.run("INSERT INTO item VALUES (9, 'future', 0, '2999-01-01')")
+    target.sync()
+    assert not target.source.pending(target.watermark)
+    db.run("UPDATE item SET amount = 1, changed = clock_timestamp() WHERE id = 1")
+    assert target.source.pending(target.watermark).changes == 1
+
+
+def test_while_the_bound_is_held_back_a_later_key_of_the_newest_time_asks_for_a_run(
+    target: Reader, connect: Callable[..., Connection], db: Connection
+) -> None:
+    held = connect(autocommit=False)
+    held.one("SELECT now()")
+    db.run("UPDATE item SET changed = clock_timestamp() WHERE id = 2")
+    target.sync()
+    assert not target.source.pending(target.watermark)
+    db.run("INSERT INTO item SELECT 3 + g, 'later', 0, changed FROM item, generate_series(1, 2) AS g WHERE id = 2")
+    assert target.source.pending(target.watermark).changes == 2
+
+
+def test_a_row_whose_time_was_rounded_below_the_bound_asks_for_a_run_and_arrives(url: str, db: Connection) -> None:
+    make_item(db)
+    db.run("ALTER TABLE item ALTER changed TYPE timestamptz(0)", "UPDATE item SET changed = '2020-01-01'")
+    target = reader(url, CURSOR)
+    target.sync()
+    assert target.watermark is not None
+    position = {"bound": "2024-05-01T12:00:00.400000+00:00", "changed_at": "2024-05-01T12:00:01+00:00", "key": "3"}
+    target.watermark = replace(target.watermark, position={**target.watermark.position, **position})
+    db.run("UPDATE item SET amount = 7, changed = '2024-05-01 12:00:00.45+00' WHERE id = 2")  # which is 12:00:00 there
+    assert target.source.pending(target.watermark).changes == 1
+    assert target.sync().upserts == ["2"]
+
+
+def test_what_is_pending_within_a_window_is_read_once(target: Reader, db: Connection) -> None:
+    db.run("UPDATE item SET amount = 1, changed = clock_timestamp() WHERE id = 2")
+    found = target.sync(Scope(window=(datetime(2020, 1, 1, tzinfo=UTC), None)))
+    assert sorted(found.upserts) == ["1", "2", "3"]
+
+
 def test_rows_without_a_time_are_read_by_every_run(target: Reader, db: Connection) -> None:
     db.run("INSERT INTO item VALUES (9, 'null', 0, NULL)")
     assert target.sync().upserts == ["9"] or "9" in target.rows

@@ -110,3 +110,17 @@ def test_what_another_table_left_of_a_rebuild_is_no_part_of_this_ones(make_targe
     put(beside, Doc("a"))
     after.swap()
     assert (marks(after), opened(after).metadata["sync_owner"]) == (wanted(Doc("a")), "new/name")
+
+
+def test_a_headless_rest_and_a_stranger_of_its_name_are_one_record(target: ChromaTarget):
+    put(target, Doc("b", LONG))
+    store = opened(target)
+    store.handle.delete(ids=["b"])
+    store.handle.upsert(ids=["b"], embeddings=[[0.1] * 384], documents=["strange"], metadatas=[{"by": "hand"}])
+    assert (target.count(), marks(target)) == (1, {"b": None})
+
+
+def test_headless_rests_whose_chunks_bear_each_others_names_are_records_of_their_own(target: ChromaTarget):
+    put(target, Doc("a", LONG), Doc("a#1", LONG))
+    opened(target).handle.delete(ids=["a", "a##1"])  # the first chunks of both; `a#1` is a chunk of `a`
+    assert (target.count(), marks(target)) == (2, {"a": None, "a#1": None})

@@ -259,6 +259,33 @@ def test_a_mark_that_an_early_cut_left_does_not_bless_a_later_rebuild(
     assert dimensions(new) == 384
 
 
+def test_a_rebuild_that_was_proven_against_another_collection_never_takes_the_place(
+    old: ChromaTarget, new: ChromaTarget
+):
+    beside = new.begin_rebuild()
+    put(beside, *DOCS[:1])
+    store = beside.store()
+    assert store is not None
+    store.modify(metadata={**store.metadata, "sync_replaces": "of a collection that was dropped since"})
+    rename(new, "", "__old")
+    new.names.heal()
+    assert (dimensions(new), names(new)) == (384, {"", "__rebuild"})
+
+
+def test_a_swap_that_ends_between_two_looks_is_no_missing_collection(
+    old: ChromaTarget, monkeypatch: pytest.MonkeyPatch
+):
+    looks, look = [], Swap.open
+
+    def late(self: Swap, suffix: str = "") -> ChromaStore | None:
+        looks.append(suffix)
+        return look(self, suffix) if len(looks) > 1 else None  # the name is missing at the first look alone
+
+    monkeypatch.setattr(Swap, "open", late)
+    assert marks(old) == wanted(*DOCS)
+    assert looks == ["", "__old", ""]
+
+
 def test_an_empty_collection_that_somebody_makes_in_the_gap_does_not_hide_the_old_state(
     old: ChromaTarget, new: ChromaTarget
 ):
