@@ -136,6 +136,7 @@ def main() -> None:
     try:
         env_file.load()
         log.configure()
+        log.hush_clients()
     except SyncError as error:
         say(str(error))
         sys.exit(code_of(error))

@@ -29,6 +29,9 @@ _FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s%(place)s: %(message)s
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _FIELDS = ("sync", "table", "run_id")
 
+_CLIENTS = ("neo4j", "urllib3", "databricks")
+"""Loggers of clients that try again and say so; without any handler Python prints it to standard error."""
+
 _context: ContextVar[Mapping[str, str]] = ContextVar("sync_pipelines_log_context", default={})  # noqa: B039
 
 
@@ -84,6 +87,16 @@ def ensure_configured() -> None:
     """`configure`, unless this process has done so: a step of a run may be in a command that has."""
     if not any(isinstance(handler.formatter, _LineFormatter) for handler in logging.getLogger(ROOT).handlers):
         configure()
+
+
+def hush_clients() -> None:
+    """Keep what clients of others say by themselves off standard error, where nobody has asked for it.
+
+    A line for each of their own tries stands there else, above the one sentence that tells of the outage. Whoever
+    gives their loggers (or the root) a handler gets it all the same.
+    """
+    for name in _CLIENTS:
+        logging.getLogger(name).addHandler(logging.NullHandler())
 
 
 def _install(level: int, handlers: list[logging.Handler]) -> None:

@@ -10,6 +10,8 @@ from sync_pipelines.commands import output
 from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from sync_pipelines.status import Report, TableStatus
 
 KINDS = ("missing", "stale", "extra")
@@ -45,20 +47,29 @@ def _show(report: Report) -> None:
             shown.add_row(f"  {user}", _state(one), *_cells(one))
     console = output.console()
     console.print(shown)
-    for path, found in report.assets.items():
-        for problem in found.problems:
-            console.print(Text(_of(path, problem), style="red"))
-        if found.last_error and found.last_error not in found.problems:
-            console.print(Text(_of(path, found.last_error), style="red"))
-        for warning in found.warnings:
-            console.print(Text(_of(path, warning), style="yellow"))
-        if found.reason:
-            console.print(Text(_of(path, found.reason), style="dim"))
+    for sentence, style in sentences(report.assets):
+        console.print(Text(sentence, style=style))
 
 
-def _of(path: str, sentence: str) -> str:
-    """A sentence that names its table; an error does so by itself."""
-    return sentence if sentence.startswith(f"{path}: ") else f"{path}: {sentence}"
+def sentences(assets: Mapping[str, TableStatus]) -> list[tuple[str, str]]:
+    """What is to be said of the tables, and in which style: what holds for several of them is said once."""
+    paths: dict[tuple[str, str], list[str]] = {}
+    for path, found in assets.items():
+        for sentence, style in _told(found):
+            # an error names its table by itself; one of a whole system does not
+            paths.setdefault((sentence.removeprefix(f"{path}: "), style), []).append(path)
+    return [(f"{', '.join(those)}: {sentence}", style) for (sentence, style), those in paths.items()]
+
+
+def _told(found: TableStatus) -> Iterator[tuple[str, str]]:
+    for problem in found.problems:
+        yield problem, "red"
+    if found.last_error and found.last_error not in found.problems:
+        yield found.last_error, "red"
+    for warning in found.warnings:
+        yield warning, "yellow"
+    if found.reason:
+        yield found.reason, "dim"
 
 
 def _state(found: TableStatus) -> str:

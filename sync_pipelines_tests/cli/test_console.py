@@ -53,6 +53,38 @@ def test_help_names_every_command_and_the_exit_codes():
         assert re.search(rf"\b{code.value}\b", text), code
 
 
+RETRIES = """
+import logging, sys
+
+from neo4j import GraphDatabase
+from neo4j.exceptions import ServiceUnavailable
+
+from sync_pipelines import cli
+
+
+def asked() -> None:
+    patience = {"max_transaction_retry_time": 0.01, "initial_retry_delay": 0.01}
+    with GraphDatabase.driver("bolt://127.0.0.1:1", **patience) as driver:
+        try:
+            driver.session().execute_read(print)
+        except ServiceUnavailable:
+            print("no graph", file=sys.stderr)
+
+
+cli.app = asked
+cli.main()
+logging.getLogger("neo4j").handlers.clear()
+asked()
+"""
+
+
+def test_what_a_client_says_of_its_own_tries_stands_on_nobodys_screen():
+    ended = subprocess.run([sys.executable, "-c", RETRIES], capture_output=True, text=True, timeout=60)
+    by_command, _, by_itself = ended.stderr.partition("no graph\n")
+    assert by_command == ""
+    assert "will be retried" in by_itself
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name):
     result = CliRunner().invoke(app, [name, "--help"])
