@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sync_pipelines.components.blocks import Block
 from sync_pipelines.components.schema import DURATION
@@ -40,6 +40,13 @@ class FetchBlock(Block):
     def _duration(cls, value: str) -> str:
         span(value)
         return value
+
+    @model_validator(mode="after")
+    def _warned_before_an_error(self) -> FetchBlock:
+        if self.failures_warn > self.failures_error:
+            more = f"failures_warn {self.failures_warn} is more than failures_error {self.failures_error}"
+            raise ValueError(f"{more}: nobody would be warned")
+        return self
 
 
 def span(text: str) -> timedelta:

@@ -81,7 +81,7 @@ class RestToPostgres(SyncComponent):
     @classmethod
     def _are_ranges(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
         for name, bounds in value.items():
-            if len(bounds) != 2 or bounds[0] > bounds[1]:
+            if len(bounds) != 2 or not bounds[0] <= bounds[1]:  # NaN is no bound
                 raise ValueError(f"plausible.{name}: write the lowest and the highest value, [0, 10]")
         return value
 
@@ -94,6 +94,8 @@ class RestToPostgres(SyncComponent):
         if self.rows is not None:
             named_function("rows", self.rows)
         parts.insist_on_columns(self)
+        parts.insist_on_ranges(self)
+        parts.insist_on_books(self)
         parts.insist_on_fields(self)
         return self
 
