@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.overwriting import key_set
 from sync_pipelines.engine.rowsets import RowTable
+from sync_pipelines.sources.rest.contract import ContractError, insist_on_storable
 from sync_pipelines.sources.rest.endpoint import Endpoint
 from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived, parts_of, schema_of
 from sync_pipelines.targets.rowsets.hiding import NOTHING, Hidden
@@ -116,6 +117,11 @@ class Fetched:
 
     def _found(self, key: str, payload: Any, moment: datetime, http_status: int | None) -> Document:
         document = Document(key=key, status="current", payload=payload, http_status=http_status, at=moment)
+        try:
+            insist_on_storable(payload)
+        except ContractError as error:  # not even the payload can be kept: what was kept before stays
+            why = self.hidden.text(str(error), parts_of(key, len(self.tables[0].record)), payload)
+            return replace(document, payload=None, problem=f"the payload breaks the contract: {why}.")
         return derived(document, self.endpoint.rows_of, self.tables, self.hidden)
 
     def _why(self, answer: Answer) -> str | None:
