@@ -129,6 +129,14 @@ def test_a_list_that_is_not_given_says_why(shop: Shop, kind: str, error: type[Ex
         list(client.pages("articles", {}, pagination))
 
 
+def test_a_list_whose_api_is_shut_for_an_hour_is_not_waited_for(shop: Shop):
+    shop.front.faults.add(Fault("429", times=1, retry_after="3600"))
+    with client_of(shop) as client, pytest.raises(ApiDownError, match=r"It asks for a pause of 60 min") as caught:
+        list(client.pages("articles", {}, WAYS["cursor"][0]))
+    assert caught.value.retry_after == 3600
+    assert client.requests == 1
+
+
 def test_an_allowance_ends_a_list_quietly(shop: Shop):
     with client_of(shop, allowance=2) as client:
         assert len(list(client.pages("articles", {}, WAYS["cursor"][0]))) == 2
