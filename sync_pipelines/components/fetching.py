@@ -66,6 +66,17 @@ def minutes(text: str) -> timedelta:
     return timedelta(minutes=positive(text))
 
 
+def like(default: str) -> Callable[[str], str]:
+    """How a value is read that a document names by itself: a whole number where the document's is one."""
+    return _digits if default.isdecimal() else str
+
+
+def _digits(text: str) -> str:
+    if not text.strip().isdecimal():
+        raise ValueError("expected a whole number")
+    return text.strip()
+
+
 def switch(text: str) -> bool:
     """On or off."""
     word = text.strip().lower()
@@ -140,7 +151,8 @@ class Held:
     def text(self, name: str, default: str) -> str:
         """A value that a document names by itself (how many reviews, which languages)."""
         found = self.stored.get(f"{self.sync}.{name}")
-        return resolve(name, sync=self.sync, parse=str, default=default, stored=found, environment=self.environment)
+        parse = like(default)
+        return resolve(name, sync=self.sync, parse=parse, default=default, stored=found, environment=self.environment)
 
 
 def fetch_settings(block: FetchBlock, held: Held) -> FetchSettings:

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sync_pipelines.components import rest_parts as parts
 from sync_pipelines.components.base import Owned, SyncComponent, snake_case
-from sync_pipelines.components.fetching import SETTINGS, FetchBlock, Held, fetch_settings
+from sync_pipelines.components.fetching import SETTINGS, FetchBlock, Held, fetch_settings, like
 from sync_pipelines.components.functions import named_function
 from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlock
 from sync_pipelines.components.rest_facts import rest_facts
@@ -180,7 +180,8 @@ class RestToPostgres(SyncComponent):
 
     def known_settings(self) -> dict[str, tuple[str, Any]]:
         names = {**self.source.values, **self.source.each}
-        own = {name: (f"{name} of the calls of {self.sync}; the document says {names[name]}.", str) for name in names}
+        told = "{} of the calls of {}; the document says {}."
+        own = {name: (told.format(name, self.sync, text), like(text)) for name, text in names.items()}
         return {
             **super().known_settings(),
             **{setting.name: (setting.meaning, setting.parse) for setting in SETTINGS},

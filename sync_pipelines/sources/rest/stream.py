@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from sync_pipelines.sources.rest.client import RestClient
 
 _NO_KEY = "(no key)"
+_STOPPED = "the budget of requests a day is used up; the rest stays due"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -97,7 +100,9 @@ class Fetched:
             "requests_per_second": round(client.requests / seconds, 2) if seconds > 0 else 0.0,
         }
         if client.exhausted:
-            self.facts["stopped"] = "the budget of requests a day is used up; the rest stays due"
+            self.facts["stopped"] = _STOPPED
+            place = f"{client.settings.sync}/{client.settings.table}"
+            _LOG.warning("%s: %s", place, _STOPPED)  # else a run that may send nothing would end with "nothing to do"
 
     def _of_keys(self, client: RestClient) -> Iterator[Document]:
         calls = (self.endpoint.call(key) for page in self.keys or () for key in page)

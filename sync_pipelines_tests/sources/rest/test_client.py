@@ -23,7 +23,7 @@ from sync_pipelines.sources.rest.client import RestClient
 from sync_pipelines.sources.rest.errors import FaultError, judge
 from sync_pipelines.sources.rest.pauses import pause_before
 from sync_pipelines_tests.sources.rest.conftest import Connect, settings_of
-from sync_pipelines_tests.sources.rest.helpers import calls, fetched, until_the_end
+from sync_pipelines_tests.sources.rest.helpers import calls, fetched
 
 PASSING = ("429", "500", "502", "503", "504", "cut", "drop", "html", "text")
 
@@ -85,18 +85,17 @@ def test_a_pause_grows_and_is_never_shorter_than_the_api_asks_for(retry_after: f
     assert pause_before(1, error, 0.5) <= max(least, 0.5) + 0.5
 
 
-def test_a_rest_of_an_hour_is_left_to_who_asks_next(cupid: Cupid, connect: Connect):
-    rate = LocalRate()
-    cupid.fault("429", times=1, retry_after="3600")
-    until_the_end(connect(rate=rate), cupid.ids(1))
-    assert rate.change_rate(take(seconds=1.0, spacing=1.0)).begins_in < 5
-
-
 def test_a_request_that_was_not_sent_is_not_counted(cupid: Cupid, connect: Connect):
     client = connect(rate_limit=2.0)
     next(answers := client.fetch(calls(cupid.ids(20))))
     answers.close()
     assert client.requests == cupid.seen()["requests"] <= 2
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_what_is_gone_is_absent(cupid: Cupid, status: int):
+    reply = Reply(status=status, headers={}, content=b"", seconds=0.1)
+    assert judge(reply, Call(key="1", path="1"), settings_of(cupid)).status == "absent"
 
 
 @pytest.mark.parametrize("status", [202, 204, 408, 409, 421, 423, 425, 429, 500, 504])
