@@ -51,6 +51,18 @@ def test_the_lag_counts_from_the_end_of_the_interval_and_a_sample_is_of_hotels_t
     assert timedelta(minutes=59) < datetime.now(UTC) - found.oldest < timedelta(minutes=61)
 
 
+def test_a_hotel_that_does_not_answer_a_sample_is_counted_and_has_not_changed(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "1")
+    ids = hotels.cupid.ids(3)
+    hotels.ask_for(*ids)
+    hotels.sync()
+    hotels.cupid.fault("500", key=str(ids[0]))
+    found = source(hotels).sample_anew()
+    assert (found.asked, found.changed, found.unanswered) == (3, (), 1)
+
+
 def test_a_budget_that_is_used_up_is_told_and_one_that_was_made_smaller_since_sends_nothing(
     hotels: Hotels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -146,6 +146,16 @@ def by_id(**ids: Any) -> RestToPostgres:
     return RestToPostgres.model_validate({**DOCUMENT, "source": source})
 
 
+def test_a_list_that_a_budget_cuts_short_marks_nothing_absent(
+    rates: House, catalogue: Catalogue, table: RestToPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates.sync(table)
+    monkeypatch.setenv("RATES_REQUESTS_A_DAY", "5")
+    rates.sync(table, mode="full")
+    assert len(catalogue.requests) == 5
+    assert rates.execute("SELECT DISTINCT sync_status FROM currency") == [("synced",)]
+
+
 def test_an_outage_fails_the_run_and_marks_nothing_absent(
     rates: House, catalogue: Catalogue, table: RestToPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ from sync_pipelines.sources.rest.client import (
     RestClient,
     auth_headers,
 )
+from sync_pipelines.sources.rest.paging import Pager
 
 ARTICLES = [{"sku": number, "name": f"article {number}"} for number in range(23)]
 MOST = 10
@@ -110,6 +111,22 @@ def test_the_key_goes_to_no_other_server(shop: Shop):
     pagination = Pagination(kind="cursor", items="data.items", next="next")
     with client_of(shop) as client, pytest.raises(RunError, match=r"another server \(127\.0\.0\.2:1\)"):
         list(client.pages("articles", {}, pagination))
+
+
+def walk(base_url: str) -> Pager:
+    return Pager(Pagination(kind="cursor", items="items", next="next"), base_url=base_url, path="list", params={})
+
+
+def test_the_key_does_not_go_on_unencrypted():
+    with pytest.raises(RunError, match="another server"):
+        walk("https://api.example/v1").items_of({"items": [1], "next": "http://api.example/v1/list?after=1"})
+
+
+@pytest.mark.parametrize("end", [None, "", False])
+def test_a_cursor_that_says_nothing_ends_the_list(end: object):
+    pager = walk("https://api.example/v1")
+    assert pager.items_of({"items": [1], "next": end}) == [1]
+    assert pager.next_call() is None
 
 
 @pytest.mark.parametrize(
