@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sync_pipelines.engine.errors import MassDeleteError
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
 
@@ -33,6 +34,26 @@ def test_a_hotel_that_is_forbidden_waits_for_its_interval_and_one_that_failed_do
     assert hotels.quarantine() == {}
 
 
+def test_what_was_fetched_before_a_failure_stays_told_and_failures_are_counted_until_it_answers(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "1")
+    ids = hotels.cupid.ids(2)
+    hotels.ask_for(*ids)
+    hotels.sync()
+    told = "SELECT fetched_at, failures FROM property_checks WHERE record_key = %s"
+    ((fetched, none),) = hotels.execute(told, str(ids[0]))
+    hotels.cupid.fault("500", key=str(ids[0]))
+    for _ in range(2):
+        hotels.sync(mode="full")
+    assert none == 0
+    assert hotels.execute(told, str(ids[0])) == [(fetched, 2)]
+    hotels.cupid.clear_faults()
+    hotels.sync()
+    ((again, failures),) = hotels.execute(told, str(ids[0]))
+    assert (again > fetched, failures) == (True, 0)
+
+
 def test_the_lag_counts_from_the_end_of_the_interval_and_a_sample_is_of_hotels_that_are_there(hotels: Hotels) -> None:
     ids = hotels.cupid.ids(4)
     hotels.ask_for(*ids, 999_999_999)
@@ -49,6 +70,18 @@ def test_the_lag_counts_from_the_end_of_the_interval_and_a_sample_is_of_hotels_t
     found = source(hotels).pending(watermark)
     assert found.changes == 2
     assert timedelta(minutes=59) < datetime.now(UTC) - found.oldest < timedelta(minutes=61)
+
+
+def test_those_that_are_gone_are_counted_over_all_batches_of_a_run(hotels: Hotels) -> None:
+    ids = hotels.cupid.ids(3)
+    hotels.ask_for(*ids)
+    hotels.sync()
+    for key in ids:
+        hotels.cupid.remove(key)
+    with pytest.raises(MassDeleteError):
+        hotels.sync(mode="full", batch_size=1)
+    # the first two batches are written: in smaller ones than 5 nobody can tell yet
+    assert hotels.execute("SELECT count(*) FROM properties WHERE sync_status = 'synced'") == [(1,)]
 
 
 def test_a_hotel_that_does_not_answer_a_sample_is_counted_and_has_not_changed(
