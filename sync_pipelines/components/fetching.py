@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sync_pipelines.components.blocks import Block
 from sync_pipelines.components.schema import DURATION
@@ -41,6 +41,13 @@ class FetchBlock(Block):
         span(value)
         return value
 
+    @model_validator(mode="after")
+    def _warned_before_an_error(self) -> FetchBlock:
+        if self.failures_warn > self.failures_error:
+            more = f"failures_warn {self.failures_warn} is more than failures_error {self.failures_error}"
+            raise ValueError(f"{more}: nobody would be warned")
+        return self
+
 
 def span(text: str) -> timedelta:
     """A duration above zero.
@@ -57,6 +64,17 @@ def span(text: str) -> timedelta:
 def minutes(text: str) -> timedelta:
     """So many minutes."""
     return timedelta(minutes=positive(text))
+
+
+def like(default: str) -> Callable[[str], str]:
+    """How a value is read that a document names by itself: a whole number where the document's is one."""
+    return _digits if default.isdecimal() else str
+
+
+def _digits(text: str) -> str:
+    if not text.strip().isdecimal():
+        raise ValueError("expected a whole number")
+    return text.strip()
 
 
 def switch(text: str) -> bool:
@@ -133,7 +151,8 @@ class Held:
     def text(self, name: str, default: str) -> str:
         """A value that a document names by itself (how many reviews, which languages)."""
         found = self.stored.get(f"{self.sync}.{name}")
-        return resolve(name, sync=self.sync, parse=str, default=default, stored=found, environment=self.environment)
+        parse = like(default)
+        return resolve(name, sync=self.sync, parse=parse, default=default, stored=found, environment=self.environment)
 
 
 def fetch_settings(block: FetchBlock, held: Held) -> FetchSettings:

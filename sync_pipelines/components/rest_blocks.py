@@ -35,6 +35,12 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _not_blank(value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise ValueError(f"{value!r}: write a name, or leave it out")
+    return value
+
+
 class AuthBlock(Block):
     """How an API knows who asks; the key itself is <CONNECTION>_API_KEY."""
 
@@ -58,8 +64,16 @@ class IdsBlock(Block):
 
     @field_validator("values")
     @classmethod
-    def _texts(cls, value: list[Any] | None) -> list[str] | None:
-        return None if value is None else [_text(item) for item in value]
+    def _some_texts(cls, value: list[Any] | None) -> list[str] | None:
+        texts = None if value is None else [_text(item).strip() for item in value]
+        if texts is not None and not (texts and all(texts)):
+            raise ValueError(f"{value!r}: name at least one id, and no empty one")
+        return texts
+
+    @field_validator("connection", "table", "schema_name", "column", "file")
+    @classmethod
+    def _says_something(cls, value: str | None) -> str | None:
+        return _not_blank(value)
 
     @model_validator(mode="after")
     def _one_place(self) -> IdsBlock:
@@ -204,6 +218,11 @@ class RowsBlock(Block):
     )
     sets: list[str] = Field(default=[], description="JSON fields whose elements have no order.")
 
+    @field_validator("name", "table")
+    @classmethod
+    def _says_something(cls, value: str | None) -> str | None:
+        return _not_blank(value)
+
 
 class RowsTargetBlock(Block):
     """Where documents go."""
@@ -221,6 +240,11 @@ class RowsTargetBlock(Block):
     )
 
     shapes: ClassVar[dict[str, Any]] = {"connection": CONNECTION}
+
+    @field_validator("schema_name", "table", "books")
+    @classmethod
+    def _says_something(cls, value: str | None) -> str | None:
+        return _not_blank(value)
 
     @model_validator(mode="after")
     def _one_way(self) -> RowsTargetBlock:

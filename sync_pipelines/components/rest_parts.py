@@ -39,8 +39,43 @@ def insist_on_columns(component: RestToPostgres) -> None:
     for name, path in zip(component.record, component.source.key, strict=True):
         if paths.get(name, path) != path:
             raise ValueError(f"columns.{name}: it would hold the key, {path}, too; give {path} a column of its own")
-    if unknown := [name for name in component.plausible if name not in paths]:
-        raise ValueError(f"plausible.{unknown[0]}: the document has the columns {', '.join(paths)}")
+
+
+def insist_on_ranges(component: RestToPostgres) -> None:
+    """Look whether `plausible` names columns of numbers, as far as the document names its columns.
+
+    Raises:
+        ValueError: one is none.
+    """
+    from sync_pipelines.targets.rowsets.layout import NUMBERS
+
+    types = {
+        name: "text" if isinstance(column, str) else column.get("type", "text")
+        for name, column in component.columns.items()
+    }
+    first = component.target.tables[0].columns if component.target.tables else None
+    known = types or first or {}
+    for name in component.plausible if known else ():
+        if name not in known:
+            raise ValueError(f"plausible.{name}: the document has the columns {', '.join(known)}")
+        if (held := types.get(name, NUMBERS[0])) not in NUMBERS:
+            raise ValueError(f"plausible.{name}: its type is {held}, and numbers have a range: {', '.join(NUMBERS)}")
+
+
+def insist_on_books(component: RestToPostgres) -> None:
+    """Look whether the names of the books are told apart by PostgreSQL, which cuts a name after 63 bytes.
+
+    Raises:
+        ValueError: they are not.
+    """
+    from sync_pipelines.targets.rowsets.books import LONGEST_NAME
+
+    if len(component.books_name.encode()) > LONGEST_NAME:
+        what = "books" if component.target.books else "table"
+        raise ValueError(
+            f"target.{what}: {component.books_name!r} is too long for the tables that are named after it "
+            f"(…_payloads); write target.books, of up to {LONGEST_NAME} letters"
+        )
 
 
 def insist_on_fields(component: RestToPostgres) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sync_pipelines.components import rest_parts as parts
 from sync_pipelines.components.base import Owned, SyncComponent, snake_case
-from sync_pipelines.components.fetching import SETTINGS, FetchBlock, Held, fetch_settings
+from sync_pipelines.components.fetching import SETTINGS, FetchBlock, Held, fetch_settings, like
 from sync_pipelines.components.functions import named_function
 from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlock
 from sync_pipelines.components.rest_facts import rest_facts
@@ -81,7 +81,7 @@ class RestToPostgres(SyncComponent):
     @classmethod
     def _are_ranges(cls, value: dict[str, list[float]]) -> dict[str, list[float]]:
         for name, bounds in value.items():
-            if len(bounds) != 2 or bounds[0] > bounds[1]:
+            if len(bounds) != 2 or not bounds[0] <= bounds[1]:  # NaN is no bound
                 raise ValueError(f"plausible.{name}: write the lowest and the highest value, [0, 10]")
         return value
 
@@ -94,6 +94,8 @@ class RestToPostgres(SyncComponent):
         if self.rows is not None:
             named_function("rows", self.rows)
         parts.insist_on_columns(self)
+        parts.insist_on_ranges(self)
+        parts.insist_on_books(self)
         parts.insist_on_fields(self)
         return self
 
@@ -178,7 +180,8 @@ class RestToPostgres(SyncComponent):
 
     def known_settings(self) -> dict[str, tuple[str, Any]]:
         names = {**self.source.values, **self.source.each}
-        own = {name: (f"{name} of the calls of {self.sync}; the document says {names[name]}.", str) for name in names}
+        told = "{} of the calls of {}; the document says {}."
+        own = {name: (told.format(name, self.sync, text), like(text)) for name, text in names.items()}
         return {
             **super().known_settings(),
             **{setting.name: (setting.meaning, setting.parse) for setting in SETTINGS},

@@ -53,11 +53,13 @@ class Catalogue:
         return f"http://127.0.0.1:{self._server.server_address[1]}/api"
 
     def answer(self, path: str, authorization: str) -> tuple[int, Any]:
-        """A page, after the one whose cursor is given."""
+        """A page, after the one whose cursor is given; or one currency."""
         if authorization != f"Bearer {KEY}":
             return 401, {"error": "who are you?"}
         if self.broken:
             return 503, {"error": "later"}
+        if name := urlsplit(path).path.partition("/currency/")[2]:
+            return next(((200, item) for item in self.items if item["id"] == name), (404, {"error": "none"}))
         start = int(parse_qs(urlsplit(path).query).get("after", ["0"])[0])
         end = start + self.page
         following = {"after": end} if end < len(self.items) else {}
@@ -66,7 +68,7 @@ class Catalogue:
 
 def currency(code: str, rate: float | str | None = 1.0, **more: Any) -> dict[str, Any]:
     """A currency as the API tells it."""
-    return {"id": code, "attributes": {"title": f"The {code}", "quote": {"rate": rate}}, **more}
+    return {"id": code, "attributes": {"title": f"The {code}", "quote": {"rate": rate}}} | more
 
 
 DOCUMENT = {

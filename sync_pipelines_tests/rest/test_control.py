@@ -39,7 +39,8 @@ def test_a_setting_is_validated_stored_listed_and_obeyed(hotels: Hotels) -> None
     assert stored[0]["description"]
     assert stored[0]["updated_at"]
     assert told("health")["syncs"]["hotels"]["sync_interval"] == "1d"
-    for name, value in {"sync_interval": "often", "rate_limit": "0", "enable_auto": "perhaps", "speed": "1"}.items():
+    wrong = {"sync_interval": "often", "rate_limit": "0", "enable_auto": "perhaps", "speed": "1", "review_count": "ten"}
+    for name, value in wrong.items():
         result = CliRunner().invoke(app, ["settings", "set", "hotels", name, value])
         assert result.exit_code == 3, result.output
     told("settings", "set", "hotels", "sync_interval", "--unset")

@@ -26,6 +26,10 @@ def document(**changes: Any) -> dict[str, Any]:
     return made
 
 
+BY_ID: dict[str, Any] = {"source__path": "c/{id}", "source__pagination": None}
+"""What makes one request an id of the list."""
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -49,6 +53,17 @@ def document(**changes: Any) -> dict[str, Any]:
         ({"columns__rate": {"type": "numeric"}}, "columns.rate: write its path"),
         ({"columns__data_version": "version"}, "the sync keeps a column of that name itself"),
         ({"plausible": {"rat": [0, 1]}}, "plausible.rat: the document has the columns code, title, rate"),
+        ({"plausible": {"title": [0, 1]}}, "plausible.title: its type is text, and numbers have a range"),
+        ({"plausible": {"rate": [float("nan"), 1]}}, "plausible.rate: write the lowest and the highest value"),
+        ({"fetch__failures_warn": 0.3}, "failures_warn 0.3 is more than failures_error 0.2"),
+        ({"fetch__failures_error": 0.01}, "failures_warn 0.05 is more than failures_error 0.01"),
+        ({"target__table": ""}, "target.table\n  Value error, '': write a name"),
+        ({"target__schema_name": " "}, "target.schema_name\n  Value error, ' ': write a name"),
+        ({"target__books": ""}, "target.books\n  Value error, '': write a name"),
+        ({"target__table": "t" * 55}, "is too long for the tables that are named after it (…_payloads)"),
+        ({**BY_ID, "source__ids": {"values": []}}, "source.ids.values\n  Value error, []: name at least one id"),
+        ({**BY_ID, "source__ids": {"values": [1, " "]}}, "name at least one id, and no empty one"),
+        ({**BY_ID, "source__ids": {"file": ""}}, "source.ids.file\n  Value error, '': write a name"),
     ],
 )
 def test_a_mistake_is_told_with_the_field_that_it_stands_in(changes: dict[str, Any], told: str) -> None:

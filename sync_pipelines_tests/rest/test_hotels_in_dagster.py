@@ -12,10 +12,12 @@ from typer.testing import CliRunner
 
 from sync_pipelines.cli import app
 from sync_pipelines.components.assets import build_asset
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.plan import plan
 from sync_pipelines.registry import BoundTable, databases
 from sync_pipelines.reporting import facts_of
 from sync_pipelines.status import table_status
+from sync_pipelines.targets.rowsets.looking import implausible
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.rest.hotels import TABLES, Hotels, documents
 
@@ -41,6 +43,14 @@ def test_a_materialization_tells_requests_and_its_checks_tell_what_is_odd(hotels
     assert {name for name, check in checks.items() if not check.passed} == {"failures", "plausibility", "backlog"}
     assert "1 absent" in checks["failures"].description
     assert checks["plausibility"].metadata["latitude"].value == [str(ids[1])]
+
+
+@pytest.mark.parametrize("column", ["hotel_name", "raiting"])
+def test_a_range_of_what_is_no_column_of_numbers_is_told_by_its_name(hotels: Hotels, column: str) -> None:
+    store: Any = hotels.house.bind(documents()["properties"]).target
+    with pytest.raises(RunError, match=rf"plausible\.{column}: .* has no such column of numbers") as caught:
+        list(implausible(store, {"rating": (0, 10), column: (0, 10)}))
+    assert "it has: hotel_id, cupid_id," in str(caught.value)
 
 
 def test_a_new_field_shows_as_drift_and_is_in_the_payload(hotels: Hotels, world: World) -> None:

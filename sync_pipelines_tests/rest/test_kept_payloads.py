@@ -70,9 +70,13 @@ def test_an_existing_table_of_the_application_is_used_by_its_own_names(hotels: H
     hotels.execute("INSERT INTO inns VALUES (%s, 'old', 'old', 'ours'), (1, 'not of Cupid', 'here', 'ours too')", first)
     hotels.ask_for(first, second)
     shipped = documents()["properties"].model_dump(exclude={"target", "name", "conflicts"})
+    named, shipped["plausible"] = shipped["plausible"], {}
     columns = {"hotel_id": "id", "hotel_name": "title", "city": "place"}
     target = {"connection": "hotels", "tables": [{"name": "properties", "table": "inns", "columns": columns}]}
-    table = RestToPostgres.model_validate({**shipped, "name": "inns", "target": {**target, "books": "inn"}})
+    made = {**shipped, "name": "inns", "target": {**target, "books": "inn"}}
+    with pytest.raises(ValueError, match=r"plausible\.rating: the document has the columns hotel_id, hotel_name, city"):
+        RestToPostgres.model_validate({**made, "plausible": named})
+    table = RestToPostgres.model_validate(made)
     assert hotels.house.sync(table).upserted == 2
     assert hotels.house.prove(table, "deep").equal
     held = dict(hotels.execute("SELECT id, own_notes FROM inns"))

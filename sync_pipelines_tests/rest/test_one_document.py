@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from sync_pipelines.components.rest_to_postgres import RestToPostgres
-from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.errors import RunError, TransientError
+from sync_pipelines.engine.plan import plan
 from sync_pipelines_tests.lake.house import House
 from sync_pipelines_tests.rest.catalogue import DOCUMENT, Catalogue, currency
 
@@ -58,6 +62,98 @@ def test_an_item_that_breaks_the_contract_is_quarantined_alone_with_its_path(
     rates.sync(table, mode="full")
     assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
     assert rates.execute("SELECT count(*) FROM currency") == [(5,)]
+
+
+def nested(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(levels):
+        found = {"a": found}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ({"note": "a\0b"}, "note: it holds a NUL character or half a surrogate pair"),
+        ({"notes": ["\ud800"]}, "notes[0]: it holds a NUL character or half a surrogate pair"),
+        ({"note": {"a\0": 1}}, "note: the name of a field in it holds a NUL character"),
+        ({"note": nested(900)}, "the payload: it is nested more than 200 levels deep"),
+    ],
+)
+def test_an_item_that_cannot_be_kept_is_quarantined_alone_and_what_was_kept_of_it_stays(
+    rates: House, catalogue: Catalogue, table: RestToPostgres, odd: dict[str, Any], told: str
+) -> None:
+    rates.sync(table)
+    catalogue.items[1:3] = [currency("brl", 2.0, **odd), currency("chf", 2.0)]
+    counts = rates.sync(table, mode="full")
+    assert (counts.upserted, counts.unchanged, counts.quarantined) == (1, 3, 1)
+    waiting = rates.bind(table).ledger.list_quarantine("rates", "currency")
+    assert [(item.key, item.stage) for item in waiting] == [("brl", "map")]
+    assert waiting[0].reason.startswith(f"the payload breaks the contract: {told}")
+    assert rates.execute("SELECT status, http_status FROM currency_checks WHERE status <> 'current'") == [
+        ("refused", 200)
+    ]
+    assert rates.execute("SELECT code, rate::int FROM currency WHERE code IN ('brl', 'chf')") == [
+        ("brl", 1),
+        ("chf", 2),
+    ]
+    assert rates.prove(table, "deep").equal
+    catalogue.items[1] = currency("brl", 2.0)
+    assert rates.sync(table, mode="full").upserted == 1
+    assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
+
+
+@pytest.mark.parametrize("key", [7.0, 7])
+def test_a_key_that_is_a_whole_number_is_one_however_the_api_writes_it(
+    rates: House, catalogue: Catalogue, table: RestToPostgres, key: float
+) -> None:
+    catalogue.items[:] = [currency("aud", id=key)]
+    rates.sync(table)
+    assert rates.execute("SELECT code FROM currency") == [("7",)]
+
+
+@pytest.mark.parametrize("key", ["a\0b", "\ud800", "", None, True, []])
+def test_an_item_without_a_key_that_can_be_kept_is_quarantined_and_the_others_arrive(
+    rates: House, catalogue: Catalogue, table: RestToPostgres, key: Any
+) -> None:
+    catalogue.items[1] = currency("brl", id=key)
+    counts = rates.sync(table)
+    assert (counts.upserted, counts.quarantined) == (4, 1)
+    (waiting,) = rates.bind(table).ledger.list_quarantine("rates", "currency")
+    assert waiting.reason.startswith("the list breaks the contract: id: an item w")
+
+
+def test_ids_come_from_a_file_as_an_editor_writes_it(
+    rates: House, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tmp_path / "ids.txt"
+    listed.write_text("aud  # the first\r\n\r\n# none\r\nbrl\r\naud\r\n", encoding="utf-8-sig", newline="")
+    table = by_id(file=str(listed))
+    assert plan(rates.bind(table)).requests == 2
+    assert rates.sync(table).upserted == 2
+    assert sorted(catalogue.requests) == ["/api/currency/aud", "/api/currency/brl"]
+    assert rates.prove(table).equal
+    assert plan(rates.bind(by_id(values=["aud", "chf", "chf"]))).requests == 1
+    listed.unlink()
+    with pytest.raises(RunError, match=r"the file of ids 'ids\.txt' cannot be read: No such file") as caught:
+        rates.sync(table)
+    assert "source.ids.file" in str(caught.value)
+
+
+def by_id(**ids: Any) -> RestToPostgres:
+    """The currencies, each asked for by itself."""
+    source = {"connection": "rates", "path": "currency/{id}", "key": ["id"], "ids": ids}
+    return RestToPostgres.model_validate({**DOCUMENT, "source": source})
+
+
+def test_a_list_that_a_budget_cuts_short_marks_nothing_absent(
+    rates: House, catalogue: Catalogue, table: RestToPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates.sync(table)
+    monkeypatch.setenv("RATES_REQUESTS_A_DAY", "5")
+    rates.sync(table, mode="full")
+    assert len(catalogue.requests) == 5
+    assert rates.execute("SELECT DISTINCT sync_status FROM currency") == [("synced",)]
 
 
 def test_an_outage_fails_the_run_and_marks_nothing_absent(

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.keys import as_postgres
+from sync_pipelines.engine.overwriting import key_set
 from sync_pipelines.engine.sql import identifier, literal, qualified
 from sync_pipelines.engine.urls import NormalisedUrl
 from sync_pipelines.sources.postgres.connection import small_transaction
@@ -26,17 +27,17 @@ class Ids(Protocol):
 
 @dataclass(frozen=True)
 class NamedIds:
-    """Ids that stand in the document."""
+    """Ids that stand in the document, each given once."""
 
     values: tuple[str, ...]
 
     def ids(self) -> Iterator[str]:
-        yield from self.values
+        yield from dict.fromkeys(self.values)
 
 
 @dataclass(frozen=True)
 class FileIds:
-    """Ids in a text file, one a line; blank lines and what follows a `#` are left out."""
+    """Ids in a text file, one a line, each given once; blank lines and what follows a `#` are left out."""
 
     path: Path
     sync: str
@@ -48,8 +49,15 @@ class FileIds:
         Raises:
             RunError: the file cannot be read.
         """
+        with key_set() as seen:
+            for page in pages(self._lines()):
+                before = seen.among(page)
+                seen.add(page)
+                yield from (found for found in dict.fromkeys(page) if found not in before)
+
+    def _lines(self) -> Iterator[str]:
         try:
-            with self.path.open(encoding="utf-8") as file:
+            with self.path.open(encoding="utf-8-sig") as file:  # some editors begin a file with a mark
                 for line in file:
                     if text := line.partition("#")[0].strip():
                         yield text

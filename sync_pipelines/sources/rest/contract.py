@@ -23,6 +23,9 @@ _BIGINT = 2**63
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_NESTED = 200
+"""Levels of a payload: Python's own limit is 1000 calls, and whoever reads a payload is some hundred deep already."""
+
 _NO_DATE = re.compile(r"0000-00-00([T ]00:00(:00)?)?")
 
 
@@ -202,14 +205,21 @@ def unwrapped(payload: Any) -> Any:
     return payload
 
 
-def insist_on_storable(payload: Any, path: str = "") -> None:
-    """Look for what JSON can say and PostgreSQL's jsonb cannot hold.
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL can hold it: neither NUL characters nor half surrogate pairs."""
+    return not _UNSTORABLE.search(text)
+
+
+def insist_on_storable(payload: Any, path: str = "", *, level: int = 0) -> None:
+    """Look for what JSON can say and PostgreSQL's jsonb, or Python's stack, cannot hold.
 
     Raises:
-        ContractError: a NUL character, half a surrogate pair, or a number beyond all measure.
+        ContractError: a NUL character, half a surrogate pair, a number beyond all measure, or nesting without end.
     """
+    if level > _NESTED:
+        raise ContractError("", f"it is nested more than {_NESTED} levels deep")
     if isinstance(payload, str):
-        if _UNSTORABLE.search(payload):
+        if not is_storable(payload):
             raise ContractError(
                 path, "it holds a NUL character or half a surrogate pair, which PostgreSQL cannot store"
             )
@@ -218,12 +228,12 @@ def insist_on_storable(payload: Any, path: str = "") -> None:
             raise ContractError(path, "it holds a number beyond what a float can be")
     elif isinstance(payload, Mapping):
         for name, value in payload.items():
-            if _UNSTORABLE.search(name):
+            if not is_storable(name):
                 raise ContractError(path, "the name of a field in it holds a NUL character or half a surrogate pair")
-            insist_on_storable(value, _joined(path, name))
+            insist_on_storable(value, _joined(path, name), level=level + 1)
     elif isinstance(payload, list):
         for index, value in enumerate(payload):
-            insist_on_storable(value, f"{path}[{index}]")
+            insist_on_storable(value, f"{path}[{index}]", level=level + 1)
 
 
 def _path(places: tuple[int | str, ...]) -> str:

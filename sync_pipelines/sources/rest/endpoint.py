@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.keys import as_postgres
+from sync_pipelines.sources.rest.contract import is_storable
 from sync_pipelines.targets.rowsets.batch import RowsOf, parts_of
 
 if TYPE_CHECKING:
@@ -96,4 +97,8 @@ def _text_at(item: Any, path: str) -> str:
     found = at(item, path)
     if found is None or isinstance(found, bool | dict | list) or found == "":
         raise ValueError(f"{path}: an item without a key")
-    return str(found)
+    # 7.0 is the number 7: an API that writes both speaks of one record
+    text = str(int(found) if isinstance(found, float) and found.is_integer() else found)
+    if not is_storable(text):
+        raise ValueError(f"{path}: an item whose key holds a NUL character or half a surrogate pair")
+    return text

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.overwriting import key_set
 from sync_pipelines.engine.rowsets import RowTable
+from sync_pipelines.sources.rest.contract import ContractError, insist_on_storable
 from sync_pipelines.sources.rest.endpoint import Endpoint
 from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived, parts_of, schema_of
 from sync_pipelines.targets.rowsets.hiding import NOTHING, Hidden
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from sync_pipelines.sources.rest.client import RestClient
 
 _NO_KEY = "(no key)"
+_STOPPED = "the budget of requests a day is used up; the rest stays due"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -96,7 +100,9 @@ class Fetched:
             "requests_per_second": round(client.requests / seconds, 2) if seconds > 0 else 0.0,
         }
         if client.exhausted:
-            self.facts["stopped"] = "the budget of requests a day is used up; the rest stays due"
+            self.facts["stopped"] = _STOPPED
+            place = f"{client.settings.sync}/{client.settings.table}"
+            _LOG.warning("%s: %s", place, _STOPPED)  # else a run that may send nothing would end with "nothing to do"
 
     def _of_keys(self, client: RestClient) -> Iterator[Document]:
         calls = (self.endpoint.call(key) for page in self.keys or () for key in page)
@@ -116,6 +122,11 @@ class Fetched:
 
     def _found(self, key: str, payload: Any, moment: datetime, http_status: int | None) -> Document:
         document = Document(key=key, status="current", payload=payload, http_status=http_status, at=moment)
+        try:
+            insist_on_storable(payload)
+        except ContractError as error:  # not even the payload can be kept: what was kept before stays
+            why = self.hidden.text(str(error), parts_of(key, len(self.tables[0].record)), payload)
+            return replace(document, payload=None, problem=f"the payload breaks the contract: {why}.")
         return derived(document, self.endpoint.rows_of, self.tables, self.hidden)
 
     def _why(self, answer: Answer) -> str | None:

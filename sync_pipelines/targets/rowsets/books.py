@@ -24,6 +24,9 @@ STATUSES = ("unfetched", "current", "absent", "failed", "refused", "waiting")
 """What a check has found: nothing yet; the document; that there is none (404); no answer; one that breaks the contract;
 one whose rows wait for others."""
 
+LONGEST_NAME = 63 - len("_payloads")
+"""Bytes of a name of books: PostgreSQL cuts what is longer than 63, and two tables would be one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Books:

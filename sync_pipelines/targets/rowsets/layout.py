@@ -41,6 +41,9 @@ TYPES: Mapping[str, str] = {
 }
 """How a document of YAML names a type, and the column that is made of it."""
 
+NUMBERS = ("integer", "number", "numeric")
+"""Those of which one can say that a value lies between two others."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:

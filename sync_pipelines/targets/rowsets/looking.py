@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sync_pipelines.targets.rowsets.books import STATUSES
+from sync_pipelines.targets.rowsets.layout import SqlTable
 from sync_pipelines.targets.rowsets.reading import rows
 from sync_pipelines.targets.rowsets.target import RowsetTarget
 
@@ -15,6 +16,9 @@ _LOOKED_AT = 2000
 """So many payloads, those that changed last, are looked at for their fields."""
 
 _SAMPLES = 20
+
+_NUMBERS = frozenset({"integer", "numeric", "real", "float"})
+"""Kinds of columns that have a lowest and a highest value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,7 @@ class Implausible:
 def implausible(store: RowsetTarget, ranges: Mapping[str, tuple[float, float]]) -> Iterator[Implausible]:
     """Columns of the first table whose values lie outside of their ranges; a column with none does not come."""
     table = store.layout.tables[0]
+    _insist_on_numbers(store, table, ranges)
     keys = ", ".join(f"t.{table.column(name)}::text" for name in table.rows.identity)
     with store.cursor() as cursor:
         for name, (lowest, highest) in ranges.items():
@@ -102,6 +107,16 @@ def implausible(store: RowsetTarget, ranges: Mapping[str, tuple[float, float]]) 
                 )
                 samples = [row[0] for row in cursor.fetchall()]
                 yield Implausible(column=name, lowest=lowest, highest=highest, count=count, samples=samples)
+
+
+def _insist_on_numbers(store: RowsetTarget, table: SqlTable, ranges: Mapping[str, Any]) -> None:
+    for name in ranges:
+        if table.rows.kinds.get(name) not in _NUMBERS:
+            numbers = [column for column, kind in table.rows.kinds.items() if kind in _NUMBERS]
+            raise store.documents.error(
+                f"plausible.{name}: {table.sql} has no such column of numbers.",
+                f"Correct `plausible`; it has: {', '.join(numbers) or 'none'}.",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -296,7 +296,7 @@ class Writer:
                 item.key,
                 item.at,
                 None if item.status in ("failed", "absent") else item.at,
-                status or ("refused" if _broken(item) else item.status),
+                status or ("refused" if item.problem and item.status == "current" else item.status),
                 item.http_status,
                 reason or item.problem,
             )
@@ -347,7 +347,7 @@ def _unwritten(document: Document, kept: Payload | None) -> Difference:
 
 
 def _rejection(item: Document) -> Rejection:
-    stage = "map" if item.payload is not None else UNFETCHED
+    stage = "map" if item.payload is not None or item.status == "current" else UNFETCHED
     return Rejection(key=item.key, reason=item.problem or "", stage=stage)
 
 

@@ -17,6 +17,8 @@ from sync_pipelines.engine.ledger.rates import SharedRate
 from sync_pipelines.engine.limiter import LATE_SECONDS, Latency, Limiter, LocalRate
 from sync_pipelines.engine.rates import take
 from sync_pipelines.sandbox.cupid.api import Cupid
+from sync_pipelines.sandbox.cupid.front import Front
+from sync_pipelines.sandbox.cupid.front import Reply as ToSend
 from sync_pipelines.sandbox.cupid.hotels import hotel
 from sync_pipelines.sources.rest.calls import Call, Reply, path_of
 from sync_pipelines.sources.rest.client import RestClient
@@ -83,6 +85,26 @@ def test_a_pause_grows_and_is_never_shorter_than_the_api_asks_for(retry_after: f
     error = FaultError("the API answers 429", http_status=429, retry_after=retry_after)
     assert least <= pause_before(2, error, 0.5) <= least + 0.5
     assert pause_before(1, error, 0.5) <= max(least, 0.5) + 0.5
+
+
+def test_a_request_that_was_not_sent_is_not_counted(cupid: Cupid, connect: Connect):
+    client = connect(rate_limit=2.0)
+    next(answers := client.fetch(calls(cupid.ids(20))))
+    answers.close()
+    assert client.requests == cupid.seen()["requests"] <= 2
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_what_is_gone_is_absent(cupid: Cupid, status: int):
+    reply = Reply(status=status, headers={}, content=b"", seconds=0.1)
+    assert judge(reply, Call(key="1", path="1"), settings_of(cupid)).status == "absent"
+
+
+@pytest.mark.parametrize("status", [202, 204, 408, 409, 421, 423, 425, 429, 500, 504])
+def test_what_may_pass_is_no_answer_of_a_record(cupid: Cupid, status: int):
+    reply = Reply(status=status, headers={}, content=b"", seconds=0.1)
+    with pytest.raises(FaultError, match=f"the API answers {status}"):
+        judge(reply, Call(key="1", path="1"), settings_of(cupid))
 
 
 def test_a_429_slows_the_rate_for_all_who_share_it(cupid: Cupid, connect: Connect):
@@ -237,6 +259,28 @@ def test_a_redirection_is_not_followed(cupid: Cupid, status: int):
     answer = judge(reply, Call(key="1", path="property/1"), settings_of(cupid))
     assert (answer.status, answer.lasting) == ("failed", True)
     assert "a redirection, which is not followed; check CUPID_BASE_URL" in answer.reason
+
+
+def test_a_redirection_carries_the_key_to_no_other_server(cupid: Cupid):
+    (only,) = cupid.ids(1)
+    moved = Front(lambda _: ToSend(302, headers={"location": f"{cupid.url}/property/{only}"}))
+    moved.start()
+    try:
+        with RestClient(settings_of(cupid, base_url=moved.address), rate=LocalRate()) as client:
+            answer = fetched(client, [only])[str(only)]
+    finally:
+        moved.stop()
+    assert (answer.status, answer.http_status) == ("failed", 302)
+    assert cupid.seen()["requests"] == 0
+
+
+def test_no_proxy_leads_to_this_machine(cupid: Cupid, connect: Connect, monkeypatch: pytest.MonkeyPatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    (answer,) = fetched(connect(retry_attempts=1, patience=0.1), cupid.ids(1)).values()
+    assert answer.status == "found"
 
 
 def test_no_key_leaves_in_a_sentence_or_a_repr(cupid: Cupid):

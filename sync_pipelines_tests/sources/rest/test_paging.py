@@ -20,6 +20,7 @@ from sync_pipelines.sources.rest.client import (
     RestClient,
     auth_headers,
 )
+from sync_pipelines.sources.rest.paging import Pager
 
 ARTICLES = [{"sku": number, "name": f"article {number}"} for number in range(23)]
 MOST = 10
@@ -112,6 +113,22 @@ def test_the_key_goes_to_no_other_server(shop: Shop):
         list(client.pages("articles", {}, pagination))
 
 
+def walk(base_url: str) -> Pager:
+    return Pager(Pagination(kind="cursor", items="items", next="next"), base_url=base_url, path="list", params={})
+
+
+def test_the_key_does_not_go_on_unencrypted():
+    with pytest.raises(RunError, match="another server"):
+        walk("https://api.example/v1").items_of({"items": [1], "next": "http://api.example/v1/list?after=1"})
+
+
+@pytest.mark.parametrize("end", [None, "", False])
+def test_a_cursor_that_says_nothing_ends_the_list(end: object):
+    pager = walk("https://api.example/v1")
+    assert pager.items_of({"items": [1], "next": end}) == [1]
+    assert pager.next_call() is None
+
+
 @pytest.mark.parametrize(
     ("kind", "error", "sentence"),
     [
@@ -127,6 +144,14 @@ def test_a_list_that_is_not_given_says_why(shop: Shop, kind: str, error: type[Ex
     pagination = Pagination(items="data.items")
     with client_of(shop, retry_attempts=1) as client, pytest.raises(error, match=sentence):
         list(client.pages("articles", {}, pagination))
+
+
+def test_a_list_whose_api_is_shut_for_an_hour_is_not_waited_for(shop: Shop):
+    shop.front.faults.add(Fault("429", times=1, retry_after="3600"))
+    with client_of(shop) as client, pytest.raises(ApiDownError, match=r"It asks for a pause of 60 min") as caught:
+        list(client.pages("articles", {}, WAYS["cursor"][0]))
+    assert caught.value.retry_after == 3600
+    assert client.requests == 1
 
 
 def test_an_allowance_ends_a_list_quietly(shop: Shop):

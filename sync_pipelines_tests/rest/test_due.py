@@ -1,0 +1,113 @@
+"""What is due, since when, and what a deep check may ask for."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sync_pipelines.engine.errors import MassDeleteError
+from sync_pipelines_tests.rest.hotels import Hotels, documents
+
+
+def source(hotels: Hotels) -> Any:
+    return hotels.house.bind(documents()["properties"]).source
+
+
+def test_a_hotel_that_is_forbidden_waits_for_its_interval_and_one_that_failed_does_not(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "1")
+    forbidden, failed, well = hotels.cupid.ids(3)
+    hotels.ask_for(forbidden, failed, well)
+    hotels.cupid.fault("403", key=str(forbidden))
+    hotels.cupid.fault("500", key=str(failed))
+    assert hotels.sync().quarantined == 2
+    hotels.cupid.clear_faults()
+    before = hotels.cupid.seen()["requests"]
+    assert hotels.sync().upserted == 1
+    assert hotels.cupid.seen()["requests"] == before + 1
+    hotels.execute("UPDATE property_checks SET checked_at = checked_at - interval '13 hours'")
+    assert hotels.sync().upserted == 1
+    assert hotels.quarantine() == {}
+
+
+def test_what_was_fetched_before_a_failure_stays_told_and_failures_are_counted_until_it_answers(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "1")
+    ids = hotels.cupid.ids(2)
+    hotels.ask_for(*ids)
+    hotels.sync()
+    told = "SELECT fetched_at, failures FROM property_checks WHERE record_key = %s"
+    ((fetched, none),) = hotels.execute(told, str(ids[0]))
+    hotels.cupid.fault("500", key=str(ids[0]))
+    for _ in range(2):
+        hotels.sync(mode="full")
+    assert none == 0
+    assert hotels.execute(told, str(ids[0])) == [(fetched, 2)]
+    hotels.cupid.clear_faults()
+    hotels.sync()
+    ((again, failures),) = hotels.execute(told, str(ids[0]))
+    assert (again > fetched, failures) == (True, 0)
+
+
+def test_the_lag_counts_from_the_end_of_the_interval_and_a_sample_is_of_hotels_that_are_there(hotels: Hotels) -> None:
+    ids = hotels.cupid.ids(4)
+    hotels.ask_for(*ids, 999_999_999)
+    hotels.sync()
+    hotels.cupid.remove(ids[0])
+    hotels.sync(mode="full")
+    with source(hotels).store.cursor() as cursor:
+        assert sorted(source(hotels).checks.some(cursor, 9)) == sorted(str(key) for key in ids[1:])
+    hotels.execute(
+        "UPDATE property_checks SET checked_at = checked_at - interval '13 hours' WHERE record_key IN (%s, %s)",
+        *(str(key) for key in ids[:2]),
+    )
+    watermark = hotels.ledger.watermark("hotels", "properties")
+    found = source(hotels).pending(watermark)
+    assert found.changes == 2
+    assert timedelta(minutes=59) < datetime.now(UTC) - found.oldest < timedelta(minutes=61)
+
+
+def test_those_that_are_gone_are_counted_over_all_batches_of_a_run(hotels: Hotels) -> None:
+    ids = hotels.cupid.ids(3)
+    hotels.ask_for(*ids)
+    hotels.sync()
+    for key in ids:
+        hotels.cupid.remove(key)
+    with pytest.raises(MassDeleteError):
+        hotels.sync(mode="full", batch_size=1)
+    # the first two batches are written: in smaller ones than 5 nobody can tell yet
+    assert hotels.execute("SELECT count(*) FROM properties WHERE sync_status = 'synced'") == [(1,)]
+
+
+def test_a_hotel_that_does_not_answer_a_sample_is_counted_and_has_not_changed(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "1")
+    ids = hotels.cupid.ids(3)
+    hotels.ask_for(*ids)
+    hotels.sync()
+    hotels.cupid.fault("500", key=str(ids[0]))
+    found = source(hotels).sample_anew()
+    assert (found.asked, found.changed, found.unanswered) == (3, (), 1)
+
+
+def test_a_budget_that_is_used_up_is_told_and_one_that_was_made_smaller_since_sends_nothing(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hotels.ask_for(*hotels.cupid.ids(5))
+    for budget, upserted in (("4", 4), ("2", 0)):
+        caplog.clear()
+        monkeypatch.setenv("HOTELS_REQUESTS_A_DAY", budget)
+        with caplog.at_level(logging.WARNING):
+            assert hotels.sync().upserted == upserted
+        assert "hotels/properties: the budget of requests a day is used up; the rest stays due" in caplog.text
+    assert hotels.cupid.seen()["requests"] == 4
+    caplog.clear()
+    monkeypatch.setenv("HOTELS_REQUESTS_A_DAY", "5")
+    hotels.sync()
+    assert "budget" not in caplog.text
