@@ -70,7 +70,7 @@ class Bringing(Judged):
                 yield from self._written(case, writer, doubt)
             except RecordError as error:
                 if isinstance(error, GoneError | RefusedError):
-                    there.data_source(self.notion, self.source_id)  # of a database that is away no note is to blame
+                    there.fitting(self.notion, self.source_id)  # of a database that is away no note is to blame
                 yield BatchResult(counts=Counts(quarantined=1), rejected=[_rejection(key, error)], keys=[key])
 
     def _is_equal(self, row: Row, head: Head | None, known: Known) -> bool:

@@ -169,6 +169,7 @@ class NotionTarget(Bringing, Underived):
         else:
             seen = read_page(self.notion, head, record)
             calm = self.looked(seen, record)
+        calm = calm and (record is None or record.fingerprint != "")  # else the note is to be brought again
         return (head.fingerprint if calm else f"{head.fingerprint} edited") or None
 
     # What a target is asked
