@@ -147,7 +147,7 @@ class Bringing(Judged):
     def _note_same(self, row: Row, case: Case) -> None:
         """Put on record what stands on a page that is as its note says."""
         assert case.seen is not None
-        note = case.record.note if case.record is not None else None
+        note = case.record.note if case.record is not None else row.told
         self.records.keep(
             [
                 Record(

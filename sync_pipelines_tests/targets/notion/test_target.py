@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from sync_pipelines.defs.notes.page import MAX_FILE_BYTES
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines_tests.targets.notion.conftest import READS, Desk, attachment, batch_of, note
 
@@ -167,6 +168,28 @@ def test_a_file_is_uploaded_once_and_one_that_is_refused_is_named(desk: Desk):
     desk.bring(other)
     assert "file_uploads.send" in desk.requests()
     assert desk.holds(other)
+
+
+def test_every_file_that_is_not_on_its_page_is_told_and_stays_told_while_it_is_named_there(desk: Desk):
+    desk.files["sound.amr"] = b"amr"
+    gone = [{**attachment(name, b""), "sha256": ""} for name in ("a.png", "b.png")]
+    large = {**attachment("big.mov", b"", "video/quicktime"), "size": MAX_FILE_BYTES + 1}
+    files = [attachment("sound.amr", b"amr", "audio/amr"), *gone, large]
+    desk.bring(note("1"), note("2", attachments=files))
+    told = desk.target.notes()["2"]
+    names = ("sound.amr", "a.png", "b.png", "big.mov")
+    for name in names:
+        assert f"{name} was not uploaded: " in told
+    assert desk.target.warnings() == [f"1 pages are not all that their notes are. 2: {told}."]
+    desk.later()
+    desk.bring(note("2", text="other", attachments=files))
+    assert desk.target.notes()["2"] == told
+    desk.later()
+    desk.bring(note("2", text="other", attachments=files[:2]))
+    assert [name for name in names if name in desk.target.notes()["2"]] == ["sound.amr", "a.png"]
+    desk.later()
+    desk.bring(note("2"))
+    assert desk.target.warnings() == []
 
 
 def test_what_exceeds_the_budget_of_blocks_is_refused_alone(desk: Desk):
