@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -83,7 +83,7 @@ def facts_of(bound: BoundTable, *, live: bool, now: datetime, ledgers: Ledgers |
             (ledgers or Ledgers()).check(binding)
             for ask in (_proof_now if live else _nothing, _of_ledger, _of_source, _of_kind):
                 with _noting(problems):
-                    facts = replace(facts, **ask(bound, binding))
+                    facts = _with(facts, ask(bound, binding))
     return replace(facts, problem=" ".join(problems) or None)
 
 
@@ -185,6 +185,12 @@ def _of_source(bound: BoundTable, binding: Binding) -> dict[str, Any]:
 
 def _of_kind(bound: BoundTable, binding: Binding) -> dict[str, Any]:
     return bound.component.facts(bound.resources, binding)
+
+
+def _with(facts: Facts, more: Mapping[str, Any]) -> Facts:
+    """The facts and more of them; no warning takes another one's place."""
+    warnings = dict.fromkeys((*facts.warnings, *more.get("warnings", ())))
+    return replace(facts, **{**more, "warnings": tuple(warnings)})
 
 
 def _schedule(component: SyncComponent, now: datetime) -> dict[str, Any]:

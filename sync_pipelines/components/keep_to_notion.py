@@ -186,9 +186,10 @@ class KeepToNotion(PerUser):
         return note_checks()
 
     def facts(self, resources: Any, binding: Binding) -> dict[str, Any]:
-        """Nothing but the error of a database that is away: a run without changes would not meet it."""
+        """Files that are not on their pages; and the error of a database that is away, which no run without changes
+        meets."""
         binding.target.require_there()  # ty: ignore[missing-attribute]
-        return {}
+        return {"warnings": tuple(binding.target.warnings())}  # ty: ignore[missing-attribute]
 
     def known_settings(self) -> dict[str, tuple[str, Any]]:
         return {**super().known_settings(), "rate_limit": ("Requests a second to Notion.", above_zero)}

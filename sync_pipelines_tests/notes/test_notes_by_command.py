@@ -11,6 +11,7 @@ import pytest
 import sync_pipelines.definitions
 from sync_pipelines import client
 from sync_pipelines.components.keep_to_notion import KeepToNotion
+from sync_pipelines.sandbox.keep.model import SandboxFile
 from sync_pipelines.sandbox.keep.takeout import write_takeout
 from sync_pipelines_tests.cli.test_commands import answer, invoke
 from sync_pipelines_tests.dagster.deployment import wait_for
@@ -131,3 +132,15 @@ def test_runs_in_the_background_are_jobs_that_are_listed_and_end_by_themselves(s
 def _ended(run_id: str) -> dict[str, Any] | None:
     found = client.status(run_id)
     return found.as_dict() if found.over else None
+
+
+def test_a_file_that_is_too_large_is_named_by_status_and_nothing_else_fails(study: Study) -> None:
+    large = SandboxFile(name="film.mov", mime="video/quicktime", size=20 * 2**20 + 1)
+    study.add("ann", [note(1, files=(large,)), note(2)])
+    assert study.materialize("ann").success
+    asset = answer("status")["assets"][PATH]
+    assert asset["healthy"]
+    (warning,) = [sentence for sentence in asset["warnings"] if "film.mov" in sentence]
+    assert warning.startswith("ann: 1 pages are not all that their notes are.")
+    assert "it has 20.0 MiB, of 20 at most" in warning
+    assert answer("check", "notes", "--deep")["equal"]

@@ -79,10 +79,17 @@ class PageBook(Store):
 
     def noted_pages(self, sync: str, table: str) -> Iterator[PageRow]:
         """The pages of which something is noted that a person should know, by key."""
-        book, last = self._tables.pages, ""
-        chosen = sa.select(book).where(*at_place(book, sync, table), book.c.note.is_not(None)).order_by("record_key")
+        return self._by_key(sync, table, self._tables.pages.c.note.is_not(None))
+
+    def every_page(self, sync: str, table: str) -> Iterator[PageRow]:
+        """All rows, by key."""
+        return self._by_key(sync, table)
+
+    def _by_key(self, sync: str, table: str, *wanted: sa.ColumnElement[bool]) -> Iterator[PageRow]:
+        book, last = self._tables.pages, None
+        chosen = sa.select(book).where(*at_place(book, sync, table), *wanted).order_by("record_key").limit(_SIZE)
         while True:
-            page = chosen.where(book.c.record_key > last).limit(_SIZE)
+            page = chosen if last is None else chosen.where(book.c.record_key > last)
             rows = self._transaction(lambda connection, page=page: connection.execute(page).mappings().all())
             yield from map(_row, rows)
             if len(rows) < _SIZE:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import mimetypes
 import threading
+import unicodedata
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -53,8 +54,8 @@ class Found:
 
     @property
     def name(self) -> str:
-        """The file's name; Takeout puts all notes into one folder, so that no two have the same."""
-        return self.path.rpartition("/")[2]
+        """The file's name, composed; Takeout puts all notes into one folder, so that no two have the same."""
+        return _composed(self.path.rpartition("/")[2])
 
 
 class Takeout:
@@ -147,7 +148,7 @@ class _Reading:
     """One pass over the parts, all of which are open: an attachment may lie in another part than its note.
 
     Args:
-        files: what may be an attachment, by folder and name without extension.
+        files: what may be an attachment, by folder and name without extension, composed.
         sources: folders in which a note was found; doubtful: files in others that can be parsed as nothing.
     """
 
@@ -167,7 +168,7 @@ class _Reading:
         for number, part in enumerate(self.parts):
             for entry in part.entries():
                 if _extension(entry.name) not in _NO_FILES:
-                    self.files.setdefault((entry.folder, _stem(entry.name)), []).append((number, entry))
+                    self.files.setdefault(_beside_as(entry, entry.name), []).append((number, entry))
         for number, part in enumerate(self.parts):
             for entry in part.entries():
                 if _extension(entry.name) == ".json" and (found := self._look(number, entry)) is not None:
@@ -235,8 +236,8 @@ class _Reading:
 
     def _beside(self, entry: Entry, name: str, mime: str) -> tuple[int, Entry] | None:
         """Where an attachment's bytes are: beside the note in any part, also with another extension (.jpg, .jpeg)."""
-        near = self.files.get((entry.folder, _stem(name)), [])
-        exact = [held for held in near if held[1].name == name]
+        near = self.files.get(_beside_as(entry, name), [])
+        exact = [held for held in near if _composed(held[1].name) == _composed(name)]
         same_kind = [held for held in near if mime and mimetypes.guess_type(held[1].name)[0] == mime]
         return next(iter([*exact, *same_kind, *(near if len(near) == 1 else [])]), None)
 
@@ -258,6 +259,16 @@ def _unique(name: str, taken: Mapping[str, Any]) -> str:
         number += 1
         found = f"{number}-{name}"
     return found
+
+
+def _beside_as(entry: Entry, name: str) -> tuple[str, str]:
+    """What files share that lie in one folder, in any part, and differ in the extension alone."""
+    return _composed(entry.folder), _stem(_composed(name))
+
+
+def _composed(name: str) -> str:
+    """A name in one spelling: macOS writes `é` as two code points where it unpacks or packs, Takeout's JSON as one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _extension(name: str) -> str:

@@ -70,7 +70,7 @@ class Bringing(Judged):
                 yield from self._written(case, writer, doubt)
             except RecordError as error:
                 if isinstance(error, GoneError | RefusedError):
-                    there.data_source(self.notion, self.source_id)  # of a database that is away no note is to blame
+                    there.fitting(self.notion, self.source_id)  # of a database that is away no note is to blame
                 yield BatchResult(counts=Counts(quarantined=1), rejected=[_rejection(key, error)], keys=[key])
 
     def _is_equal(self, row: Row, head: Head | None, known: Known) -> bool:
@@ -147,7 +147,7 @@ class Bringing(Judged):
     def _note_same(self, row: Row, case: Case) -> None:
         """Put on record what stands on a page that is as its note says."""
         assert case.seen is not None
-        note = case.record.note if case.record is not None else None
+        note = case.record.note if case.record is not None else row.told
         self.records.keep(
             [
                 Record(

@@ -27,7 +27,7 @@ def ready(notion: Notion, records: Records) -> Database:
             records.forget_pages()
         records.keep_database(found)
     _require_own(notion, records, found)
-    _fit(notion, found)
+    _fit(notion, records, found)
     return found
 
 
@@ -41,11 +41,12 @@ def require_there(notion: Notion, known: Database | None) -> str:
         The id of the page or database that was found.
 
     Raises:
-        RunError: it, or the page below which it is to be made, is in the trash, deleted, or not shared.
+        RunError: it, or the page below which it is to be made, is in the trash, deleted, or not shared; or it has not
+            the properties that a run needs.
     """
     found = known if known is not None and _is_meant(notion, known) else _existing(notion)
     if found is not None:
-        there.data_source(notion, found.source)
+        _require_mendable(notion, found, _missing(notion, found))
         return found.database or found.source
     parent = notion.settings.parent_page
     assert parent is not None
@@ -154,17 +155,41 @@ def _database(found: Mapping[str, Any], parent: str) -> Database:
     return Database(source=found["data_sources"][0]["id"], database=found["id"], made=True, parent=parent)
 
 
-def _fit(notion: Notion, found: Database) -> None:
+def _missing(notion: Notion, found: Database) -> dict[str, Any]:
+    """The properties that the database lacks, as a request adds them.
+
+    Raises:
+        RunError: the database is away, or a property is of another type.
+    """
+    return notion.settings.columns.missing(there.data_source(notion, found.source)["properties"])
+
+
+def _fit(notion: Notion, records: Records, found: Database) -> None:
     """See to it that the properties are there.
 
     Raises:
         RunError: they are not, and the database is not the sync's own.
     """
-    source = there.data_source(notion, found.source)
-    missing = notion.settings.columns.missing(source["properties"])
+    missing = _missing(notion, found)
     if not missing:
         return
-    if not found.made:
+    # what a page lost with its property was no edit of that page: it is filled in again
+    records.emptied(notion.settings.columns.empty(missing))
+    _require_mendable(notion, found, missing)
+    notion.before_write()
+    notion.ask(
+        "add properties to the database",
+        lambda client: client.data_sources.update(found.source, properties=missing),
+    )
+
+
+def _require_mendable(notion: Notion, found: Database, missing: Mapping[str, Any]) -> None:
+    """Insist on that a run can add what is missing.
+
+    Raises:
+        RunError: the database is not the sync's own, or its title has another name.
+    """
+    if missing and not found.made:
         wanted = ", ".join(f"{name!r} ({next(iter(kind))})" for name, kind in missing.items())
         raise RunError(
             f"The Notion database lacks properties that notes need: {wanted}.",
@@ -177,8 +202,3 @@ def _fit(notion: Notion, found: Database) -> None:
             remedy=f"Call it {notion.settings.columns.name('title')!r} again, or name it under `properties`.",
             **notion.where,
         )
-    notion.before_write()
-    notion.ask(
-        "add properties to the database",
-        lambda client: client.data_sources.update(found.source, properties=missing),
-    )

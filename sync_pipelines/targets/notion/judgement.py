@@ -16,6 +16,7 @@ from sync_pipelines.engine.model import FINGERPRINT, KEY
 from sync_pipelines.targets.notion.blocks import Block, children_of, digest, mark_of
 from sync_pipelines.targets.notion.editing import Goal, goals_of
 from sync_pipelines.targets.notion.looking import Seen, State
+from sync_pipelines.targets.notion.mapping import TOLD
 from sync_pipelines.targets.notion.properties import state_of, wanted_values
 from sync_pipelines.targets.notion.records import Record
 from sync_pipelines.targets.notion.region import (
@@ -31,11 +32,12 @@ from sync_pipelines.targets.notion.region import (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A mapped note."""
+    """A mapped note; `told`: which of its files are too large."""
 
     key: str
     mark: str
     page: Mapping[str, Any]
+    told: str | None = None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def row_of(given: Mapping[str, Any]) -> Row:
     page = json.loads(given["page"])
     if any(children_of(child) for block in page["blocks"] for child in children_of(block)):
         raise RecordError("blocks of the page lie more than two levels deep.", key=given[KEY])
-    return Row(key=given[KEY], mark=given[FINGERPRINT], page=page)
+    return Row(key=given[KEY], mark=given[FINGERPRINT], page=page, told=given.get(TOLD))
 
 
 @dataclass(frozen=True, kw_only=True)

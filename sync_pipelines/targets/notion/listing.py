@@ -123,5 +123,5 @@ class Pages:
         try:
             return self._notion.query(self._source, **asked)
         except (GoneError, RefusedError, RestrictedError):
-            there.data_source(self._notion, self._source)  # of a database that is away, this says so and what to do
+            there.fitting(self._notion, self._source)  # of a database that is away, this says so and what to do
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -142,6 +142,10 @@ class Columns:
     def values(self, page: Mapping[str, Any]) -> dict[str, Any]:
         """Those that a note has, the title among them."""
         return {item: self.value(item, page) for item in ("title", *VALUES)}
+
+    def empty(self, names: Collection[str]) -> dict[str, Any]:
+        """The values of a page whose database has no properties of these names; of those that a note has."""
+        return {item: self.value(item, {"properties": {}}) for item in VALUES if self.name(item) in names}
 
     def beside(self, page: Mapping[str, Any]) -> bool:
         """Whether people have filled what is none of ours: a property of theirs, the page's icon, its cover."""

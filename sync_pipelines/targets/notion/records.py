@@ -11,6 +11,7 @@ from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.ledger.pages import PageRow
 from sync_pipelines.targets.notion.listing import Head
+from sync_pipelines.targets.notion.properties import state_of
 from sync_pipelines.targets.notion.region import Entry, entry_from_json, entry_to_json
 
 DATABASE = ""
@@ -23,7 +24,7 @@ class Record:
 
     Args:
         page_id: None where it was to be made, and nobody knows whether it was.
-        fingerprint: of the note then; None where the page was never finished, or must be looked at.
+        fingerprint: of the note then; None where the page was never finished; empty where it must be looked at.
         base: the blocks, as the source had them; state: title and properties, as hashes.
         edited: the page's time of editing at the last look, which was at `seen` (Notion's clock); editor: who that was.
         sole: one request made all of the page, so that nobody's edit lies hidden between several of ours.
@@ -182,6 +183,19 @@ class Records:
         found = self.database()
         if found is not None and number:
             self.keep_database(replace(found, blocks=found.blocks + number))
+
+    def emptied(self, values: Mapping[str, Any]) -> None:
+        """The database has lost these properties: what a page has of them now is what the sync has left there.
+
+        Pages that lose something by that must be looked at.
+        """
+        state = state_of(values)
+        for row in self.ledger.every_page(*self.place):
+            record = record_of(row)
+            lost = [item for item in values if record.state.get(item) != state.get(item)]
+            if record.known and row.key != DATABASE and lost:
+                left = {item: value for item, value in record.state.items() if item not in values}
+                self.keep([replace(record, fingerprint="", state={**left, **state})])
 
     def forget_pages(self) -> None:
         """The database is another one: nothing was made there."""

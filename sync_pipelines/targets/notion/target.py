@@ -46,6 +46,7 @@ from sync_pipelines.targets.notion.settings import NotionSettings
 from sync_pipelines.targets.notion.uploads import OpenAttachment
 from sync_pipelines.targets.notion.writing import PageWriter
 
+_NAMED = 5
 _PAGE = pa.schema([*FINGERPRINTS_SCHEMA, pa.field("page", pa.string())])
 
 
@@ -169,6 +170,7 @@ class NotionTarget(Bringing, Underived):
         else:
             seen = read_page(self.notion, head, record)
             calm = self.looked(seen, record)
+        calm = calm and (record is None or record.fingerprint != "")  # else the note is to be brought again
         return (head.fingerprint if calm else f"{head.fingerprint} edited") or None
 
     # What a target is asked
@@ -287,6 +289,12 @@ class NotionTarget(Bringing, Underived):
     def notes(self) -> dict[str, str]:
         """What a person should know of pages: files that were not uploaded, and why."""
         return self.records.notes()
+
+    def warnings(self) -> list[str]:
+        """The same in a sentence, which names the first ones."""
+        found = self.notes()
+        named = " ".join(f"{key}: {found[key]}." for key in [*found][:_NAMED])
+        return [f"{len(found)} pages are not all that their notes are. {named}"] if found else []
 
     def holdings(self) -> dict[str, Any]:
         """Where it is, and how many blocks the sync has made there; nothing before the first sync."""

@@ -26,6 +26,21 @@ def data_source(notion: Notion, source: str) -> Mapping[str, Any]:
     return found
 
 
+def fitting(notion: Notion, source: str) -> None:
+    """Insist on a data source that can be read and written, with all properties that notes need.
+
+    Raises:
+        RunError: it is away (see `data_source`), or somebody has renamed, deleted or changed one of them.
+    """
+    lacking = notion.settings.columns.missing(data_source(notion, source)["properties"])
+    if lacking:
+        raise RunError(
+            f"The Notion database lacks {', '.join(map(repr, lacking))}.",
+            remedy="Where somebody renamed it, call it so again; otherwise a sync adds it to a database of its own.",
+            **notion.where,
+        )
+
+
 def parent_page(notion: Notion, page: str) -> None:
     """Insist on the page below which the database is to be made.
 

@@ -12,6 +12,8 @@ from sync_pipelines.engine.errors import RecordError
 from sync_pipelines.targets.notion.blocks import FILES, Block, sha_of
 from sync_pipelines.targets.notion.client import Notion
 from sync_pipelines.targets.notion.editing import Goal
+from sync_pipelines.targets.notion.judgement import Row
+from sync_pipelines.targets.notion.mapping import not_uploaded, of_these, together
 from sync_pipelines.targets.notion.text import original
 
 OpenAttachment = Callable[[str, str], AbstractContextManager[BinaryIO]]
@@ -19,6 +21,7 @@ OpenAttachment = Callable[[str, str], AbstractContextManager[BinaryIO]]
 
 _NAME_BYTES = 800
 _BEFORE = "Attachment: "
+_NO_BYTES = "its bytes are not there"
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ class Uploads:
         self._notion, self._key, self._open = notion, key, open_attachment
         self.ids: dict[str, str] = {}
         self.refused: dict[str, str] = {}
+        self._said: list[str] = []
 
     def make(self, goals: Iterable[Goal]) -> None:
         """Upload the files of these goals; one that is refused gets a paragraph in its place."""
@@ -46,24 +50,29 @@ class Uploads:
                 self._upload(sha, goal.block)
             if sha in self.refused:
                 goal.shown = named(goal.block)
+                self._said.append(not_uploaded(original(goal.block["name"]), self.refused[sha]))
 
-    @property
-    def told(self) -> str | None:
-        """What a person should know of the files."""
-        return "; ".join(sorted(self.refused.values())) or None
+    def told(self, row: Row, goals: Iterable[Goal], before: str | None) -> str | None:
+        """What a person should know of the files of a page.
+
+        Args:
+            before: what was said of it; of files that are named there still, it stands.
+        """
+        left = [original(goal.block["name"]) for goal in _all(goals) if goal.left_shown is not None]
+        return together([*filter(None, [row.told]), *of_these(before, left), *self._said])
 
     def _upload(self, sha: str, block: Block) -> None:
         name = block["name"]
         if self._open is None:
-            self.refused[sha] = f"{name} was not uploaded: its bytes are not there"
+            self.refused[sha] = _NO_BYTES
             return
         try:
             with self._open(self._key, original(name)) as file:
                 content = file.read()
             self.ids[sha] = self._notion.upload(_filename(block), block["mime"], content)
         except (RecordError, FileNotFoundError, KeyError) as error:
-            said = error.message if isinstance(error, RecordError) else "its bytes are not there"
-            self.refused[sha] = f"{name} was not uploaded: {said}"
+            said = error.message if isinstance(error, RecordError) else _NO_BYTES
+            self.refused[sha] = said
             _log.warning("a file was not uploaded, and is named on its page: %s", said)
 
 

@@ -176,9 +176,7 @@ class PageWriter:
         if head.key != row.key:
             changes["key"] = row.key
         head = self._set(head, {**changes, "fingerprint": row.mark})
-        self._done(
-            row, plan, head, uploads, at=seen.at, note=record.note if record is not None and not operations else None
-        )
+        self._done(row, plan, head, uploads, at=seen.at, before=record.note if record is not None else None)
 
     def _require_to_tell(self, operations: Sequence[Operation]) -> None:
         """Insist on being told of comments before the first write, where blocks are to go.
@@ -347,9 +345,13 @@ class PageWriter:
         *,
         at: datetime,
         sole: bool = False,
-        note: str | None = None,
+        before: str | None = None,
     ) -> None:
-        """Put on record what was written; `at`: when it was last looked at, before the first of the requests."""
+        """Put on record what was written.
+
+        Args:
+            at: when it was last looked at, before the first of the requests. before: see `Uploads.told`.
+        """
         self.records.keep(
             [
                 Record(
@@ -362,7 +364,7 @@ class PageWriter:
                     seen=at,
                     editor=self.notion.us if not sole else head.author,
                     sole=sole,
-                    note=uploads.told or note,
+                    note=uploads.told(row, plan.goals, before),
                 )
             ]
         )

@@ -134,6 +134,15 @@ def test_parts_that_overlap_hold_a_note_once(ann: Exported, tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize("newer", ["1.zip", "2.zip"])
+def test_of_a_note_in_two_parts_the_newer_edit_is_taken(ann: Exported, tmp_path: Path, newer: str) -> None:
+    for name in ("1.zip", "2.zip"):
+        edited = {"title": "newer", "userEditedTimestampUsec": FIRST + 5_000_000} if name == newer else {}
+        as_zip(tmp_path / name, {"Keep/a.json": a_note(**edited)})
+    source = KeepSource(ExportOrigin([str(tmp_path / "*.zip")]), SPEC, ledger=ann.ledger)
+    assert dict(told(source.changes(Scope(full=True), since=None).upserts)) == {str(FIRST): "newer"}
+
+
 def test_only_a_complete_export_says_what_was_deleted(ann: Exported) -> None:
     ann.put({"Keep/a.json": a_note()})
     source = ann.source()
@@ -147,6 +156,18 @@ def test_only_a_complete_export_says_what_was_deleted(ann: Exported) -> None:
     assert ann.source().pending(changes.watermark).full_reason == "the export is stated complete now"
     missing = ann.source().changes(Scope(keys=(str(FIRST), "404")), since=changes.watermark)
     assert (list(missing.deletes), list(dict(told(missing.upserts)))) == ([["404"]], [str(FIRST)])
+
+
+def test_a_note_that_an_incomplete_export_lacks_is_still_one_of_the_users(ann: Exported) -> None:
+    other = str(FIRST + 1_000_000)
+    ann.put({"Keep/a.json": a_note(), "Keep/b.json": a_note(createdTimestampUsec=FIRST + 1_000_000)})
+    _, changes = ann.run()
+    ann.put({"Keep/a.json": a_note()})
+    _, changes = ann.run(changes.watermark)
+    assert ann.source().named([other])[other].found
+    ann.complete = True
+    ann.run(changes.watermark)
+    assert not ann.source().named([other])[other].found
 
 
 def test_an_older_export_that_is_left_out_is_told(ann: Exported, tmp_path: Path) -> None:

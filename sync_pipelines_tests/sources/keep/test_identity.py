@@ -62,6 +62,13 @@ def test_what_is_edited_moves_no_other_note(notes: list[Seen], data: st.DataObje
     assert assign(edited, known(notes, keys)) == keys
 
 
+@given(_NOTES)
+def test_a_newcomer_beside_known_notes_takes_no_key_of_theirs(notes: list[Seen]) -> None:
+    keys = assign(notes, [])
+    newcomer = seen("quite another title", "and another text")
+    assert assign([*notes, newcomer], known(notes, keys)) == [*keys, f"{FIRST}-{len(notes) + 1}"]
+
+
 @given(_NOTES, st.data())
 def test_what_is_gone_moves_no_other_note_and_its_key_is_not_given_again(notes: list[Seen], data) -> None:
     keys = assign(notes, [])

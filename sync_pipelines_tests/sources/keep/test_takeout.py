@@ -164,6 +164,18 @@ def test_attachments_lie_beside_also_under_another_extension_and_in_another_part
         assert file.read() == PICTURE * 2
 
 
+def test_a_file_whose_name_macos_has_spelled_otherwise_is_found_and_such_a_note_is_one(tmp_path: Path) -> None:
+    document = a_note(attachments=[{"filePath": "Caf\u00e9.png", "mimetype": "image/png"}])
+    one = as_zip(tmp_path / "1.zip", {"M\u00e9mo/Caf\u00e9.json": document})
+    two = as_folder(tmp_path / "2", {"Me\u0301mo/Cafe\u0301.json": document, "Me\u0301mo/Cafe\u0301.png": PICTURE})
+    export = Takeout([str(one), str(two)])
+    found = list(export.read())
+    assert {item.name for item in found} == {"Caf\u00e9.json"}
+    for item in found:
+        with export.open(item.files["Caf\u00e9.png"]) as file:
+            assert file.read() == PICTURE
+
+
 def test_a_path_that_leads_out_of_the_export_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_bytes(b"hunter2")
     named = [{"filePath": "../../secret.txt", "mimetype": "text/plain"}, {"filePath": "/etc/passwd", "mimetype": ""}]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sync_pipelines.engine.conflicts import Judging, Strategy
 from sync_pipelines.engine.deciding import Disputing, Outcome
 from sync_pipelines.engine.model import Target
+from sync_pipelines.targets.notion.properties import Columns
 from sync_pipelines_tests.targets.notion.conftest import Desk, batch_of, note
 
 CHANGED = note(text="one\ntwo\nTHREE")
@@ -171,6 +174,55 @@ def test_a_person_may_put_both_sides_together(desk: Desk):
     desk.target.put_together(row, values)
     assert desk.texts() == ["mine", "two", "THREE"]
     assert desk.prints()["1"] == row.column("_fingerprint")[0].as_py()
+
+
+def test_a_line_that_the_note_lost_and_a_person_keeps_stays_as_theirs(desk: Desk):
+    desk.bring(note())
+    desk.later()
+    mine = desk.outline()[1]["id"]
+    desk.hands.edit_block(mine, "mine")
+    less = note(text="one\nthree")
+    desk.bring(less)
+    sides = desk.target.judged(batch_of(less), ["1"])["1"].sides
+    assert sides.source is not None
+    assert sides.target is not None
+    values = {**sides.source, "blocks": {**sides.source["blocks"], "00002": sides.target["blocks"]["00002"]}}
+    desk.target.put_together(batch_of(less), values)
+    assert desk.texts() == ["one", "mine", "three"]
+    desk.later()
+    desk.bring(note(text="one\n3"))
+    assert desk.texts() == ["one", "mine", "3"]
+    assert desk.outline()[1]["id"] == mine
+
+
+def test_a_page_that_a_person_has_moved_to_another_database_is_written_there_no_more(desk: Desk):
+    desk.bring(note())
+    page, held = desk.page(), desk.target.records.database()
+    assert held is not None
+    parent = {"type": "page_id", "page_id": desk.hands.page}
+    schema = {"properties": Columns().schema()}
+    made = desk.hands.client().databases.create(parent=parent, title=[], initial_data_source=schema)
+    # to the sync it is the same whether its page or its database is elsewhere now
+    desk.target.records.keep_database(replace(held, source=made["data_sources"][0]["id"]))
+    desk.target = desk.make()
+    desk.later()
+    assert desk.bring(CHANGED).disputes[0].in_review
+    assert desk.texts(page) == ["one", "two", "three"]
+    desk.target = desk.make(Strategy.SOURCE_WINS)
+    desk.bring(CHANGED)
+    assert desk.texts(page) == ["one", "two", "three"]
+    assert desk.texts() == ["one", "two", "THREE"]
+
+
+def test_a_page_that_a_person_made_for_a_note_keeps_what_they_wrote(desk: Desk):
+    page = desk.hands.add_page(desk.target.source_id, "Theirs")
+    desk.hands.set_property(page, "Keep ID", {"rich_text": [{"text": {"content": "1"}}]})
+    desk.hands.add_block(page, "theirs")
+    desk.later()
+    desk.target = desk.make(Strategy.SOURCE_WINS)
+    desk.bring(note())
+    assert "theirs" in desk.texts(page)
+    assert desk.holds(note())
 
 
 def test_people_are_shown_texts_and_the_ledger_is_given_hashes(desk: Desk):

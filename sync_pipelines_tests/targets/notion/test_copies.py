@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
-from sync_pipelines.targets.notion.copies import told
+from sync_pipelines.targets.notion.copies import drop, told
 from sync_pipelines_tests.targets.notion.conftest import Desk, note
 
 
@@ -77,6 +77,16 @@ def test_a_late_page_that_somebody_has_touched_stays(desk: Desk, act: Callable[[
     copy = late(desk.hands, desk.page())
     act(desk, copy)
     assert desk.target.tidy() == 0
+    assert len(desk.pages()) == 2
+
+
+def test_a_late_page_whose_title_somebody_edits_after_it_was_listed_stays(desk: Desk):
+    desk.bring(note())
+    copy = late(desk.hands, desk.page())
+    ((found,),) = desk.target.doubles().values()
+    desk.later()
+    desk.hands.set_title(copy, "theirs")
+    assert not drop(desk.target._writer(), found)
     assert len(desk.pages()) == 2
 
 

@@ -142,3 +142,21 @@ def test_a_connection_that_may_not_write_ends_the_run_with_what_it_lacks(desk: D
     desk.hands.restrict(desk.hands.token, "insert_content")
     with pytest.raises(RunError, match="capabilities"):
         desk.bring(note())
+
+
+def test_a_property_that_somebody_renamed_or_changed_is_named_by_whoever_needs_it_and_blames_no_note(desk: Desk):
+    desk.bring(note())
+    source = desk.target.source_id
+    desk.hands.rename_property(source, "Keep ID", "Id")
+    for act in (desk.target.count, lambda: desk.bring(note(), note("2"))):
+        with pytest.raises(RunError, match="lacks 'Keep ID'") as raised:
+            act()
+        assert "call it so again" in str(raised.value)
+    desk.target.require_there()  # a run adds it
+    desk.target.prepare()
+    assert desk.target.existing(["1"]) == []
+    desk.hands.delete_property(source, "Pinned")
+    desk.hands.client().data_sources.update(source, properties={"Pinned": {"number": {}}})
+    for act in (desk.target.require_there, desk.target.prepare, lambda: desk.bring(note("3"))):
+        with pytest.raises(RunError, match="'Pinned' is number, not checkbox"):
+            act()

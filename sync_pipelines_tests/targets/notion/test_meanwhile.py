@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.conflicts import Strategy
+from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.targets.notion.listing import Head, Pages
 from sync_pipelines_tests.targets.notion.conftest import Desk, batch_of, note, summed
 
@@ -151,3 +152,62 @@ def test_the_trash_takes_no_page_that_people_filled_or_edited_in_any_way(desk: D
     assert desk.target.delete(["1", "2"]).deleted == 2
     assert head(desk).deleted
     assert not list(desk.target.pages.named(["2"]))
+
+
+def test_an_edit_long_after_a_page_was_last_looked_at_is_seen(desk: Desk):
+    desk.bring(note())
+    desk.later()
+    desk.bring(note(text="one\ntwo\n3"))
+    desk.later()
+    calm = desk.prints()
+    desk.later()
+    desk.forget()
+    assert desk.prints() == calm
+    assert desk.requests() == ["data_sources.query"]
+    desk.hands.edit_block(desk.outline()[0]["id"], "by hand")
+    assert "edited" in desk.prints()["1"]
+    desk.later()
+    assert desk.bring(note(text="one\ntwo\n3")).kept
+    assert desk.texts() == ["by hand", "two", "3"]
+
+
+def test_a_persons_line_that_says_what_an_interrupted_write_was_to_say_is_theirs(desk: Desk):
+    desk.bring(note(text="a\nb"))
+    desk.later()
+    desk.hands.fault("503", endpoint="blocks.children.append")
+    with pytest.raises(TransientError):
+        desk.bring(note(text="a\nb\nc"))
+    desk.hands.clear_faults()
+    theirs = desk.hands.add_block(desk.page(), "c")
+    desk.later()
+    desk.bring(note(text="a\nb\nc"))
+    assert sorted(desk.texts()) == ["a", "b", "c", "c"]
+    desk.later()
+    desk.bring(note(text="a\nb"))
+    assert desk.texts() == ["a", "b", "c"]
+    assert desk.outline()[-1]["id"] == theirs
+
+
+def test_a_page_that_was_left_half_made_is_made_whole_also_where_its_record_is_lost(desk: Desk):
+    long = note(text="\n".join(map(str, range(150))))
+    desk.hands.fault("503", endpoint="blocks.children.append")
+    with pytest.raises(TransientError):
+        desk.bring(long)
+    desk.hands.clear_faults()
+    assert len(desk.texts()) == 100
+    desk.ledger.forget_pages("notes", "pages:ann", ["1"])
+    desk.later()
+    assert desk.prints() == {"1": None}
+    desk.bring(long)
+    assert desk.holds(long)
+
+
+def test_the_trash_takes_no_page_of_which_people_discuss_an_item_below_another(desk: Desk):
+    desk.target = desk.make(on_delete="trash")
+    below = {"text": "b", "checked": False, "indent": 1}
+    desk.bring(note(text=None, items=[{"text": "a", "checked": False, "indent": 0}, below]))
+    (above,) = desk.outline()
+    desk.hands.comment(above["children"][0]["id"], "why?")
+    desk.later()
+    assert desk.target.delete(["1"]).deleted == 1
+    assert [row["title"] for row in desk.pages()] == ["Note 1"]

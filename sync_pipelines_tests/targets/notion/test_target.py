@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from sync_pipelines.defs.notes.page import MAX_FILE_BYTES
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines_tests.targets.notion.conftest import READS, Desk, attachment, batch_of, note
 
 
@@ -164,6 +170,28 @@ def test_a_file_is_uploaded_once_and_one_that_is_refused_is_named(desk: Desk):
     assert desk.holds(other)
 
 
+def test_every_file_that_is_not_on_its_page_is_told_and_stays_told_while_it_is_named_there(desk: Desk):
+    desk.files["sound.amr"] = b"amr"
+    gone = [{**attachment(name, b""), "sha256": ""} for name in ("a.png", "b.png")]
+    large = {**attachment("big.mov", b"", "video/quicktime"), "size": MAX_FILE_BYTES + 1}
+    files = [attachment("sound.amr", b"amr", "audio/amr"), *gone, large]
+    desk.bring(note("1"), note("2", attachments=files))
+    told = desk.target.notes()["2"]
+    names = ("sound.amr", "a.png", "b.png", "big.mov")
+    for name in names:
+        assert f"{name} was not uploaded: " in told
+    assert desk.target.warnings() == [f"1 pages are not all that their notes are. 2: {told}."]
+    desk.later()
+    desk.bring(note("2", text="other", attachments=files))
+    assert desk.target.notes()["2"] == told
+    desk.later()
+    desk.bring(note("2", text="other", attachments=files[:2]))
+    assert [name for name in names if name in desk.target.notes()["2"]] == ["sound.amr", "a.png"]
+    desk.later()
+    desk.bring(note("2"))
+    assert desk.target.warnings() == []
+
+
 def test_what_exceeds_the_budget_of_blocks_is_refused_alone(desk: Desk):
     desk.target = desk.make(max_blocks=10)
     result = desk.bring(note(), note("2", "\n".join("abcdefgh")), note("3"))
@@ -198,6 +226,31 @@ def test_what_a_person_does_to_the_syncs_own_properties_is_mended(desk: Desk):
     assert desk.bring(note(), note("2"), note("3"), doubt="values").counts.upserted == 3
     assert desk.prints() == right
     assert {row["id"] for row in desk.pages()} == set(pages.values())
+
+
+@pytest.mark.parametrize("again", ["prepare", "by hand"])
+def test_what_pages_lose_with_a_property_of_their_database_is_no_edit_of_theirs_and_comes_back(desk: Desk, again: str):
+    desk.bring(note(), note("2", labels=[]), note("3", labels=["home", "work"]))
+    right = desk.prints()
+    desk.later()
+    source = desk.target.source_id
+    desk.hands.rename_property(source, "Labels", "Tags")
+    if again == "prepare":
+        desk.target.prepare()
+    else:
+        foreign = desk.make(data_source=source)
+        found = foreign.records.database()
+        assert found is not None
+        foreign.records.keep_database(replace(found, made=False))
+        with pytest.raises(RunError, match=r"'Labels' \(multi_select\)"):
+            foreign.prepare()
+        desk.hands.client().data_sources.update(source, properties={"Labels": {"multi_select": {}}})
+    found = desk.prints()
+    assert [key for key, mark in right.items() if found[key] != mark] == ["1", "3"]
+    assert not desk.target.excused(batch_of(note(), note("3", labels=["home", "work"])))
+    assert desk.bring(note(), note("2", labels=[]), note("3", labels=["home", "work"])).counts.upserted == 2
+    assert desk.prints() == right
+    assert desk.holds(note(), note("2", labels=[]), note("3", labels=["home", "work"]))
 
 
 def test_another_connection_takes_over_the_pages_of_the_one_before(desk: Desk):
