@@ -6,7 +6,7 @@ target is asked once more for the records that were written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -15,9 +15,9 @@ import pyarrow as pa
 from sync_pipelines.engine.batches import from_a_thread
 from sync_pipelines.engine.compare import Comparison, compare
 from sync_pipelines.engine.key_index import KeyIndex
-from sync_pipelines.engine.listing import changed_since, listing_of
+from sync_pipelines.engine.listing import StreamListing, changed_since, listing_of
 from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, ChangeSet, Digest, Listing, RecordStream
-from sync_pipelines.engine.spool import RecordWriter, Spool, SpooledRecords
+from sync_pipelines.engine.spool import RecordWriter, Spool, SpooledRecords, columns_of
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.run import Run
@@ -68,20 +68,36 @@ class Remembering(Compared, Protocol):
         ...
 
 
+@runtime_checkable
+class Printing(Protocol):
+    """A target that stores fingerprints, and lists them for much less than it looks for records."""
+
+    lists_prints: bool
+
+
 def pays(run: Run, changes: ChangeSet) -> bool:
     """Whether both sides can be compared so, and most rows may be equal."""
-    able = isinstance(changes.upserts, Rows) and isinstance(run.binding.target, Remembering)
-    return changes.full and able and 2 * run.before >= changes.rows
+    return changes.full and _rows(run, changes) is not None and 2 * run.before >= changes.rows
+
+
+def _rows(run: Run, changes: ChangeSet) -> Any:
+    """What is compared and written: an implementation of `Rows`, or None."""
+    rows, target = changes.upserts, run.binding.target
+    if isinstance(rows, SpooledRecords) and isinstance(target, Printing) and target.lists_prints:
+        return _Read(rows)
+    return rows if isinstance(rows, Rows) and isinstance(target, Remembering) else None
 
 
 def bring_what_differs(run: Run, changes: ChangeSet) -> bool:
     """Compare, then write and delete what differs; False where too much does, and nothing was done."""
     target: Any = run.binding.target
-    rows: Any = changes.upserts
+    rows = _rows(run, changes)
+    remembers = isinstance(target, Remembering) and target.remembers
     with ExitStack() as stack:
-        here = rows.compared(lasting=target.remembers)
-        kept = _Kept(here, stack.enter_context(closing(Spool()))) if target.remembers else None
-        listed = target.compared(lasting=target.remembers).fingerprints()
+        here = rows.compared(lasting=remembers)
+        kept = _Kept(here, stack.enter_context(closing(Spool()))) if remembers else None
+        theirs = target.compared(lasting=remembers) if isinstance(target, Remembering) else target
+        listed = theirs.fingerprints()
         there = _Early(stack.enter_context(from_a_thread(listed, most=_AHEAD)))
         differences = stack.enter_context(changed_since(kept or here, there))
         run.lock.check()
@@ -133,6 +149,50 @@ def _note_equal(run: Run, target: Any, kept: _Kept, differences: Comparison) -> 
         unlike = differences.ever_among(keys)
         run.lock.check()
         target.note_equal({key: mark for key, mark in zip(keys, prints, strict=True) if key not in unlike})
+
+
+class _Read(StreamListing):
+    """Rows that were read, or are being read, with their fingerprints: `Rows`, and the listing that it gives."""
+
+    def __init__(self, stream: SpooledRecords) -> None:
+        super().__init__(stream)
+        self._rows = stream
+
+    def compared(self, *, lasting: bool) -> _Read:
+        del lasting  # they are fingerprints anyway
+        return self
+
+    @property
+    def bytes(self) -> int:
+        """Of all rows, once they are read."""
+        return self._rows.bytes
+
+    def of(self, keys: pa.Array) -> _Chosen:
+        return _Chosen(self._rows, keys)
+
+
+class _Chosen:
+    """Those rows of a file that have one of these keys."""
+
+    def __init__(self, rows: SpooledRecords, keys: pa.Array) -> None:
+        self._rows, self._wanted = rows, KeyIndex(keys)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._rows.schema
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self._among(self._rows)
+
+    def only(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """These columns of them, the key's among them."""
+        return self._among(columns_of(self._rows, [KEY, *(name for name in names if name != KEY)]))
+
+    def _among(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            chosen = batch.filter(self._wanted.holds(batch.column(KEY)))
+            if chosen.num_rows:
+                yield chosen
 
 
 class _Early:

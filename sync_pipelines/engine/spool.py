@@ -117,11 +117,14 @@ class Progress:
         self._changed = threading.Condition()
         self._batches, self._ended = 0, False
         self._error: BaseException | None = None
+        self.bytes = 0
+        """Of the batches, as they lie in memory."""
 
-    def add(self) -> None:
-        """One batch more is there."""
+    def add(self, size: int) -> None:
+        """One batch more is there, of so many bytes."""
         with self._changed:
             self._batches += 1
+            self.bytes += size
             self._changed.notify_all()
 
     def end(self, error: BaseException | None = None) -> None:
@@ -156,6 +159,11 @@ class SpooledRecords:
     @property
     def schema(self) -> pa.Schema:
         return self._schema
+
+    @property
+    def bytes(self) -> int:
+        """How large the rows are that are there by now, as they lie in memory."""
+        return self._progress.bytes
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         yield from self._read(pa.ipc.IpcReadOptions())
@@ -228,7 +236,7 @@ class RecordWriter:
         except OSError as error:
             raise self._spool.unwritable(self.path, error) from error
         self.rows += batch.num_rows
-        self._progress.add()
+        self._progress.add(batch.nbytes)
 
     def records(self) -> SpooledRecords:
         """What is written, and what will be until the end of the block."""

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
+from sync_pipelines.engine import first_look
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.run import Binding
 from sync_pipelines.targets.delta import writing
@@ -60,12 +61,34 @@ def test_a_first_load_looks_for_nothing_that_is_stored_and_is_one_commit(
 
 
 @pytest.mark.slow
-def test_a_second_full_run_looks_for_everything_and_writes_nothing(
+def test_a_second_full_run_compares_both_sides_once_and_looks_for_nothing(
     house: House, table: PostgresToDelta, lookups: list[list[str]]
 ):
     house.sync(table, batch_size=1)
-    assert house.sync(table, mode="full", batch_size=1).unchanged == 4
-    assert sorted(key for keys in lookups for key in keys) == ["a", "b", "c", "d"]
+    found = house.sync(table, mode="full", batch_size=1)
+    assert (found.read, found.unchanged, found.upserted, lookups) == (4, 4, 0, [])
+    assert found.bytes_read > 0
+
+
+def test_a_full_run_looks_for_what_differs_alone(house: House, table: PostgresToDelta, lookups: list[list[str]]):
+    house.sync(table)
+    house.execute("UPDATE item SET id = 'e' WHERE id = 'b'; INSERT INTO item VALUES ('f')")
+    found = house.sync(table, mode="full")
+    assert (found.read, found.unchanged, found.upserted, found.deleted) == (5, 3, 2, 1)
+    assert [sorted(keys) for keys in lookups] == [["e", "f"]]
+    assert house.prove(table, "deep").equal
+
+
+def test_where_more_differ_than_keys_are_held_a_full_run_looks_for_all(
+    house: House, table: PostgresToDelta, lookups: list[list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(first_look, "_MOST", 1)
+    house.sync(table)
+    house.execute("INSERT INTO item VALUES ('e'), ('f')")
+    found = house.sync(table, mode="full")
+    assert (found.read, found.unchanged, found.upserted) == (6, 4, 2)
+    assert [sorted(keys) for keys in lookups] == [["a", "b", "c", "d", "e", "f"]]
+    assert house.prove(table, "deep").equal
 
 
 def test_what_another_writer_adds_between_two_commits_of_a_first_load_is_not_doubled(

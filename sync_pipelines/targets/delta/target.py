@@ -52,6 +52,8 @@ class DeltaTarget(LakeTarget):
     engine = "delta-rs"
     writes_meanwhile = True
     """Rows are taken while the source is still being read: nothing of a first load shows before its one commit."""
+    lists_prints = True
+    """Keys and fingerprints are columns of their own: a full run reads them once, and no other of what is equal."""
 
     def __init__(self, *, settings: DeltaSettings, name: str, retry: RetryPolicy | None = None, **table: Any) -> None:
         super().__init__(name=name, **table)
