@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync_pipelines.engine.compare import compare, differing_buckets, scratch
+from sync_pipelines.engine.compare import Difference, compare, differing_buckets, scratch
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import BUCKETS, FINGERPRINTS_SCHEMA, Digest, bucket_of, digest_of
 from sync_pipelines.engine.sums import BY_MD5, IN_PROCESS
@@ -190,3 +190,10 @@ def test_a_copy_of_a_key_is_a_record_of_its_own_in_the_counts():
         assert (differences.source_count, differences.target_count) == (2, 5)
         assert (differences.count("stale"), differences.count("extra")) == (1, 1)
         assert differences.accounted() == -3
+
+
+def test_a_reason_that_is_found_again_is_told_once_and_another_beside_it():
+    with compare(Side({}), Side({})) as differences:
+        for reason in ("x", "x", "y", "x"):
+            differences.note([Difference("a", "stale", reason)])
+        assert differences.reasons(["a"]) == {"a": "x; y"}

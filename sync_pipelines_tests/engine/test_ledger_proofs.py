@@ -49,6 +49,8 @@ def test_a_proof_answers_what_failed_before_it_began_also_where_the_books_were_c
     assert ledger.unanswered_failures(*PLACE) == 1
     record(ledger, started_at=ledger.now(), proof=Found(missing=1))
     assert ledger.unanswered_failures(*PLACE) == 1, "that proof found a difference"
+    record(ledger, started_at=ledger.now(), proof=Found(pending=1))
+    assert ledger.unanswered_failures(*PLACE) == 1, "what that proof saw waiting may be what the run has not brought"
     record(ledger, started_at=ledger.now())
     ledger.close_dead(killed)
     assert ledger.unanswered_failures(*PLACE) == 0
@@ -81,6 +83,7 @@ def test_the_proof_of_a_run_is_what_it_found_in_the_content_and_not_its_count(le
     record(ledger, proof=Found(missing=1), run_id="run-1", scope="touched")
     record(ledger, kind="count", run_id="run-1")
     record(ledger, kind="deep", run_id="run-2")
+    record(ledger, kind="repair", run_id="run-1")
     assert ledger.proof_of_run(*PLACE, "run-1").id == number
     assert ledger.proof_of_run(*PLACE, "run-1", scope="touched").missing == 1
 

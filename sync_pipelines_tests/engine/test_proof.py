@@ -188,3 +188,26 @@ def test_a_key_that_the_source_has_twice_is_named_and_counted_once(there: dict[s
     assert proof.source_count == 1
     assert proof.reasons == {"a": DOUBLED}
     assert proof.samples == {"stale" if there else "missing": ["a"]}
+
+
+class Counting(Side):
+    """A store that lists its rows, and says other numbers when it is asked how many they are."""
+
+    def __init__(self, rows: dict[str, str], counts: list[int]) -> None:
+        super().__init__(rows)
+        self._counts = iter(counts)
+
+    def count(self) -> int:
+        return next(self._counts)
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [([5, 4, 4, 4, 4, 4], 4), ([5, 4, 3, 4, 3, 4], 6)],
+    ids=["lost after the first look", "written to meanwhile"],
+)
+def test_a_count_that_stays_otherwise_than_the_listing_counts_and_one_that_changes_does_not(
+    counts: list[int], told: int
+):
+    rows = dict.fromkeys("abcdef", "1")
+    assert prove(Table(Source(rows), Counting(rows, counts))).target_count == told
