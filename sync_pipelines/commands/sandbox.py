@@ -69,7 +69,7 @@ def env() -> None:
         # blank, not unset: what is unset the console script takes from `.env` again
         typer.echo(f"export {name}=''")
     if not sandbox.status().up:
-        typer.echo("The sandbox is not up: sync-pipelines sandbox up", err=True)
+        typer.echo("The sandbox is not up, or not all of it: sync-pipelines sandbox up", err=True)
     if sandbox.database_url is not None:
         typer.echo("DATABASE_URL is set already and left as it is.", err=True)
 

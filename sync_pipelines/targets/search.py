@@ -27,6 +27,7 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 _RANGES = {"$gt", "$gte", "$lt", "$lte"}
+_LISTS = ("$in", "$nin")
 _LOGIC = {"$and", "$or"}
 _OPERATORS = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$contains", "$not_contains")
 _FORM = f"Operators: {', '.join(_OPERATORS)}; {' and '.join(sorted(_LOGIC))} join a list of filters."
@@ -272,13 +273,35 @@ def _part(name: str, condition: Any) -> dict[str, Any]:
 def _compared(name: str, operator: str, value: Any) -> dict[str, Any]:
     """One comparison as Chroma takes it; with a fraction, several, since Chroma cuts it off for whole numbers."""
     value = _operand(name, operator, value)
-    if operator in ("$in", "$nin") and isinstance(value, list) and any(map(_is_fraction, value)):
+    _require(name, operator, value)
+    if operator in _LISTS and (any(map(_is_fraction, value)) or {int, float} <= set(map(type, value))):
         logic, each = ("$or", "$eq") if operator == "$in" else ("$and", "$ne")
         parts = [_compared(name, each, one) for one in value]
         return {logic: parts} if len(parts) > 1 else parts[0]
     if _is_fraction(value) and operator in _OF_A_FRACTION:
         return _OF_A_FRACTION[operator](name, value)
     return {name: value} if operator == "$eq" else {name: {operator: value}}
+
+
+def _require(name: str, operator: str, value: Any) -> None:
+    """Refuse what Chroma refuses, in words that name the field."""
+    is_list = isinstance(value, list)
+    kinds = {_kind(one) for one in (value if is_list else [value])}
+    if operator in _LISTS and (not is_list or len(kinds) != 1 or None in kinds):
+        wants = "a list that is not empty, of texts, of numbers or of booleans"
+    elif is_list is not (operator in _LISTS) or None in kinds:
+        wants = "a text, a boolean, a time, or a number that is finite and, if whole, below 2 to the 63rd"
+    else:
+        return
+    raise ConfigurationError(f"where: {name}: {operator} takes {wants}, and not {value!r}.", remedy=_FORM)
+
+
+def _kind(value: Any) -> type | None:
+    """Texts, booleans and numbers are of one kind each; None for what is nothing that metadata can hold."""
+    if isinstance(value, bool | str):
+        return type(value)
+    fits = isinstance(value, int) and -(2**63) <= value < 2**63
+    return float if fits or (isinstance(value, float) and math.isfinite(value)) else None
 
 
 def _is_fraction(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -186,6 +187,23 @@ def test_a_wrong_filter_is_one_sentence(target: ChromaTarget, where: dict):
     put(target, Doc("a"))
     with pytest.raises(ConfigurationError, match="where"):
         best(target, "words", where=where)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        *({"$in": value} for value in ([], ["a", 1], [None], [True, 1], "a", [["a"]], [2**63])),
+        *(None, ["a"], {"$eq": None}, {"$ne": {}}, {"$gt": math.inf}, math.nan, 2**63, -(2**63) - 1),
+    ],
+    ids=repr,
+)
+def test_a_value_that_chroma_would_refuse_is_named_with_its_field(condition: Any):
+    with pytest.raises(ConfigurationError, match=r"^where: n: \$\w+ takes a .+, and not "):
+        chroma_filter({"n": condition})
+
+
+def test_whole_numbers_of_both_kinds_may_stand_in_one_list(numbers: ChromaTarget):
+    assert {hit.key for hit in best(numbers, "cat", limit=100, where={"n": {"$in": [6, 7.0]}})} >= {"i6", "i7"}
 
 
 @pytest.mark.parametrize("where", ["n", [1]])
