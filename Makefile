@@ -7,11 +7,7 @@ export OMP_WAIT_POLICY := passive
 export DAGSTER_DISABLE_TELEMETRY := 1
 # Images of containers often set it: then each of the hundreds of processes of the tests compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
-# The tests make and drop thousands of databases of 300 files each: in memory, where 4 GB of it are free for files and
-# programs may be run there, that takes a sixth off their time.
-IN_MEMORY := $(shell grep -E ' /dev/shm tmpfs ' /proc/mounts 2>/dev/null | grep -qv noexec \
-	&& df -Pk /dev/shm | awk 'NR == 2 && $$4 > 4000000 {print "/dev/shm"}')
-TESTS := $(if $(IN_MEMORY),TMPDIR=$${TMPDIR:-$(IN_MEMORY)}) $(BIN)/python -m pytest -n 3 --dist worksteal
+TESTS := $(BIN)/python -m pytest -n 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test test-all test-fast lint format bench lock clean

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from itertools import count
@@ -39,6 +41,9 @@ _ACADEMY_TEMPLATE = "template_academy"
 _HOTELS_TEMPLATE = "template_hotels"
 _numbers = count(1)
 
+_MEMORY = Path("/dev/shm")
+_ROOM = 4_000_000_000
+
 
 @event.listens_for(Engine, "connect")
 def _not_durable(connection: Any, _record: object) -> None:
@@ -65,9 +70,17 @@ def no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
-    """A folder that PostgreSQL's user can reach: pytest's own lie below one that only we may enter."""
-    with temporary_folder() as folder:
+    """A folder that PostgreSQL's user can reach: pytest's own lie below one that only we may enter.
+
+    In memory where there is room: each test's database is 300 files, and to make and remove them on a disk is a sixth
+    of the tests' time.
+    """
+    with temporary_folder(_MEMORY if _has_room(_MEMORY) else None) as folder:
         yield folder
+
+
+def _has_room(place: Path) -> bool:
+    return place.is_dir() and os.access(place, os.W_OK) and shutil.disk_usage(place).free > _ROOM
 
 
 @pytest.fixture(scope="session")

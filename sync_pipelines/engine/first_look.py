@@ -17,6 +17,7 @@ from sync_pipelines.engine.compare import Comparison, compare
 from sync_pipelines.engine.key_index import KeyIndex
 from sync_pipelines.engine.listing import StreamListing, changed_since, listing_of
 from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, ChangeSet, Digest, Listing, RecordStream
+from sync_pipelines.engine.overwriting import Overwriting
 from sync_pipelines.engine.spool import RecordWriter, Spool, SpooledRecords, columns_of
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def pays(run: Run, changes: ChangeSet) -> bool:
 def _rows(run: Run, changes: ChangeSet) -> Any:
     """What is compared and written: an implementation of `Rows`, or None."""
     rows, target = changes.upserts, run.binding.target
+    if isinstance(target, Overwriting):
+        return None  # a full run is to replace everything
     if isinstance(rows, SpooledRecords) and isinstance(target, Printing) and target.lists_prints:
         return _Read(rows)
     return rows if isinstance(rows, Rows) and isinstance(target, Remembering) else None

@@ -135,13 +135,17 @@ def remove(folder: Path) -> None:
 
 
 @contextmanager
-def temporary_folder() -> Generator[Path]:
+def temporary_folder(within: Path | None = None) -> Generator[Path]:
     """Give a new folder that other users may pass through, and remove it afterwards.
 
     One that a killed process left over is removed by the next call of the same user.
+
+    Args:
+        within: where it is made; else below a temporary folder of the system.
     """
-    sweep()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_temporary_place()))
+    place = within or _temporary_place()
+    sweep(place)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     folder.chmod(PASSABLE)
     owner = ProcessId.of(os.getpid())
     assert owner is not None
@@ -152,9 +156,13 @@ def temporary_folder() -> Generator[Path]:
         remove(folder)
 
 
-def sweep() -> None:
-    """Remove the temporary folders of this user's processes that ended without doing so themselves."""
-    for folder in _temporary_place().glob(f"{_PREFIX}*"):
+def sweep(place: Path | None = None) -> None:
+    """Remove the temporary folders of this user's processes that ended without doing so themselves.
+
+    Args:
+        place: where they lie, as in `temporary_folder`.
+    """
+    for folder in (place or _temporary_place()).glob(f"{_PREFIX}*"):
         status = folder.lstat()
         if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and _abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
