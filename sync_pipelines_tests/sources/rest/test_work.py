@@ -65,9 +65,8 @@ def test_what_was_given_up_in_an_outage_has_all_its_tries_anew():
     played = Played(play, retry_attempts=2, max_concurrent=1)
     found = played.answers(*keys)
     assert {answer.status for answer in found.values()} == {"found"}
-    assert (
-        max(played.tries.values()) >= 4
-    )  # two in the outage, one that fails for itself, one that is answered; and probes
+    # two in the outage, one that fails for itself, one that is answered; and probes
+    assert max(played.tries.values()) >= 4
 
 
 def test_in_doubt_one_request_at_a_time_is_sent():
