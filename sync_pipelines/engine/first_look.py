@@ -76,25 +76,22 @@ class Printing(Protocol):
     lists_prints: bool
 
 
-def pays(run: Run, changes: ChangeSet) -> bool:
-    """Whether both sides can be compared so, and most rows may be equal."""
-    return changes.full and _rows(run, changes) is not None and 2 * run.before >= changes.rows
-
-
 def _rows(run: Run, changes: ChangeSet) -> Any:
-    """What is compared and written: an implementation of `Rows`, or None."""
+    """What is compared and written, a `Rows`; None where that cannot be, or where few rows may be equal."""
     rows, target = changes.upserts, run.binding.target
-    if isinstance(target, Overwriting):
-        return None  # a full run is to replace everything
+    # what overwrites is to replace everything
+    if isinstance(target, Overwriting) or not changes.full or 2 * run.before < changes.rows:
+        return None
     if isinstance(rows, SpooledRecords) and isinstance(target, Printing) and target.lists_prints:
         return _Read(rows)
     return rows if isinstance(rows, Rows) and isinstance(target, Remembering) else None
 
 
 def bring_what_differs(run: Run, changes: ChangeSet) -> bool:
-    """Compare, then write and delete what differs; False where too much does, and nothing was done."""
+    """Compare, then write and delete what differs; False where nothing was done: it does not pay, or too much does."""
+    if (rows := _rows(run, changes)) is None:
+        return False
     target: Any = run.binding.target
-    rows = _rows(run, changes)
     remembers = isinstance(target, Remembering) and target.remembers
     with ExitStack() as stack:
         here = rows.compared(lasting=remembers)

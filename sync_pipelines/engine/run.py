@@ -98,7 +98,7 @@ class Run(Keeping):
         else:
             self.guard_first(lambda: self._deletes(changes), source_empty=changes.source_empty)
             self.measure_before(self.before if changes.full else sum(map(len, changes.deletes)))
-            if not (first_look.pays(self, changes) and first_look.bring_what_differs(self, changes)):
+            if not first_look.bring_what_differs(self, changes):
                 self._bring(changes)
                 self._delete(changes)
             self.facts.update(changes.ended())
