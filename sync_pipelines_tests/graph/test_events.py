@@ -192,6 +192,23 @@ def test_more_events_than_the_guard_lets_go_stop_before_the_first(academy: Acade
 
 
 @pytest.mark.spare_where(graph="neo4j")
+def test_the_guard_is_asked_of_rows_that_went_without_an_event_of_their_own(academy: Academy, app: Application) -> None:
+    from sync_pipelines.engine.errors import MassDeleteError
+
+    names = [f"c{number}" for number in range(1, 151)]
+    app.create(*names)
+    academy.sync(concepts())
+    app.run("DELETE FROM concept WHERE id = ANY (%s)", names[:120])
+    for name in names[:120]:
+        app.publish("CONTENT_UPDATED", name, {"difficulty": 2})
+    with pytest.raises(MassDeleteError, match="120 of the target's"):
+        academy.sync(concepts())
+    assert len(titles(academy)) == 50  # as many as go without a question
+    academy.sync(concepts(), allow=True)
+    assert len(titles(academy)) == 30
+
+
+@pytest.mark.spare_where(graph="neo4j")
 def test_a_full_sync_completes_the_events_that_it_has_seen(academy: Academy, app: Application) -> None:
     app.create("c1")
     with app.transaction() as late:

@@ -96,3 +96,17 @@ def test_a_drop_leaves_the_event_out_and_lets_those_behind_it_go_on(
     assert "dropped" in app.events("last_error")[0][0]
     assert academy.titles() == ["c0", "mended"]
     assert academy.prove(concepts()).equal
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_a_full_sync_leaves_the_events_of_what_the_graph_refused(academy: Academy, app: Application) -> None:
+    app.create("c1", title="c0")
+    app.create("c2")
+    academy.sync(concepts(), mode="full")
+    assert "c1" in academy.quarantined(concepts())
+    assert (app.statuses("c1"), app.statuses("c2")) == (["PENDING"], ["COMPLETED"])
+    app.update("c1", title="mended")
+    academy.sync(concepts())
+    assert app.statuses("c1") == ["COMPLETED", "COMPLETED"]
+    assert academy.titles() == ["c0", "c2", "mended"]
+    assert not academy.quarantined(concepts())
