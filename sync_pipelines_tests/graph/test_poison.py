@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
 from sync_pipelines.cli import app as cli
+from sync_pipelines.engine.errors import MassRefusalError
+from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
 
@@ -60,6 +63,17 @@ def test_a_refused_event_is_tried_again_after_longer_and_longer_pauses_then_give
     assert academy.execute(pending) == [("c1", True), ("c2", False)]
 
 
+@pytest.mark.spare_where(graph="neo4j")
+def test_an_event_is_given_up_after_as_many_tries_as_the_setting_says(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.create("c1", title="c0")
+    monkeypatch.setenv("SYNC_RETRY_MAX", "1")
+    with dg.DagsterInstance.ephemeral() as instance:
+        World(url=academy.url, chroma=None, instance=instance, component=concepts()).materialize()
+    assert app.statuses("c1") == ["FAILED"]
+
+
 def test_what_was_given_up_blocks_the_later_events_of_its_own_entity_alone(academy: Academy, app: Application) -> None:
     app.create("c1", title="c0")
     _refuse(academy, app)
@@ -110,3 +124,20 @@ def test_a_full_sync_leaves_the_events_of_what_the_graph_refused(academy: Academ
     assert app.statuses("c1") == ["COMPLETED", "COMPLETED"]
     assert academy.titles() == ["c0", "c2", "mended"]
     assert not academy.quarantined(concepts())
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_more_refused_events_than_bad_records_explain_stop_the_run_and_the_events_stay(
+    academy: Academy, app: Application
+) -> None:
+    few = concepts(checks={"mass_delete": {"records": 4, "share": 0.5}})
+    app.create("x1", "x2", "x3", "x4", "x5", title="c0")
+    _refuse(academy, app, times=2)  # with its third try an event is given up
+    with pytest.raises(MassRefusalError, match="5 of 5 records were refused"):
+        academy.sync(few)
+    assert {status for *_, status in app.events()} == {"PENDING"}
+    assert not academy.quarantined(few)
+    app.create("y1", "y2", "y3", "y4", "y5")  # so that it is no more than half of what is due
+    academy.sync(few)
+    assert sorted(academy.quarantined(few)) == ["x1", "x2", "x3", "x4", "x5"]
+    assert (app.statuses("x5"), app.statuses("y5")) == (["FAILED"], ["COMPLETED"])
