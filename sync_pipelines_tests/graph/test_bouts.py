@@ -1,0 +1,108 @@
+"""One table's consumer, step by step on a clock of its own: whose books are open, and whom it leaves its target to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from sync_pipelines.engine.consuming import _ALIVE_SECONDS, _BACK_SECONDS, TableConsumer
+from sync_pipelines.engine.dead import DIED
+from sync_pipelines.engine.errors import LockLostError
+from sync_pipelines.engine.locks import TargetLock
+from sync_pipelines_tests.graph.app import Application, concepts
+from sync_pipelines_tests.graph.house import Academy
+
+pytestmark = pytest.mark.spare_where(graph="neo4j")
+
+
+@dataclass
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def app(academy: Academy) -> Application:
+    academy.add("c0")
+    academy.sync(concepts())
+    return Application(academy.url)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def consumers(academy: Academy, clock: Clock) -> Iterator[list[TableConsumer]]:
+    """Two consumers of the concepts, on one clock; what they have open is closed at the end."""
+    made = [TableConsumer(binding=academy.bind(concepts()), clock=clock) for _ in range(2)]
+    with ExitStack() as stack:
+        for consumer in made:
+            stack.callback(consumer.end)
+        yield made
+
+
+def test_a_consumer_closes_the_books_of_one_that_was_killed_and_of_no_other(
+    academy: Academy, app: Application, clock: Clock, consumers: list[TableConsumer]
+) -> None:
+    first, second = consumers
+    ledger = academy.bind(concepts()).ledger
+    app.create("c1")
+    first.step()
+    app.create("c2")
+    second.step()
+    living = [record.run_id for record in ledger.open_runs("learning", "concept")]
+    assert len(living) == 2
+    assert second._run is not None
+    for held in (second._run.sign_of_life, second._run.lock):  # as a kill does: sessions end, the books stay open
+        held.release()
+    second._run = second._changes = second._drain = None
+    third = TableConsumer(binding=academy.bind(concepts()), clock=clock)
+    app.create("c3")
+    third.step()
+    third.end()
+    assert [record.run_id for record in ledger.open_runs("learning", "concept")] == living[:1]
+    dead = ledger.logs("learning", "concept", run_id=living[1])[0]
+    assert (dead.status, dead.error) == ("failed", DIED.error)
+    assert academy.titles() == ["c0", "c1", "c2", "c3"]
+
+
+def test_a_consumer_leaves_its_target_to_one_that_waits_but_not_for_ever_to_one_that_never_comes(
+    academy: Academy, app: Application, clock: Clock, consumers: list[TableConsumer]
+) -> None:
+    consumer = consumers[0]
+    app.create("c1")
+    consumer.step()
+    app.create("c2")
+    binding = academy.bind(concepts())
+    stopped = TargetLock(binding.lock_url, binding.lock_name)
+    with ExitStack() as stack:
+        stopped._announce(stack)  # its process is stopped before it takes the lock
+        seen = []
+        for seconds in (0.0, _BACK_SECONDS / 2, _BACK_SECONDS, 0.0):
+            clock.now += seconds
+            seen.append((consumer.step(), consumer.busy))
+    assert seen == [(0, True), (0, True), (1, False), (0, True)]
+
+
+def test_a_consumer_that_lost_its_sign_of_life_stops_before_its_books_are_closed_for_it(
+    app: Application, clock: Clock, consumers: list[TableConsumer]
+) -> None:
+    consumer = consumers[0]
+    app.create("c1")
+    consumer.step()
+    assert consumer._run is not None
+    consumer._run.sign_of_life.release()
+    app.create("c2")
+    clock.now += _ALIVE_SECONDS
+    with pytest.raises(LockLostError):
+        consumer.step()
+    assert app.statuses("c2") == ["PENDING"]
