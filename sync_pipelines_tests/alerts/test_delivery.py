@@ -187,6 +187,20 @@ def test_a_receiver_that_hangs_is_given_up_in_time(receiver: Receiver):
     assert time.monotonic() - started < delivery.SEND_SECONDS + 9  # the receiver hangs for 30
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_receiver_that_sends_elsewhere_has_not_taken_the_message(receiver: Receiver, status: int):
+    """Of a POST that is sent elsewhere by 301 to 303 a GET is made, without the message: a page for logins says 200."""
+    login = Receiver()
+    login.up()
+    receiver.status, receiver.moved_to = status, f"{login.url}/login"
+    try:
+        said = [delivery.send(target(url), notice()) for url in (receiver.url, receiver.url.replace("http", "json", 1))]
+    finally:
+        login.down()
+    assert all(str(status) in (error or "") for error in said)
+    assert (receiver.refused, login.pings, login.posts) == (2, [], [])
+
+
 def test_the_command_sends_a_test_message_to_every_channel(receiver: Receiver, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SYNC_ALERT_URLS", f"{receiver.url}/one")
     monkeypatch.setenv("SYNC_ALERT_URLS_OPS", f"{receiver.url}/two")
