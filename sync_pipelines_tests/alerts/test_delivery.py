@@ -101,6 +101,13 @@ def test_a_plain_webhook_keeps_its_path_and_query(receiver: Receiver):
     assert receiver.posts[0]["path"] == "/a%20b/c?token=x&format=y"
 
 
+def test_what_a_url_says_of_the_message_wins_over_our_own_fields(receiver: Receiver):
+    url = receiver.url.replace("http", "json", 1)
+    assert delivery.send(target(f"{url}/?:text=ours&:team=data"), notice()) is None
+    (post,) = receiver.posts
+    assert (post["text"], post["team"], post["kind"]) == ("ours", "data", "opened")
+
+
 def test_the_message_has_what_an_operator_needs():
     made = message(notice(), ui="http://ui", now=NOW)
     assert made.title == "[ERROR] shop/article: check content failed"
