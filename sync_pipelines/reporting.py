@@ -7,11 +7,13 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.errors import SyncError, redact
 from sync_pipelines.engine.ledger.proofs import TOUCHED
+from sync_pipelines.outages import Outages
 from sync_pipelines.status import Facts, Report, Thresholds, report
 from sync_pipelines.unfollowed import unfollowed
 
@@ -39,8 +41,8 @@ def status_report(selector: str | None = None, *, live: bool = False) -> Report:
     """
     from sync_pipelines.registry import tables
 
-    now, ledgers = datetime.now(UTC), Ledgers()
-    found = [facts_of(bound, live=live, now=now, ledgers=ledgers) for bound in tables(selector)]
+    now, ledgers, outages = datetime.now(UTC), Ledgers(), Outages()
+    found = [facts_of(bound, live=live, now=now, ledgers=ledgers, outages=outages) for bound in tables(selector)]
     return report(found, now=datetime.now(UTC))
 
 
@@ -65,9 +67,16 @@ class Ledgers:
             raise
 
 
-def facts_of(bound: BoundTable, *, live: bool, now: datetime, ledgers: Ledgers | None = None) -> Facts:
-    """What there is to know of one table; `ledgers` is shared by the tables of one report."""
-    component = bound.component
+def facts_of(
+    bound: BoundTable,
+    *,
+    live: bool,
+    now: datetime,
+    ledgers: Ledgers | None = None,
+    outages: Outages | None = None,
+) -> Facts:
+    """What there is to know of one table; `ledgers` and `outages` are shared by the tables of one report."""
+    component, waits = bound.component, outages or Outages()
     facts = Facts(
         path=component.whole_path,
         user=component.user,
@@ -81,7 +90,7 @@ def facts_of(bound: BoundTable, *, live: bool, now: datetime, ledgers: Ledgers |
         binding = bound.binding()
         with binding.ledger:
             (ledgers or Ledgers()).check(binding)
-            for ask in (_proof_now if live else _nothing, _of_ledger, _of_source, _of_kind):
+            for ask in (partial(_proof_now, waits) if live else _nothing, _of_ledger, _of_source, _of_kind):
                 with _noting(problems):
                     facts = _with(facts, ask(bound, binding))
     return replace(facts, problem=" ".join(problems) or None)
@@ -114,8 +123,8 @@ def _nothing(_: BoundTable, __: Binding) -> dict[str, Any]:
     return {}
 
 
-def _proof_now(bound: BoundTable, binding: Binding) -> dict[str, Any]:
-    bound.prove()
+def _proof_now(outages: Outages, bound: BoundTable, binding: Binding) -> dict[str, Any]:
+    outages.ask(bound, lambda table: table.prove())
     return {}
 
 

@@ -120,7 +120,10 @@ def _service(url: str) -> Any:
     import apprise
 
     _silence()
-    asset = apprise.AppriseAsset(app_id="sync_pipelines", app_desc="sync_pipelines", secure_logging=True)
+    # a POST that is sent elsewhere arrives there as a GET, without the message: a page for logins would say 200 to it
+    asset = apprise.AppriseAsset(
+        app_id="sync_pipelines", app_desc="sync_pipelines", secure_logging=True, http_redirects=False
+    )
     service = apprise.Apprise.instantiate(url, asset=asset)
     if service is None and _scheme(url) in ("http", "https"):
         service = apprise.Apprise.instantiate(as_json_webhook(url), asset=asset)

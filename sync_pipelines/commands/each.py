@@ -25,11 +25,14 @@ def of_each(
     Args:
         user: see `registry.tables`.
     """
+    from sync_pipelines.outages import Outages
+
     found: dict[str, Answer] = {}
     problems: dict[str, SyncError] = {}
+    outages = Outages()
     for bound in selection.configured(*selectors, user=user):
         try:
-            found[bound.path] = ask(bound)
+            found[bound.path] = outages.ask(bound, ask)
         except SyncError as error:
             problems[bound.path] = error
     return found, problems

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.ground import due_scope, ground_of
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.measure import held_before
-from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Target, Watermark
+from sync_pipelines.engine.model import BY_TARGET, KEY, ChangeSet, Counts, Scope, Target, Watermark
 from sync_pipelines.engine.overwriting import due_whole
 from sync_pipelines.engine.refusals import Refusals
 from sync_pipelines.engine.waiting import with_waiting
@@ -25,6 +25,7 @@ from sync_pipelines.engine.waiting import with_waiting
 class Plan:
     """What a run would do, in records; `embed_seconds` is an estimate from a sample, None where unknown.
 
+    What the target has refused counts as `quarantined` again as long as its row is as it was: nothing is tried.
     Of an API nothing is fetched for a plan: `requests` is what would be sent, and `fetch_seconds` what that takes at
     the rate that is allowed; the other numbers are of what is kept.
     """
@@ -87,7 +88,10 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
     with source.changes(wanted, since=since) as changes:
         counts, refusals = Counts(), Refusals(guard=binding.guard, due=changes.rows, whole=changes.full)
         lost = _Lost(binding.target if mode == "rebuild" else None)
-        result = binding.target.plan(_mapped(binding, changes, counts, refusals, lost), rebuild=mode == "rebuild")
+        mapped = _mapped(binding, changes, counts, refusals, lost)
+        # what is built beside is another target: nothing was refused by it
+        batches = mapped if mode == "rebuild" else _untried(binding, mapped, counts, refusals)
+        result = binding.target.plan(batches, rebuild=mode == "rebuild")
         counts += result.counts
         refused = Deletes(binding.spec, binding.ledger)
         deletes = _deletes(binding.target, changes, refused) + lost.records
@@ -145,6 +149,27 @@ def _mapped(
         lost.add(keys)
         if mapped.num_rows:
             yield mapped
+
+
+def _untried(
+    binding: Binding, batches: Iterable[pa.RecordBatch], counts: Counts, refusals: Refusals
+) -> Iterator[pa.RecordBatch]:
+    """The batches without the rows that the target refused as they are now: it is expected to refuse them again."""
+    for batch in batches:
+        prints = prints_of(batch)
+        noted = binding.ledger.list_quarantine(*binding.place, keys=list(prints), limit=None)
+        same = [item for item in noted if item.stage in BY_TARGET and item.fingerprint == prints[item.key]]
+        counts.quarantined += sum(item.dropped_at is None for item in same)
+        refusals.known += len(same)
+        rest = _without_rows(batch, {item.key for item in same})
+        if rest.num_rows:
+            yield rest
+
+
+def _without_rows(batch: pa.RecordBatch, keys: Collection[str]) -> pa.RecordBatch:
+    if not keys:
+        return batch
+    return batch.filter(pa.array([key not in keys for key in batch.column(KEY).to_pylist()], pa.bool_()))
 
 
 def _dropped(binding: Binding, batch: pa.RecordBatch, keys: Sequence[str]) -> int:

@@ -22,6 +22,7 @@ class Receiver:
         self.refused = 0
         self.status = 200
         self.pause = 0.0
+        self.moved_to: str | None = None
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -63,6 +64,8 @@ def _handler(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             else:
                 receiver.refused += 1
             self.send_response(status)
+            if 300 <= status < 400 and receiver.moved_to:
+                self.send_header("Location", receiver.moved_to)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -101,6 +101,13 @@ def test_a_plain_webhook_keeps_its_path_and_query(receiver: Receiver):
     assert receiver.posts[0]["path"] == "/a%20b/c?token=x&format=y"
 
 
+def test_what_a_url_says_of_the_message_wins_over_our_own_fields(receiver: Receiver):
+    url = receiver.url.replace("http", "json", 1)
+    assert delivery.send(target(f"{url}/?:text=ours&:team=data"), notice()) is None
+    (post,) = receiver.posts
+    assert (post["text"], post["team"], post["kind"]) == ("ours", "data", "opened")
+
+
 def test_the_message_has_what_an_operator_needs():
     made = message(notice(), ui="http://ui", now=NOW)
     assert made.title == "[ERROR] shop/article: check content failed"
@@ -185,6 +192,20 @@ def test_a_receiver_that_hangs_is_given_up_in_time(receiver: Receiver):
     started = time.monotonic()
     assert delivery.send(target(receiver.url), notice())
     assert time.monotonic() - started < delivery.SEND_SECONDS + 9  # the receiver hangs for 30
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_receiver_that_sends_elsewhere_has_not_taken_the_message(receiver: Receiver, status: int):
+    """Of a POST that is sent elsewhere by 301 to 303 a GET is made, without the message: a page for logins says 200."""
+    login = Receiver()
+    login.up()
+    receiver.status, receiver.moved_to = status, f"{login.url}/login"
+    try:
+        said = [delivery.send(target(url), notice()) for url in (receiver.url, receiver.url.replace("http", "json", 1))]
+    finally:
+        login.down()
+    assert all(str(status) in (error or "") for error in said)
+    assert (receiver.refused, login.pings, login.posts) == (2, [], [])
 
 
 def test_the_command_sends_a_test_message_to_every_channel(receiver: Receiver, monkeypatch: pytest.MonkeyPatch):

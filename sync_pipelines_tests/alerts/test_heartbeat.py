@@ -45,6 +45,14 @@ def test_it_does_not_ping_where_another_daemon_is_silent(instance: dg.DagsterIns
     assert receiver.pings == []
 
 
+def test_it_does_not_ping_where_the_queue_never_started(instance: dg.DagsterInstance, receiver: Receiver, monkeypatch):
+    monkeypatch.setenv("SYNC_HEARTBEAT_URL", receiver.url)
+    instance.wipe_daemon_heartbeats()
+    _heartbeats(instance, age=0, kinds=("SENSOR", "SCHEDULER"))
+    assert "queued_run_coordinator" in beat(instance)
+    assert receiver.pings == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["down", "refuses", "hangs", "nonsense"])
 def test_a_ping_that_fails_is_said_in_time_and_without_the_url(

@@ -80,6 +80,17 @@ def test_a_repair_of_an_exchanged_source_deletes_nothing_however_often(world: Wo
 
 
 @pytest.mark.slow
+def test_a_repair_without_a_ledgers_word_writes_nothing_before_the_guard_was_asked(world: World):
+    """What it wrote would else be counted among what the target held, by the next one."""
+    exchange(world)
+    world.execute("DELETE FROM sync.sync_watermarks")
+    for _ in range(2):
+        assert not repair(world, raises=False).success
+        assert "150 of the target's 150 records would be deleted" in world.last_run().error
+        assert len(world.stored()) == 150
+
+
+@pytest.mark.slow
 def test_a_full_run_that_writes_nothing_notes_nothing_in_the_settings(world: World):
     fill(world, 150, prefix="same")
     world.sync()

@@ -9,6 +9,7 @@ import pytest
 
 from sync_pipelines.engine.ledger.proofs import ProofBook
 from sync_pipelines.engine.repair import Wanted, plan_repair
+from sync_pipelines.engine.run import Run
 from sync_pipelines_tests.dagster.project import article, definitions
 from sync_pipelines_tests.dagster.test_checks import check
 from sync_pipelines_tests.dagster.world import World
@@ -156,6 +157,27 @@ def test_a_pending_change_is_no_repairs_business(world: World):
     assert world.last_run().counts.read == 0
     assert "b" not in world.stored()
     assert world.sync().read == 2
+
+
+@pytest.mark.slow
+def test_what_comes_into_the_source_just_before_its_deletion_stays_and_is_not_called_mended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    world.put("a")
+    world.sync()
+    world.collection.add(ids=["late"], documents=["x"], embeddings=[[0.1] * 16])
+    guard = Run.guard
+
+    def late(run: Run, **asked: Any) -> None:
+        world.put("late")
+        guard(run, **asked)
+
+    monkeypatch.setattr(Run, "guard", late)
+    assert repair(world).success
+    done = last_repair(world)
+    assert (done.extra, done.repaired) == (1, 0)
+    assert world.last_run().counts.deleted == 0
+    assert "late" in world.stored()
 
 
 @pytest.mark.slow

@@ -119,6 +119,13 @@ def test_counts_alone_are_enough_only_for_large_tables_whose_counts_agree():
     assert counted(Table(Source(rows), Side(dict(list(rows.items())[1:]))), above=10) is None
 
 
+@pytest.mark.parametrize("ledger", [Ledger({"bad"}, set()), Ledger(set(), {"left"})])
+def test_counts_that_agree_say_nothing_where_a_record_is_known_to_stay_out(ledger: Ledger):
+    """It may be in the source alone, and a stranger in the target alone."""
+    rows = {f"k{n}": "1" for n in range(20)}
+    assert counted(Table(Source(rows), Side(rows), ledger), above=10) is None
+
+
 def test_counts_that_no_key_accounts_for_are_never_equal():
     assert not Proof(source_count=4, target_count=3).equal
     assert not Proof(source_count=4, target_count=3, quarantined=1).equal  # it may be on both sides

@@ -78,14 +78,16 @@ class Study:
         shutil.rmtree(self.folder / name, ignore_errors=True)
         write_takeout(notes, self.folder / name)
 
-    def materialize(self, name: str | None = None, *, mode: str = "incremental") -> dg.ExecuteInProcessResult:
+    def materialize(
+        self, name: str | None = None, *, mode: str = "incremental", **more: Any
+    ) -> dg.ExecuteInProcessResult:
         """A run of one user's partition, or of none."""
         if name is not None:
             self.instance.add_dynamic_partitions("notes_users", [name])
         return self.project.resolve_job_def("notes_incremental").execute_in_process(
             instance=self.instance,
             partition_key=name,
-            run_config={"ops": {"notes__pages": {"config": {"mode": mode}}}},
+            run_config={"ops": {"notes__pages": {"config": {"mode": mode, **more}}}},
             raise_on_error=False,
         )
 

@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from sync_pipelines.components.blocks import ChecksBlock, MassDeleteBlock
 from sync_pipelines.components.keep_to_notion import KeepToNotion
 from sync_pipelines.reporting import status_report
-from sync_pipelines_tests.notes.study import Study, note
+from sync_pipelines_tests.notes.study import Study, document, note
 
 
 def by_name(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
@@ -137,3 +138,25 @@ def test_a_page_that_somebody_deleted_is_found_and_repaired_where_keep_wins(stud
     assert study.job("repair", {"ops": {"notes_repair_tables": {"config": {"table": "pages:ann"}}}}).success
     assert sorted(study.pages("ann")) == [str(item.created) for item in notes]
     assert by_name(study.job("check"))["content"].passed
+
+
+@pytest.mark.slow
+def test_a_complete_export_that_lacks_most_notes_marks_none_of_them_until_that_is_allowed_once(study: Study) -> None:
+    notes = [note(number) for number in range(7)]
+    study.component = document().model_copy(
+        update={"checks": ChecksBlock(mass_delete=MassDeleteBlock(share=0.2, records=1))}
+    )
+    study.add("ann", notes[:5])
+    assert study.materialize("ann").success
+    study.export("ann", [notes[0], notes[5]])
+    stopped = study.materialize("ann")
+    assert not stopped.success
+    (run, *_) = study.runs("ann")
+    assert "4 of the target's 6 records would be deleted" in run.error
+    assert (run.counts.upserted, run.counts.deleted) == (1, 0)
+    assert len(study.pages("ann")) == 6
+    assert study.materialize("ann", allow_mass_delete=True).success
+    assert study.runs("ann")[0].counts.deleted == 4
+    study.export("ann", [])
+    assert not study.materialize("ann").success  # it was allowed once
+    assert "the source is empty" in study.runs("ann")[0].error

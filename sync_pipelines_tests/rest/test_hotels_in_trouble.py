@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.errors import MassDeleteError, RunError, TransientError
+from sync_pipelines.engine.plan import plan
 from sync_pipelines.engine.waiting import can_arrive
 from sync_pipelines_tests.rest.hotels import TABLES, Hotels, documents
 
@@ -121,9 +122,16 @@ def test_reviews_wait_for_their_hotel_and_arrive_without_another_request(hotels:
     hotels.ask_for(only)
     assert hotels.sync("reviews").quarantined == 1
     reviews = hotels.house.bind(documents()["reviews"])
+
+    def planned() -> tuple[int, int]:
+        found = plan(reviews)
+        return found.upserts, found.quarantined
+
     assert not can_arrive(reviews)
+    assert planned() == (0, 1)
     hotels.sync()
     assert can_arrive(reviews)
+    assert planned() == (1, 0)
     hotels.cupid.clear_seen()
     assert hotels.sync("reviews").upserted == 1
     assert hotels.cupid.seen()["requests"] == 0

@@ -93,3 +93,29 @@ def test_a_plan_says_how_many_requests_a_run_takes_and_sends_none(hotels: Hotels
     found = plan(hotels.house.bind(documents()["translations"]))
     assert (found.requests, found.fetch_seconds) == (8, 4.0)
     assert hotels.cupid.seen()["requests"] == 0
+
+
+def test_a_plan_expects_what_the_database_refused_to_be_refused_again(hotels: Hotels) -> None:
+    from sync_pipelines.engine.plan import plan
+
+    good, bad = hotels.cupid.ids(2)
+    hotels.ask_for(good, bad)
+    hotels.execute(f"ALTER TABLE properties ADD CONSTRAINT not_this CHECK (hotel_id <> {int(bad)})")
+    hotels.sync()
+    binding = hotels.house.bind(documents()["properties"])
+
+    def planned(mode: str) -> tuple[int, int, int, int]:
+        found = plan(binding, mode=mode)
+        return found.read, found.upserts, found.unchanged, found.quarantined
+
+    assert {mode: planned(mode) for mode in ("incremental", "full", "reparse")} == dict.fromkeys(
+        ("incremental", "full", "reparse"), (2, 0, 1, 1)
+    )
+    hotels.ledger.drop_quarantined("hotels", "properties", [str(bad)])
+    assert planned("incremental") == (2, 0, 1, 0)
+    hotels.execute(
+        "UPDATE property_payloads SET payload = jsonb_set(payload, '{hotel_name}', '\"anew\"') "
+        "WHERE part = 'properties' AND record_key = %s",
+        str(bad),
+    )
+    assert planned("incremental") == (2, 1, 1, 0)  # another version of it: it is tried, and nobody knows what comes

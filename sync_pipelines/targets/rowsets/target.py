@@ -17,6 +17,7 @@ from sync_pipelines.engine.model import (
     FINGERPRINTS_SCHEMA,
     KEY,
     UNDELETED,
+    WAITING,
     BatchResult,
     Child,
     Counts,
@@ -33,7 +34,7 @@ from sync_pipelines.engine.rowsets import fingerprint, spelled
 from sync_pipelines.engine.sql import identifier, literal
 from sync_pipelines.engine.urls import NormalisedUrl
 from sync_pipelines.sources.postgres.connection import lock_limit, pool, small_transaction
-from sync_pipelines.targets.rowsets.batch import documents_of
+from sync_pipelines.targets.rowsets.batch import Document, documents_of
 from sync_pipelines.targets.rowsets.books import Books
 from sync_pipelines.targets.rowsets.layout import Documents, Layout, Reference, SqlTable
 from sync_pipelines.targets.rowsets.reading import pages_of, stored
@@ -249,11 +250,21 @@ class RowsetTarget(Underived):
             for batch in batches:
                 found = [item for item in documents_of(batch, self.layout.rows) if item.is_there]
                 refused = sum(item.rows is None and item.status != "absent" for item in found)
-                changed = sum(
-                    item.changed for item in writer.differences([item for item in found if item.rows is not None])
-                )
-                counts += Counts(upserted=changed, quarantined=refused, unchanged=len(found) - changed - refused)
+                differing = writer.differences([item for item in found if item.rows is not None])
+                changed = [item.document for item in differing if item.changed]
+                waiting = self._waiting(changed, writer)
+                upserted, same = len(changed) - len(waiting), len(found) - len(changed) - refused
+                counts += Counts(upserted=upserted, unchanged=same, quarantined=refused + sum(waiting.values()))
         return PlannedWrites(counts=counts)
+
+    def _waiting(self, documents: Sequence[Document], writer: Writer) -> dict[str, bool]:
+        """Those that have waited for the row of another table, which is still not there; False for one that somebody
+        has dropped."""
+        keys = [item.key for item in documents]
+        noted = self._book().list_quarantine(*self._place, keys=keys, limit=None) if keys else []
+        dropped = {item.key: item.dropped_at is not None for item in noted if item.stage == WAITING}
+        parents = {item.key: writer.parent_of(item) for item in documents if item.key in dropped}
+        return {key: not dropped[key] for key, it in parents.items() if it is None or not self.any_there([it])}
 
     # Records that wait
 

@@ -148,7 +148,7 @@ class Writer:
         """A document whose rows a constraint refuses: its payload and its check are kept."""
         waits = "[23503]" in error.message
         done = Done(counts=Counts(quarantined=1))
-        stage, parent = (WAITING, self._parent(document)) if waits else ("write", None)
+        stage, parent = (WAITING, self.parent_of(document)) if waits else ("write", None)
         done.rejected.append(Rejection(key=document.key, reason=error.message, stage=stage, parent=parent))
         with self._transaction() as cursor:
             kept = payloads(cursor, self._books, [document.key])
@@ -156,7 +156,7 @@ class Writer:
             self._note_checks(cursor, [document], status="waiting" if waits else "refused", reason=error.message)
         return done
 
-    def _parent(self, document: Document) -> Parent | None:
+    def parent_of(self, document: Document) -> Parent | None:
         """What it waits for, where the columns of its key alone say it."""
         for table, reference in self._layout.references.values():
             parts = dict(zip(table.rows.record, parts_of(document.key, len(table.rows.record)), strict=True))
