@@ -123,6 +123,22 @@ def test_an_item_without_a_key_that_can_be_kept_is_quarantined_and_the_others_ar
     assert waiting.reason.startswith("the list breaks the contract: id: an item w")
 
 
+def test_of_items_without_a_key_nothing_is_left_when_all_have_one(
+    rates: House, catalogue: Catalogue, table: RestToPostgres
+) -> None:
+    known = "SELECT record_key, status FROM currency_checks WHERE status <> 'current'"
+    catalogue.items[1] = currency("brl", id=None)
+    rates.sync(table)
+    assert rates.execute(known) == [("(no key)", "failed")]
+    catalogue.items[1] = currency("brl")
+    catalogue.items.pop()
+    rates.sync(table, mode="full")
+    assert rates.execute(known) == [("eur", "absent")]  # it was there once, and is kept
+    assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
+    proof = rates.prove(table)
+    assert (proof.source_count, proof.target_count, proof.excluded, proof.equal) == (5, 5, 0, True)
+
+
 def test_ids_come_from_a_file_as_an_editor_writes_it(
     rates: House, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,14 @@ WHERE c.{self.books.mine} AND c.record_key > %s AND (c.asked OR EXISTS (
             [list(keys)],
         )
 
+    def forget_gone(self, cursor: Any) -> None:
+        """Forget those that the source has no more and of which nothing was ever kept, such as an item of a list that
+        had no key: no list names them again."""
+        cursor.execute(
+            f"DELETE FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND c.status = 'absent' AND NOT EXISTS ("
+            f"SELECT FROM {self.books.payloads} AS p WHERE p.{self.books.mine} AND p.record_key = c.record_key)"
+        )
+
     def absent_among(self, cursor: Any, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the source said it has not."""
         cursor.execute(

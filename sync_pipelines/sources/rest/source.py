@@ -146,7 +146,11 @@ class RestSource(Forgetful):
     def _ended(self, stream: Fetched) -> Mapping[str, Any]:
         """Count what was sent since the last batch, then tell of the fetching, or raise what cut it short."""
         self.count_sent()
-        return stream.ended()
+        told = stream.ended()
+        if self.asked is None:
+            with self.store.writing() as cursor:
+                self.checks.forget_gone(cursor)
+        return told
 
     def count_sent(self) -> None:
         """Write down the requests that no batch has counted."""
