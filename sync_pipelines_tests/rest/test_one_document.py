@@ -103,6 +103,18 @@ def test_an_item_that_cannot_be_kept_is_quarantined_alone_and_what_was_kept_of_i
     assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
 
 
+def test_whole_numbers_and_texts_are_kept_to_the_digit(rates: House, catalogue: Catalogue) -> None:
+    whole, text = 2**53 + 1, "12345678901234567890.123456789"
+    catalogue.items[:] = [currency("aud", text, id=whole, longer=10**30 + 1, name="é" * 200_000)]
+    more = {"whole": {"path": "id", "type": "integer"}, "longer": {"path": "longer", "type": "numeric"}, "name": "name"}
+    table = RestToPostgres.model_validate({**DOCUMENT, "columns": {**DOCUMENT["columns"], **more}})
+    rates.sync(table)
+    held = "SELECT code, whole, longer::text, rate::text, length(name) FROM currency"
+    assert rates.execute(held) == [(str(whole), whole, str(10**30 + 1), text, 200_000)]
+    assert rates.prove(table, "deep").equal
+    assert rates.sync(table, mode="full").unchanged == 1
+
+
 @pytest.mark.parametrize("key", [7.0, 7])
 def test_a_key_that_is_a_whole_number_is_one_however_the_api_writes_it(
     rates: House, catalogue: Catalogue, table: RestToPostgres, key: float
@@ -137,6 +149,26 @@ def test_of_items_without_a_key_nothing_is_left_when_all_have_one(
     assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
     proof = rates.prove(table)
     assert (proof.source_count, proof.target_count, proof.excluded, proof.equal) == (5, 5, 0, True)
+
+
+def test_of_two_items_of_one_key_the_first_is_kept_and_that_they_differ_is_told(
+    rates: House, catalogue: Catalogue, table: RestToPostgres
+) -> None:
+    first, again = currency("aud", 1.0), currency("aud", 2.0)
+    catalogue.items[:] = [first, first, again, currency("brl"), first, again]  # in pages of two
+    for upserted in (2, 0):
+        counts = rates.sync(table, mode="full", batch_size=1)
+        assert (counts.upserted, counts.quarantined) == (upserted, 1)
+    assert rates.execute("SELECT code, rate::int, data_version FROM currency ORDER BY code") == [
+        ("aud", 1, 1),
+        ("brl", 1, 1),
+    ]
+    (told,) = rates.bind(table).ledger.list_quarantine("rates", "currency")
+    assert told.reason == "the list has two items of the key aud that differ; `source.key` does not tell them apart."
+    catalogue.items[:] = [again, currency("brl"), again]
+    assert rates.sync(table, mode="full").upserted == 1
+    assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
+    assert rates.execute("SELECT record_key FROM currency_checks ORDER BY 1") == [("aud",), ("brl",)]
 
 
 def test_ids_come_from_a_file_as_an_editor_writes_it(
