@@ -188,6 +188,21 @@ def test_ids_come_from_a_file_as_an_editor_writes_it(
     assert "source.ids.file" in str(caught.value)
 
 
+def test_ids_come_from_a_table_without_blanks_and_a_blank_one_is_none(
+    rates: House, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APP_DATABASE_URL", rates.url)
+    rates.execute("CREATE TABLE wanted (code text)")
+    rates.execute("INSERT INTO wanted VALUES ('aud'), (NULL), (''), ('  '), (' brl '), ('brl'), ('a/b')")
+    catalogue.items.append(currency("a/b"))
+    table = by_id(connection="app", table="wanted", column="code")
+    rates.sync(table)
+    assert sorted(catalogue.requests) == ["/api/currency/a%2Fb", "/api/currency/aud", "/api/currency/brl"]
+    assert rates.execute("SELECT record_key FROM currency_checks ORDER BY 1") == [("a/b",), ("aud",), ("brl",)]
+    proof = rates.prove(table, "deep")
+    assert (proof.equal, proof.source_count) == (True, 3)
+
+
 def by_id(**ids: Any) -> RestToPostgres:
     """The currencies, each asked for by itself."""
     source = {"connection": "rates", "path": "currency/{id}", "key": ["id"], "ids": ids}
