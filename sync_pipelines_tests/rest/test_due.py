@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipelines.engine.errors import MassDeleteError
+from sync_pipelines.engine.errors import MassDeleteError, TransientError
 from sync_pipelines.sources.rest import asked, calls
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
@@ -53,6 +53,23 @@ def test_what_was_fetched_before_a_failure_stays_told_and_failures_are_counted_u
     hotels.sync()
     ((again, failures),) = hotels.execute(told, str(ids[0]))
     assert (again > fetched, failures) == (True, 0)
+
+
+def test_a_run_of_hotels_that_all_fail_for_themselves_is_no_outage(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "2")
+    monkeypatch.setenv("HOTELS_PATIENCE", "1s")
+    ids = hotels.cupid.ids(7)
+    hotels.ask_for(*ids)
+    for key in ids[:6]:
+        hotels.cupid.fault("500", key=str(key))
+    assert hotels.sync().quarantined == 6
+    assert hotels.sync().quarantined == 6
+    assert hotels.execute("SELECT failures FROM property_checks WHERE status = 'failed'") == [(2,)] * 6
+    hotels.cupid.fault("500")
+    with pytest.raises(TransientError, match="is down"):
+        hotels.sync()
 
 
 def test_the_lag_counts_from_the_end_of_the_interval_and_a_sample_is_of_hotels_that_are_there(hotels: Hotels) -> None:

@@ -125,6 +125,15 @@ WHERE c.{self.books.mine} AND c.record_key > %s AND (c.asked OR EXISTS (
         )
         return [row[0] for row in cursor.fetchall()]
 
+    def well(self, cursor: Any) -> str | None:
+        """The key of a current document, the one that was fetched last."""
+        cursor.execute(
+            f"SELECT c.record_key FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND c.asked "
+            f"AND c.status = 'current' ORDER BY c.checked_at DESC LIMIT 1"
+        )
+        found = cursor.fetchone()
+        return found and found[0]
+
     def make_due(self, cursor: Any, keys: Sequence[str]) -> None:
         """Let the next run fetch these, whenever they were fetched."""
         cursor.execute(

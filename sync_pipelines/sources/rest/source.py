@@ -300,12 +300,15 @@ class RestSource(Forgetful):
 
     def fetching(self, keys: Iterable[Sequence[str]] | None, settings: FetchSettings, **more: Any) -> Fetched:
         """A stream that asks for these keys."""
+        with self.store.cursor() as cursor:
+            spare = None if keys is None else self.checks.well(cursor)
         return Fetched(
             endpoint=self.endpoint,
             tables=self.store.layout.rows,
             hidden=self.store.documents.hidden,
             connect=lambda: self._connect(settings, self._allowance(settings)),
             keys=keys,
+            spare=spare,
             **more,
         )
 

@@ -36,7 +36,7 @@ class Fetched:
 
     Args:
         stored: documents that are made from payloads, without a request; they come first.
-        keys: of the documents to fetch, in pages. connect: gives the client.
+        keys: of the documents to fetch, in pages. connect: gives the client. spare: the key of one that was there.
         unseen: of a list, pages of the keys that are known and that these are not.
         tables: what the documents' rows go into. hidden: fields whose values nobody is shown.
     """
@@ -46,6 +46,7 @@ class Fetched:
     connect: Callable[[], AbstractContextManager[RestClient]]
     hidden: Hidden = NOTHING
     keys: Iterable[Sequence[str]] | None = None
+    spare: str | None = None
     stored: Iterable[Document] = ()
     known: Callable[[], Iterable[list[str]]] = tuple
     client: RestClient | None = None
@@ -106,7 +107,8 @@ class Fetched:
 
     def _of_keys(self, client: RestClient) -> Iterator[Document]:
         calls = (self.endpoint.call(key) for page in self.keys or () for key in page)
-        for answer in client.fetch(calls):
+        spare = None if self.spare is None else self.endpoint.call(self.spare)
+        for answer in client.fetch(calls, spare=spare):
             yield self._document(answer)
 
     def _document(self, answer: Answer) -> Document:
