@@ -203,6 +203,18 @@ def test_ids_come_from_a_table_without_blanks_and_a_blank_one_is_none(
     assert (proof.equal, proof.source_count) == (True, 3)
 
 
+def test_a_plan_counts_pages_of_what_is_held_and_sends_no_more_than_the_budget_of_the_day_has_left(
+    rates: House, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paged = {**DOCUMENT["source"]["pagination"], "size_param": "n", "size": 2}
+    table = RestToPostgres.model_validate({**DOCUMENT, "source": {**DOCUMENT["source"], "pagination": paged}})
+    assert plan(rates.bind(table)).requests == 1
+    rates.sync(table)
+    assert plan(rates.bind(table), mode="full").requests == len(catalogue.requests) == 3
+    monkeypatch.setenv("RATES_REQUESTS_A_DAY", "5")
+    assert plan(rates.bind(table), mode="full").requests == 2
+
+
 def by_id(**ids: Any) -> RestToPostgres:
     """The currencies, each asked for by itself."""
     source = {"connection": "rates", "path": "currency/{id}", "key": ["id"], "ids": ids}

@@ -22,7 +22,7 @@ from sync_pipelines.sandbox.cupid.front import Reply as ToSend
 from sync_pipelines.sandbox.cupid.hotels import hotel
 from sync_pipelines.sources.rest.calls import Call, Reply, path_of
 from sync_pipelines.sources.rest.client import RestClient
-from sync_pipelines.sources.rest.errors import FaultError, judge
+from sync_pipelines.sources.rest.errors import FaultError, KeyRefusedError, judge
 from sync_pipelines.sources.rest.pauses import pause_before
 from sync_pipelines_tests.sources.rest.conftest import Connect, settings_of
 from sync_pipelines_tests.sources.rest.helpers import calls, fetched
@@ -94,6 +94,18 @@ def test_a_request_that_was_not_sent_is_not_counted(cupid: Cupid, connect: Conne
     next(answers := client.fetch(calls(cupid.ids(20))))
     answers.close()
     assert client.requests == cupid.seen()["requests"] <= 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500])
+def test_a_key_that_an_answer_quotes_is_not_told(cupid: Cupid, status: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUPID_API_KEY", "k-of-9f2c71")
+    reply = Reply(status=status, headers={}, content=b'{"error": "k-of-9f2c71 may not"}', seconds=0.1)
+    try:
+        told = judge(reply, Call(key="1", path="1"), settings_of(cupid)).reason
+    except (FaultError, KeyRefusedError) as error:
+        told = str(error)
+    assert "*** may not" in told
+    assert "9f2c71" not in told
 
 
 @pytest.mark.parametrize("status", [404, 410])
