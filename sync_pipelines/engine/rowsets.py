@@ -24,7 +24,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -234,11 +234,21 @@ def _decimal(value: Any) -> Decimal:
     return found if found else Decimal(0)  # -0 and 0E+3 are 0
 
 
+_BEFORE, _BEHIND = 131_072, 16_383
+"""Digits of PostgreSQL's numeric, before the point and behind it."""
+
+_EXACT = Context(prec=_BEFORE + _BEHIND)
+"""All of them; by itself Python rounds to 28."""
+
+
 def _numeric(value: Any) -> Decimal:
     found = _decimal(value)
     if not found.is_finite():
         return found
-    return found.quantize(Decimal(1)) if found == found.to_integral_value() else found.normalize()
+    if not -_BEHIND <= found.adjusted() < _BEFORE:
+        raise ValueError(f"PostgreSQL's numeric cannot hold {str(value)[:40]}")
+    whole = found == found.to_integral_value()
+    return found.quantize(Decimal(1), context=_EXACT) if whole else found.normalize(_EXACT)
 
 
 def _integer(value: Any) -> int:
@@ -257,7 +267,12 @@ def _real(value: Any) -> float:
 
 
 def _require_digits(value: Any, scale: int | None) -> None:
-    if scale is not None and isinstance(value, Decimal) and value.is_finite() and value != round(value, scale):
+    if (
+        scale is not None
+        and isinstance(value, Decimal)
+        and value.is_finite()
+        and value != value.quantize(Decimal(1).scaleb(-scale), context=_EXACT)
+    ):
         raise ValueError(f"the column keeps {scale} digits behind the point, and would round {value}")
 
 

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 KEY = "a-token-of-the-catalogue"
 
@@ -58,7 +58,7 @@ class Catalogue:
             return 401, {"error": "who are you?"}
         if self.broken:
             return 503, {"error": "later"}
-        if name := urlsplit(path).path.partition("/currency/")[2]:
+        if name := unquote(urlsplit(path).path.partition("/currency/")[2]):
             return next(((200, item) for item in self.items if item["id"] == name), (404, {"error": "none"}))
         start = int(parse_qs(urlsplit(path).query).get("after", ["0"])[0])
         end = start + self.page

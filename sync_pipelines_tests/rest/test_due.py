@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sync_pipelines.engine.errors import MassDeleteError
+from sync_pipelines.engine.errors import MassDeleteError, TransientError
+from sync_pipelines.sources.rest import asked, calls
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
 
@@ -52,6 +53,23 @@ def test_what_was_fetched_before_a_failure_stays_told_and_failures_are_counted_u
     hotels.sync()
     ((again, failures),) = hotels.execute(told, str(ids[0]))
     assert (again > fetched, failures) == (True, 0)
+
+
+def test_a_run_of_hotels_that_all_fail_for_themselves_is_no_outage(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "2")
+    monkeypatch.setenv("HOTELS_PATIENCE", "1s")
+    ids = hotels.cupid.ids(7)
+    hotels.ask_for(*ids)
+    for key in ids[:6]:
+        hotels.cupid.fault("500", key=str(key))
+    assert hotels.sync().quarantined == 6
+    assert hotels.sync().quarantined == 6
+    assert hotels.execute("SELECT failures FROM property_checks WHERE status = 'failed'") == [(2,)] * 6
+    hotels.cupid.fault("500")
+    with pytest.raises(TransientError, match="is down"):
+        hotels.sync()
 
 
 def test_the_lag_counts_from_the_end_of_the_interval_and_a_sample_is_of_hotels_that_are_there(hotels: Hotels) -> None:
@@ -111,3 +129,44 @@ def test_a_budget_that_is_used_up_is_told_and_one_that_was_made_smaller_since_se
     monkeypatch.setenv("HOTELS_REQUESTS_A_DAY", "5")
     hotels.sync()
     assert "budget" not in caplog.text
+
+
+def test_a_clock_that_is_ahead_of_the_databases_puts_nothing_off(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(days=3)
+
+    monkeypatch.setattr(calls, "datetime", Ahead)
+    hotels.ask_for(*hotels.cupid.ids(1))
+    hotels.sync()
+    late = "SELECT checked_at > now(), fetched_at > now(), status FROM property_checks"
+    assert hotels.execute(late) == [(False, False, "current")]
+
+
+def test_those_that_are_forbidden_come_last_and_one_that_is_gone_in_its_turn(hotels: Hotels) -> None:
+    hotels.ask_for(1, 2, 3, 4, 5)
+    hotels.sync()
+    told = "UPDATE property_checks SET status = %s, http_status = %s, checked_at = %s WHERE record_key = %s"
+    for key, status, http_status, day in (
+        ("1", "failed", 403, "2026-01-01"),
+        ("2", "absent", 404, "2026-01-04"),
+        ("3", "current", 200, "2026-01-03"),
+        ("4", "failed", 500, "2026-01-05"),
+        ("5", "unfetched", None, None),
+    ):
+        hotels.execute(told, status, http_status, day, key)
+    with source(hotels).store.cursor() as cursor:
+        assert list(source(hotels).checks.due(cursor, "true")) == [["4", "5", "3", "2", "1"]]
+
+
+def test_ids_of_a_table_come_once_each_however_many_pages_they_are(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked, "_PAGE", 2)
+    for number in (4, 5):
+        hotels.execute("TRUNCATE property_ids; INSERT INTO property_ids SELECT generate_series(8, 7 + %s)", number)
+        found = list(source(hotels).asked.ids.ids())
+        assert found == [str(key) for key in range(8, 8 + number)]

@@ -82,6 +82,9 @@ def test_an_existing_table_of_the_application_is_used_by_its_own_names(hotels: H
     held = dict(hotels.execute("SELECT id, own_notes FROM inns"))
     assert held == {first: "ours", second: None, 1: "ours too"}
     assert hotels.execute("SELECT title FROM inns WHERE id = 1") == [("not of Cupid",)]
+    # what it said before the sync came is history; the other hotel is new
+    kept = "SELECT record_key, path, old FROM inn_changes ORDER BY path"
+    assert hotels.execute(kept) == [(str(first), "city", "old"), (str(first), "hotel_name", "old")]
 
 
 def test_a_plan_says_how_many_requests_a_run_takes_and_sends_none(hotels: Hotels) -> None:

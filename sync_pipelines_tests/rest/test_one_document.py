@@ -103,6 +103,18 @@ def test_an_item_that_cannot_be_kept_is_quarantined_alone_and_what_was_kept_of_i
     assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
 
 
+def test_whole_numbers_and_texts_are_kept_to_the_digit(rates: House, catalogue: Catalogue) -> None:
+    whole, text = 2**53 + 1, "12345678901234567890.123456789"
+    catalogue.items[:] = [currency("aud", text, id=whole, longer=10**30 + 1, name="é" * 200_000)]
+    more = {"whole": {"path": "id", "type": "integer"}, "longer": {"path": "longer", "type": "numeric"}, "name": "name"}
+    table = RestToPostgres.model_validate({**DOCUMENT, "columns": {**DOCUMENT["columns"], **more}})
+    rates.sync(table)
+    held = "SELECT code, whole, longer::text, rate::text, length(name) FROM currency"
+    assert rates.execute(held) == [(str(whole), whole, str(10**30 + 1), text, 200_000)]
+    assert rates.prove(table, "deep").equal
+    assert rates.sync(table, mode="full").unchanged == 1
+
+
 @pytest.mark.parametrize("key", [7.0, 7])
 def test_a_key_that_is_a_whole_number_is_one_however_the_api_writes_it(
     rates: House, catalogue: Catalogue, table: RestToPostgres, key: float
@@ -123,6 +135,42 @@ def test_an_item_without_a_key_that_can_be_kept_is_quarantined_and_the_others_ar
     assert waiting.reason.startswith("the list breaks the contract: id: an item w")
 
 
+def test_of_items_without_a_key_nothing_is_left_when_all_have_one(
+    rates: House, catalogue: Catalogue, table: RestToPostgres
+) -> None:
+    known = "SELECT record_key, status FROM currency_checks WHERE status <> 'current'"
+    catalogue.items[1] = currency("brl", id=None)
+    rates.sync(table)
+    assert rates.execute(known) == [("(no key)", "failed")]
+    catalogue.items[1] = currency("brl")
+    catalogue.items.pop()
+    rates.sync(table, mode="full")
+    assert rates.execute(known) == [("eur", "absent")]  # it was there once, and is kept
+    assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
+    proof = rates.prove(table)
+    assert (proof.source_count, proof.target_count, proof.excluded, proof.equal) == (5, 5, 0, True)
+
+
+def test_of_two_items_of_one_key_the_first_is_kept_and_that_they_differ_is_told(
+    rates: House, catalogue: Catalogue, table: RestToPostgres
+) -> None:
+    first, again = currency("aud", 1.0), currency("aud", 2.0)
+    catalogue.items[:] = [first, first, again, currency("brl"), first, again]  # in pages of two
+    for upserted in (2, 0):
+        counts = rates.sync(table, mode="full", batch_size=1)
+        assert (counts.upserted, counts.quarantined) == (upserted, 1)
+    assert rates.execute("SELECT code, rate::int, data_version FROM currency ORDER BY code") == [
+        ("aud", 1, 1),
+        ("brl", 1, 1),
+    ]
+    (told,) = rates.bind(table).ledger.list_quarantine("rates", "currency")
+    assert told.reason == "the list has two items of the key aud that differ; `source.key` does not tell them apart."
+    catalogue.items[:] = [again, currency("brl"), again]
+    assert rates.sync(table, mode="full").upserted == 1
+    assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
+    assert rates.execute("SELECT record_key FROM currency_checks ORDER BY 1") == [("aud",), ("brl",)]
+
+
 def test_ids_come_from_a_file_as_an_editor_writes_it(
     rates: House, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +186,33 @@ def test_ids_come_from_a_file_as_an_editor_writes_it(
     with pytest.raises(RunError, match=r"the file of ids 'ids\.txt' cannot be read: No such file") as caught:
         rates.sync(table)
     assert "source.ids.file" in str(caught.value)
+
+
+def test_ids_come_from_a_table_without_blanks_and_a_blank_one_is_none(
+    rates: House, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("APP_DATABASE_URL", rates.url)
+    rates.execute("CREATE TABLE wanted (code text)")
+    rates.execute("INSERT INTO wanted VALUES ('aud'), (NULL), (''), ('  '), (' brl '), ('brl'), ('a/b')")
+    catalogue.items.append(currency("a/b"))
+    table = by_id(connection="app", table="wanted", column="code")
+    rates.sync(table)
+    assert sorted(catalogue.requests) == ["/api/currency/a%2Fb", "/api/currency/aud", "/api/currency/brl"]
+    assert rates.execute("SELECT record_key FROM currency_checks ORDER BY 1") == [("a/b",), ("aud",), ("brl",)]
+    proof = rates.prove(table, "deep")
+    assert (proof.equal, proof.source_count) == (True, 3)
+
+
+def test_a_plan_counts_pages_of_what_is_held_and_sends_no_more_than_the_budget_of_the_day_has_left(
+    rates: House, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paged = {**DOCUMENT["source"]["pagination"], "size_param": "n", "size": 2}
+    table = RestToPostgres.model_validate({**DOCUMENT, "source": {**DOCUMENT["source"], "pagination": paged}})
+    assert plan(rates.bind(table)).requests == 1
+    rates.sync(table)
+    assert plan(rates.bind(table), mode="full").requests == len(catalogue.requests) == 3
+    monkeypatch.setenv("RATES_REQUESTS_A_DAY", "5")
+    assert plan(rates.bind(table), mode="full").requests == 2
 
 
 def by_id(**ids: Any) -> RestToPostgres:

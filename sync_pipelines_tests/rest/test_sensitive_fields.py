@@ -184,6 +184,11 @@ def test_sensitive_names_columns_where_the_document_has_them_and_else_paths() ->
     assert properties("[].name", "rooms[].views[]", "data.phone").hidden.keys is False
 
 
+def test_a_sensitive_path_is_found_in_a_wrapped_payload_too():
+    hidden = Hidden(paths=("latitude", "rooms.name", "pool"))
+    assert hidden.unknown({"data": ["object"], "data.latitude": ["number"], "rooms[].name": ["text"]}) == ["pool"]
+
+
 @pytest.mark.slow
 def test_a_sensitive_path_that_no_payload_has_shows_as_drift(hotels: Hotels) -> None:
     hotels.ask_for(*hotels.cupid.ids(1))

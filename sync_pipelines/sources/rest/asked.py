@@ -72,7 +72,7 @@ class FileIds:
 
 @dataclass(frozen=True, kw_only=True)
 class TableIds:
-    """Ids in a column of a table; NULL is none."""
+    """Ids in a column of a table, without blanks around them; NULL and a blank text are none."""
 
     url: NormalisedUrl
     table: str
@@ -93,7 +93,7 @@ class TableIds:
             )
             with reading(self.url, **self.place), small_transaction(self.url, pool_max=self.pool_max) as session:
                 found = [row["id"] for row in session.all(query)]
-            yield from found
+            yield from filter(None, map(str.strip, found))
             if len(found) < _PAGE:
                 return
             last = found[-1]

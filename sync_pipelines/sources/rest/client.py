@@ -61,7 +61,7 @@ class RestClient:
         """Whether the allowance was used up before the calls were."""
         return self._exhausted
 
-    def fetch(self, calls: Iterable[Call]) -> Iterator[Answer]:
+    def fetch(self, calls: Iterable[Call], *, spare: Call | None = None) -> Iterator[Answer]:
         """The answers of these calls, as they come: lazy, in constant memory, `max_concurrent` requests at a time.
 
         A call whose answer is not given was not decided: the API went down, the key was refused or the allowance is
@@ -69,12 +69,13 @@ class RestClient:
 
         Args:
             calls: taken in the thread that takes the answers, some hundreds ahead of them.
+            spare: one that has worked in an earlier run; it tells, where all calls fail, whether the API does.
 
         Raises:
             KeyRefusedError: 401, or the first five answers are all 403.
             ApiDownError: nobody gets an answer any more. Both come after what had arrived.
         """
-        return Work(self._ask, self.settings).answers(calls)
+        return Work(self._ask, self.settings, spare=spare).answers(calls)
 
     def pages(self, path: str, params: Mapping[str, str], pagination: Pagination) -> Iterator[list[Any]]:
         """The records of a list endpoint, a page at a time; empty pages are not given.

@@ -125,12 +125,29 @@ WHERE c.{self.books.mine} AND c.record_key > %s AND (c.asked OR EXISTS (
         )
         return [row[0] for row in cursor.fetchall()]
 
+    def well(self, cursor: Any) -> str | None:
+        """The key of a current document, the one that was fetched last."""
+        cursor.execute(
+            f"SELECT c.record_key FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND c.asked "
+            f"AND c.status = 'current' ORDER BY c.checked_at DESC LIMIT 1"
+        )
+        found = cursor.fetchone()
+        return found and found[0]
+
     def make_due(self, cursor: Any, keys: Sequence[str]) -> None:
         """Let the next run fetch these, whenever they were fetched."""
         cursor.execute(
             f"UPDATE {self.books.checks} AS c SET status = 'unfetched' "
             f"WHERE c.{self.books.mine} AND c.record_key = ANY (%s)",
             [list(keys)],
+        )
+
+    def forget_gone(self, cursor: Any) -> None:
+        """Forget those that the source has no more and of which nothing was ever kept, such as an item of a list that
+        had no key: no list names them again."""
+        cursor.execute(
+            f"DELETE FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND c.status = 'absent' AND NOT EXISTS ("
+            f"SELECT FROM {self.books.payloads} AS p WHERE p.{self.books.mine} AND p.record_key = c.record_key)"
         )
 
     def absent_among(self, cursor: Any, keys: Sequence[str]) -> list[str]:

@@ -146,7 +146,11 @@ class RestSource(Forgetful):
     def _ended(self, stream: Fetched) -> Mapping[str, Any]:
         """Count what was sent since the last batch, then tell of the fetching, or raise what cut it short."""
         self.count_sent()
-        return stream.ended()
+        told = stream.ended()
+        if self.asked is None:
+            with self.store.writing() as cursor:
+                self.checks.forget_gone(cursor)
+        return told
 
     def count_sent(self) -> None:
         """Write down the requests that no batch has counted."""
@@ -296,12 +300,15 @@ class RestSource(Forgetful):
 
     def fetching(self, keys: Iterable[Sequence[str]] | None, settings: FetchSettings, **more: Any) -> Fetched:
         """A stream that asks for these keys."""
+        with self.store.cursor() as cursor:
+            spare = None if keys is None else self.checks.well(cursor)
         return Fetched(
             endpoint=self.endpoint,
             tables=self.store.layout.rows,
             hidden=self.store.documents.hidden,
             connect=lambda: self._connect(settings, self._allowance(settings)),
             keys=keys,
+            spare=spare,
             **more,
         )
 

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sync_pipelines.engine.errors import SyncError
-from sync_pipelines.engine.overwriting import key_set
+from sync_pipelines.engine.overwriting import KeySet, key_set
 from sync_pipelines.engine.rowsets import RowTable
 from sync_pipelines.sources.rest.contract import ContractError, insist_on_storable
 from sync_pipelines.sources.rest.endpoint import Endpoint
-from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived, parts_of, schema_of
+from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived, hash_of, parts_of, schema_of
 from sync_pipelines.targets.rowsets.hiding import NOTHING, Hidden
 
 if TYPE_CHECKING:
     from sync_pipelines.sources.rest.calls import Answer
     from sync_pipelines.sources.rest.client import RestClient
 
-_NO_KEY = "(no key)"
+_NO_KEY, _ONE_KEY = "(no key)", "(one key)"
 _STOPPED = "the budget of requests a day is used up; the rest stays due"
 _LOG = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Fetched:
 
     Args:
         stored: documents that are made from payloads, without a request; they come first.
-        keys: of the documents to fetch, in pages. connect: gives the client.
+        keys: of the documents to fetch, in pages. connect: gives the client. spare: the key of one that was there.
         unseen: of a list, pages of the keys that are known and that these are not.
         tables: what the documents' rows go into. hidden: fields whose values nobody is shown.
     """
@@ -46,6 +46,7 @@ class Fetched:
     connect: Callable[[], AbstractContextManager[RestClient]]
     hidden: Hidden = NOTHING
     keys: Iterable[Sequence[str]] | None = None
+    spare: str | None = None
     stored: Iterable[Document] = ()
     known: Callable[[], Iterable[list[str]]] = tuple
     client: RestClient | None = None
@@ -106,7 +107,8 @@ class Fetched:
 
     def _of_keys(self, client: RestClient) -> Iterator[Document]:
         calls = (self.endpoint.call(key) for page in self.keys or () for key in page)
-        for answer in client.fetch(calls):
+        spare = None if self.spare is None else self.endpoint.call(self.spare)
+        for answer in client.fetch(calls, spare=spare):
             yield self._document(answer)
 
     def _document(self, answer: Answer) -> Document:
@@ -139,14 +141,32 @@ class Fetched:
         with key_set() as seen:
             path, params = self.endpoint.listed()
             for items in client.pages(path, params, self.endpoint.pagination):
-                found = [self._item(item) for item in items]
-                seen.add(item.key for item in found)
-                yield from found
+                yield from self._told_apart([self._item(item) for item in items], seen)
             if client.exhausted:
                 return
             for page in self.known():
                 there = seen.among(page)
                 yield from (_gone(key) for key in page if key not in there)
+
+    def _told_apart(self, found: Sequence[Document], seen: KeySet) -> Iterator[Document]:
+        """Of items with one key the first; were others written over it, each run would find a change. One that moved
+        to the next page meanwhile comes twice as it is; others are told."""
+        marks = [f"{item.key}\0{hash_of(item.payload)}" for item in found]  # no key holds a NUL
+        known = seen.among([*(item.key for item in found), *marks])
+        for item, mark in zip(found, marks, strict=True):
+            if item.key not in known:
+                yield item
+            elif mark not in known:
+                yield self._second(item)
+                seen.add([_ONE_KEY])
+            known |= {item.key, mark}
+        seen.add([*(item.key for item in found), *marks])
+
+    def _second(self, item: Document) -> Document:
+        parts = parts_of(item.key, len(self.tables[0].record))
+        why = f"the list has two items of the key {', '.join(parts)} that differ; `source.key` does not tell them apart"
+        problem = f"{self.hidden.text(why, parts, item.payload)}."
+        return Document(key=_ONE_KEY, status="failed", problem=problem, http_status=item.http_status, at=item.at)
 
     def _item(self, item: Any) -> Document:
         try:

@@ -51,11 +51,18 @@ class Work:
     """The state of one `fetch`; each method that begins with `_` and touches it holds the condition's lock.
 
     Args:
-        clock: seconds.
+        clock: seconds. spare: a call that has worked in an earlier run.
     """
 
-    def __init__(self, ask: Ask, settings: ClientSettings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask, self._settings, self._clock = ask, settings, clock
+    def __init__(
+        self,
+        ask: Ask,
+        settings: ClientSettings,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        spare: Call | None = None,
+    ) -> None:
+        self._ask, self._settings, self._clock, self._spare = ask, settings, clock, spare
         self._condition = threading.Condition()
         self._stopped = threading.Event()
         self._breaker, self._key = Breaker(settings, clock), KeyWatch(settings)
@@ -166,7 +173,8 @@ class Work:
         return None
 
     def _probe(self) -> _Job | None:
-        """What tells most: a call that has worked, else one that was never tried, else one that has failed.
+        """What tells most: a call that has worked, else one that was never tried, else one that worked in an earlier
+        run (all that are due may be records that fail for themselves), else one that has failed.
 
         Of those never tried the last one: the first ones may all be records that failed the last time.
         """
@@ -174,6 +182,8 @@ class Work:
             return _Job(0.0, good, probe=True, known=True)
         if self._calls:
             return _Job(0.0, self._calls.pop(), probe=True)
+        if self._spare is not None:
+            return _Job(0.0, self._spare, probe=True, known=True)
         if not self._parked:
             return None
         job = heapq.heappop(self._parked)

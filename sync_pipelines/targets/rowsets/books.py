@@ -65,12 +65,14 @@ class Books:
     def note_checks(self) -> str:
         """An INSERT for `execute_values`: key, checked_at, fetched_at, status, http_status, reason.
 
-        The time of a failure is noted as that of a check, but not as that of a fetch.
+        The time of a failure is noted as that of a check, but not as that of a fetch. No time is later than the
+        database's own: by that it is told what is due, and a clock that is ahead would put it off.
         """
         return f"""
 INSERT INTO {self.checks} AS c (part, record_key, checked_at, fetched_at, status, http_status, reason, failures)
-SELECT {literal(self.part)}, v.record_key, v.checked_at, v.fetched_at, v.status, v.http_status, v.reason,
-    (v.status = 'failed')::int
+SELECT {literal(self.part)}, v.record_key, least(v.checked_at, pg_catalog.now()),
+    CASE WHEN v.fetched_at IS NOT NULL THEN least(v.fetched_at, pg_catalog.now()) END,
+    v.status, v.http_status, v.reason, (v.status = 'failed')::int
 FROM (VALUES %s) AS v(record_key, checked_at, fetched_at, status, http_status, reason)
 ON CONFLICT (part, record_key) DO UPDATE SET
     checked_at = excluded.checked_at,

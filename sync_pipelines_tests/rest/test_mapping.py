@@ -1,0 +1,86 @@
+"""What a mapping that changes asks for, and what stays as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sync_pipelines.components.rest_to_postgres import RestToPostgres
+from sync_pipelines.defs.hotels import cupid
+from sync_pipelines.engine.model import Scope
+from sync_pipelines.engine.run import Request, open_run, write
+from sync_pipelines_tests.lake.house import House
+from sync_pipelines_tests.rest.catalogue import DOCUMENT, Catalogue, currency
+from sync_pipelines_tests.rest.hotels import Hotels, documents
+
+
+def by_id(title: str) -> RestToPostgres:
+    """Two currencies, each asked for by itself; their title stands at this path."""
+    ids = {"values": ["aud", "brl"]}
+    source = {"connection": "rates", "path": "currency/{id}", "key": ["id"], "ids": ids}
+    columns = {**DOCUMENT["columns"], "title": title}
+    return RestToPostgres.model_validate({**DOCUMENT, "source": source, "columns": columns})
+
+
+def pending(house: House, table: RestToPostgres) -> Any:
+    binding = house.bind(table)
+    return binding.source.pending(binding.ledger.watermark("rates", "currency"))
+
+
+def test_another_path_fills_the_column_without_a_request_and_a_run_of_one_record_does_not_settle_that(
+    rates: House, catalogue: Catalogue
+) -> None:
+    catalogue.items[:] = [currency(code, name=f"{code} by name") for code in ("aud", "brl")]
+    rates.sync(by_id("attributes.title"))
+    seen = "SELECT first_seen_at FROM currency_payloads ORDER BY record_key"
+    before, titles = rates.execute(seen), "SELECT title FROM currency ORDER BY code"
+    after = by_id("name")
+    assert pending(rates, after).full_reason == "the mapping, or a column, changed"
+    rates.sync(after, keys=("aud",))
+    assert rates.execute(titles) == [("aud by name",), ("The brl",)]
+    assert pending(rates, after).full_reason == "the mapping, or a column, changed"
+    catalogue.requests.clear()
+    rates.sync(after)
+    assert rates.execute(titles) == [("aud by name",), ("brl by name",)]
+    assert (catalogue.requests, pending(rates, after).full_reason) == ([], None)
+    assert rates.execute(seen) == before  # the payloads are the same
+
+
+def test_rows_that_are_made_anew_do_not_put_off_the_next_look_at_a_list(rates: House, catalogue: Catalogue) -> None:
+    table = RestToPostgres.model_validate(DOCUMENT)
+    rates.sync(table)
+    binding = rates.bind(table)
+    first = binding.source.next_due(binding.ledger.watermark("rates", "currency"))
+    rates.sync(table, mode="reparse")
+    assert binding.source.next_due(binding.ledger.watermark("rates", "currency")) == first
+
+
+def test_a_column_that_a_sequence_numbers_is_the_applications(hotels: Hotels) -> None:
+    (only,) = hotels.cupid.ids(1)
+    hotels.execute("ALTER TABLE photos ADD COLUMN number bigserial")
+    hotels.ask_for(only)
+    assert hotels.sync().upserted == 1
+    numbers = "SELECT array_agg(number ORDER BY number) FROM photos"
+    before = hotels.execute(numbers)
+    assert None not in before[0][0]
+    assert hotels.sync(mode="full").unchanged == 1
+    assert hotels.execute(numbers) == before
+
+
+def test_a_mapping_function_that_gives_rows_of_another_hotel_is_refused(hotels: Hotels) -> None:
+    ids = hotels.cupid.ids(2)
+    hotels.ask_for(*ids)
+    bound = hotels.house.bind(documents()["properties"])
+    source: Any = bound.source
+
+    def mixed_up(payload: Any, key: tuple[str, ...]) -> Any:
+        found = {name: [dict(row) for row in rows] for name, rows in cupid.property_rows(payload, key).items()}
+        if key == (str(ids[0]),):
+            found["rooms"][0]["hotel_id"] = ids[1]
+        return found
+
+    object.__setattr__(source.endpoint, "rows_of", mixed_up)
+    request = Request(mode="incremental", scope=Scope(), trigger="manual", run_id="mixed")
+    assert write(open_run(bound, request)).quarantined == 1
+    assert hotels.quarantine()[str(ids[0])] == (
+        f"the payload breaks the contract: rooms: it is of {ids[1]}, and {ids[0]} was asked for."
+    )
