@@ -98,6 +98,21 @@ def test_edits_of_blocks_and_titles_are_named_by_a_check_and_repaired_where_keep
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["", "--deep"])
+def test_a_property_that_was_renamed_is_told_by_a_check_and_filled_in_by_a_repair(study: Study, how: str) -> None:
+    workspace = study.add("ann", [note(1, labels=("a", "b")), note(2)])
+    study.materialize("ann")
+    workspace.advance(61)
+    found = workspace.client().search(filter={"property": "object", "value": "data_source"})["results"]
+    workspace.rename_property(found[0]["id"], "Labels", "Tags")
+    told = invoke("check", "notes", *filter(None, [how]))
+    assert told.exit_code == 1
+    assert "The Notion database lacks 'Labels'." in told.stderr
+    assert "1 stale, 0 extra found, 1 mended" in invoke("repair", PATH).stdout
+    assert answer("check", "notes", "--deep")["equal"]
+
+
+@pytest.mark.slow
 def test_a_copy_of_the_syncs_own_is_planned_and_removed_by_a_repair(study: Study) -> None:
     one = note(1, "one")
     workspace = study.add("ann", [one])
