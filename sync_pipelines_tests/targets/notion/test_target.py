@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -190,6 +191,23 @@ def test_every_file_that_is_not_on_its_page_is_told_and_stays_told_while_it_is_n
     desk.later()
     desk.bring(note("2"))
     assert desk.target.warnings() == []
+
+
+@pytest.mark.parametrize("sha", ["", hashlib.sha256(b"").hexdigest()])
+def test_a_note_of_a_file_without_bytes_is_as_it_was_and_what_names_the_file_stays(desk: Desk, sha: str):
+    mine = note(attachments=[{**attachment("a.amr", b"", "audio/amr"), "sha256": sha}])
+    desk.bring(mine)
+    assert desk.holds(mine)
+    desk.later()
+    names = [item["id"] for item in desk.outline()]
+    desk.hands.edit_block(names[0], "by hand")
+    (dispute,) = desk.bring(mine).disputes
+    assert not dispute.decision.conflict
+    desk.hands.edit_block(names[0], "one")
+    changed = {**mine, "text": "one\ntwo\nTHREE"}
+    assert desk.bring(changed).counts.upserted == 1
+    assert [item["id"] for item in desk.outline()] == names
+    assert desk.holds(changed)
 
 
 def test_what_exceeds_the_budget_of_blocks_is_refused_alone(desk: Desk):
