@@ -210,6 +210,18 @@ def test_a_note_of_a_file_without_bytes_is_as_it_was_and_what_names_the_file_sta
     assert desk.holds(changed)
 
 
+def test_a_file_whose_name_looks_like_two_sentences_stays_told(desk: Desk):
+    gone = {**attachment("a; b.png", b""), "sha256": ""}
+    desk.bring(note(attachments=[gone]))
+    told = desk.target.notes()["1"]
+    desk.later()
+    desk.bring(note(text="other", attachments=[gone]))
+    assert desk.target.notes()["1"] == told
+    desk.later()
+    desk.bring(note(text="more", attachments=[{**gone, "name": "b.png"}]))
+    assert desk.target.notes()["1"].startswith("b.png was not uploaded: ")
+
+
 def test_what_exceeds_the_budget_of_blocks_is_refused_alone(desk: Desk):
     desk.target = desk.make(max_blocks=10)
     result = desk.bring(note(), note("2", "\n".join("abcdefgh")), note("3"))
