@@ -242,6 +242,24 @@ def test_copies_are_found_told_and_counted_once(desk: Desk):
     assert desk.texts(mine) == ["one"]
 
 
+def test_where_nothing_is_on_record_the_oldest_of_several_pages_is_the_notes(desk: Desk):
+    desk.bring(note())
+    mine = desk.page()
+    desk.later()
+    desk.hands.duplicate_page(mine)
+    desk.ledger.forget_pages("notes", "pages:ann", ["1"])
+    desk.bring(note(text="one"))
+    assert desk.target.records.of(["1"])["1"].page_id == mine
+
+
+def test_a_page_that_is_marked_as_deleted_already_is_not_marked_again(desk: Desk):
+    desk.bring(note())
+    assert desk.target.delete(["1"]).deleted == 1
+    desk.forget()
+    assert desk.target.delete(["1"]).deleted == 0
+    assert desk.writes() == []
+
+
 def test_what_a_person_does_to_the_syncs_own_properties_is_mended(desk: Desk):
     desk.bring(note(), note("2"), note("3"))
     right = desk.prints()
