@@ -78,6 +78,41 @@ def test_a_conflict_is_listed_shown_and_settled_by_command(study: Study) -> None
 
 
 @pytest.mark.slow
+def test_edits_of_blocks_and_titles_are_named_by_a_check_and_repaired_where_keep_wins(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.component = KeepToNotion.model_validate({"sync": "notes", "conflicts": {"strategy": "source_wins"}})
+    found = (definitions(study.component), (study.component,))
+    monkeypatch.setattr(sync_pipelines.definitions, "load", lambda *_: found)
+    notes = [note(1, "one"), note(2, "two"), note(3)]
+    workspace = study.add("ann", notes)
+    study.materialize("ann")
+    workspace.advance(61)
+    workspace.edit_block(workspace.outline(study.page("ann", notes[0]))[0]["id"], "by hand")
+    workspace.set_title(study.page("ann", notes[1]), "by hand")
+    table = answer("check", "notes", code=1)["tables"][f"{PATH}:ann"]
+    assert (table["missing"], table["stale"], table["extra"]) == (0, 2, 0)
+    answer("repair", PATH)
+    assert study.texts("ann", notes[0]) == ["one"]
+    assert answer("check", "notes", "--deep")["equal"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["", "--deep"])
+def test_a_property_that_was_renamed_is_told_by_a_check_and_filled_in_by_a_repair(study: Study, how: str) -> None:
+    workspace = study.add("ann", [note(1, labels=("a", "b")), note(2)])
+    study.materialize("ann")
+    workspace.advance(61)
+    found = workspace.client().search(filter={"property": "object", "value": "data_source"})["results"]
+    workspace.rename_property(found[0]["id"], "Labels", "Tags")
+    told = invoke("check", "notes", *filter(None, [how]))
+    assert told.exit_code == 1
+    assert "The Notion database lacks 'Labels'." in told.stderr
+    assert "1 stale, 0 extra found, 1 mended" in invoke("repair", PATH).stdout
+    assert answer("check", "notes", "--deep")["equal"]
+
+
+@pytest.mark.slow
 def test_a_copy_of_the_syncs_own_is_planned_and_removed_by_a_repair(study: Study) -> None:
     one = note(1, "one")
     workspace = study.add("ann", [one])

@@ -296,15 +296,20 @@ def _told_apart(
     """Keys of the notes of one millisecond; parts of an export that overlap hold the same file twice."""
     newest: dict[Any, tuple[int, dict[str, Any]]] = {}
     for number, row in members:
-        # one file name of one time in two parts is one note; in one part there are no two files of a name
+        # one file name of one time in two parts is one note; twice in one zip, it was replaced there
         mark = (row["created"], row["name"]) if row["node"] is None else row["node"]
         held = newest.get(mark)
-        if held is None or (row["edited"] or 0) > (held[1]["edited"] or 0):
+        if held is None or _rank(row) >= _rank(held[1]):
             newest[mark] = (number, row)
     chosen = dict(newest.values())
     keys = dict(zip(chosen, assign([_seen(row) for row in chosen.values()], known), strict=True))
     for number, _ in members:
         yield number, keys.get(number)
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[bool, int]:
+    """What can be read goes before what cannot, then the later edit."""
+    return row["signature"] is not None, row["edited"] or 0
 
 
 def _seen(row: Mapping[str, Any]) -> Seen:

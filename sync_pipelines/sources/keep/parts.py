@@ -33,11 +33,13 @@ class Entry:
 
     Args:
         path: within the part, with slashes. size: bytes, unpacked. mtime: nanoseconds; 0 within a zip.
+        number: its place in a zip's directory, which may name several members alike.
     """
 
     path: str
     size: int
     mtime: int = 0
+    number: int = 0
 
     @property
     def folder(self) -> str:
@@ -57,6 +59,10 @@ class OpenPart(Protocol):
 
     def open(self, path: str) -> BinaryIO:
         """A file of it, as bytes; one of a name that it does not have is a `KeyError`."""
+        ...
+
+    def open_entry(self, entry: Entry) -> BinaryIO:
+        """This very file, also where others have its name."""
         ...
 
 
@@ -94,6 +100,9 @@ class Folder:
         with reading_of(self.path / path):
             flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
             return os.fdopen(os.open(self.path / path, flags), "rb")
+
+    def open_entry(self, entry: Entry) -> BinaryIO:
+        return self.open(entry.path)
 
 
 class Zip:
@@ -138,12 +147,15 @@ class OpenZip:
         self._archive = archive
 
     def entries(self) -> Iterator[Entry]:
-        for info in self._archive.infolist():
+        for number, info in enumerate(self._archive.infolist()):
             if not info.is_dir() and not info.filename.rpartition("/")[2].startswith("."):
-                yield Entry(path=info.filename, size=info.file_size)
+                yield Entry(path=info.filename, size=info.file_size, number=number)
 
     def open(self, path: str) -> BinaryIO:
         return cast(BinaryIO, self._archive.open(path))
+
+    def open_entry(self, entry: Entry) -> BinaryIO:
+        return cast(BinaryIO, self._archive.open(self._archive.infolist()[entry.number]))
 
 
 @contextmanager

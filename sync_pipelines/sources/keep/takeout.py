@@ -198,7 +198,7 @@ class _Reading:
     def _text_of(self, number: int, entry: Entry) -> tuple[bytes, str | None]:
         """A file's bytes, or the first of them and why it is not read further."""
         try:
-            with self.parts[number].open(entry.path) as file, reading_of(self.paths[number] / entry.path):
+            with self.parts[number].open_entry(entry) as file, reading_of(self.paths[number] / entry.path):
                 # what a zip says of a member's size may be a lie
                 text = file.read(LARGEST_NOTE + 1)
         except (*UNREADABLE, KeyError) as error:

@@ -189,14 +189,19 @@ class Bringing(Judged):
 
     def looked(self, seen: Seen, record: Record | None) -> bool:
         """Note what a look at a page has shown; whether it is as the sync left it."""
-        accepted = record is not None and record.left is not None and record.left == seen.mark
-        calm = accepted or same_state(seen.state, seen.base)
+        calm = is_calm(seen, record)
         if record is None or record.under_way is None:
             known = record or Record(key=seen.head.key, fingerprint=seen.head.fingerprint, editor=self.notion.us)
             state = dict(seen.base_state)
             looked = replace(known, page_id=seen.head.id, base=seen.region.base, state=state, calm=calm)
             self.records.keep([replace(looked, edited=seen.head.edited, seen=seen.at)])
         return calm
+
+
+def is_calm(seen: Seen, record: Record | None) -> bool:
+    """Whether a page stands as the sync left it, or as somebody has accepted it."""
+    accepted = record is not None and record.left is not None and record.left == seen.mark
+    return accepted or same_state(seen.state, seen.base)
 
 
 def _rejection(key: str, error: RecordError) -> Rejection:

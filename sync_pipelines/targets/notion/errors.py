@@ -76,7 +76,8 @@ def _of_an_answer(error: Any, doing: str, host: str, where: dict[str, Any]) -> S
         kind = TransientError if status in _NOT_DONE else DoubtfulError
         return kind(message, retry_after=after, **where)
     if status == 401:
-        return ConfigurationError(message, remedy="Give the user a token that is valid (`users add`).", **where)
+        remedy = "Give the user a token that is valid: `sync-pipelines users rotate NAME`."
+        return ConfigurationError(message, remedy=remedy, **where)
     if status == 403:
         remedy = "Give the connection access to it in Notion, and the capabilities to read, insert and update."
         return RestrictedError(message, remedy=remedy, **where)

@@ -103,11 +103,14 @@ class Pages:
         return wanted[0] if len(wanted) == 1 else {"and": wanted}
 
     def _heads(self, answer: Mapping[str, Any]) -> Iterator[Head]:
-        for page in answer["results"]:
-            if page.get("object") == "page":
-                head = head_of(page, self._columns)
-                if not head.in_trash:
-                    yield head
+        pages = [page for page in answer["results"] if page.get("object") == "page"]
+        if pages and not self._columns.are_all_on(pages[0]):
+            # an empty property is there all the same: this one was renamed, deleted or changed for all pages at once
+            there.fitting(self._notion, self._source)
+        for page in pages:
+            head = head_of(page, self._columns)
+            if not head.in_trash:
+                yield head
 
     def _answers(self, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         sorts = [{"timestamp": "created_time", "direction": "ascending"}]

@@ -67,12 +67,12 @@ class PageMapper:
         )
 
 
-_BETWEEN = "; "
+_BETWEEN, _WITHIN = "; ", ";\u00a0"
 
 
 def not_uploaded(name: str, why: str) -> str:
-    """What a person is told of a file."""
-    return f"{visible(name)} was not uploaded: {why}"
+    """What a person is told of a file; whatever it is called, this is one sentence where several are put together."""
+    return f"{visible(name)} was not uploaded: {why}".replace(_BETWEEN, _WITHIN)
 
 
 def together(sentences: Iterable[str]) -> str | None:

@@ -143,6 +143,11 @@ class Columns:
         """Those that a note has, the title among them."""
         return {item: self.value(item, page) for item in ("title", *VALUES)}
 
+    def are_all_on(self, page: Mapping[str, Any]) -> bool:
+        """Whether a page as Notion gives it has all properties of ours, of their types."""
+        given = page["properties"]
+        return all((given.get(self.name(item)) or {}).get("type") == kind for item, kind in KINDS.items())
+
     def empty(self, names: Collection[str]) -> dict[str, Any]:
         """The values of a page whose database has no properties of these names; of those that a note has."""
         return {item: self.value(item, {"properties": {}}) for item in VALUES if self.name(item) in names}

@@ -61,10 +61,10 @@ def entry_of(block: Block, *, id: str | None = None) -> Entry:
 
 
 def entry_to_json(entry: Entry) -> dict[str, Any]:
-    """An entry as the ledger keeps it: what is not set is left out."""
+    """An entry as the ledger keeps it: what is not set is left out; a file without bytes has a size and a hash, too."""
     found: dict[str, Any] = {"id": entry.id, "hash": entry.mark, "type": entry.type}
     more = {name: getattr(entry, name) for name in ("absent", "shown", "sha", "mime", "size")}
-    found.update({name: value for name, value in more.items() if value})
+    found.update({name: value for name, value in more.items() if value is not None and value is not False})
     if entry.children:
         found["children"] = [entry_to_json(child) for child in entry.children]
     return found

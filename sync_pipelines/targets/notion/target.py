@@ -32,14 +32,14 @@ from sync_pipelines.engine.model import (
 )
 from sync_pipelines.engine.rates import RateKeeper
 from sync_pipelines.targets.notion import there
-from sync_pipelines.targets.notion.bringing import Bringing
+from sync_pipelines.targets.notion.bringing import Bringing, is_calm
 from sync_pipelines.targets.notion.client import Notion
 from sync_pipelines.targets.notion.copies import Copy, copies_of, drop
 from sync_pipelines.targets.notion.database import ready, require_there
 from sync_pipelines.targets.notion.errors import HiddenCommentsError
 from sync_pipelines.targets.notion.judged import chosen, paged
 from sync_pipelines.targets.notion.listing import Head, Pages
-from sync_pipelines.targets.notion.looking import read_page
+from sync_pipelines.targets.notion.looking import Seen, read_page
 from sync_pipelines.targets.notion.reading import page_text
 from sync_pipelines.targets.notion.records import Record, Records
 from sync_pipelines.targets.notion.settings import NotionSettings
@@ -166,12 +166,15 @@ class NotionTarget(Bringing, Underived):
         if record is not None and record.under_way is not None:
             return head.fingerprint or None  # a write that was interrupted: the next one finishes it
         if record is not None and record.tells(head):
-            calm = record.calm
-        else:
-            seen = read_page(self.notion, head, record)
-            calm = self.looked(seen, record)
-        calm = calm and (record is None or record.fingerprint != "")  # else the note is to be brought again
-        return (head.fingerprint if calm else f"{head.fingerprint} edited") or None
+            return _mark(head, record, calm=record.calm)
+        seen = read_page(self.notion, head, record)
+        return _mark(head, record, calm=self.looked(seen, record))
+
+    def _seen(self, seen: Seen, record: Record | None) -> str | None:
+        """The fingerprint of a page that was read, as `fingerprints` gives it."""
+        if record is not None and record.under_way is not None:
+            return seen.head.fingerprint or None
+        return _mark(seen.head, record, calm=is_calm(seen, record))
 
     # What a target is asked
 
@@ -263,7 +266,7 @@ class NotionTarget(Bringing, Underived):
                 record = records.get(key)
                 mine = record if record is not None and record.page_id in (None, head.id) else None
                 seen = read_page(self.notion, head, mine)
-                rows.append({KEY: key, FINGERPRINT: head.fingerprint or None, "page": page_text(seen)})
+                rows.append({KEY: key, FINGERPRINT: self._seen(seen, mine), "page": page_text(seen)})
             yield pa.RecordBatch.from_pylist(rows, schema=_PAGE)
 
     def doubles(self) -> dict[str, list[Copy]]:
@@ -328,6 +331,11 @@ class NotionTarget(Bringing, Underived):
 
     def swap(self) -> None:
         """Follows `begin_rebuild`, which there is none of."""
+
+
+def _mark(head: Head, record: Record | None, *, calm: bool) -> str | None:
+    as_left = calm and (record is None or record.fingerprint != "")  # else the note is to be brought again
+    return (head.fingerprint if as_left else f"{head.fingerprint} edited") or None
 
 
 def _grouped(heads: Iterable[Head], size: int) -> Iterator[list[Head]]:

@@ -1,6 +1,8 @@
 """Exports as a run and a proof see them."""
 
+import json
 import tracemalloc
+import zipfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -141,6 +143,29 @@ def test_of_a_note_in_two_parts_the_newer_edit_is_taken(ann: Exported, tmp_path:
         as_zip(tmp_path / name, {"Keep/a.json": a_note(**edited)})
     source = KeepSource(ExportOrigin([str(tmp_path / "*.zip")]), SPEC, ledger=ann.ledger)
     assert dict(told(source.changes(Scope(full=True), since=None).upserts)) == {str(FIRST): "newer"}
+
+
+@pytest.mark.parametrize("parts", [("whole", "cut"), ("cut", "whole")])
+def test_of_a_note_in_two_parts_the_one_that_can_be_read_is_taken(
+    ann: Exported, tmp_path: Path, parts: tuple[str, str]
+) -> None:
+    files = {"whole": a_note(userEditedTimestampUsec=None), "cut": a_note(isPinned="perhaps")}
+    paths = [str(as_zip(tmp_path / f"{number}.zip", {"Keep/a.json": files[part]})) for number, part in enumerate(parts)]
+    source = KeepSource(ExportOrigin(paths), SPEC, ledger=ann.ledger)
+    assert dict(told(source.changes(Scope(full=True), since=None).upserts)) == {str(FIRST): "Bread"}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_notes_whose_files_have_one_name_in_a_zip_are_two_and_of_one_that_was_replaced_the_later_is_taken(
+    ann: Exported, tmp_path: Path
+) -> None:
+    other = a_note(title="Salt", createdTimestampUsec=FIRST + 5000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for document in (a_note(title="Bred"), other, a_note()):
+            archive.writestr("Keep/a.json", json.dumps(document))
+    source = KeepSource(ExportOrigin([str(tmp_path / "a.zip")]), SPEC, ledger=ann.ledger)
+    found = dict(told(source.changes(Scope(full=True), since=None).upserts))
+    assert found == {str(FIRST): "Bread", str(FIRST + 5000): "Salt"}
 
 
 def test_only_a_complete_export_says_what_was_deleted(ann: Exported) -> None:

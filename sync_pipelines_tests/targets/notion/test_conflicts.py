@@ -164,6 +164,18 @@ def test_a_person_may_take_either_side_or_both(desk: Desk):
     assert desk.holds(note(text="one\ntwo\n4"))
 
 
+def test_a_page_whose_version_a_person_has_accepted_is_never_taken_for_one_that_has_become_equal(desk: Desk):
+    edited(desk)
+    told = desk.bring(CHANGED)
+    prints = {item.key: str(item.fingerprint) for item in told.disputes}
+    desk.ledger.note_conflict("notes", "pages:ann", told.kept, prints, told.disputes, run_id="run-1")
+    desk.ledger.accept_conflict("notes", "pages:ann", "1")
+    desk.target.stand(batch_of(CHANGED))
+    desk.later()
+    desk.prints()
+    assert desk.bring(CHANGED).kept == {"1": "somebody has accepted the page's version"}
+
+
 def test_a_person_may_put_both_sides_together(desk: Desk):
     edited(desk)
     row = batch_of(CHANGED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -192,6 +193,35 @@ def test_every_file_that_is_not_on_its_page_is_told_and_stays_told_while_it_is_n
     assert desk.target.warnings() == []
 
 
+@pytest.mark.parametrize("sha", ["", hashlib.sha256(b"").hexdigest()])
+def test_a_note_of_a_file_without_bytes_is_as_it_was_and_what_names_the_file_stays(desk: Desk, sha: str):
+    mine = note(attachments=[{**attachment("a.amr", b"", "audio/amr"), "sha256": sha}])
+    desk.bring(mine)
+    assert desk.holds(mine)
+    desk.later()
+    names = [item["id"] for item in desk.outline()]
+    desk.hands.edit_block(names[0], "by hand")
+    (dispute,) = desk.bring(mine).disputes
+    assert not dispute.decision.conflict
+    desk.hands.edit_block(names[0], "one")
+    changed = {**mine, "text": "one\ntwo\nTHREE"}
+    assert desk.bring(changed).counts.upserted == 1
+    assert [item["id"] for item in desk.outline()] == names
+    assert desk.holds(changed)
+
+
+def test_a_file_whose_name_looks_like_two_sentences_stays_told(desk: Desk):
+    gone = {**attachment("a; b.png", b""), "sha256": ""}
+    desk.bring(note(attachments=[gone]))
+    told = desk.target.notes()["1"]
+    desk.later()
+    desk.bring(note(text="other", attachments=[gone]))
+    assert desk.target.notes()["1"] == told
+    desk.later()
+    desk.bring(note(text="more", attachments=[{**gone, "name": "b.png"}]))
+    assert desk.target.notes()["1"].startswith("b.png was not uploaded: ")
+
+
 def test_what_exceeds_the_budget_of_blocks_is_refused_alone(desk: Desk):
     desk.target = desk.make(max_blocks=10)
     result = desk.bring(note(), note("2", "\n".join("abcdefgh")), note("3"))
@@ -210,6 +240,24 @@ def test_copies_are_found_told_and_counted_once(desk: Desk):
     desk.later()
     desk.bring(note(text="one"))
     assert desk.texts(mine) == ["one"]
+
+
+def test_where_nothing_is_on_record_the_oldest_of_several_pages_is_the_notes(desk: Desk):
+    desk.bring(note())
+    mine = desk.page()
+    desk.later()
+    desk.hands.duplicate_page(mine)
+    desk.ledger.forget_pages("notes", "pages:ann", ["1"])
+    desk.bring(note(text="one"))
+    assert desk.target.records.of(["1"])["1"].page_id == mine
+
+
+def test_a_page_that_is_marked_as_deleted_already_is_not_marked_again(desk: Desk):
+    desk.bring(note())
+    assert desk.target.delete(["1"]).deleted == 1
+    desk.forget()
+    assert desk.target.delete(["1"]).deleted == 0
+    assert desk.writes() == []
 
 
 def test_what_a_person_does_to_the_syncs_own_properties_is_mended(desk: Desk):
