@@ -176,9 +176,7 @@ class ChangeSet:
 WAITING, UNDELETED = RETRIED = ("wait", "delete")
 """The stages of a record that waits for another one (a foreign key), and of one that the target does not let go: each
 run tries them again. Their own rows are as they should be: others must change."""
-
 BY_TARGET = ("embed", "write")  # the stages of a record that the target, or its embedding, refuses as it is
-
 UNFETCHED = "fetch"  # the stage of a record that the source did not give, though it gives others
 
 

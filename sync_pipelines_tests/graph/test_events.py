@@ -36,6 +36,7 @@ def test_events_bring_nodes_and_each_is_completed(academy: Academy, app: Applica
     node = academy.node("c1") or {}
     assert (node["title"], "difficulty" in node) == ("new", False)
     assert {status for *_, status in app.events()} == {"COMPLETED"}
+    assert all(made <= taken <= done for made, taken, done in app.events("created_at, published_at, completed_at"))
     app.delete("c2")
     assert academy.sync(concepts()).deleted == 1
     assert titles(academy) == ["new"]
