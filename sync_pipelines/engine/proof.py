@@ -106,12 +106,19 @@ def prove_and_record(
     }
     with ways[kind] as found:
         proof = proof_of(table, found)
-        number = _record(table, kind, started, proof, run_id=run_id)
-        close(table, found, proof_id=number)
         if kind == "deep":
-            named = found.differences.named(*KINDS)
-            table.ledger.replace_differences(*_place(table), named, proof_id=number)
+            return _record_deep(table, found, started, proof, run_id=run_id)
+        close(table, found, proof_id=_record(table, kind, started, proof, run_id=run_id))
         return proof
+
+
+def _record_deep(table: Provable, found: Found, started: datetime, proof: Proof, *, run_id: str | None) -> Proof:
+    """Write down a deep proof, which counts when its keys are noted: a repair without another look goes by them."""
+    number = table.ledger.open_proof(*_place(table), kind="deep", started_at=started, run_id=run_id)
+    table.ledger.replace_differences(*_place(table), found.differences.named(*KINDS), proof_id=number)
+    _record(table, "deep", started, proof, run_id=run_id, opened=number)
+    close(table, found, proof_id=number)
+    return proof
 
 
 def close(table: Provable, found: Found, *, proof_id: int) -> None:
@@ -206,7 +213,8 @@ def _record(
     *,
     run_id: str | None,
     scope: str = "",
+    opened: int | None = None,
 ) -> int:
     return table.ledger.record_proof(
-        *_place(table), kind=kind, started_at=started, proof=proof, run_id=run_id, scope=scope
+        *_place(table), kind=kind, started_at=started, proof=proof, run_id=run_id, scope=scope, opened=opened
     )

@@ -31,17 +31,18 @@ class DifferenceBook(Store):
     ) -> None:
         """Put the keys of a deep proof in the place of those before; at most `MOST_KEYS` are kept.
 
-        Every batch is one transaction, the old keys go first: a crash in between leaves fewer keys, never
-        wrong ones.
+        Every batch is one transaction, and the old keys go last: a crash in between leaves more keys, which a repair
+        looks at again, never fewer.
         """
         kept = self._tables.differences
-        self._transaction(lambda connection: connection.execute(sa.delete(kept).where(*at_place(kept, sync, table))))
+        older = sa.delete(kept).where(*at_place(kept, sync, table), kept.c.proof_id != proof_id)
         room = MOST_KEYS
         for batch in batches:
-            rows = [_row(sync, table, item, proof_id) for item in batch[:room]]
-            if rows:
-                self._transaction(lambda connection, rows=rows: self._put(connection, rows))
+            if rows := [_row(sync, table, item, proof_id) for item in batch[:room]]:
+                again = older.where(kept.c.record_key.in_([row["record_key"] for row in rows]))
+                self._transaction(lambda connection, rows=rows, again=again: self._put(connection, rows, before=again))
             room -= len(rows)
+        self._transaction(lambda connection: connection.execute(older))
 
     def add_differences(self, sync: str, table: str, batch: Sequence[Difference], *, proof_id: int) -> None:
         """Put some keys beside those that are there."""
@@ -72,7 +73,11 @@ class DifferenceBook(Store):
         if keys:
             self._transaction(lambda connection: connection.execute(gone))
 
-    def _put(self, connection: sa.Connection, rows: list[dict[str, object]]) -> None:
+    def _put(
+        self, connection: sa.Connection, rows: list[dict[str, object]], *, before: sa.Delete | None = None
+    ) -> None:
+        if before is not None:
+            connection.execute(before)
         connection.execute(insert(self._tables.differences).on_conflict_do_nothing(), rows)
 
 

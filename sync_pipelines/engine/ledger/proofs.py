@@ -105,11 +105,16 @@ class ProofRecord:
 class ProofBook(Store):
     """What was compared and mended, and settings."""
 
-    def open_repair(self, sync: str, table: str, *, started_at: datetime, run_id: str, scope: str = "") -> int:
-        """Write down that a repair has begun; its row's id, for `record_proof`. One that dies leaves it open."""
-        row = {"sync_type": sync, "table_name": table, "kind": "repair", "started_at": started_at}
+    def open_proof(
+        self, sync: str, table: str, *, kind: Kind, started_at: datetime, run_id: str | None, scope: str = ""
+    ) -> int:
+        """Write down that a proof or repair has begun; its row's id, for `record_proof`. One that dies leaves it open.
+
+        Args: as `record_proof` has them.
+        """
+        row = {"sync_type": sync, "table_name": table, "kind": kind, "started_at": started_at}
         proofs = self._tables.proofs
-        writing = insert(proofs).values(**row, run_id=run_id, scope=scope).returning(proofs.c.id)
+        writing = insert(proofs).values(**row, run_id=run_id or "", scope=scope).returning(proofs.c.id)
         return self._transaction(lambda connection: connection.execute(writing).scalar_one())
 
     def record_proof(
