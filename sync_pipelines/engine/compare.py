@@ -7,7 +7,6 @@ that differ are joined, in a temporary SQLite file, never in memory.
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -45,10 +44,11 @@ def scratch(folder: Path | None = None) -> Generator[sqlite3.Connection]:
         RunError: there is no room for it.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="sync-compare-", dir=folder) as place,
+        # a spool's folder: what a killed process left of it goes with the next one
+        closing(Spool(folder)) as spool,
         # whoever hands rows to another thread waits for it: no two threads use the connection at a time
         closing(
-            sqlite3.connect(Path(place) / "keys.sqlite", isolation_level=None, check_same_thread=False)
+            sqlite3.connect(spool.folder / "keys.sqlite", isolation_level=None, check_same_thread=False)
         ) as connection,
     ):
         connection.execute("PRAGMA journal_mode=OFF")
@@ -60,8 +60,8 @@ def scratch(folder: Path | None = None) -> Generator[sqlite3.Connection]:
             if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
                 raise
             raise RunError(
-                f"the temporary file {place!r} of a comparison cannot be written: {error}.",
-                remedy="Free space there, or set TMPDIR to another folder.",
+                f"the temporary file {str(spool.folder)!r} of a comparison cannot be written: {error}.",
+                remedy=f"Free space there, or set {spool.setting} to another folder.",
             ) from error
 
 

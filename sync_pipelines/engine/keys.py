@@ -111,5 +111,5 @@ def example(columns: Sequence[str]) -> str:
     """How a key of these columns is given, for a remedy."""
     if len(columns) == 1:
         return f"Give a value of {columns[0]}."
-    values = ", ".join(f'"<{column}>"' for column in columns)
-    return f"Write it like '[{values}]'."
+    values = json.dumps([f"<{column}>" for column in columns], ensure_ascii=False)
+    return f"Write it like '{values}'."

@@ -172,3 +172,12 @@ def with_parameters(libpq: str, **defaults: str) -> str:
     pairs = _pairs_of(query)
     names = {name for name, _ in pairs}
     return base + _query([*pairs, *((name, value) for name, value in defaults.items() if name not in names)])
+
+
+def with_setting(libpq: str, name: str, value: str) -> str:
+    """`libpq` with a setting of the server's that holds from the first message on, beside its `options`."""
+    base, _, query = libpq.partition("?")
+    pairs = _pairs_of(query)
+    options = [pair[1] for pair in pairs if pair[0] == "options"]
+    others = [pair for pair in pairs if pair[0] != "options"]
+    return base + _query([*others, ("options", " ".join([*options[-1:], f"-c {name}={value}"]))])

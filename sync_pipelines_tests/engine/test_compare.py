@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tracemalloc
 from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -144,6 +147,18 @@ def peak_of(rows: int) -> int:
 def test_memory_does_not_grow_with_the_number_of_records():
     small, large = peak_of(5_000), peak_of(50_000)
     assert large < small + 2_000_000
+
+
+def test_what_a_killed_process_left_of_a_comparison_goes_with_the_next_one(tmp_path: Path):
+    with scratch(tmp_path):
+        [folder] = tmp_path.iterdir()
+        left = tmp_path / f"{folder.name}_killed"  # as SIGKILL leaves it: the lock is free
+        shutil.copytree(folder, left)
+        for place in (folder, left):
+            os.utime(place, (0, 0))
+        with scratch(tmp_path):
+            assert (folder.exists(), left.exists()) == (True, False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_under_a_comparison_is_told_with_what_to_do():

@@ -90,4 +90,6 @@ def test_however_json_is_written_the_key_is_the_same(parts: list[str]) -> None:
 
 def test_a_remedy_shows_how_a_key_is_written() -> None:
     assert example(PAIR) == """Write it like '["<tenant>", "<number>"]'."""
+    quoted = example(('the "first" \\', "zweites Größtes"))
+    assert json.loads(quoted.split("'")[1]) == ['<the "first" \\>', "<zweites Größtes>"]
     assert example(("id",)) == "Give a value of id."

@@ -17,7 +17,7 @@ from sync_pipelines.engine.model import Scope
 from sync_pipelines_tests.dagster.deployment import wait_for
 from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.world import World
-from sync_pipelines_tests.faults.boundaries import at, bend
+from sync_pipelines_tests.faults.boundaries import around, at, bend
 from sync_pipelines_tests.faults.equality import assert_equal
 from sync_pipelines_tests.faults.writers import fill
 
@@ -110,6 +110,27 @@ def test_a_second_writer_that_takes_a_lost_lock_is_not_overwritten(shop: World, 
         engine.write(changes)
     assert_equal(shop)
     assert shop.sync().read == 0
+
+
+@pytest.mark.slow
+def test_a_rebuild_whose_lock_is_lost_takes_no_place_from_what_a_second_writer_has_brought(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+):
+    shop.sync()
+
+    def overtaken() -> None:
+        terminate(shop)
+        shop.execute("""UPDATE "Article" SET body = 'newer ' || id""")
+        shop.sync()
+
+    proven = around(None, "proven", at("proven", 1, overtaken))(engine.Run._delete_by_absence)
+    monkeypatch.setattr(engine.Run, "_delete_by_absence", proven)
+    binding = shop.component.bind(shop.resources, batch_size=10)
+    request = engine.Request(mode="rebuild", scope=Scope(full=True), trigger="manual", run_id="the-first")
+    changes = engine.open_run(binding, request)
+    with pytest.raises(LockLostError):
+        engine.write(changes)
+    assert_equal(shop)
 
 
 @pytest.mark.slow

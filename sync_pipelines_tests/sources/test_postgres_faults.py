@@ -22,7 +22,7 @@ from sync_pipelines.engine.ledger import watermarks
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.urls import normalise_url
-from sync_pipelines.sources.postgres import connection
+from sync_pipelines.sources.postgres import changes, connection
 from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines.sources.postgres.errors import classify
 from sync_pipelines.sources.postgres.source import PostgresSource
@@ -146,6 +146,25 @@ def test_what_ends_a_read_under_way_comes_out_where_its_rows_are_read(
         with pytest.raises(TransientError, match="closed the connection"):
             next(rows)
     assert not [thread for thread in threading.enumerate() if thread.name == "reading"]
+
+
+def test_what_is_closed_while_it_is_read_is_not_read_to_its_end(
+    url: str, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_item(db, rows=10)
+    stopped, given = threading.Event(), []
+
+    def row_by_row(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        for number in range(batch.num_rows):
+            given.append(number)
+            yield batch.slice(number, 1)
+            assert stopped.wait(30)
+
+    monkeypatch.setattr(connection, "_slices", row_by_row)
+    monkeypatch.setattr(changes, "Event", lambda: stopped)
+    with reader(url).source.changes_meanwhile(Scope(full=True), since=None) as found:
+        assert next(iter(found.upserts)).num_rows == 1
+    assert given == [0, 1]
 
 
 def test_the_servers_statement_timeout_is_transient_and_says_what_to_do(url: str, db: Connection) -> None:

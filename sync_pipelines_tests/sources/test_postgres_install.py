@@ -50,6 +50,14 @@ def test_a_dry_run_changes_nothing_and_its_statements_do_the_whole_work(url: str
     assert remove(url, ITEM, dry_run=True) == []
 
 
+def test_its_statements_work_where_names_are_quoted_all_of_them(url: str, db: Connection) -> None:
+    db.run("SET quote_all_identifiers = on", "BEGIN", *install(url, ITEM, dry_run=True), "COMMIT")
+    assert '"pg_catalog"' in db.one("SELECT proconfig[1] FROM pg_proc WHERE proname = 'capture_1'")
+    assert PostgresSource(url, ITEM).capture_status().healthy
+    db.run('ALTER FUNCTION sync.capture_1() SET search_path = "pg_catalog, pg_temp"')
+    assert not PostgresSource(url, ITEM).capture_status().healthy
+
+
 def test_removing_leaves_nothing_behind(url: str, db: Connection) -> None:
     target = reader(url)
     target.sync()

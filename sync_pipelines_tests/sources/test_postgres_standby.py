@@ -56,6 +56,29 @@ def _wait_for_replay(db: Connection, far: Connection) -> None:
         far.run("SELECT pg_sleep(0.05)")
 
 
+def test_by_cursor_what_a_lagging_standby_had_not_replayed_arrives_when_it_has(
+    standby: Standby, url: str, db: Connection
+) -> None:
+    address = standby.url(url.rpartition("/")[2])
+    raw = psycopg2.connect(normalise_url(address).libpq)
+    raw.autocommit = True
+    far = Connection(raw)
+    target = Reader(PostgresSource(address, spec_of(capture="cursor", changed_at="changed", lookback_seconds=0.0)))
+    db.run("UPDATE item SET amount = 1, changed = clock_timestamp() WHERE id = 1")
+    _wait_for_replay(db, far)
+    target.sync()
+
+    far.run("SELECT pg_wal_replay_pause()")
+    db.run("UPDATE item SET amount = 2, changed = clock_timestamp() WHERE id = 2")
+    target.sync()
+    assert target.rows["2"]["amount"] == 0
+    far.run("SELECT pg_wal_replay_resume()")
+    _wait_for_replay(db, far)
+    target.sync()
+    assert target.rows["2"]["amount"] == 2
+    raw.close()
+
+
 def test_a_standby_loses_nothing_and_its_promotion_is_noticed_at_once(
     standby: Standby, url: str, db: Connection, connect: Callable[..., Connection]
 ) -> None:

@@ -13,9 +13,10 @@ import pytest
 from sync_pipelines.engine.model import CHANGED_AT, KEY, PROBLEM, Scope
 from sync_pipelines.engine.rows import Row, rows
 from sync_pipelines.engine.spec import TableSpec
-from sync_pipelines.sources.postgres import changes
+from sync_pipelines.sources.postgres import changes, connection
+from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines.sources.postgres.source import PostgresSource
-from sync_pipelines_tests.sources.helpers import Connection, reader, spec_of
+from sync_pipelines_tests.sources.helpers import ITEM, Connection, make_item, reader, spec_of
 
 _TYPES = """
 CREATE EXTENSION citext; CREATE EXTENSION hstore;
@@ -267,6 +268,36 @@ def test_the_fingerprint_does_not_depend_on_session_client_or_role_settings(
         small = {row[KEY]: row["_fingerprint"] for batch in changes.upserts for row in batch.to_pylist()}
     assert prints == again == small
     assert all(mark.startswith("1:") for mark in prints.values())
+
+
+def test_a_database_or_role_that_quotes_all_names_is_read_as_any_other(url: str, db: Connection) -> None:
+    make_item(db)
+    db.run(f'ALTER DATABASE "{url.rpartition("/")[2]}" SET quote_all_identifiers = on')
+    # what the address sets itself holds beside it
+    target = reader(url + "?application_name=quoted&options=-c%20statement_timeout%3D12345")
+    assert sorted(target.sync().upserts) == ["1", "2", "3"]
+    db.run("SET quote_all_identifiers = on", "UPDATE item SET amount = 1 WHERE id = 1", "DELETE FROM item WHERE id = 2")
+    found = target.sync()
+    assert (found.upserts, found.deletes) == (["1"], ["2"])
+    place = connection.normalise_url(url + "?options=-c%20statement_timeout%3D12345")
+    with connection.bulk_transaction(place) as bulk:
+        assert bulk.all("SELECT current_setting('statement_timeout') AS said") == [{"said": "12345ms"}]
+
+
+def test_a_text_is_made_alike_where_a_key_is_logged_and_where_it_is_read(url: str, db: Connection) -> None:
+    make_item(db)
+    install(url, ITEM)
+    noted = db.one("SELECT proconfig FROM pg_proc WHERE oid IN (SELECT tgfoid FROM pg_trigger WHERE NOT tgisinternal)")
+    logging = dict(setting.split("=", 1) for setting in noted)
+    # asked for, not looked at: a machine without other locales shows money in one way alone
+    theirs = {"lc_monetary": "POSIX", "quote_all_identifiers": "on"}
+    for name, value in theirs.items():
+        db.run(f"ALTER DATABASE \"{url.rpartition('/')[2]}\" SET {name} = '{value}'")
+    place = connection.normalise_url(url + "?application_name=alike")
+    asked = ", ".join(f"pg_catalog.current_setting('{name}') AS \"{name}\"" for name in logging)
+    with connection.small_transaction(place, pool_max=1) as small, connection.bulk_transaction(place) as bulk:
+        assert small.all(f"SELECT {asked}") == bulk.all(f"SELECT {asked}") == [logging]
+    assert {name for name, value in theirs.items() if logging.get(name, value) == value} == set()
 
 
 def test_the_fingerprint_follows_the_columns_that_are_read_and_the_mapping_and_no_other(

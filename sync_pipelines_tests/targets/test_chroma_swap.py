@@ -179,6 +179,16 @@ def test_a_rebuild_replaces_a_collection_that_something_else_made(make_target: M
     assert marks(target) == wanted(*DOCS)
 
 
+def test_a_collection_that_takes_the_place_of_ours_during_a_run_is_not_written_to(old: ChromaTarget):
+    client = old.names._connection.client
+    client.delete_collection(old.collection)
+    theirs = client.create_collection(old.collection, embedding_function=None)
+    theirs.upsert(ids=["1"], embeddings=[[1.0] * 384])
+    with pytest.raises(RunError, match="something else"):
+        put(old, Doc("d", "fish swim"))
+    assert theirs.get()["ids"] == ["1"]
+
+
 def test_a_swap_never_drops_what_something_else_has_put_under_the_name_it_needs(old: ChromaTarget, new: ChromaTarget):
     client = new.names._connection.client
     client.create_collection(f"{old.collection}__old", embedding_function=None).upsert(ids=["1"], embeddings=[[1.0]])

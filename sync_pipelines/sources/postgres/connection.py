@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from sync_pipelines.engine.database import connect_options, make_engine
 from sync_pipelines.engine.model import FINGERPRINT, KEY
-from sync_pipelines.engine.urls import NormalisedUrl, normalise_url, with_parameters
+from sync_pipelines.engine.urls import NormalisedUrl, normalise_url, with_parameters, with_setting
 
 __all__ = ["NormalisedUrl", "Session", "bulk_transaction", "normalise_url", "pool", "small_transaction"]
 
@@ -275,13 +275,30 @@ def bulk_transaction(url: NormalisedUrl, *, locks: Sequence[str] = ()) -> Genera
 
 def bulk_connection(url: NormalisedUrl) -> Any:
     """One ADBC connection in autocommit mode; the caller closes it."""
+    options = connect_options(sa.make_url(url.sqlalchemy), APPLICATION_NAME)
+    named = {name: str(value) for name, value in options.items()}
+    address = with_parameters(url.libpq, client_encoding="UTF8", **named)
+    connection = _connected(address)
+    if not _quotes_names(connection):
+        return connection
+    connection.close()
+    # only then: a pooler such as PgBouncer may refuse options in the first message
+    return _connected(with_setting(address, "quote_all_identifiers", "off"))
+
+
+def _connected(address: str) -> Any:
     from adbc_driver_postgresql import dbapi
 
-    options = connect_options(sa.make_url(url.sqlalchemy), APPLICATION_NAME)
-    address = with_parameters(
-        url.libpq, client_encoding="UTF8", **{name: str(value) for name, value in options.items()}
-    )
     return dbapi.connect(address, autocommit=True)
+
+
+def _quotes_names(connection: Any) -> bool:
+    """Whether database or role set `quote_all_identifiers`.
+
+    The driver asks for its types when it connects, and knows none whose functions are quoted: all would be bytes.
+    """
+    [row] = _Bulk(connection).all("SELECT pg_catalog.current_setting('quote_all_identifiers') AS said")
+    return row["said"] != "off"
 
 
 def bulk_session(connection: Any) -> Session:

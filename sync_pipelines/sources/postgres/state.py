@@ -139,7 +139,9 @@ def function(session: Session, schema: str, number: int) -> Function | None:
     """A captured table's trigger function, or None where it is gone."""
     rows = session.all(
         "SELECT p.prosrc AS source, p.prosecdef AS definer, p.oid::text || ':' || p.xmin::text AS mark, "
-        "lower(pg_catalog.array_to_string(p.proconfig, E'\\n')) AS settings "
+        # a session that quotes all names has stored "pg_catalog", "pg_temp"
+        "pg_catalog.regexp_replace(lower(pg_catalog.array_to_string(p.proconfig, E'\\n')), "
+        "'\"([a-z_]+)\"', '\\1', 'g') AS settings "
         "FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace "
         f"WHERE n.nspname = {literal(schema)} AND p.proname = {literal(function_name(number))} AND p.pronargs = 0"
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from sync_pipelines.engine.model import CHANGED_AT, FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, PROBLEM, bucket_of
+from sync_pipelines.engine.spool import Spool
 from sync_pipelines.targets.chroma.names import (
     SYNC_CHUNK,
     SYNC_CHUNKS,
@@ -183,8 +182,9 @@ def _batches(marks: Iterable[tuple[str, str | None]], wanted: set[int] | None) -
 def _spool() -> Generator[sqlite3.Connection]:
     """Chunks beyond the first, in a file, so that memory does not grow with the collection."""
     with (
-        tempfile.TemporaryDirectory(prefix="sync-chroma-") as folder,
-        closing(sqlite3.connect(Path(folder) / "extras.sqlite")) as connection,
+        # of which a later process removes what a killed one left
+        closing(Spool()) as spool,
+        closing(sqlite3.connect(spool.folder / "extras.sqlite")) as connection,
     ):
         for setting in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-8000"):
             connection.execute(f"PRAGMA {setting}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from sync_pipelines.engine.sql import identifier
-from sync_pipelines.sources.postgres.connection import normalise_url
+from sync_pipelines.sources.postgres.connection import bulk_connection, normalise_url
 from sync_pipelines.sources.postgres.errors import reading
 
 
@@ -17,11 +17,9 @@ def read_table(url: str, table: str, columns: Sequence[str] | None) -> pa.Table:
     Args:
         url: the database. table: quoted as SQL has it, with its schema if need be. columns: None for all.
     """
-    from adbc_driver_postgresql import dbapi
-
     address = normalise_url(url)
     chosen = "*" if columns is None else ", ".join(map(identifier, columns))
-    with reading(address), dbapi.connect(address.libpq) as connection, connection.cursor() as cursor:
+    with reading(address), bulk_connection(address) as connection, connection.cursor() as cursor:
         if address.schema:
             cursor.execute(f"SET search_path = {identifier(address.schema)}")
         cursor.execute(f"SELECT {chosen} FROM {table}")
