@@ -242,11 +242,9 @@ class Backlog:
     """What waits in an outbox of one type.
 
     Args:
-        due: events that can be taken now, counted up to a limit. gated: whether others stand behind a transaction
-            that is open, or wait for their next try. oldest: when the oldest event that is not completed was
-            published, given up ones aside (UTC).
+        due: events that can be taken now, counted up to a limit. oldest: when the oldest event that is not completed
+            was published, given up ones aside (UTC).
     """
 
     due: int = 0
-    gated: bool = False
     oldest: datetime | None = None

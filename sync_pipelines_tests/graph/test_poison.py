@@ -91,7 +91,7 @@ def test_a_replay_frees_the_events_of_its_record(academy: Academy, app: Applicat
     academy.sync(concepts(), mode="records", keys=("c1",))
     assert not academy.quarantined(concepts())
     academy.sync(concepts())
-    assert app.statuses("c1") == ["COMPLETED", "COMPLETED"]
+    assert app.events("status, attempts") == [("COMPLETED", 0), ("COMPLETED", 0)]  # it had its tries anew
     assert academy.titles() == ["c0", "mended"]
 
 
@@ -141,3 +141,18 @@ def test_more_refused_events_than_bad_records_explain_stop_the_run_and_the_event
     academy.sync(few)
     assert sorted(academy.quarantined(few)) == ["x1", "x2", "x3", "x4", "x5"]
     assert (app.statuses("x5"), app.statuses("y5")) == (["FAILED"], ["COMPLETED"])
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_a_full_sync_completes_what_was_given_up_when_its_record_is_mended_without_an_event(
+    academy: Academy, app: Application
+) -> None:
+    app.create("c1", title="c0")
+    _refuse(academy, app)
+    app.update("c1", difficulty=2)
+    academy.sync(concepts())
+    assert app.statuses("c1") == ["FAILED", "BLOCKED"]
+    app.run("UPDATE concept SET title = 'mended' WHERE id = 'c1'")
+    academy.sync(concepts(), mode="full")
+    assert app.statuses("c1") == ["COMPLETED", "COMPLETED"]
+    assert not academy.quarantined(concepts())

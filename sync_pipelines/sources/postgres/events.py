@@ -261,10 +261,7 @@ def backlog(session: Session, schema: str, entity_type: str, *, most: int | None
         f"(SELECT e.created_at FROM {log} AS e WHERE {waits} ORDER BY e.tx, e.id LIMIT 1) AS oldest"
     )[0]
     oldest = row["oldest"]
-    # what waits and is not due stands behind the gate, or has been refused a moment ago
-    return Backlog(
-        due=row["due"], gated=oldest is not None and not row["due"], oldest=oldest and oldest.astimezone(UTC)
-    )
+    return Backlog(due=row["due"], oldest=oldest and oldest.astimezone(UTC))
 
 
 def gated_since(session: Session, schema: str, entity_type: str) -> datetime | None:
