@@ -151,6 +151,26 @@ def test_of_items_without_a_key_nothing_is_left_when_all_have_one(
     assert (proof.source_count, proof.target_count, proof.excluded, proof.equal) == (5, 5, 0, True)
 
 
+@pytest.mark.parametrize(
+    ("key", "columns"),
+    [(["id"], {"code": {"path": "id", "type": "integer"}}), (["id", "land"], {"code": "id", "land": "land"})],
+)
+def test_whatever_the_key_is_made_of_nothing_is_left_of_items_without_their_own_when_each_has_one(
+    rates: House, catalogue: Catalogue, key: list[str], columns: dict[str, Any]
+) -> None:
+    source = {**DOCUMENT["source"], "key": key}
+    table = RestToPostgres.model_validate({**DOCUMENT, "source": source, "columns": {**columns, "title": "title"}})
+    one, other = currency("1", land="au"), currency("2", land="br")
+    catalogue.items[:] = [one, {**one, "title": "another"}, other, currency("3", id=None)]
+    for _ in range(2):
+        assert rates.sync(table, mode="full").quarantined == 2
+    catalogue.items[:] = [one, other]
+    assert rates.sync(table, mode="full").quarantined == 0
+    assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
+    assert rates.execute("SELECT DISTINCT status FROM currency_checks") == [("current",)]
+    assert rates.prove(table, "deep").equal
+
+
 def test_of_two_items_of_one_key_the_first_is_kept_and_that_they_differ_is_told(
     rates: House, catalogue: Catalogue, table: RestToPostgres
 ) -> None:

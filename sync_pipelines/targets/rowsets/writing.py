@@ -251,7 +251,8 @@ class Writer:
         self._note_payloads(cursor, [item for item in found if item.noted])
         self._note_payloads(cursor, [_unwritten(item, None) for item in documents if _broken(item)], if_other=True)
         self._note_history(cursor, found)
-        self._keep_status(cursor, [item for item in documents if item.status == "absent"], "not_found")
+        gone = [item for item in documents if item.status == "absent" and item.has_key]
+        self._keep_status(cursor, gone, "not_found")
         self._keep_status(cursor, [item for item in documents if item.status == "current"], "synced")
         self._note_checks(cursor, documents)
         self._note_requests(cursor)
