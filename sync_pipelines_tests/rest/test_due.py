@@ -10,6 +10,7 @@ import pytest
 
 from sync_pipelines.engine.errors import MassDeleteError, TransientError
 from sync_pipelines.sources.rest import asked, calls
+from sync_pipelines.sources.rest.client import KeyRefusedError
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
 
@@ -70,6 +71,19 @@ def test_a_run_of_hotels_that_all_fail_for_themselves_is_no_outage(
     hotels.cupid.fault("500")
     with pytest.raises(TransientError, match="is down"):
         hotels.sync()
+
+
+def test_hotels_that_are_forbidden_hold_up_nobody_and_are_not_taken_for_the_key(hotels: Hotels) -> None:
+    ids = [str(key) for key in sorted(hotels.cupid.ids(8))]
+    hotels.ask_for(*ids)
+    for key in ids[:6]:
+        hotels.cupid.fault("403", key=key)
+    counts = hotels.sync()
+    assert (counts.upserted, counts.quarantined) == (2, 6)
+    assert hotels.sync(keys=tuple(ids[:6])).quarantined == 6
+    hotels.cupid.fault("403")
+    with pytest.raises(KeyRefusedError, match="the first 6 answers are all 403"):
+        hotels.sync(keys=tuple(ids[:5]))
 
 
 def test_the_lag_counts_from_the_end_of_the_interval_and_a_sample_is_of_hotels_that_are_there(hotels: Hotels) -> None:
