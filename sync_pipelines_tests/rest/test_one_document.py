@@ -115,6 +115,21 @@ def test_whole_numbers_and_texts_are_kept_to_the_digit(rates: House, catalogue: 
     assert rates.sync(table, mode="full").unchanged == 1
 
 
+def test_what_is_no_number_and_what_is_endless_are_kept_as_that_and_are_no_change_the_next_time(
+    rates: House, catalogue: Catalogue, table: RestToPostgres
+) -> None:
+    words = {"aud": "NaN", "brl": "Infinity", "chf": "-inf", "dkk": "-NaN1"}
+    catalogue.items[:] = [currency(code, word) for code, word in words.items()]
+    rates.sync(table, batch_size=4)
+    held = rates.execute("SELECT rate::text FROM currency ORDER BY code")
+    assert held == [("NaN",), ("Infinity",), ("-Infinity",), ("NaN",)]
+    assert rates.sync(table, mode="full").unchanged == 4
+    assert rates.prove(table, "deep").equal
+    catalogue.items[0] = currency("aud", "Infinity")
+    assert rates.sync(table, mode="full").upserted == 1
+    assert rates.execute("SELECT rate::text FROM currency WHERE code = 'aud'") == [("Infinity",)]
+
+
 @pytest.mark.parametrize("key", [7.0, 7])
 def test_a_key_that_is_a_whole_number_is_one_however_the_api_writes_it(
     rates: House, catalogue: Catalogue, table: RestToPostgres, key: float

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from sync_pipelines.engine import pg_errors
@@ -369,11 +370,15 @@ def _arrays(own: SqlTable, documents: Sequence[Document]) -> list[list[str]]:
 
 
 def _adapted(table: SqlTable, row: Row, names: Iterable[str]) -> list[Any]:
+    return [_argument(row[name], is_json=table.rows.kinds[name] == "json") for name in names]
+
+
+def _argument(value: Any, *, is_json: bool) -> Any:
     from psycopg2.extras import Json
 
-    return [
-        Json(row[name]) if table.rows.kinds[name] == "json" and row[name] is not None else row[name] for name in names
-    ]
+    if isinstance(value, Decimal) and value.is_infinite():
+        return str(value)  # psycopg2 would write NaN
+    return Json(value) if is_json and value is not None else value
 
 
 def _json(value: Any, wrap: Any) -> Any:
