@@ -11,6 +11,7 @@ import pytest
 from sync_pipelines.engine.errors import MassDeleteError, TransientError
 from sync_pipelines.sources.rest import asked, calls
 from sync_pipelines.sources.rest.client import KeyRefusedError
+from sync_pipelines.targets.rowsets import writing
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
 
@@ -145,19 +146,23 @@ def test_a_budget_that_is_used_up_is_told_and_one_that_was_made_smaller_since_se
     assert "budget" not in caplog.text
 
 
-def test_a_clock_that_is_ahead_of_the_databases_puts_nothing_off(
-    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("days", [3, -3])
+def test_a_clock_that_is_not_the_databases_puts_nothing_off_and_makes_nothing_due(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
-    class Ahead(datetime):
+    class Wrong(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> datetime:
-            return datetime.now(tz) + timedelta(days=3)
+            return datetime.now(tz) + timedelta(days=days)
 
-    monkeypatch.setattr(calls, "datetime", Ahead)
+    for module in (calls, writing):
+        monkeypatch.setattr(module, "datetime", Wrong)
     hotels.ask_for(*hotels.cupid.ids(1))
     hotels.sync()
-    late = "SELECT checked_at > now(), fetched_at > now(), status FROM property_checks"
-    assert hotels.execute(late) == [(False, False, "current")]
+    right = "BETWEEN now() - interval '1 minute' AND now()"
+    times = f"SELECT checked_at {right}, fetched_at {right}, status FROM property_checks"
+    assert hotels.execute(times) == [(True, True, "current")]
+    assert hotels.sync().read == 0
 
 
 def test_those_that_are_forbidden_come_last_and_one_that_is_gone_in_its_turn(hotels: Hotels) -> None:

@@ -306,7 +306,7 @@ class Writer:
             if item.status != STORED
         ]
         casts = "(%s, %s::timestamptz, %s::timestamptz, %s, %s::int, %s)"
-        _values(cursor, self._books.note_checks(), rows, template=casts)
+        _values(cursor, self._books.note_checks(_now()), rows, template=casts)
 
     def _note_requests(self, cursor: Any) -> None:
         if self._requests is not None:
