@@ -231,6 +231,8 @@ def test_ids_come_from_a_table_without_blanks_and_a_blank_one_is_none(
     rates.execute("INSERT INTO wanted VALUES ('aud'), (NULL), (''), ('  '), (' brl '), ('brl'), ('a/b')")
     catalogue.items.append(currency("a/b"))
     table = by_id(connection="app", table="wanted", column="code")
+    assert plan(rates.bind(table)).requests == 3
+    assert rates.prove(table, "count").source_count == 3
     rates.sync(table)
     assert sorted(catalogue.requests) == ["/api/currency/a%2Fb", "/api/currency/aud", "/api/currency/brl"]
     assert rates.execute("SELECT record_key FROM currency_checks ORDER BY 1") == [("a/b",), ("aud",), ("brl",)]
