@@ -165,6 +165,19 @@ def test_a_clock_that_is_not_the_databases_puts_nothing_off_and_makes_nothing_du
     assert hotels.sync().read == 0
 
 
+@pytest.mark.parametrize("kind", ["count", "quick", "deep"])
+def test_hotels_that_no_run_has_heard_of_are_on_their_way_to_a_proof_of_any_kind(hotels: Hotels, kind: str) -> None:
+    ids = hotels.cupid.ids(5)
+    for held, known in enumerate((ids[:3], ids[3:])):
+        hotels.ask_for(*known)
+        proof = hotels.prove(kind=kind)
+        assert (proof.source_count, proof.pending, proof.equal) == (3 + 2 * held, len(known), True)
+        assert hotels.sync(mode="reparse").upserted == 0
+        assert hotels.quarantine() == {}
+        hotels.sync()
+    assert hotels.prove(kind=kind).target_count == 5
+
+
 def test_those_that_are_forbidden_come_last_and_one_that_is_gone_in_its_turn(hotels: Hotels) -> None:
     hotels.ask_for(1, 2, 3, 4, 5)
     hotels.sync()
