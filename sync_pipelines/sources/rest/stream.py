@@ -172,7 +172,10 @@ class Fetched:
 
     def _second(self, item: Document) -> Document:
         parts = parts_of(item.key, len(self.tables[0].record))
-        why = f"the list has two items of the key {', '.join(parts)} that differ; `source.key` does not tell them apart"
+        why = (
+            f"the list has two items of the key {', '.join(parts)} that differ; `source.key` does not tell them apart, "
+        )
+        why += "or the first has changed while the list was read"
         problem = f"{self.hidden.text(why, parts, item.payload)}."
         return Document(key=ONE_KEY, status="failed", problem=problem, http_status=item.http_status, at=item.at)
 
