@@ -201,8 +201,8 @@ def _own(table: RowTable, row: Row) -> Row:
 
 
 def _same(left: Any, right: Any) -> bool:
-    if isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right):
-        return True
+    if isinstance(left, float | Decimal) and isinstance(right, float | Decimal) and left != left and right != right:
+        return True  # both are NaN
     return type(left) is type(right) and left == right if isinstance(left, bool) else left == right
 
 
@@ -244,7 +244,7 @@ _EXACT = Context(prec=_BEFORE + _BEHIND)
 def _numeric(value: Any) -> Decimal:
     found = _decimal(value)
     if not found.is_finite():
-        return found
+        return Decimal("NaN") if found.is_nan() else found
     if not -_BEHIND <= found.adjusted() < _BEFORE:
         raise ValueError(f"PostgreSQL's numeric cannot hold {str(value)[:40]}")
     whole = found == found.to_integral_value()

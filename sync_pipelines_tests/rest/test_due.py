@@ -10,6 +10,8 @@ import pytest
 
 from sync_pipelines.engine.errors import MassDeleteError, TransientError
 from sync_pipelines.sources.rest import asked, calls
+from sync_pipelines.sources.rest.client import KeyRefusedError
+from sync_pipelines.targets.rowsets import writing
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
 
@@ -72,6 +74,19 @@ def test_a_run_of_hotels_that_all_fail_for_themselves_is_no_outage(
         hotels.sync()
 
 
+def test_hotels_that_are_forbidden_hold_up_nobody_and_are_not_taken_for_the_key(hotels: Hotels) -> None:
+    ids = [str(key) for key in sorted(hotels.cupid.ids(8))]
+    hotels.ask_for(*ids)
+    for key in ids[:6]:
+        hotels.cupid.fault("403", key=key)
+    counts = hotels.sync()
+    assert (counts.upserted, counts.quarantined) == (2, 6)
+    assert hotels.sync(keys=tuple(ids[:6])).quarantined == 6
+    hotels.cupid.fault("403")
+    with pytest.raises(KeyRefusedError, match="the first 6 answers are all 403"):
+        hotels.sync(keys=tuple(ids[:5]))
+
+
 def test_the_lag_counts_from_the_end_of_the_interval_and_a_sample_is_of_hotels_that_are_there(hotels: Hotels) -> None:
     ids = hotels.cupid.ids(4)
     hotels.ask_for(*ids, 999_999_999)
@@ -131,19 +146,36 @@ def test_a_budget_that_is_used_up_is_told_and_one_that_was_made_smaller_since_se
     assert "budget" not in caplog.text
 
 
-def test_a_clock_that_is_ahead_of_the_databases_puts_nothing_off(
-    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("days", [3, -3])
+def test_a_clock_that_is_not_the_databases_puts_nothing_off_and_makes_nothing_due(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
-    class Ahead(datetime):
+    class Wrong(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> datetime:
-            return datetime.now(tz) + timedelta(days=3)
+            return datetime.now(tz) + timedelta(days=days)
 
-    monkeypatch.setattr(calls, "datetime", Ahead)
+    for module in (calls, writing):
+        monkeypatch.setattr(module, "datetime", Wrong)
     hotels.ask_for(*hotels.cupid.ids(1))
     hotels.sync()
-    late = "SELECT checked_at > now(), fetched_at > now(), status FROM property_checks"
-    assert hotels.execute(late) == [(False, False, "current")]
+    right = "BETWEEN now() - interval '1 minute' AND now()"
+    times = f"SELECT checked_at {right}, fetched_at {right}, status FROM property_checks"
+    assert hotels.execute(times) == [(True, True, "current")]
+    assert hotels.sync().read == 0
+
+
+@pytest.mark.parametrize("kind", ["count", "quick", "deep"])
+def test_hotels_that_no_run_has_heard_of_are_on_their_way_to_a_proof_of_any_kind(hotels: Hotels, kind: str) -> None:
+    ids = hotels.cupid.ids(5)
+    for held, known in enumerate((ids[:3], ids[3:])):
+        hotels.ask_for(*known)
+        proof = hotels.prove(kind=kind)
+        assert (proof.source_count, proof.pending, proof.equal) == (3 + 2 * held, len(known), True)
+        assert hotels.sync(mode="reparse").upserted == 0
+        assert hotels.quarantine() == {}
+        hotels.sync()
+    assert hotels.prove(kind=kind).target_count == 5
 
 
 def test_those_that_are_forbidden_come_last_and_one_that_is_gone_in_its_turn(hotels: Hotels) -> None:

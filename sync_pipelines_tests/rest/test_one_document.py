@@ -115,6 +115,21 @@ def test_whole_numbers_and_texts_are_kept_to_the_digit(rates: House, catalogue: 
     assert rates.sync(table, mode="full").unchanged == 1
 
 
+def test_what_is_no_number_and_what_is_endless_are_kept_as_that_and_are_no_change_the_next_time(
+    rates: House, catalogue: Catalogue, table: RestToPostgres
+) -> None:
+    words = {"aud": "NaN", "brl": "Infinity", "chf": "-inf", "dkk": "-NaN1"}
+    catalogue.items[:] = [currency(code, word) for code, word in words.items()]
+    rates.sync(table, batch_size=4)
+    held = rates.execute("SELECT rate::text FROM currency ORDER BY code")
+    assert held == [("NaN",), ("Infinity",), ("-Infinity",), ("NaN",)]
+    assert rates.sync(table, mode="full").unchanged == 4
+    assert rates.prove(table, "deep").equal
+    catalogue.items[0] = currency("aud", "Infinity")
+    assert rates.sync(table, mode="full").upserted == 1
+    assert rates.execute("SELECT rate::text FROM currency WHERE code = 'aud'") == [("Infinity",)]
+
+
 @pytest.mark.parametrize("key", [7.0, 7])
 def test_a_key_that_is_a_whole_number_is_one_however_the_api_writes_it(
     rates: House, catalogue: Catalogue, table: RestToPostgres, key: float
@@ -151,6 +166,26 @@ def test_of_items_without_a_key_nothing_is_left_when_all_have_one(
     assert (proof.source_count, proof.target_count, proof.excluded, proof.equal) == (5, 5, 0, True)
 
 
+@pytest.mark.parametrize(
+    ("key", "columns"),
+    [(["id"], {"code": {"path": "id", "type": "integer"}}), (["id", "land"], {"code": "id", "land": "land"})],
+)
+def test_whatever_the_key_is_made_of_nothing_is_left_of_items_without_their_own_when_each_has_one(
+    rates: House, catalogue: Catalogue, key: list[str], columns: dict[str, Any]
+) -> None:
+    source = {**DOCUMENT["source"], "key": key}
+    table = RestToPostgres.model_validate({**DOCUMENT, "source": source, "columns": {**columns, "title": "title"}})
+    one, other = currency("1", land="au"), currency("2", land="br")
+    catalogue.items[:] = [one, {**one, "title": "another"}, other, currency("3", id=None)]
+    for _ in range(2):
+        assert rates.sync(table, mode="full").quarantined == 2
+    catalogue.items[:] = [one, other]
+    assert rates.sync(table, mode="full").quarantined == 0
+    assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
+    assert rates.execute("SELECT DISTINCT status FROM currency_checks") == [("current",)]
+    assert rates.prove(table, "deep").equal
+
+
 def test_of_two_items_of_one_key_the_first_is_kept_and_that_they_differ_is_told(
     rates: House, catalogue: Catalogue, table: RestToPostgres
 ) -> None:
@@ -164,7 +199,10 @@ def test_of_two_items_of_one_key_the_first_is_kept_and_that_they_differ_is_told(
         ("brl", 1, 1),
     ]
     (told,) = rates.bind(table).ledger.list_quarantine("rates", "currency")
-    assert told.reason == "the list has two items of the key aud that differ; `source.key` does not tell them apart."
+    assert told.reason == (
+        "the list has two items of the key aud that differ; `source.key` does not tell them apart, "
+        "or the first has changed while the list was read."
+    )
     catalogue.items[:] = [again, currency("brl"), again]
     assert rates.sync(table, mode="full").upserted == 1
     assert rates.bind(table).ledger.quarantined("rates", "currency") == 0
@@ -196,6 +234,8 @@ def test_ids_come_from_a_table_without_blanks_and_a_blank_one_is_none(
     rates.execute("INSERT INTO wanted VALUES ('aud'), (NULL), (''), ('  '), (' brl '), ('brl'), ('a/b')")
     catalogue.items.append(currency("a/b"))
     table = by_id(connection="app", table="wanted", column="code")
+    assert plan(rates.bind(table)).requests == 3
+    assert rates.prove(table, "count").source_count == 3
     rates.sync(table)
     assert sorted(catalogue.requests) == ["/api/currency/a%2Fb", "/api/currency/aud", "/api/currency/brl"]
     assert rates.execute("SELECT record_key FROM currency_checks ORDER BY 1") == [("a/b",), ("aud",), ("brl",)]

@@ -49,11 +49,7 @@ class FileIds:
         Raises:
             RunError: the file cannot be read.
         """
-        with key_set() as seen:
-            for page in pages(self._lines()):
-                before = seen.among(page)
-                seen.add(page)
-                yield from (found for found in dict.fromkeys(page) if found not in before)
+        yield from _once(self._lines())
 
     def _lines(self) -> Iterator[str]:
         try:
@@ -72,7 +68,7 @@ class FileIds:
 
 @dataclass(frozen=True, kw_only=True)
 class TableIds:
-    """Ids in a column of a table, without blanks around them; NULL and a blank text are none."""
+    """Ids in a column of a table, each given once, without blanks around them; NULL and a blank text are none."""
 
     url: NormalisedUrl
     table: str
@@ -82,7 +78,11 @@ class TableIds:
     place: Mapping[str, str]
 
     def ids(self) -> Iterator[str]:
-        """The ids, in pages of a transaction each, so that none is held open while an API answers."""
+        """The ids."""
+        yield from _once(filter(None, map(str.strip, self._texts())))
+
+    def _texts(self) -> Iterator[str]:
+        """What stands there, in pages of a transaction each, so that none is held open while an API answers."""
         column, table = identifier(self.column), qualified(self.schema, self.table)
         last = ""
         while True:
@@ -93,7 +93,7 @@ class TableIds:
             )
             with reading(self.url, **self.place), small_transaction(self.url, pool_max=self.pool_max) as session:
                 found = [row["id"] for row in session.all(query)]
-            yield from filter(None, map(str.strip, found))
+            yield from found
             if len(found) < _PAGE:
                 return
             last = found[-1]
@@ -117,6 +117,14 @@ class Asked:
         for found in self.ids.ids():
             for rest in others:
                 yield as_postgres([found, *rest]) if rest else found
+
+
+def _once(ids: Iterable[str]) -> Iterator[str]:
+    with key_set() as seen:
+        for page in pages(ids):
+            before = seen.among(page)
+            seen.add(page)
+            yield from (found for found in dict.fromkeys(page) if found not in before)
 
 
 def pages(keys: Iterable[str], size: int = _PAGE) -> Iterator[list[str]]:

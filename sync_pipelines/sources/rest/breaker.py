@@ -13,7 +13,7 @@ DOUBTFUL = 10
 """So many requests in a row have failed: either the API is down, or these records are."""
 
 FORBIDDEN = 5
-"""The first answers are all 403: it is the key, not these records."""
+"""So many first answers are all 403: either it is the key, or these records are forbidden."""
 
 _LONGEST_PROBE_PAUSE = 15.0
 
@@ -91,20 +91,27 @@ class KeyWatch:
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self._forbidden = 0
+        self._forbidden, self._reason = 0, ""
         self.known = False
 
-    def see(self, answer: Answer) -> KeyRefusedError | None:
-        """Look at an answer that is none of 429 and 5xx; the error with which to stop, if that is enough."""
+    @property
+    def doubtful(self) -> bool:
+        """Whether nothing but a probe may be sent: the records that come first may all be forbidden ones."""
+        return not self.known and self._forbidden >= FORBIDDEN
+
+    def see(self, answer: Answer) -> None:
+        """Look at an answer that is none of 429 and 5xx."""
         self.known = self.known or answer.http_status != 403
-        if self.known:
-            return None
-        self._forbidden += 1
-        if self._forbidden < FORBIDDEN:
+        if not self.known:
+            self._forbidden, self._reason = self._forbidden + 1, answer.reason
+
+    def refused(self) -> KeyRefusedError | None:
+        """The error with which to stop, if nobody can dispel the doubt."""
+        if not self.doubtful:
             return None
         return KeyRefusedError(
-            f"{self._settings.host} refuses the key: the first {FORBIDDEN} answers are all 403; of the last one: "
-            f"{answer.reason}. Nothing more is asked.",
+            f"{self._settings.host} refuses the key: the first {self._forbidden} answers are all 403; of the last one: "
+            f"{self._reason}. Nothing more is asked.",
             remedy=f"Set {self._settings.key_name} to a key that may read these records, and start the sync again.",
             **self._settings.where,
         )

@@ -72,7 +72,7 @@ class RestClient:
             spare: one that has worked in an earlier run; it tells, where all calls fail, whether the API does.
 
         Raises:
-            KeyRefusedError: 401, or the first five answers are all 403.
+            KeyRefusedError: 401, or the first five answers are all 403, and so is that of the spare or the last call.
             ApiDownError: nobody gets an answer any more. Both come after what had arrived.
         """
         return Work(self._ask, self.settings, spare=spare).answers(calls)

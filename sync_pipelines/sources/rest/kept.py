@@ -50,7 +50,8 @@ def sample_anew(source: RestSource) -> Sample:
 
 
 class Kept:
-    """A `RecordStream` of what is kept, of these keys or of all."""
+    """A `RecordStream` of what is kept, of these keys or of all; then those that no run has heard of yet come, too, as
+    what was never fetched."""
 
     def __init__(self, source: RestSource, keys: Sequence[str] | None) -> None:
         self._source, self._keys = source, keys
@@ -63,6 +64,8 @@ class Kept:
         chosen: Iterable[Sequence[str]] = self._source.known_pages() if self._keys is None else pages(self._keys)
         for page in chosen:
             yield from self._source.values(page)
+        if self._keys is None:
+            yield from self._source.never_fetched()
 
 
 class Again:

@@ -252,6 +252,12 @@ class RestSource(Forgetful):
         if there:
             yield batch_of(list(self.documents(there, never=True)), self.store.layout.rows)
 
+    def never_fetched(self) -> Iterator[pa.RecordBatch]:
+        """Keys that are asked for and that no run has heard of yet, with that as a problem."""
+        for page in self._unheard():
+            found = [Document(key=key, status=STORED, problem=_NEVER) for key in page]
+            yield batch_of(found, self.store.layout.rows)
+
     def documents(self, keys: Sequence[str], *, never: bool = False) -> Iterator[Document]:
         """What is kept of these keys; `never`: and those of which nothing is."""
         with self.store.cursor() as cursor:

@@ -16,14 +16,22 @@ from sync_pipelines.engine.overwriting import KeySet, key_set
 from sync_pipelines.engine.rowsets import RowTable
 from sync_pipelines.sources.rest.contract import ContractError, insist_on_storable
 from sync_pipelines.sources.rest.endpoint import Endpoint
-from sync_pipelines.targets.rowsets.batch import Document, batch_of, derived, hash_of, parts_of, schema_of
+from sync_pipelines.targets.rowsets.batch import (
+    NO_KEY,
+    ONE_KEY,
+    Document,
+    batch_of,
+    derived,
+    hash_of,
+    parts_of,
+    schema_of,
+)
 from sync_pipelines.targets.rowsets.hiding import NOTHING, Hidden
 
 if TYPE_CHECKING:
     from sync_pipelines.sources.rest.calls import Answer
     from sync_pipelines.sources.rest.client import RestClient
 
-_NO_KEY, _ONE_KEY = "(no key)", "(one key)"
 _STOPPED = "the budget of requests a day is used up; the rest stays due"
 _LOG = logging.getLogger(__name__)
 
@@ -158,22 +166,25 @@ class Fetched:
                 yield item
             elif mark not in known:
                 yield self._second(item)
-                seen.add([_ONE_KEY])
+                seen.add([ONE_KEY])
             known |= {item.key, mark}
         seen.add([*(item.key for item in found), *marks])
 
     def _second(self, item: Document) -> Document:
         parts = parts_of(item.key, len(self.tables[0].record))
-        why = f"the list has two items of the key {', '.join(parts)} that differ; `source.key` does not tell them apart"
+        why = (
+            f"the list has two items of the key {', '.join(parts)} that differ; `source.key` does not tell them apart, "
+        )
+        why += "or the first has changed while the list was read"
         problem = f"{self.hidden.text(why, parts, item.payload)}."
-        return Document(key=_ONE_KEY, status="failed", problem=problem, http_status=item.http_status, at=item.at)
+        return Document(key=ONE_KEY, status="failed", problem=problem, http_status=item.http_status, at=item.at)
 
     def _item(self, item: Any) -> Document:
         try:
             key = self.endpoint.key_of(item)
         except ValueError as error:
             why = f"the list breaks the contract: {error}"
-            return Document(key=_NO_KEY, status="failed", problem=f"{why}.", at=datetime.now(UTC))
+            return Document(key=NO_KEY, status="failed", problem=f"{why}.", at=datetime.now(UTC))
         return self._found(key, item, datetime.now(UTC), 200)
 
 

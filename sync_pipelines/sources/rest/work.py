@@ -114,6 +114,8 @@ class Work:
             while not self._answers and not self._is_over():
                 self._condition.wait()
             if not self._answers and self._error is None:
+                self._error = self._key.refused()
+            if not self._answers and self._error is None:
                 self._release()  # nobody came after them who could tell whether it is they or the API
             self._condition.notify_all()
             return self._answers.popleft() if self._answers else None
@@ -158,13 +160,15 @@ class Work:
             return True
         if self._under_way:
             return False
+        if self._key.doubtful and self._spare is not None and not self._no_more_requests:
+            return False
         return self._no_more_requests or (self._no_more_calls and not self._calls and not self._parked)
 
     def _chosen(self) -> _Job | None:
         if self._no_more_requests or len(self._answers) + self._under_way >= self._room:
             return None
         now = self._clock()
-        if self._breaker.doubtful:
+        if self._is_doubtful:
             return self._probe() if now >= self._breaker.next_probe and not self._under_way else None
         if self._parked and self._parked[0].due <= now:
             return heapq.heappop(self._parked)
@@ -172,18 +176,22 @@ class Work:
             return _Job(now, self._calls.popleft())
         return None
 
+    @property
+    def _is_doubtful(self) -> bool:
+        return self._breaker.doubtful or self._key.doubtful
+
     def _probe(self) -> _Job | None:
         """What tells most: a call that has worked, else one that was never tried, else one that worked in an earlier
         run (all that are due may be records that fail for themselves), else one that has failed.
 
-        Of those never tried the last one: the first ones may all be records that failed the last time.
+        Of those never tried the last one: the first ones may all be records that failed the last time. Of a key it
+        tells less than one that worked, for those that are forbidden come last.
         """
-        if (good := self._breaker.good) is not None:
-            return _Job(0.0, good, probe=True, known=True)
+        at_once = self._key.doubtful or not self._calls
+        if (well := self._breaker.good or (self._spare if at_once else None)) is not None:
+            return _Job(0.0, well, probe=True, known=True)
         if self._calls:
             return _Job(0.0, self._calls.pop(), probe=True)
-        if self._spare is not None:
-            return _Job(0.0, self._spare, probe=True, known=True)
         if not self._parked:
             return None
         job = heapq.heappop(self._parked)
@@ -192,7 +200,7 @@ class Work:
 
     def _pause(self) -> float | None:
         """Seconds until something may be due by the clock alone; None: somebody has to do something first."""
-        if self._breaker.doubtful:
+        if self._is_doubtful:
             due = self._breaker.next_probe
         elif self._parked:
             due = self._parked[0].due
@@ -215,7 +223,9 @@ class Work:
             self._condition.notify_all()
 
     def _answered(self, job: _Job, answer: Answer) -> None:
-        self._error = self._error or self._key.see(answer)
+        self._key.see(answer)
+        if job.probe:
+            self._error = self._error or self._key.refused()
         if self._key.known:
             (self._again if self._breaker.worked(answer, job.call) else self._release)()
         if job.known:

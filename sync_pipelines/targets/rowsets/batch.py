@@ -26,6 +26,9 @@ RowsOf = Callable[[Any, tuple[str, ...]], Mapping[str, Iterable[Mapping[str, Any
 """A mapping function: payload and parts of the key → rows by table. A ValueError names what breaks the contract."""
 
 
+NO_KEY, ONE_KEY = "(no key)", "(one key)"
+"""Stand for what a list gives without a key of its own: no row of a table is theirs."""
+
 STORED = "stored"
 """The status of a document that was not fetched now: its check stays as it was."""
 
@@ -47,6 +50,11 @@ class Document:
     problem: str | None = None
     http_status: int | None = None
     at: datetime | None = None
+
+    @property
+    def has_key(self) -> bool:
+        """Whether its key can be that of a row."""
+        return self.key not in (NO_KEY, ONE_KEY)
 
     @property
     def is_there(self) -> bool:

@@ -14,6 +14,7 @@ Documents of several kinds may share the tables; `part` tells them apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from sync_pipelines.engine.sql import identifier, literal, qualified
@@ -62,16 +63,21 @@ class Books:
         statuses = ", ".join(map(literal, STATUSES))
         return {**names, "statuses": statuses, "by_time": identifier(f"{self.name}_changes_changed_at_idx")}
 
-    def note_checks(self) -> str:
+    def note_checks(self, now: datetime) -> str:
         """An INSERT for `execute_values`: key, checked_at, fetched_at, status, http_status, reason.
 
-        The time of a failure is noted as that of a check, but not as that of a fetch. No time is later than the
-        database's own: by that it is told what is due, and a clock that is ahead would put it off.
+        The time of a failure is noted as that of a check, but not as that of a fetch. Times are those of the database's
+        clock, by which it is told what is due: one that is ahead would put it off, by one that is behind it would be
+        due again at once.
+
+        Args:
+            now: by the clock that the times are of.
         """
+        behind = f"greatest(pg_catalog.now() - {literal(now.isoformat())}::timestamptz, '0'::interval)"
         return f"""
 INSERT INTO {self.checks} AS c (part, record_key, checked_at, fetched_at, status, http_status, reason, failures)
-SELECT {literal(self.part)}, v.record_key, least(v.checked_at, pg_catalog.now()),
-    CASE WHEN v.fetched_at IS NOT NULL THEN least(v.fetched_at, pg_catalog.now()) END,
+SELECT {literal(self.part)}, v.record_key, least(v.checked_at + {behind}, pg_catalog.now()),
+    CASE WHEN v.fetched_at IS NOT NULL THEN least(v.fetched_at + {behind}, pg_catalog.now()) END,
     v.status, v.http_status, v.reason, (v.status = 'failed')::int
 FROM (VALUES %s) AS v(record_key, checked_at, fetched_at, status, http_status, reason)
 ON CONFLICT (part, record_key) DO UPDATE SET

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from sync_pipelines.engine import pg_errors
@@ -251,7 +252,8 @@ class Writer:
         self._note_payloads(cursor, [item for item in found if item.noted])
         self._note_payloads(cursor, [_unwritten(item, None) for item in documents if _broken(item)], if_other=True)
         self._note_history(cursor, found)
-        self._keep_status(cursor, [item for item in documents if item.status == "absent"], "not_found")
+        gone = [item for item in documents if item.status == "absent" and item.has_key]
+        self._keep_status(cursor, gone, "not_found")
         self._keep_status(cursor, [item for item in documents if item.status == "current"], "synced")
         self._note_checks(cursor, documents)
         self._note_requests(cursor)
@@ -304,7 +306,7 @@ class Writer:
             if item.status != STORED
         ]
         casts = "(%s, %s::timestamptz, %s::timestamptz, %s, %s::int, %s)"
-        _values(cursor, self._books.note_checks(), rows, template=casts)
+        _values(cursor, self._books.note_checks(_now()), rows, template=casts)
 
     def _note_requests(self, cursor: Any) -> None:
         if self._requests is not None:
@@ -368,11 +370,15 @@ def _arrays(own: SqlTable, documents: Sequence[Document]) -> list[list[str]]:
 
 
 def _adapted(table: SqlTable, row: Row, names: Iterable[str]) -> list[Any]:
+    return [_argument(row[name], is_json=table.rows.kinds[name] == "json") for name in names]
+
+
+def _argument(value: Any, *, is_json: bool) -> Any:
     from psycopg2.extras import Json
 
-    return [
-        Json(row[name]) if table.rows.kinds[name] == "json" and row[name] is not None else row[name] for name in names
-    ]
+    if isinstance(value, Decimal) and value.is_infinite():
+        return str(value)  # psycopg2 would write NaN
+    return Json(value) if is_json and value is not None else value
 
 
 def _json(value: Any, wrap: Any) -> Any:
