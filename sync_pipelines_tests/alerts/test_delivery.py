@@ -162,11 +162,10 @@ def test_a_receiver_that_cannot_be_reached_is_named_without_its_secret(url: str,
 def test_the_words_of_a_far_system_are_shown_without_any_part_of_the_url():
     class Result:
         def logs(self) -> list[SimpleNamespace]:
-            return [SimpleNamespace(message="No route to /s3cret-path?key=s3cret%2Fquery as s3cret/query")]
+            return [SimpleNamespace(message="No route to /a-hidden-path?key=t0p%2Fs3cret as t0p/s3cret of w0rd")]
 
-    told = delivery._why(Result(), "json://user:s3cret@host/s3cret-path?key=s3cret%2Fquery")
-    assert told.startswith(": No route to")
-    assert "s3cret" not in told
+    told = delivery._why(Result(), "json://user:w0rd@host/a-hidden-path?key=t0p%2Fs3cret")
+    assert told == ": No route to /***?key=*** as *** of ***"
 
 
 def test_the_log_of_apprise_which_repeats_urls_stays_out_of_ours(monkeypatch: pytest.MonkeyPatch):

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import dagster as dg
@@ -301,6 +303,24 @@ LIMITS = Thresholds(lag_warn=timedelta(minutes=15), lag_error=timedelta(hours=2)
 def test_lag_beyond_the_thresholds_of_the_document_is_a_cause(seconds: int, severity: str | None):
     seen, _ = lag.observed([lag.Lateness(path="shop/article", thresholds=LIMITS, seconds=seconds)], {}, now=NOW)
     assert (seen[0].cause.severity if seen[0].cause else None) == severity
+
+
+def test_a_database_that_hangs_holds_one_thread_however_often_its_lag_is_asked(monkeypatch: pytest.MonkeyPatch):
+    go_on, asked = Event(), list[str]()
+
+    def hang(tables: list[Any], *_: Any) -> None:
+        asked.extend(table.path for table in tables)
+        assert go_on.wait(60)
+
+    monkeypatch.setattr(lag, "_ask_all", hang)
+    monkeypatch.setattr("sync_pipelines.reporting.thresholds", lambda _: LIMITS)
+    table = SimpleNamespace(sync="of_a_test", path="of_a_test/table")
+    for _ in range(3):
+        (found,) = lag.ask([table], None, now=NOW, within=0.01)
+        assert found.problem == "its source or ledger did not answer within 0 s"
+    go_on.set()
+    lag._under_way.pop("of_a_test").join(60)
+    assert asked == ["of_a_test/table"]
 
 
 def test_a_lag_that_cannot_be_asked_is_a_cause_after_as_long_and_none_before():

@@ -63,6 +63,19 @@ def test_a_truncate_that_is_not_synced_makes_no_record_extra_and_no_repair_delet
 
 
 @pytest.mark.slow
+def test_a_full_sync_that_the_guard_has_stopped_hides_nothing_that_it_would_have_mended(world: World):
+    synced(world, "a", "b", "c")
+    world.execute('TRUNCATE "Article"')
+    assert differing(world) == (0, 0, 0, 3)
+    assert not world.materialize(raises=False).success
+    assert differing(world) == (0, 0, 3, 0)
+    found = check(world)["content"]
+    assert (found.passed, "full_sync_due" in found.metadata) == (False, False)
+    world.sync(allow_mass_delete=True)
+    assert differing(world) == (0, 0, 0, 0)
+
+
+@pytest.mark.slow
 def test_a_truncate_before_the_mapping_changed_is_seen_too(world: World):
     synced(world, "a", "b", "c")
     world.execute("""TRUNCATE "Article" """)

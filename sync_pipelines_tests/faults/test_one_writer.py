@@ -66,7 +66,7 @@ def test_two_runs_at_once_work_one_after_the_other(shop: World, monkeypatch: pyt
 
 def terminate(world: World) -> None:
     """End the session that holds the target's lock, as an administrator or a restart would."""
-    held = world.execute("""SELECT pg_terminate_backend(pid, 5000) FROM pg_locks JOIN pg_stat_activity USING (pid)
+    held = world.execute("""SELECT pg_terminate_backend(pid, 60000) FROM pg_locks JOIN pg_stat_activity USING (pid)
                             WHERE locktype = 'advisory' AND application_name LIKE 'sync chroma:%'
                             AND datname = current_database()""")
     assert held == [(True,)]
