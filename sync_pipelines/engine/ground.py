@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import Scope, Target, Watermark
@@ -32,6 +32,16 @@ class Noting(Protocol):
 
     def went_through(self, read: str) -> bool:
         """Whether the source has had that state, and goes on from it."""
+        ...
+
+
+@runtime_checkable
+class Lacking(Protocol):
+    """A target of which somebody can take a part of every record, which `prepare` makes anew, empty."""
+
+    @property
+    def was_lacking(self) -> str | None:
+        """What `prepare` has found missing, as a reason to read everything; None where it was nothing."""
         ...
 
 
@@ -179,6 +189,8 @@ def _reasons(ground: Ground, held: int) -> Iterator[str]:
         yield "the target was dropped and made anew"
     if not held:
         yield "the target is empty"
+    if isinstance(ground.target, Lacking) and ground.target.was_lacking is not None:
+        yield ground.target.was_lacking
     if (reason := ground.reason()) is not None:
         yield reason
 

@@ -113,6 +113,22 @@ def test_a_property_that_was_renamed_is_told_by_a_check_and_filled_in_by_a_repai
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["rename_property", "delete_property"])
+def test_a_property_that_is_gone_is_filled_in_by_the_next_run(study: Study, how: str) -> None:
+    workspace = study.add("ann", [note(1, labels=("a", "b")), note(2)])
+    study.materialize("ann")
+    workspace.advance(61)
+    found = workspace.client().search(filter={"property": "object", "value": "data_source"})["results"]
+    getattr(workspace, how)(found[0]["id"], "Labels", *(["Tags"] if how == "rename_property" else []))
+    (run,) = answer("sync", "notes")["runs"]
+    assert (run["status"], run["counts"]["upserted"]) == ("completed", 1)
+    assert answer("check", "notes", "--deep")["equal"]
+    workspace.advance(61)
+    (run,) = answer("sync", "notes")["runs"]
+    assert (run["counts"]["read"], run["counts"]["upserted"]) == (0, 0)
+
+
+@pytest.mark.slow
 def test_a_copy_of_the_syncs_own_is_planned_and_removed_by_a_repair(study: Study) -> None:
     one = note(1, "one")
     workspace = study.add("ann", [one])

@@ -12,8 +12,8 @@ from sync_pipelines.targets.notion.errors import DoubtfulError, GoneError, Refus
 from sync_pipelines.targets.notion.records import Database, Records
 
 
-def ready(notion: Notion, records: Records) -> Database:
-    """The database, with all properties that notes need.
+def ready(notion: Notion, records: Records) -> tuple[Database, list[str]]:
+    """The database, with all properties that notes need, and those that it lacked until now.
 
     Raises:
         RunError: it is gone, another user's, or an existing one lacks properties.
@@ -27,8 +27,7 @@ def ready(notion: Notion, records: Records) -> Database:
             records.forget_pages()
         records.keep_database(found)
     _require_own(notion, records, found)
-    _fit(notion, records, found)
-    return found
+    return found, _fit(notion, records, found)
 
 
 def require_there(notion: Notion, known: Database | None) -> str:
@@ -164,15 +163,15 @@ def _missing(notion: Notion, found: Database) -> dict[str, Any]:
     return notion.settings.columns.missing(there.data_source(notion, found.source)["properties"])
 
 
-def _fit(notion: Notion, records: Records, found: Database) -> None:
-    """See to it that the properties are there.
+def _fit(notion: Notion, records: Records, found: Database) -> list[str]:
+    """See to it that the properties are there; those that were not.
 
     Raises:
         RunError: they are not, and the database is not the sync's own.
     """
     missing = _missing(notion, found)
     if not missing:
-        return
+        return []
     # what a page lost with its property was no edit of that page: it is filled in again
     records.emptied(notion.settings.columns.empty(missing))
     _require_mendable(notion, found, missing)
@@ -181,6 +180,7 @@ def _fit(notion: Notion, records: Records, found: Database) -> None:
         "add properties to the database",
         lambda client: client.data_sources.update(found.source, properties=missing),
     )
+    return list(missing)
 
 
 def _require_mendable(notion: Notion, found: Database, missing: Mapping[str, Any]) -> None:

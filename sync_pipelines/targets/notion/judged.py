@@ -255,10 +255,17 @@ def standing_for(case: Case) -> tuple[Entry, ...]:
             there = places.get(wish.place)
             children = entries(item.children, wish.children)
             name = there.live.id if there is not None else None
-            found.append(replace(item.entry, id=name, absent=name is None, children=children))
+            found.append(replace(_as_named(item.entry, there), id=name, absent=name is None, children=children))
         return tuple(found)
 
     return entries(list(whole_plan(case).items), case.wishes)
+
+
+def _as_named(entry: Entry, there: Standing | None) -> Entry:
+    """An entry of the source: a file that Notion has not is named on the page still, by the block that stands there."""
+    if there is None or (there.entry.mark, there.entry.sha) != (entry.mark, entry.sha):
+        return entry
+    return replace(entry, shown=there.entry.shown)
 
 
 def _all_absent(entries: Sequence[Entry]) -> tuple[Entry, ...]:

@@ -71,16 +71,17 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
 
 
 def entry_from_json(found: Mapping[str, Any]) -> Entry:
-    """What `entry_to_json` gave."""
+    """What `entry_to_json` gave; an older version left out a file's hash and size where it had no bytes."""
+    bare = found["type"] in FILES and bool(found.get("shown"))
     return Entry(
         id=found["id"],
         mark=found["hash"],
         type=found["type"],
         absent=bool(found.get("absent")),
         shown=found.get("shown"),
-        sha=found.get("sha"),
+        sha=found.get("sha", "" if bare else None),
         mime=found.get("mime"),
-        size=found.get("size"),
+        size=found.get("size", 0 if bare else None),
         children=tuple(map(entry_from_json, found.get("children", ()))),
     )
 

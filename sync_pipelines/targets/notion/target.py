@@ -80,6 +80,7 @@ class NotionTarget(Bringing, Underived):
         self._rate = rate or SharedRate(ledger, settings.connection)
         self.notion = Notion(settings, rate=self._rate, where=self._place)
         self._source: str | None = None
+        self._added: list[str] = []
         self.written = 0
 
     def fence(self, check: Callable[[], object]) -> None:
@@ -201,7 +202,13 @@ class NotionTarget(Bringing, Underived):
         Raises:
             RunError: it is gone, or lacks properties and is not the sync's own.
         """
-        self._source = ready(self.notion, self.records).source
+        found, self._added = ready(self.notion, self.records)
+        self._source = found.source
+
+    @property
+    def was_lacking(self) -> str | None:
+        """The properties that `prepare` had to add; see `engine.ground.Lacking`."""
+        return f"the Notion database lacked {', '.join(map(repr, self._added))}" if self._added else None
 
     def require_there(self) -> None:
         """Ask once whether the database is there, or can be made, for somebody who waits.

@@ -20,6 +20,8 @@ OpenAttachment = Callable[[str, str], AbstractContextManager[BinaryIO]]
 """Key and name of an attachment → its bytes."""
 
 _NAME_BYTES = 800
+_ENDING = 5
+"""The most letters of what counts as a name's ending: that of `Mr. Smith` is none."""
 _BEFORE = "Attachment: "
 _NO_BYTES = "its bytes are not there"
 
@@ -100,7 +102,7 @@ def _filename(block: Block) -> str:
     """A name with an ending: Notion tells a file's kind by that."""
     name = "".join(letter for letter in block["name"] if letter.isprintable() and letter not in '/\\"') or "file"
     stem, dot, ending = name.rpartition(".")
-    if not dot or not ending:
+    if not dot or len(ending) > _ENDING or not (ending.isascii() and ending.isalnum()):
         stem, ending = name, (mimetypes.guess_extension(block["mime"]) or ".txt").lstrip(".")
     while len(stem.encode()) > _NAME_BYTES:
         stem = stem[:-1]

@@ -64,6 +64,20 @@ def test_an_incremental_run_brings_what_changed_alone(ann: Live) -> None:
     assert ann.run(second.watermark)[0] == {}
 
 
+def test_a_drawing_that_was_drawn_over_without_a_new_id_is_another_file(ann: Live, keep: Keep) -> None:
+    ids = ann.put(note(files=(PICTURE,)))
+    _, first = ann.run()
+    over = replace(PICTURE, content=b"a picture, and more of it")
+    ann.put(note(files=(over,)), ids=[ids[0]])
+    found, second = ann.run(first.watermark)
+    assert [item["sha256"] for item in found[str(FIRST)]["attachments"]] == [over.sha256]
+    keep.clear_seen()
+    ann.put(note(files=(over,), text="a word"), ids=[ids[0]])
+    (again,) = ann.run(second.watermark)[0].values()
+    assert [item["sha256"] for item in again["attachments"]] == [over.sha256]
+    assert "media" not in keep.seen()["endpoints"]
+
+
 def test_what_a_failed_run_has_read_is_brought_again(ann: Live) -> None:
     ids = ann.put(note(0, text="a"))
     _, first = ann.run()

@@ -1,6 +1,7 @@
 """Which key a note has."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +100,13 @@ def test_an_account_that_tells_milliseconds_alone_is_known_again() -> None:
     exported = seen("a", created=FIRST + 456)
     held = known([exported], assign([exported], []))
     assert assign([seen("b", created=FIRST, node="1.a")], held) == [str(FIRST + 456)]
+
+
+def test_of_two_that_were_alike_the_one_that_was_there_last_time_is_the_note() -> None:
+    gone, there = known([seen("a"), seen("a")], [str(FIRST), f"{FIRST}-2"])
+    found = [replace(gone, gone_at=datetime(2024, 1, 1, tzinfo=UTC)), there]
+    assert assign([seen("a")], found) == [f"{FIRST}-2"]
+    assert assign([seen("b")], found) == [f"{FIRST}-2"]
 
 
 def test_a_node_decides_whatever_the_note_holds() -> None:

@@ -175,6 +175,18 @@ def test_the_database_is_made_once_also_where_the_answer_is_lost(desk: Desk):
     assert again.source_id == target.source_id
 
 
+def test_a_database_of_the_same_title_that_somebody_else_made_is_left_alone(desk: Desk):
+    desk.ledger.forget_pages("notes", "pages:ann")
+    token = desk.hands.connect("Another", shared=[desk.hands.page])["token"]
+    parent = {"type": "page_id", "page_id": desk.hands.page}
+    title, schema = [{"text": {"content": "Another"}}], {"properties": {"Name": {"title": {}}}}
+    theirs = desk.hands.client(auth=token).databases.create(parent=parent, title=title, initial_data_source=schema)
+    desk.hands.share(desk.hands.token, theirs["id"])
+    target = desk.make(title="Another")
+    target.prepare()
+    assert target.source_id != theirs["data_sources"][0]["id"]
+
+
 def test_an_existing_database_must_have_the_properties_and_a_made_one_gets_them(desk: Desk):
     source = desk.target.source_id
     desk.hands.delete_property(source, "Pinned")

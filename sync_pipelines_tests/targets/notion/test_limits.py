@@ -15,7 +15,7 @@ from sync_pipelines.sandbox.notion.control import WorkspaceControl
 from sync_pipelines.targets.notion.client import Notion as Connection
 from sync_pipelines.targets.notion.listing import Pages
 from sync_pipelines.targets.notion.settings import NotionSettings
-from sync_pipelines_tests.targets.notion.conftest import Desk, batch_of, note
+from sync_pipelines_tests.targets.notion.conftest import Desk, attachment, batch_of, note
 
 
 def test_two_writers_of_one_connection_keep_to_its_rate_together(desk: Desk):
@@ -160,3 +160,29 @@ def test_a_property_that_somebody_renamed_or_changed_is_named_by_whoever_needs_i
     for act in (desk.target.require_there, desk.target.prepare, lambda: desk.bring(note("3"))):
         with pytest.raises(RunError, match="'Pinned' is number, not checkbox"):
             act()
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ('a"b/c\\d\x00\n\u202e.png', "abcd⟨U+0000⟩.png"),
+        ("../../scan.png", "....scan.png"),
+        ('"', "file.png"),
+        ("no ending", "no ending.png"),
+        ("ends with.", "ends with..png"),
+        ("to Mr. Smith", "to Mr. Smith.png"),
+        ("../elsewhere", "..elsewhere.png"),
+        ("é" * 900 + ".png", "é" * 400 + ".png"),
+        ("a." + "b" * 2000, "a." + "b" * 798 + ".png"),
+    ],
+)
+def test_a_file_of_any_name_is_uploaded_under_one_that_notion_takes(
+    desk: Desk, name: str, sent: str, monkeypatch: pytest.MonkeyPatch
+):
+    asked, upload = [], desk.target.notion.upload
+    monkeypatch.setattr(desk.target.notion, "upload", lambda *given: (asked.append(given[0]), upload(*given))[1])
+    desk.files[name] = b"bytes"
+    mine = note(attachments=[attachment(name, b"bytes")])
+    assert desk.bring(mine).counts.upserted == 1
+    assert (asked, desk.target.notes()) == ([sent], {})
+    assert desk.holds(mine)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from sync_pipelines.defs.notes.page import MAX_FILE_BYTES
 from sync_pipelines.engine.errors import RunError
+from sync_pipelines.targets.notion import records
+from sync_pipelines.targets.notion.region import entry_to_json
 from sync_pipelines_tests.targets.notion.conftest import READS, Desk, attachment, batch_of, note
 
 
@@ -207,6 +210,40 @@ def test_a_note_of_a_file_without_bytes_is_as_it_was_and_what_names_the_file_sta
     changed = {**mine, "text": "one\ntwo\nTHREE"}
     assert desk.bring(changed).counts.upserted == 1
     assert [item["id"] for item in desk.outline()] == names
+    assert desk.holds(changed)
+
+
+@pytest.mark.parametrize("sha", ["", hashlib.sha256(b"").hexdigest()])
+def test_what_an_older_version_noted_of_a_file_without_bytes_is_no_change(
+    desk: Desk, sha: str, monkeypatch: pytest.MonkeyPatch
+):
+    mine = note(attachments=[{**attachment("a.amr", b"", "audio/amr"), "sha256": sha}])
+    with monkeypatch.context() as older:
+        older.setattr(records, "entry_to_json", lambda entry: _without_nothing(entry_to_json(entry)))
+        desk.bring(mine)
+    assert desk.holds(mine)
+    desk.later()
+    desk.hands.edit_block(desk.outline()[0]["id"], "by hand")
+    (dispute,) = desk.bring(mine).disputes
+    assert not dispute.decision.conflict
+
+
+def _without_nothing(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if value or name == "id"}
+
+
+def test_a_page_that_names_a_file_is_as_it_was_left_however_often_it_is_looked_at(desk: Desk):
+    mine = note(attachments=[attachment("a.amr", b"bytes", "audio/amr")])
+    desk.bring(mine)
+    desk.later()
+    changed = {**mine, "text": "one\ntwo\nTHREE"}
+    desk.bring(changed)
+    desk.later()
+    assert desk.bring(changed).counts.unchanged == 1
+    assert desk.holds(changed)
+    desk.hands.edit_block(desk.outline()[0]["id"], "one")  # a look that is due, and nothing else
+    result = desk.bring(changed)
+    assert (result.counts.unchanged, result.disputes) == (1, [])
     assert desk.holds(changed)
 
 
