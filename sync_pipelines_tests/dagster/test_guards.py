@@ -157,6 +157,19 @@ def test_a_run_that_dies_before_the_guard_was_asked_thins_no_later_runs_share(
 
 
 @pytest.mark.slow
+def test_a_deletion_that_the_guard_has_let_pass_measures_no_later_one(world: World, monkeypatch: pytest.MonkeyPatch):
+    gone = """DELETE FROM "Article" WHERE id IN (SELECT 'old' || g FROM generate_series(%s, %s) AS g)"""
+    fill(world, 1100, prefix="old")
+    world.sync()
+    world.execute(gone, 1, 101)
+    fill(world, 1500)
+    dying(world, monkeypatch, "_confirm")
+    assert len(world.stored()) == 2499
+    world.execute(gone, 102, 301)  # 8 % of what is there, and 18 % of what was there before the first ones went
+    assert world.sync().deleted == 200
+
+
+@pytest.mark.slow
 def test_the_guard_names_the_number_that_it_measured_by(world: World, monkeypatch: pytest.MonkeyPatch):
     fill(world, 3, prefix="old")
     world.sync()
