@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,12 +29,15 @@ _SUCCESSES = 50
 _log = logging.getLogger(__name__)
 
 
-def status_report(selector: str | None = None, *, live: bool = False) -> Report:
+def status_report(
+    selector: str | None = None, *, live: bool = False, asking: Callable[[str], object] = lambda _: None
+) -> Report:
     """How the tables are now; one that cannot be asked is reported as such, and the others all the same.
 
     Args:
         selector: `SYNC` or `SYNC/TABLE`; all of them if left out.
         live: prove each now, instead of taking the last proof from the ledger.
+        asking: is told of each table before it is asked.
 
     Raises:
         ConfigurationError: nothing has that name.
@@ -42,7 +45,10 @@ def status_report(selector: str | None = None, *, live: bool = False) -> Report:
     from sync_pipelines.registry import tables
 
     now, ledgers, outages = datetime.now(UTC), Ledgers(), Outages()
-    found = [facts_of(bound, live=live, now=now, ledgers=ledgers, outages=outages) for bound in tables(selector)]
+    found = []
+    for bound in tables(selector):
+        asking(bound.path)
+        found.append(facts_of(bound, live=live, now=now, ledgers=ledgers, outages=outages))
     return report(found, now=datetime.now(UTC))
 
 

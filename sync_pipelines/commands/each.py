@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from sync_pipelines.commands import output, selection
+from sync_pipelines.commands import output, progress, selection
 from sync_pipelines.engine.errors import SyncError
 
 if TYPE_CHECKING:
@@ -30,11 +30,13 @@ def of_each(
     found: dict[str, Answer] = {}
     problems: dict[str, SyncError] = {}
     outages = Outages()
-    for bound in selection.configured(*selectors, user=user):
-        try:
-            found[bound.path] = outages.ask(bound, ask)
-        except SyncError as error:
-            problems[bound.path] = error
+    with progress.asking() as asking:
+        for bound in selection.configured(*selectors, user=user):
+            asking(bound.path)
+            try:
+                found[bound.path] = outages.ask(bound, ask)
+            except SyncError as error:
+                problems[bound.path] = error
     return found, problems
 
 

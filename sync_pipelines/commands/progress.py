@@ -1,8 +1,9 @@
-"""What a terminal, or a log, sees of a run that this process executes."""
+"""What a terminal, or a log, sees of a run that this process executes, or of tables that a command asks."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -38,7 +39,25 @@ def shown(table: str) -> Generator[Show]:
 
 
 @contextmanager
+def asking() -> Generator[Callable[[str], None]]:
+    """A listener for the table that a command asks now: a terminal shows it, and for how long; others see nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with _line(sys.stderr) as write:
+        yield lambda table: write(f"asking {table}")
+
+
+@contextmanager
 def _moving(table: str, stream: TextIO) -> Generator[Show]:
+    with _line(stream) as write:
+        write(f"{table}: starting")
+        yield lambda progress: write(describe(progress))
+
+
+@contextmanager
+def _line(stream: TextIO) -> Generator[Callable[[str], None]]:
+    """A line that moves, with the time that has passed, and is gone at the end."""
     from rich.console import Console
     from rich.progress import Progress as Bar
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -52,8 +71,8 @@ def _moving(table: str, stream: TextIO) -> Generator[Show]:
         redirect_stderr=False,
     )
     with bar:
-        line = bar.add_task(f"{table}: starting", total=None)
-        yield lambda progress: bar.update(line, description=describe(progress))
+        line = bar.add_task("", total=None)
+        yield lambda text: bar.update(line, description=text)
 
 
 @contextmanager

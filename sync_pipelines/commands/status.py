@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sync_pipelines.commands import output
+from sync_pipelines.commands import output, progress
 from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def status(
     """
     from sync_pipelines.reporting import status_report
 
-    report = status_report(selector, live=live)
+    with progress.asking() as asking:
+        report = status_report(selector, live=live, asking=asking)
     if as_json:
         output.print_json(report.as_dict())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from types import SimpleNamespace
 
@@ -60,3 +61,20 @@ def test_only_a_run_that_completed_had_nothing_to_do(state, done):
     run = SimpleNamespace(state=state, run_id="1", sync="shop", table="article")
     record = SimpleNamespace(counts=Counts(), duration_seconds=12.0)
     assert _sentence(run, record).startswith(f"shop/article: {state}: {done}")
+
+
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_which_table_is_asked_and_nobody_else_does(monkeypatch):
+    plain, terminal = io.StringIO(), Terminal()
+    for stream in (plain, terminal):
+        monkeypatch.setattr("sys.stderr", stream)
+        with progress.asking() as asking:
+            asking("shop/article")
+    assert plain.getvalue() == ""
+    assert "asking shop/article" in terminal.getvalue()
