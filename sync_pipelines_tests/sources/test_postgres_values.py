@@ -287,7 +287,8 @@ def test_a_database_or_role_that_quotes_all_names_is_read_as_any_other(url: str,
 def test_a_text_is_made_alike_where_a_key_is_logged_and_where_it_is_read(url: str, db: Connection) -> None:
     make_item(db)
     install(url, ITEM)
-    noted = db.one("SELECT proconfig FROM pg_proc WHERE oid IN (SELECT tgfoid FROM pg_trigger WHERE NOT tgisinternal)")
+    of_its_triggers = "SELECT tgfoid FROM pg_trigger WHERE tgrelid = 'item'::regclass AND NOT tgisinternal"
+    noted = db.one(f"SELECT proconfig FROM pg_proc WHERE oid IN ({of_its_triggers})")
     logging = dict(setting.split("=", 1) for setting in noted)
     # asked for, not looked at: a machine without other locales shows money in one way alone
     theirs = {"lc_monetary": "POSIX", "quote_all_identifiers": "on"}
