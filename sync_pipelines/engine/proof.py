@@ -6,14 +6,14 @@ themselves). Each is written to `reconciliation_runs`, where `status`, checks an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
 from sync_pipelines.engine import differences as find
-from sync_pipelines.engine.compare import Comparison
+from sync_pipelines.engine.compare import Comparison, Difference
 from sync_pipelines.engine.conflicts import KEPT
 from sync_pipelines.engine.differences import KINDS, Found, Provable
 from sync_pipelines.engine.excusing import put_on_record
@@ -106,19 +106,10 @@ def prove_and_record(
     }
     with ways[kind] as found:
         proof = proof_of(table, found)
-        if kind == "deep":
-            return _record_deep(table, found, started, proof, run_id=run_id)
-        close(table, found, proof_id=_record(table, kind, started, proof, run_id=run_id))
+        # a proof counts when its keys are noted: killed in between it is none
+        named = (lambda: found.differences.named(*KINDS)) if kind == "deep" else None
+        close(table, found, proof_id=_record(table, kind, started, proof, run_id=run_id, named=named))
         return proof
-
-
-def _record_deep(table: Provable, found: Found, started: datetime, proof: Proof, *, run_id: str | None) -> Proof:
-    """Write down a deep proof, which counts when its keys are noted: a repair without another look goes by them."""
-    number = table.ledger.open_proof(*_place(table), kind="deep", started_at=started, run_id=run_id)
-    table.ledger.replace_differences(*_place(table), found.differences.named(*KINDS), proof_id=number)
-    _record(table, "deep", started, proof, run_id=run_id, opened=number)
-    close(table, found, proof_id=number)
-    return proof
 
 
 def close(table: Provable, found: Found, *, proof_id: int) -> None:
@@ -213,8 +204,8 @@ def _record(
     *,
     run_id: str | None,
     scope: str = "",
-    opened: int | None = None,
+    named: Callable[[], Iterable[Sequence[Difference]]] | None = None,
 ) -> int:
     return table.ledger.record_proof(
-        *_place(table), kind=kind, started_at=started, proof=proof, run_id=run_id, scope=scope, opened=opened
+        *_place(table), kind=kind, started_at=started, proof=proof, run_id=run_id, scope=scope, named=named
     )

@@ -132,9 +132,7 @@ def repair(
     with Run(binding=binding, request=request) as run:
         keep(run)
         run.begin()
-        opened = binding.ledger.open_proof(
-            *run.place, kind="repair", started_at=started, run_id=request.run_id, scope=wanted.scope
-        )
+        opened = binding.ledger.open_repair(*run.place, started_at=started, run_id=request.run_id, scope=wanted.scope)
         try:
             done = _mend_all(run, wanted, opened)
             _record(run, wanted, started, done, opened=opened)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from unittest.mock import Mock
 
 import dagster as dg
 import pytest
 
 from sync_pipelines.engine.ledger.proofs import ProofBook
-from sync_pipelines.engine.proof import prove_and_record
 from sync_pipelines.engine.repair import Wanted, plan_repair
 from sync_pipelines.engine.run import Run
 from sync_pipelines_tests.dagster.project import article, definitions
@@ -325,25 +323,6 @@ def test_a_repair_that_dies_has_its_beginning_on_the_record(world: World, monkey
     assert began == [[(None, None)]]
     ((finished,),) = world.execute("SELECT finished_at FROM sync.reconciliation_runs WHERE kind = 'repair'")
     assert finished is not None
-
-
-@pytest.mark.slow
-def test_a_deep_proof_that_dies_at_its_end_is_none_and_a_repair_mends_what_it_has_named(
-    world: World, monkeypatch: pytest.MonkeyPatch
-):
-    world.put("a", body="the body of a")
-    world.sync()
-    assert check(world, "check_deep")["deep"].passed
-    world.collection.update(ids=["a"], documents=["edited"], embeddings=[[0.1] * 16])
-    binding = world.component.bind(world.resources)
-    with binding.ledger, monkeypatch.context() as patched:
-        patched.setattr(ProofBook, "record_proof", Mock(side_effect=KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            prove_and_record(binding, "deep")
-    with world.resources.ledger.ledger() as ledger:
-        assert ledger.last_proof("shop", "article", "deep").equal
-    assert repair(world).success
-    assert world.stored()["a"].endswith("the body of a")
 
 
 @pytest.mark.slow

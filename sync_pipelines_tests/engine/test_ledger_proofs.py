@@ -92,7 +92,7 @@ def test_the_proof_of_a_run_is_what_it_found_in_the_content_and_not_its_count(le
 def test_proofs_and_repairs_are_listed_the_newest_first_with_who_asked(ledger):
     begin(ledger, run_id="run-2")
     record(ledger, run_id="run-1")
-    opened = ledger.open_proof(*PLACE, kind="repair", started_at=ledger.now(), run_id="run-2")
+    opened = ledger.open_repair(*PLACE, started_at=ledger.now(), run_id="run-2")
     record(ledger, kind="deep", proof=None, error="the store is down")
     found = ledger.proofs(*PLACE)
     assert [(proof.kind, proof.trigger) for proof in found] == [("deep", ""), ("repair", "sensor"), ("quick", "")]
@@ -232,26 +232,18 @@ def test_a_ledger_in_a_schema_of_any_name_works(empty_database_url):
         assert ledger.clean()["sync_logs"] == 0
 
 
-def test_keys_of_a_deep_proof_that_dies_stand_beside_those_before_and_the_next_one_leaves_its_own(ledger):
+def test_a_deep_proof_and_the_keys_that_it_names_stand_in_the_ledger_together_or_not_at_all(ledger):
     def named():
         return {item.key: item.reason for batch in ledger.named_differences(*PLACE) for item in batch}
 
     def found(*keys):
-        yield [Difference(key, "stale", key.upper(), False) for key in keys[:2]]
+        yield [Difference(key, "stale", key.upper(), False) for key in keys if key != "dies"]
         if "dies" in keys:
             raise RuntimeError("its process is killed")
 
-    ledger.replace_differences(*PLACE, found("a", "b"), proof_id=1)
+    number = record(ledger, kind="deep", named=lambda: found("a", "b"), proof=Found(stale=2))
     with pytest.raises(RuntimeError):
-        ledger.replace_differences(*PLACE, found("b", "c", "dies"), proof_id=2)
-    assert sorted(named()) == ["a", "b", "c"]
-    ledger.replace_differences(*PLACE, found("b"), proof_id=3)
+        record(ledger, kind="deep", named=lambda: found("c", "dies"))
+    assert (ledger.last_proof(*PLACE).id, named()) == (number, {"a": "A", "b": "B"})
+    record(ledger, kind="deep", named=lambda: found("b"))
     assert named() == {"b": "B"}
-
-
-def test_a_deep_proof_that_has_begun_and_not_ended_is_none(ledger):
-    number = record(ledger, kind="deep")
-    opened = ledger.open_proof(*PLACE, kind="deep", started_at=ledger.now(), run_id=None)
-    assert ledger.last_proof(*PLACE).id == number
-    record(ledger, kind="deep", opened=opened, proof=Found(stale=1))
-    assert (ledger.last_proof(*PLACE).id, ledger.last_proof(*PLACE).stale) == (opened, 1)

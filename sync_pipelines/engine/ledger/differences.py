@@ -26,23 +26,23 @@ MOST_KEYS = 100_000
 class DifferenceBook(Store):
     """Keys that a deep proof named."""
 
-    def replace_differences(
-        self, sync: str, table: str, batches: Iterable[Sequence[Difference]], *, proof_id: int
+    def _replace_differences(
+        self,
+        connection: sa.Connection,
+        sync: str,
+        table: str,
+        batches: Iterable[Sequence[Difference]],
+        *,
+        proof_id: int,
     ) -> None:
-        """Put the keys of a deep proof in the place of those before; at most `MOST_KEYS` are kept.
-
-        Every batch is one transaction, and the old keys go last: a crash in between leaves more keys, which a repair
-        looks at again, never fewer.
-        """
+        """Put the keys of a deep proof in the place of those before; at most `MOST_KEYS` are kept."""
         kept = self._tables.differences
-        older = sa.delete(kept).where(*at_place(kept, sync, table), kept.c.proof_id != proof_id)
+        connection.execute(sa.delete(kept).where(*at_place(kept, sync, table)))
         room = MOST_KEYS
         for batch in batches:
             if rows := [_row(sync, table, item, proof_id) for item in batch[:room]]:
-                again = older.where(kept.c.record_key.in_([row["record_key"] for row in rows]))
-                self._transaction(lambda connection, rows=rows, again=again: self._put(connection, rows, before=again))
+                self._put(connection, rows)
             room -= len(rows)
-        self._transaction(lambda connection: connection.execute(older))
 
     def add_differences(self, sync: str, table: str, batch: Sequence[Difference], *, proof_id: int) -> None:
         """Put some keys beside those that are there."""
@@ -73,11 +73,7 @@ class DifferenceBook(Store):
         if keys:
             self._transaction(lambda connection: connection.execute(gone))
 
-    def _put(
-        self, connection: sa.Connection, rows: list[dict[str, object]], *, before: sa.Delete | None = None
-    ) -> None:
-        if before is not None:
-            connection.execute(before)
+    def _put(self, connection: sa.Connection, rows: list[dict[str, object]]) -> None:
         connection.execute(insert(self._tables.differences).on_conflict_do_nothing(), rows)
 
 

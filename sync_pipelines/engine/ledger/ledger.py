@@ -17,7 +17,6 @@ from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.ledger.bases import BaseBook
 from sync_pipelines.engine.ledger.conflicts import ConflictBook
 from sync_pipelines.engine.ledger.credentials import CredentialBook
-from sync_pipelines.engine.ledger.differences import DifferenceBook
 from sync_pipelines.engine.ledger.entities import EntityBook
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES, FailureStreak, RunRecord, TableState
 from sync_pipelines.engine.ledger.note_ids import NoteIdBook
@@ -53,7 +52,6 @@ class Ledger(
     RunBook,
     QuarantineBook,
     ProofBook,
-    DifferenceBook,
     ConflictBook,
     BaseBook,
     EntityBook,

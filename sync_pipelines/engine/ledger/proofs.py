@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -10,8 +10,10 @@ from typing import Any, Literal, Protocol
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from sync_pipelines.engine.compare import Difference
+from sync_pipelines.engine.ledger.differences import DifferenceBook
 from sync_pipelines.engine.ledger.history import at_place
-from sync_pipelines.engine.ledger.store import ERROR_CHARACTERS, REASON_CHARACTERS, Store, storable, utc, utc_or_none
+from sync_pipelines.engine.ledger.store import ERROR_CHARACTERS, REASON_CHARACTERS, storable, utc, utc_or_none
 
 Kind = Literal["count", "quick", "deep", "repair"]
 
@@ -102,19 +104,14 @@ class ProofRecord:
         return self.finished_at is not None and self.error is None and not (self.missing + self.stale + self.extra)
 
 
-class ProofBook(Store):
+class ProofBook(DifferenceBook):
     """What was compared and mended, and settings."""
 
-    def open_proof(
-        self, sync: str, table: str, *, kind: Kind, started_at: datetime, run_id: str | None, scope: str = ""
-    ) -> int:
-        """Write down that a proof or repair has begun; its row's id, for `record_proof`. One that dies leaves it open.
-
-        Args: as `record_proof` has them.
-        """
-        row = {"sync_type": sync, "table_name": table, "kind": kind, "started_at": started_at}
+    def open_repair(self, sync: str, table: str, *, started_at: datetime, run_id: str, scope: str = "") -> int:
+        """Write down that a repair has begun; its row's id, for `record_proof`. One that dies leaves it open."""
+        row = {"sync_type": sync, "table_name": table, "kind": "repair", "started_at": started_at}
         proofs = self._tables.proofs
-        writing = insert(proofs).values(**row, run_id=run_id or "", scope=scope).returning(proofs.c.id)
+        writing = insert(proofs).values(**row, run_id=run_id, scope=scope).returning(proofs.c.id)
         return self._transaction(lambda connection: connection.execute(writing).scalar_one())
 
     def record_proof(
@@ -131,6 +128,7 @@ class ProofBook(Store):
         buckets: Mapping[int, tuple[int, int]] | None = None,
         error: str | None = None,
         opened: int | None = None,
+        named: Callable[[], Iterable[Sequence[Difference]]] | None = None,
     ) -> int:
         """Write down a proof or repair that has ended; its row's id.
 
@@ -143,6 +141,8 @@ class ProofBook(Store):
             repaired: records that were mended; buckets: of a repair, bucket → (found, repaired).
             error: why it did not end.
             opened: the row that says that it has begun.
+            named: of a deep proof, gives the keys that it names, which take the place of those before in the same
+                transaction: a repair without another look goes by them.
         """
         found = {} if proof is None else {name: getattr(proof, name) for name in NUMBERS}
         samples = {} if proof is None else proof.samples
@@ -164,7 +164,14 @@ class ProofBook(Store):
         proofs = self._tables.proofs
         begun = insert(proofs) if opened is None else sa.update(proofs).where(proofs.c.id == opened)
         writing = begun.values(row).returning(proofs.c.id)
-        return self._transaction(lambda connection: connection.execute(writing).scalar_one())
+
+        def work(connection: sa.Connection) -> int:
+            number = connection.execute(writing).scalar_one()
+            if named is not None:
+                self._replace_differences(connection, sync, table, named(), proof_id=number)
+            return number
+
+        return self._transaction(work)
 
     def last_proof(self, sync: str, table: str, kind: Kind | None = None, *, scope: str = "") -> ProofRecord | None:
         """The newest proof that ended, of this kind or of any but repairs; None where there is none.
