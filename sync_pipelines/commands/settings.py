@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from sync_pipelines.commands import output
 from sync_pipelines.commands.output import AsJson
@@ -16,19 +14,6 @@ app = typer.Typer(help="List, get and set what sync_settings holds.", no_args_is
 
 Sync = Annotated[str, typer.Argument(metavar="SYNC", help="A sync.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The setting's name, such as sync_interval.")]
-
-
-_NEGATIVE = re.compile(r"-[\d.]")
-
-
-class Valued(TyperCommand):
-    """A command whose last argument may be a number below 0, which is no option."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if "--" not in args:
-            values = [word for word in args if _NEGATIVE.match(word)]
-            args = [*(word for word in args if word not in values), "--", *values]
-        return super().parse_args(ctx, args)
 
 
 @app.command("list")
@@ -71,7 +56,7 @@ def get(sync: Sync, name: Name, as_json: AsJson = False) -> None:
     output.leave(good=found is not None)
 
 
-@app.command("set", cls=Valued)
+@app.command("set", context_settings={"ignore_unknown_options": True})  # a number below 0 is a value
 def set_setting(
     sync: Sync,
     name: Name,

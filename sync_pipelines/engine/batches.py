@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -20,6 +20,12 @@ T = TypeVar("T")
 def prints_of(batch: pa.RecordBatch) -> dict[str, str]:
     """The fingerprints of a source's rows, by key."""
     return dict(zip(batch.column(KEY).to_pylist(), batch.column(FINGERPRINT).to_pylist(), strict=True))
+
+
+def among(batch: pa.RecordBatch, keys: Collection[str], *, outside: bool = False) -> pa.RecordBatch:
+    """Those rows of a batch that have one of these keys, or none of them."""
+    own = batch.column(KEY).to_pylist()
+    return batch.filter(pa.array([(key in keys) != outside for key in own], pa.bool_()))
 
 
 def ahead(

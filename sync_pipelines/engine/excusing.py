@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from sync_pipelines.engine.batches import among, prints_of
 from sync_pipelines.engine.compare import Comparison, Difference
 from sync_pipelines.engine.conflicts import KEPT, Judging
 from sync_pipelines.engine.deciding import Dispute, Disputing, judged_by
 from sync_pipelines.engine.keys import texts
-from sync_pipelines.engine.model import FINGERPRINT, KEY
+from sync_pipelines.engine.model import KEY
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.differences import Provable
@@ -34,7 +35,7 @@ def excuse(table: Provable, differences: Comparison) -> None:
     for keys in differences.keys("missing", "stale"):
         for batch in table.source.values(keys):
             mapped, _ = table.mapper(batch)
-            _leave_out(table, differences, target.excused(mapped), _prints(mapped))
+            _leave_out(table, differences, target.excused(mapped), prints_of(mapped))
     for keys in differences.keys("extra"):
         _leave_out(table, differences, judged_by(target, keys)[0], {})
 
@@ -137,21 +138,16 @@ def _note(
     """
     if not kept:
         return
-    prints = {} if rows is None else _prints(rows)
+    prints = {} if rows is None else prints_of(rows)
     place = _place(table)
     known = table.ledger.noted(*place, texts(list(kept)))
     new = {key: why for key, why in kept.items() if key not in known or known[key] != prints.get(key)}
     if not new:
         return
     if rows is not None and isinstance(table.target, Disputing):
-        found = rows.filter(pa.array([key in new for key in rows.column(KEY).to_pylist()], pa.bool_()))
-        disputes = list(table.target.judged(found, list(new)).values())
+        disputes = list(table.target.judged(among(rows, new), list(new)).values())
     prints = {key: prints[key] for key in new if key in prints}
     table.ledger.note_conflict(*place, new, prints, disputes, run_id=_BY)
-
-
-def _prints(rows: pa.RecordBatch) -> dict[str, str]:
-    return dict(zip(rows.column(KEY).to_pylist(), rows.column(FINGERPRINT).to_pylist(), strict=True))
 
 
 def _place(table: Provable) -> tuple[str, str]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from sync_pipelines.engine.batches import prints_of
+from sync_pipelines.engine.batches import among, prints_of
 from sync_pipelines.engine.binding import Binding
 from sync_pipelines.engine.conflicts import kept_by, without
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.ground import due_scope, ground_of
 from sync_pipelines.engine.listing import StreamListing, changed_since
 from sync_pipelines.engine.measure import held_before
-from sync_pipelines.engine.model import BY_TARGET, KEY, ChangeSet, Counts, Scope, Target, Watermark
+from sync_pipelines.engine.model import BY_TARGET, ChangeSet, Counts, Scope, Target, Watermark
 from sync_pipelines.engine.overwriting import due_whole
 from sync_pipelines.engine.refusals import Refusals
 from sync_pipelines.engine.waiting import with_waiting
@@ -161,15 +161,9 @@ def _untried(
         same = [item for item in noted if item.stage in BY_TARGET and item.fingerprint == prints[item.key]]
         counts.quarantined += sum(item.dropped_at is None for item in same)
         refusals.known += len(same)
-        rest = _without_rows(batch, {item.key for item in same})
+        rest = among(batch, {item.key for item in same}, outside=True) if same else batch
         if rest.num_rows:
             yield rest
-
-
-def _without_rows(batch: pa.RecordBatch, keys: Collection[str]) -> pa.RecordBatch:
-    if not keys:
-        return batch
-    return batch.filter(pa.array([key not in keys for key in batch.column(KEY).to_pylist()], pa.bool_()))
 
 
 def _dropped(binding: Binding, batch: pa.RecordBatch, keys: Sequence[str]) -> int:

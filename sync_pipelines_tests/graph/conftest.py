@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sync_pipelines.sandbox.graph.server import GraphServer
+from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
 from sync_pipelines_tests.graph.servers import KINDS
 
@@ -56,3 +57,11 @@ def academy(academy_url: str, graph: GraphServer, monkeypatch: pytest.MonkeyPatc
     """The academy's tables, empty, and an empty graph; the environment names both."""
     name_graph(graph, monkeypatch)
     return Academy(academy_url, graph)
+
+
+@pytest.fixture
+def app(academy: Academy) -> Application:
+    """The application; the first, full sync has brought one concept."""
+    academy.add("c0")
+    academy.sync(concepts())
+    return Application(academy.url)

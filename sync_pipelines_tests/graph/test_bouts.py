@@ -29,13 +29,6 @@ class Clock:
 
 
 @pytest.fixture
-def app(academy: Academy) -> Application:
-    academy.add("c0")
-    academy.sync(concepts())
-    return Application(academy.url)
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 

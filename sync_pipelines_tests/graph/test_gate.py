@@ -12,13 +12,6 @@ pytestmark = pytest.mark.spare_where(graph="neo4j")
 
 
 @pytest.fixture
-def app(academy: Academy) -> Application:
-    academy.add("c0")
-    academy.sync(concepts())
-    return Application(academy.url)
-
-
-@pytest.fixture
 def restored(app: Application) -> Application:
     """Two events of one concept, and one of another, with the transaction ids of a server that has issued more."""
     app.create("c1")

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from sync_pipelines.engine.batches import among
 from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.model import KEY, BatchResult
 from sync_pipelines.targets.neo4j.judgement import EditedError, Judgement
 from sync_pipelines.targets.neo4j.judging import Judge
 from sync_pipelines.targets.neo4j.properties import Row
-from sync_pipelines.targets.neo4j.writing import AgainError, Looked, Writer, among, transactions
+from sync_pipelines.targets.neo4j.writing import AgainError, Looked, Writer, transactions
 
 
 class _Page(NamedTuple):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from sync_pipelines.engine.batches import pages
+from sync_pipelines.engine.batches import among, pages
 from sync_pipelines.engine.differences import same_value
 from sync_pipelines.engine.errors import RecordError, TransientError
 from sync_pipelines.engine.model import (
@@ -319,12 +319,6 @@ def batches_of(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         last = {key: number for number, key in enumerate(batch.column(KEY).to_pylist())}
         once = batch if len(last) == batch.num_rows else batch.take(pa.array(sorted(last.values())))
         yield from pages([once], rows=_MOST_ROWS, most_bytes=_BYTES_A_TRANSACTION)
-
-
-def among(batch: pa.RecordBatch, keys: Collection[str], *, outside: bool = False) -> pa.RecordBatch:
-    """Those rows of a batch that have one of these keys, or none of them."""
-    own = batch.column(KEY).to_pylist()
-    return batch.filter(pa.array([(key in keys) != outside for key in own], pa.bool_()))
 
 
 def joined(found: Iterable[BatchResult]) -> BatchResult:
