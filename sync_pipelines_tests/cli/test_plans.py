@@ -42,8 +42,9 @@ def deaf_server() -> Iterator[tuple[str, list[int]]]:
         def hang_up() -> None:
             with suppress(OSError):
                 while True:
-                    listener.accept()[0].close()
-                    calls.append(1)
+                    caller = listener.accept()[0]
+                    calls.append(1)  # before the caller knows, who may be the last one and be counted at once
+                    caller.close()
 
         thread = Thread(target=hang_up, daemon=True)
         thread.start()

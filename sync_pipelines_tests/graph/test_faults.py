@@ -177,10 +177,10 @@ def test_a_node_that_goes_between_the_look_and_the_write_makes_its_relationship_
 @pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.spare_where(own_graph="neo4j")
 def test_a_run_of_many_rows_takes_no_more_memory_than_one_of_few(academy: Academy) -> None:
-    command = [sys.executable, "-m", "sync_pipelines_tests.graph.memory", "9000"]
+    command = [sys.executable, "-m", "sync_pipelines_tests.graph.memory", "18000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     third, whole = map(float, done.stdout.split())
-    # held once anywhere, the 6,000 more of 4 KB would be 24 MB
-    assert whole - third < 20, done.stdout
-    assert academy.cypher("MATCH (n:Concept) RETURN count(n) AS c") == [{"c": 9000}]
+    # held once anywhere, the 12,000 more of 4 KB would be 48 MB; what client and driver keep for themselves is up to 21
+    assert whole - third < 32, done.stdout
+    assert academy.cypher("MATCH (n:Concept) RETURN count(n) AS c") == [{"c": 18000}]
