@@ -75,13 +75,13 @@ def test_threads_have_contexts_of_their_own(stream):
     def other() -> None:
         with log_context(sync="voice"):
             started.set()
-            go_on.wait(5)
+            go_on.wait(60)
             logger.info("from the other")
 
     thread = threading.Thread(target=other)
     with log_context(sync="knowledge"):
         thread.start()
-        started.wait(5)
+        started.wait(60)
         logger.info("from this")
         go_on.set()
         thread.join()

@@ -36,7 +36,7 @@ def test_the_next_batch_is_worked_on_while_one_is_used():
     begun = [threading.Event() for _ in range(3)]
     for batch, _ in ahead(lambda batch: begun[batch.column("n")[0].as_py()].set(), _batches(3)):
         number = batch.column("n")[0].as_py()
-        assert begun[min(number + 1, 2)].wait(5)
+        assert begun[min(number + 1, 2)].wait(60)
         assert not any(event.is_set() for event in begun[number + 2 :])
 
 

@@ -224,7 +224,7 @@ def test_an_answer_that_drips_is_not_waited_for(cupid: Cupid, connect: Connect):
     begin = time.monotonic()
     answer = fetched(connect(timeout=0.5, retry_attempts=1), ids)[str(ids[1])]
     assert (answer.status, answer.reason) == ("failed", "the answer was not whole within 0.5 s")
-    assert time.monotonic() - begin < 3.0
+    assert time.monotonic() - begin < 3.9  # the whole answer takes 4 s
 
 
 def test_an_answer_without_end_is_not_read(cupid: Cupid, connect: Connect):
