@@ -11,6 +11,8 @@ from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.rowsets import Kind, RowTable
 from sync_pipelines.engine.sql import identifier, literal, qualified
 from sync_pipelines.sources.postgres.connection import Session
+from sync_pipelines.targets.rowsets.batch import parts_of
+from sync_pipelines.targets.rowsets.fitting import misfit
 from sync_pipelines.targets.rowsets.hiding import NOTHING, Hidden
 
 BOOKKEEPING = ("sync_status", "data_version", "last_updated")
@@ -141,6 +143,16 @@ class Layout:
         return {
             item.name: (table, item) for table in self.tables for item in table.references if item.parent not in own
         }
+
+    def misfit(self, key: str) -> str | None:
+        """Why a table cannot hold rows of this key, as a clause; None where all can."""
+        for table in self.tables:
+            record = table.rows.record
+            for name, part in zip(record, parts_of(key, len(record)), strict=True):
+                column = table.columns[name]
+                if (why := misfit(part, column.kind, column.pg_type)) is not None:
+                    return f"{table.rows.name}.{name}: {why}"
+        return None
 
     @property
     def own(self) -> SqlTable | None:

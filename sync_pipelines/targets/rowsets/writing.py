@@ -238,6 +238,7 @@ class Writer:
     def _keep_status(self, cursor: Any, documents: Sequence[Document], status: str) -> None:
         """Whether the source still has it, in the document's own row; a row that says so already is not touched."""
         own = self._layout.own
+        documents = [item for item in documents if self._layout.misfit(item.key) is None]
         if own is None or "sync_status" not in self._layout.kept or not documents:
             return
         statement = (
