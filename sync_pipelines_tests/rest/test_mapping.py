@@ -86,6 +86,19 @@ def test_a_column_that_postgresql_computes_is_left_to_it_and_cannot_be_named(
         rates.sync(wrong)
 
 
+def test_a_percent_sign_in_a_name_is_told_before_anything_is_asked(hotels: Hotels) -> None:
+    for wrong in (
+        {"columns": {**DOCUMENT["columns"], "100%": "attributes.title"}},
+        {"target": {"connection": "rates", "table": "cur%rency"}},
+        {"target": {"connection": "rates", "table": "currency", "books": "%s"}},
+    ):
+        with pytest.raises(ValueError, match="takes a % for the place of a value"):
+            RestToPostgres.model_validate({**DOCUMENT, **wrong})
+    hotels.execute('ALTER TABLE properties ADD COLUMN "occupancy %" numeric')
+    with pytest.raises(RunError, match=r"the % in the name of the column 'occupancy %'.*Leave it out of `columns`"):
+        hotels.sync()
+
+
 def test_a_mapping_function_that_gives_rows_of_another_hotel_is_refused(hotels: Hotels) -> None:
     ids = hotels.cupid.ids(2)
     hotels.ask_for(*ids)

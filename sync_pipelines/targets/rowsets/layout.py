@@ -245,6 +245,9 @@ class Documents:
             hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(held)}."
             raise self.error(f"{sql} has no column {column!r}.", hint)
         row = held[column]
+        if "%" in column:
+            why = f"{sql}: the driver takes the % in the name of the column {column!r} for the place of a value."
+            raise self.error(why, "Leave it out of `columns`, which names the others.")
         if row["is_generated"]:
             raise self.error(f"{sql}: PostgreSQL computes the column {column!r}.", "Leave it out of `columns`.")
         kind = _KINDS.get(row["base"])
