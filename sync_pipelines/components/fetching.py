@@ -12,19 +12,32 @@ from pydantic import Field, field_validator, model_validator
 from sync_pipelines.components.blocks import Block
 from sync_pipelines.components.schema import DURATION
 from sync_pipelines.engine.durations import seconds
-from sync_pipelines.engine.settings import above_zero, positive, resolve
+from sync_pipelines.engine.settings import above_zero, positive, resolve, up_to
 from sync_pipelines.sources.rest.endpoint import FetchSettings
 
 T = TypeVar("T")
+
+_LONGEST = timedelta(days=36_500)
+"""Of an interval: PostgreSQL has no time before the year -4713, and Python none before the year 1."""
+
+_SLOWEST = 1e-5
+"""Requests a second: less than one a day; next to none, the time until the next one is no number any more."""
+
+_MOST_AT_ONCE, _MOST_TRIES = 100, 20
+"""A request under way is a thread and a connection."""
 
 
 class FetchBlock(Block):
     """How often, how fast and how much is fetched."""
 
     interval: str = Field(default="12h", description="After this time a record is fetched again.")
-    rate_limit: float = Field(default=10.0, gt=0, description="Requests a second, over all processes with this key.")
-    max_concurrent: int = Field(default=5, ge=1, le=100, description="Requests under way at once.")
-    retry_attempts: int = Field(default=3, ge=1, le=20, description="Tries of one request, the first one included.")
+    rate_limit: float = Field(
+        default=10.0, ge=_SLOWEST, description="Requests a second, over all processes with this key."
+    )
+    max_concurrent: int = Field(default=5, ge=1, le=_MOST_AT_ONCE, description="Requests under way at once.")
+    retry_attempts: int = Field(
+        default=3, ge=1, le=_MOST_TRIES, description="Tries of one request, the first one included."
+    )
     patience: str = Field(default="60s", description="For so long an API that answers nobody is asked again.")
     requests_a_day: int | None = Field(default=None, ge=1, description="A budget (UTC days); any number if left out.")
     failures_warn: float = Field(
@@ -58,12 +71,22 @@ def span(text: str) -> timedelta:
     found = timedelta(seconds=seconds(text))
     if not found:
         raise ValueError("expected a duration above 0, such as 12h or 90m")
+    if found > _LONGEST:
+        raise ValueError(f"expected a duration of up to {_LONGEST.days}d")
     return found
 
 
 def minutes(text: str) -> timedelta:
     """So many minutes."""
-    return timedelta(minutes=positive(text))
+    return timedelta(minutes=up_to(_LONGEST // timedelta(minutes=1))(text))
+
+
+def rate(text: str) -> float:
+    """Requests a second."""
+    found = above_zero(text)
+    if found < _SLOWEST:
+        raise ValueError(f"expected a number of {_SLOWEST:g} or more")
+    return found
 
 
 def like(default: str) -> Callable[[str], str]:
@@ -111,9 +134,19 @@ SETTINGS = (
         meaning="After this time a record is fetched again (12h, 90m).",
     ),
     Setting(name="batch_size", variable="batch_size", parse=positive, meaning="Records a transaction."),
-    Setting(name="rate_limit", variable="rate_limit", parse=above_zero, meaning="Requests a second."),
-    Setting(name="max_concurrent", variable="max_concurrent", parse=positive, meaning="Requests under way at once."),
-    Setting(name="retry_attempts", variable="retry_attempts", parse=positive, meaning="Tries of one request."),
+    Setting(name="rate_limit", variable="rate_limit", parse=rate, meaning="Requests a second."),
+    Setting(
+        name="max_concurrent",
+        variable="max_concurrent",
+        parse=up_to(_MOST_AT_ONCE),
+        meaning="Requests under way at once.",
+    ),
+    Setting(
+        name="retry_attempts",
+        variable="retry_attempts",
+        parse=up_to(_MOST_TRIES),
+        meaning="Tries of one request.",
+    ),
     Setting(name="patience", variable="patience", parse=span, meaning="For so long a silent API is asked again."),
     Setting(name="requests_a_day", variable="requests_a_day", parse=positive, meaning="A budget of requests a day."),
     Setting(name="enable_auto", variable="enable_auto", parse=switch, meaning="Whether sensor and schedules run it."),

@@ -41,6 +41,12 @@ def _not_blank(value: str | None) -> str | None:
     return value
 
 
+def _target_name(value: str | None) -> str | None:
+    if value is not None and "%" in value:
+        raise ValueError(f"{value!r}: the driver of PostgreSQL takes a % for the place of a value")
+    return _not_blank(value)
+
+
 class AuthBlock(Block):
     """How an API knows who asks; the key itself is <CONNECTION>_API_KEY."""
 
@@ -221,7 +227,7 @@ class RowsBlock(Block):
     @field_validator("name", "table")
     @classmethod
     def _says_something(cls, value: str | None) -> str | None:
-        return _not_blank(value)
+        return _target_name(value)
 
 
 class RowsTargetBlock(Block):
@@ -244,7 +250,7 @@ class RowsTargetBlock(Block):
     @field_validator("schema_name", "table", "books")
     @classmethod
     def _says_something(cls, value: str | None) -> str | None:
-        return _not_blank(value)
+        return _target_name(value)
 
     @model_validator(mode="after")
     def _one_way(self) -> RowsTargetBlock:

@@ -32,6 +32,8 @@ def insist_on_columns(component: RestToPostgres) -> None:
     }
     if pathless := [name for name, path in paths.items() if not path]:
         raise ValueError(f"columns.{pathless[0]}: write its path into the payload")
+    if odd := [name for name in (*paths, *component.record) if "%" in name]:
+        raise ValueError(f"columns.{odd[0]}: the driver of PostgreSQL takes a % for the place of a value")
     if kept := [name for name in BOOKKEEPING if name in paths]:
         raise ValueError(f"columns.{kept[0]}: the sync keeps a column of that name itself; choose another")
     if len(set(component.record)) != len(component.record):

@@ -17,7 +17,10 @@ def seconds(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
     if not match:
         raise ValueError(f"{text!r} is no duration: write 30s, 15m, 2h or 7d")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]]).total_seconds()
+    try:
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2]]).total_seconds()
+    except OverflowError:
+        raise ValueError(f"{text[:40]!r} is longer than any time that is counted") from None
 
 
 def brief(span: timedelta) -> str:

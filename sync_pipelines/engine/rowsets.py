@@ -192,8 +192,10 @@ def plain(value: Any) -> Any:
 
 
 def _path(table: RowTable, row: Row) -> str:
-    place = ",".join(str(_spell(part) if isinstance(part, date | Decimal) else part) for part in table.place(row))
-    return f"{table.name}[{place}]" if place else table.name
+    parts = [str(_spell(part) if isinstance(part, date | Decimal) else part) for part in table.place(row)]
+    if len(parts) > 1:  # else "a,b" and "c" would be named as "a" and "b,c" are
+        parts = [json.dumps(part, ensure_ascii=False) if {",", '"'}.intersection(part) else part for part in parts]
+    return f"{table.name}[{','.join(parts)}]" if parts else table.name
 
 
 def _own(table: RowTable, row: Row) -> Row:

@@ -61,6 +61,18 @@ def positive(text: str) -> int:
     return number
 
 
+def up_to(most: int) -> Callable[[str], int]:
+    """How a whole number from 1 to `most` is read."""
+
+    def parse(text: str) -> int:
+        found = positive(text)
+        if found > most:
+            raise ValueError(f"expected a whole number from 1 to {most}")
+        return found
+
+    return parse
+
+
 def above_zero(text: str) -> float:
     """A number above 0."""
     try:

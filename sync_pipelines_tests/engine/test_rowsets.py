@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.errors import RecordError
-from sync_pipelines.engine.rowsets import RowTable, canonical
+from sync_pipelines.engine.rowsets import RowTable, canonical, changes_of, told
 
 LONG = "123456789012345678901234567890123456789"
 
@@ -86,3 +86,18 @@ def test_what_a_column_would_round_is_refused_and_zeros_behind_its_digits_are_no
     for value in (f"{LONG}.123", "0.125", 0.001):
         with pytest.raises(RecordError, match="keeps 2 digits behind the point, and would round"):
             table.canonical({"code": "aud", "value": value})
+
+
+def test_the_history_names_each_row_by_a_path_of_its_own():
+    places = [("a", "b"), ("x", "y,z"), ("x,y", "z"), ('"x', 'y"'), ('"x,y"', "z"), ("", "")]
+    table = RowTable(
+        name="m", record=("id",), key=("one", "two"), kinds=dict.fromkeys(("id", "one", "two", "value"), "text")
+    )
+
+    def rows(value: str) -> list[dict[str, Any]]:
+        return [{"id": "1", "one": one, "two": two, "value": value} for one, two in places]
+
+    change = changes_of(table, rows("old"), rows("new"))
+    paths = [item.path for item in told(change, rows("old"), main=False)]
+    assert paths[:3] == ["m[a,b].value", 'm[x,"y,z"].value', 'm["x,y",z].value']
+    assert len(set(paths)) == len(places)

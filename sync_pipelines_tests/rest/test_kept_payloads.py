@@ -43,6 +43,25 @@ def test_what_broke_the_contract_is_kept_whole_and_arrives_when_the_mapping_allo
     assert hotels.quarantine() == {}
 
 
+def test_a_hotel_whose_payload_somebody_removed_goes_on_from_the_version_of_its_history(hotels: Hotels) -> None:
+    (only,) = hotels.cupid.ids(1)
+    hotels.ask_for(only)
+    kept = "SELECT data_version FROM property_payloads WHERE part = 'properties'"
+    refuse = "ALTER TABLE properties ADD CONSTRAINT never CHECK (stars < 5)"
+    for stars in (1, 2, 3):
+        hotels.cupid.change(only, {"stars": stars})
+        hotels.sync(mode="full")
+    for stars, version, statement in ((3, 3, "SELECT 1"), (4, 4, "SELECT 1"), (5, 4, refuse), (1, 5, "SELECT 1")):
+        hotels.execute("TRUNCATE property_payloads")
+        hotels.execute(statement)
+        hotels.cupid.change(only, {"stars": stars})
+        hotels.sync(mode="full")
+        assert (hotels.execute(kept), len(hotels.quarantine())) == ([(version,)], int(stars == 5))
+    changed = "SELECT data_version, old::int, new::int FROM property_changes WHERE path = 'stars' ORDER BY 1"
+    assert hotels.execute(changed) == [(2, 1, 2), (3, 2, 3), (4, 3, 4), (5, 4, 1)]
+    assert hotels.execute("SELECT stars, data_version FROM properties") == [(1, 5)]
+
+
 @pytest.mark.slow
 def test_an_edit_behind_the_syncs_back_is_found_and_mended_from_the_payload(hotels: Hotels) -> None:
     from sync_pipelines.engine.model import Scope

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from sync_pipelines.checks import Asked
+from sync_pipelines.components.fetching import FetchBlock, Held, fetch_settings
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.rest_checks import failures
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
@@ -54,3 +56,47 @@ def test_languages_are_parted_by_commas_with_and_without_blanks_and_each_is_aske
     hotels.ledger.set_setting("hotels.lang", "fr,es ,fr, ")
     asked: Any = hotels.house.bind(documents()["translations"]).source
     assert list(asked.asked.keys()) == [f'["{only}", "fr"]', f'["{only}", "es"]']
+
+
+@pytest.mark.parametrize(
+    ("variable", "highest", "beyond", "told"),
+    [
+        ("MAX_CONCURRENT", "100", "101", "expected a whole number from 1 to 100"),
+        ("RETRY_ATTEMPTS", "20", "21", "expected a whole number from 1 to 20"),
+        ("RATE_LIMIT", "0.00001", "1e-320", "expected a number of 1e-05 or more"),
+        ("INTERVAL", "36500d", "36501d", "expected a duration of up to 36500d"),
+        ("INTERVAL", "36500d", "99999999999d", "'99999999999d' is longer than any time that is counted"),
+        ("INTERVAL_MINUTES", "52560000", "52560001", "expected a whole number from 1 to 52560000"),
+        ("PATIENCE", "36500d", "36501d", "expected a duration of up to 36500d"),
+    ],
+)
+def test_a_setting_beyond_what_a_run_can_do_is_refused_wherever_it_stands(
+    variable: str, highest: str, beyond: str, told: str
+) -> None:
+    def held(text: str) -> Held:
+        return Held(sync="hotels", stored={}, environment={f"SYNC_{variable}": text})
+
+    fetch_settings(FetchBlock(), held(highest))
+    with pytest.raises(ConfigurationError) as caught:
+        fetch_settings(FetchBlock(), held(beyond))
+    assert str(caught.value) == f"SYNC_{variable} is {beyond!r}: {told}. Correct SYNC_{variable}."
+
+
+@pytest.mark.parametrize(
+    "block", [{"interval": "36501d"}, {"rate_limit": 1e-320}, {"max_concurrent": 101}, {"patience": "99999999999d"}]
+)
+def test_a_document_has_the_limits_that_settings_have(block: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"up to|greater than|less than|longer than"):
+        FetchBlock(**block)
+
+
+def test_the_longest_interval_is_a_time_that_postgresql_and_python_can_count(hotels: Hotels) -> None:
+    (only,) = hotels.cupid.ids(1)
+    hotels.ask_for(only)
+    hotels.ledger.set_setting("hotels.sync_interval", "36500d")
+    assert hotels.sync().upserted == 1
+    bound = hotels.house.bind(documents()["properties"])
+    since = bound.ledger.watermark("hotels", "properties")
+    assert bound.source.pending(since).changes == 0
+    due: Any = bound.source
+    assert due.next_due(since) - datetime.now(UTC) > timedelta(days=36_499)

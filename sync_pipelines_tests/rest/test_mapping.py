@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from sync_pipelines.components.rest_to_postgres import RestToPostgres
 from sync_pipelines.defs.hotels import cupid
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.run import Request, open_run, write
 from sync_pipelines_tests.lake.house import House
@@ -64,6 +67,36 @@ def test_a_column_that_a_sequence_numbers_is_the_applications(hotels: Hotels) ->
     assert None not in before[0][0]
     assert hotels.sync(mode="full").unchanged == 1
     assert hotels.execute(numbers) == before
+
+
+def test_a_column_that_postgresql_computes_is_left_to_it_and_cannot_be_named(
+    rates: House, catalogue: Catalogue
+) -> None:
+    rates.execute(
+        "CREATE TABLE currency (code text PRIMARY KEY, title text, rate numeric, "
+        "loud text GENERATED ALWAYS AS (upper(title)) STORED, "
+        "data_version bigint GENERATED ALWAYS AS (length(title)) STORED)"
+    )
+    table = RestToPostgres.model_validate(DOCUMENT)
+    assert rates.sync(table).upserted == 5
+    assert rates.execute("SELECT loud, data_version FROM currency WHERE code = 'aud'") == [("THE AUD", 7)]
+    assert rates.prove(table, "deep").equal
+    wrong = RestToPostgres.model_validate({**DOCUMENT, "columns": {**DOCUMENT["columns"], "loud": "attributes.title"}})
+    with pytest.raises(RunError, match=r"PostgreSQL computes the column 'loud'\. Leave it out of `columns`\."):
+        rates.sync(wrong)
+
+
+def test_a_percent_sign_in_a_name_is_told_before_anything_is_asked(hotels: Hotels) -> None:
+    for wrong in (
+        {"columns": {**DOCUMENT["columns"], "100%": "attributes.title"}},
+        {"target": {"connection": "rates", "table": "cur%rency"}},
+        {"target": {"connection": "rates", "table": "currency", "books": "%s"}},
+    ):
+        with pytest.raises(ValueError, match="takes a % for the place of a value"):
+            RestToPostgres.model_validate({**DOCUMENT, **wrong})
+    hotels.execute('ALTER TABLE properties ADD COLUMN "occupancy %" numeric')
+    with pytest.raises(RunError, match=r"the % in the name of the column 'occupancy %'.*Leave it out of `columns`"):
+        hotels.sync()
 
 
 def test_a_mapping_function_that_gives_rows_of_another_hotel_is_refused(hotels: Hotels) -> None:

@@ -87,11 +87,12 @@ class RestClient:
             RunError: there is no such endpoint, or its answers are not as `pagination` says.
         """
         pager = Pager(pagination, base_url=self.settings.base_url, path=path, params=params, where=self.settings.where)
+        first = pager.next_call()
         while (call := pager.next_call()) is not None:
             answer = self._ask_patiently(call)
             if answer is None:
                 return
-            if items := pager.items_of(self._found(answer)):
+            if items := pager.items_of(self._found(answer, later=call is not first)):
                 yield items
 
     def _ask_patiently(self, call: Call) -> Answer | None:
@@ -113,7 +114,7 @@ class RestClient:
             **self.settings.where,
         )
 
-    def _found(self, answer: Answer) -> Any:
+    def _found(self, answer: Answer, *, later: bool) -> Any:
         if answer.status == "found":
             return answer.body
         if answer.http_status == 403:
@@ -122,9 +123,12 @@ class RestClient:
                 remedy=f"Set {self.settings.key_name} to a key that may read it.",
                 **self.settings.where,
             )
+        remedy = f"Check {self.settings.url_name} and the path."
+        if later:  # it may be how the API ends a list, or a fault amid it: what it lacks would be marked as gone
+            remedy = "Write `pagination.more`, or a cursor's `next`: by that an answer says that there are no more."
         raise RunError(
             f"{self.settings.host} gives no list at {answer.key}: {answer.reason}.",
-            remedy=f"Check {self.settings.url_name} and the path.",
+            remedy=remedy,
             **self.settings.where,
         )
 

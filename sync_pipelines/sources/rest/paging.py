@@ -115,22 +115,30 @@ class Pager:
         if mark in self._seen:
             raise self._wrong(f"gives the cursor {text[:80]!r} a second time, and would go on for ever")
         self._seen.add(mark)
-        return (
-            self._of_address(text) if text.startswith(("http://", "https://", "/")) else self._call({self._param: text})
-        )
+        return self._of_address(text) if self._is_address(text) else self._call({self._param: text})
+
+    def _is_address(self, text: str) -> bool:
+        """Base64 has slashes, too, and one cursor of 64 begins with one: an address has a query, or the list's path."""
+        if text.startswith("/"):
+            return "?" in text or self.path.strip("/") in text
+        return text.startswith(("http://", "https://"))
 
     def _of_address(self, text: str) -> Call:
         base = urlsplit(self.base_url)
         address = urljoin(self.base_url, text)
         parts = urlsplit(address)
         if (parts.scheme, parts.netloc) != (base.scheme, base.netloc):
-            raise self._wrong(f"leads on to another server ({parts.netloc}), which must not see the key")
+            other = parts.netloc if parts.netloc != base.netloc else f"{parts.scheme}://{parts.netloc}"
+            raise self._wrong(f"leads on to another server ({other}), which must not see the key")
         return Call(key=self.path, path=address)
 
     def _insist_on_another_page(self, items: list[Any]) -> None:
         mark = hashlib.sha256(json.dumps(items, sort_keys=True).encode()).hexdigest()
         if mark == self._last:
-            raise self._wrong(f"gives the same page again; does the API know the parameter {self._param!r}?")
+            raise self._wrong(
+                f"gives the same page again: the API does not know the parameter {self._param!r}, or gives its last "
+                "page for each after it; write `more`, if it says whether there are more"
+            )
         self._last = mark
 
     def _call(self, position: Mapping[str, str]) -> Call:

@@ -311,6 +311,7 @@ class RestSource(Forgetful):
         return Fetched(
             endpoint=self.endpoint,
             tables=self.store.layout.rows,
+            misfit=self.store.layout.misfit,
             hidden=self.store.documents.hidden,
             connect=lambda: self._connect(settings, self._allowance(settings)),
             keys=keys,

@@ -47,11 +47,13 @@ class Fetched:
         keys: of the documents to fetch, in pages. connect: gives the client. spare: the key of one that was there.
         unseen: of a list, pages of the keys that are known and that these are not.
         tables: what the documents' rows go into. hidden: fields whose values nobody is shown.
+        misfit: why the tables cannot hold rows of a key, None where they can.
     """
 
     endpoint: Endpoint
     tables: Sequence[RowTable]
     connect: Callable[[], AbstractContextManager[RestClient]]
+    misfit: Callable[[str], str | None]
     hidden: Hidden = NOTHING
     keys: Iterable[Sequence[str]] | None = None
     spare: str | None = None
@@ -132,12 +134,18 @@ class Fetched:
 
     def _found(self, key: str, payload: Any, moment: datetime, http_status: int | None) -> Document:
         document = Document(key=key, status="current", payload=payload, http_status=http_status, at=moment)
-        try:
-            insist_on_storable(payload)
-        except ContractError as error:  # not even the payload can be kept: what was kept before stays
-            why = self.hidden.text(str(error), parts_of(key, len(self.tables[0].record)), payload)
+        if (broken := self._unkeepable(key, payload)) is not None:  # what was kept before stays
+            why = self.hidden.text(broken, parts_of(key, len(self.tables[0].record)), payload)
             return replace(document, payload=None, problem=f"the payload breaks the contract: {why}.")
         return derived(document, self.endpoint.rows_of, self.tables, self.hidden)
+
+    def _unkeepable(self, key: str, payload: Any) -> str | None:
+        """Why not even the payload can be kept: payloads are joined with the rows, by keys of the rows' types."""
+        try:
+            insist_on_storable(payload)
+        except ContractError as error:
+            return str(error)
+        return self.misfit(key)
 
     def _why(self, answer: Answer) -> str | None:
         parts = parts_of(answer.key, len(self.tables[0].record))

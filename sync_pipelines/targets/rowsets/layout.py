@@ -11,6 +11,8 @@ from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.rowsets import Kind, RowTable
 from sync_pipelines.engine.sql import identifier, literal, qualified
 from sync_pipelines.sources.postgres.connection import Session
+from sync_pipelines.targets.rowsets.batch import parts_of
+from sync_pipelines.targets.rowsets.fitting import misfit
 from sync_pipelines.targets.rowsets.hiding import NOTHING, Hidden
 
 BOOKKEEPING = ("sync_status", "data_version", "last_updated")
@@ -142,6 +144,16 @@ class Layout:
             item.name: (table, item) for table in self.tables for item in table.references if item.parent not in own
         }
 
+    def misfit(self, key: str) -> str | None:
+        """Why a table cannot hold rows of this key, as a clause; None where all can."""
+        for table in self.tables:
+            record = table.rows.record
+            for name, part in zip(record, parts_of(key, len(record)), strict=True):
+                column = table.columns[name]
+                if (why := misfit(part, column.kind, column.pg_type)) is not None:
+                    return f"{table.rows.name}.{name}: {why}"
+        return None
+
     @property
     def own(self) -> SqlTable | None:
         """The table with one row a document, which says whether the document is there; None where there is none."""
@@ -191,8 +203,9 @@ class Documents:
         if not rows:
             raise self.error(f"there is no table {sql}.", "Run `sync-pipelines db upgrade`, or correct target.")
         held = {row["name"]: row for row in rows}
+        given = [name for name, row in held.items() if not row["is_generated"]]
         chosen = declared.columns or {
-            name: name for name, row in held.items() if name not in BOOKKEEPING and not row["is_numbered"]
+            name: name for name in given if name not in BOOKKEEPING and not held[name]["is_numbered"]
         }
         named = {**{name: name for name in self.record}, **chosen}
         columns = {name: self._column(sql, name, column, held) for name, column in named.items()}
@@ -211,7 +224,7 @@ class Documents:
             sql=sql,
             oid=rows[0]["oid"],
             columns=columns,
-            kept=frozenset(BOOKKEEPING).intersection(held).difference(item.name for item in columns.values()),
+            kept=frozenset(BOOKKEEPING).intersection(given).difference(item.name for item in columns.values()),
             references=tuple(self._references(session, rows[0]["oid"], columns)),
         )
 
@@ -232,6 +245,11 @@ class Documents:
             hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(held)}."
             raise self.error(f"{sql} has no column {column!r}.", hint)
         row = held[column]
+        if "%" in column:
+            why = f"{sql}: the driver takes the % in the name of the column {column!r} for the place of a value."
+            raise self.error(why, "Leave it out of `columns`, which names the others.")
+        if row["is_generated"]:
+            raise self.error(f"{sql}: PostgreSQL computes the column {column!r}.", "Leave it out of `columns`.")
         kind = _KINDS.get(row["base"])
         if kind is None:
             raise self.error(
@@ -249,12 +267,13 @@ _COLUMNS = """
 SELECT a.attrelid::pg_catalog.int8 AS oid, a.attname::text AS name, y.typname::text AS base,
     pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
     CASE WHEN y.typname = 'numeric' AND a.atttypmod > 3 THEN (a.atttypmod - 4) & 2047 END AS scale,
+    a.attgenerated <> '' AS is_generated,
     a.attidentity <> '' OR pg_catalog.strpos(pg_catalog.pg_get_expr(d.adbin, d.adrelid), 'nextval(') > 0
         AS is_numbered
 FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE a.attrelid = pg_catalog.to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+WHERE a.attrelid = pg_catalog.to_regclass({table}) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum"""
 
 _REFERENCES = """

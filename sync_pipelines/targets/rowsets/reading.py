@@ -72,6 +72,15 @@ def payloads(cursor: Any, books: Books, keys: Sequence[str]) -> dict[str, Payloa
     return {row["key"]: Payload(**row) for row in rows(cursor, statement, [list(keys)])} if keys else {}
 
 
+def versions(cursor: Any, books: Books, keys: Sequence[str]) -> dict[str, int]:
+    """The last version of each of these keys that the history knows."""
+    statement = (
+        f"SELECT record_key AS key, max(data_version) AS version FROM {books.table('changes')} "
+        f"WHERE {books.mine} AND record_key = ANY (%s) GROUP BY 1"
+    )
+    return {row["key"]: row["version"] for row in rows(cursor, statement, [list(keys)])}
+
+
 def pages_of(cursor: Any, statement: str, *, size: int = _PAGE) -> Iterator[list[str]]:
     """Keys in pages, by keyset: the statement takes the last key of the page before, and a size; it orders by key."""
     last = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,40 +13,15 @@ from sync_pipelines.engine import pg_errors
 from sync_pipelines.engine.database import connect
 from sync_pipelines.engine.errors import RecordError
 from sync_pipelines.engine.model import UNFETCHED, WAITING, BatchResult, Counts, Parent, Rejection
-from sync_pipelines.engine.rowsets import Change, Row, TableChange, changes_of, plain, told
+from sync_pipelines.engine.rowsets import Row, changes_of, plain, told
 from sync_pipelines.engine.sql import identifier
 from sync_pipelines.engine.urls import NormalisedUrl
 from sync_pipelines.sources.postgres.connection import APPLICATION_NAME, lock_limit
 from sync_pipelines.targets.rowsets.batch import STORED, Document, hash_of, parts_of
 from sync_pipelines.targets.rowsets.books import Books
+from sync_pipelines.targets.rowsets.difference import Difference, unwritten
 from sync_pipelines.targets.rowsets.layout import Documents, Layout, SqlTable
-from sync_pipelines.targets.rowsets.reading import Payload, arrays, payloads, stored
-
-
-@dataclass(kw_only=True)
-class Difference:
-    """What one document asks for: its rows' changes by table, and the version that they lead to."""
-
-    document: Document
-    tables: list[TableChange]
-    history: list[Change]
-    before: Payload | None
-    hash: str
-    is_new: bool
-
-    @property
-    def changed(self) -> bool:
-        return any(self.tables)
-
-    @property
-    def version(self) -> int:
-        held = self.before.data_version if self.before else 0
-        return held + 1 if self.changed or not held else held
-
-    @property
-    def noted(self) -> bool:
-        """Whether the payload's own row is written."""
-        return self.changed or self.before is None or self.before.hash != self.hash
+from sync_pipelines.targets.rowsets.reading import Payload, arrays, payloads, stored, versions
 
 
 @dataclass(kw_only=True)
@@ -152,8 +127,7 @@ class Writer:
         stage, parent = (WAITING, self.parent_of(document)) if waits else ("write", None)
         done.rejected.append(Rejection(key=document.key, reason=error.message, stage=stage, parent=parent))
         with self._transaction() as cursor:
-            kept = payloads(cursor, self._books, [document.key])
-            self._note_payloads(cursor, [_unwritten(document, kept.get(document.key))])
+            self._note_broken(cursor, [document])
             self._note_checks(cursor, [document], status="waiting" if waits else "refused", reason=error.message)
         return done
 
@@ -171,7 +145,15 @@ class Writer:
         keys = [item.key for item in documents]
         held, kept = stored(cursor, self._layout, keys), payloads(cursor, self._books, keys)
         empty: dict[str, list[Row]] = {table.name: [] for table in self._layout.rows}
-        return [self._difference(item, held.get(item.key, empty), kept.get(item.key)) for item in documents]
+        found = [self._difference(item, held.get(item.key, empty), kept.get(item.key)) for item in documents]
+        return self._with_history(cursor, found)
+
+    def _with_history(self, cursor: Any, found: list[Difference]) -> list[Difference]:
+        """Those whose payload is not there, with the version of their history, which has each version once."""
+        if lost := [item.document.key for item in found if item.before is None]:
+            known = versions(cursor, self._books, lost)
+            found = [replace(item, told=known.get(item.document.key, 0)) for item in found]
+        return found
 
     def _difference(self, document: Document, held: dict[str, list[Row]], before: Payload | None) -> Difference:
         assert document.rows is not None
@@ -238,6 +220,7 @@ class Writer:
     def _keep_status(self, cursor: Any, documents: Sequence[Document], status: str) -> None:
         """Whether the source still has it, in the document's own row; a row that says so already is not touched."""
         own = self._layout.own
+        documents = [item for item in documents if self._layout.misfit(item.key) is None]
         if own is None or "sync_status" not in self._layout.kept or not documents:
             return
         statement = (
@@ -249,8 +232,8 @@ class Writer:
     # Books
 
     def _note(self, cursor: Any, documents: Sequence[Document], found: list[Difference], done: Done) -> None:
-        self._note_payloads(cursor, [item for item in found if item.noted])
-        self._note_payloads(cursor, [_unwritten(item, None) for item in documents if _broken(item)], if_other=True)
+        self._note_payloads(cursor, found)
+        self._note_broken(cursor, [item for item in documents if _broken(item)])
         self._note_history(cursor, found)
         gone = [item for item in documents if item.status == "absent" and item.has_key]
         self._keep_status(cursor, gone, "not_found")
@@ -260,12 +243,15 @@ class Writer:
         done.rejected += [_rejection(item) for item in documents if item.problem]
         done.counts += _counted(documents, found)
 
-    def _note_payloads(self, cursor: Any, found: Sequence[Difference], *, if_other: bool = False) -> None:
+    def _note_broken(self, cursor: Any, documents: Sequence[Document]) -> None:
+        """Keep the payloads of documents that give no rows, or none that the tables take."""
+        kept = payloads(cursor, self._books, [item.key for item in documents])
+        found = [unwritten(item, kept.get(item.key)) for item in documents]
+        self._note_payloads(cursor, self._with_history(cursor, found))
+
+    def _note_payloads(self, cursor: Any, found: Sequence[Difference]) -> None:
         from psycopg2.extras import Json
 
-        if if_other and found:
-            kept = payloads(cursor, self._books, [item.document.key for item in found])
-            found = [_unwritten(item.document, kept.get(item.document.key)) for item in found]
         rows = [
             (
                 item.document.key,
@@ -339,13 +325,6 @@ class Writer:
 
 def _broken(item: Document) -> bool:
     return item.problem is not None and item.payload is not None
-
-
-def _unwritten(document: Document, kept: Payload | None) -> Difference:
-    """A document of which just the payload is kept."""
-    return Difference(
-        document=document, tables=[], history=[], before=kept, hash=hash_of(document.payload), is_new=kept is None
-    )
 
 
 def _rejection(item: Document) -> Rejection:

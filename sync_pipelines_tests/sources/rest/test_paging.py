@@ -99,7 +99,7 @@ def test_an_api_that_does_not_move_on_is_not_followed_for_ever(shop: Shop, way: 
     shop.stuck = True
     with (
         client_of(shop) as client,
-        pytest.raises(RunError, match=r"gives the (same page|cursor .*) .*Correct `pagination`"),
+        pytest.raises(RunError, match=r"gives the (same page again|cursor .* a second time).*Correct `pagination`"),
     ):
         list(client.pages("articles", {}, WAYS[way][0]))
     assert client.requests <= 3
@@ -120,6 +120,36 @@ def walk(base_url: str) -> Pager:
 def test_the_key_does_not_go_on_unencrypted():
     with pytest.raises(RunError, match="another server"):
         walk("https://api.example/v1").items_of({"items": [1], "next": "http://api.example/v1/list?after=1"})
+
+
+def test_a_page_of_an_unencrypted_address_is_named_with_its_scheme():
+    with pytest.raises(RunError, match=r"another server \(http://api\.example\)"):
+        walk("https://api.example/v1").items_of({"items": [1], "next": "http://api.example/v1/list?after=1"})
+
+
+@pytest.mark.parametrize("cursor", ["/+abc/x==", "//8=", "/"])
+def test_a_cursor_that_begins_with_a_slash_is_no_address(cursor: str):
+    pager = walk("https://api.example/v1")
+    pager.items_of({"items": [1], "next": cursor})
+    call = pager.next_call()
+    assert call is not None
+    assert (call.path, call.params) == ("list", {"cursor": cursor})
+
+
+@pytest.mark.parametrize("address", ["/v1/list?after=1", "/v1/list/2", "/v2/other?after=1"])
+def test_an_address_without_its_host_is_asked_as_it_is(address: str):
+    pager = walk("https://api.example/v1")
+    pager.items_of({"items": [1], "next": address})
+    call = pager.next_call()
+    assert call is not None
+    assert (call.path, call.params) == (f"https://api.example{address}", {})
+
+
+def test_a_list_that_ends_with_404_says_how_its_end_is_told(shop: Shop):
+    shop.front.faults.add(Fault("404", every=3))
+    pagination = Pagination(kind="page", items="articles")
+    with client_of(shop) as client, pytest.raises(RunError, match=r"at articles\?page=3: .*Write `pagination\.more`"):
+        list(client.pages("articles", {}, pagination))
 
 
 @pytest.mark.parametrize("end", [None, "", False])
