@@ -157,20 +157,20 @@ def test_slots_that_were_slept_through_are_lost_and_not_made_up_for():
 @pytest.mark.slow
 def test_clients_that_share_nothing_but_the_ledger_keep_to_the_limit_and_use_it(cupid: Cupid, house_url: str):
     """Two clients in two threads, as in two processes; the stand-in refuses what is too much."""
-    settings = settings_of(cupid, rate_limit=80.0)
+    settings = settings_of(cupid, rate_limit=20.0)
 
     def work(part: list[int]) -> None:
         with Ledger(house_url) as ledger, RestClient(settings, rate=SharedRate(ledger, settings.api)) as client:
             assert len(fetched(client, part)) == len(part)
 
     def both() -> None:
-        threads = [threading.Thread(target=work, args=(cupid.ids(120)[half::2],)) for half in (0, 1)]
+        threads = [threading.Thread(target=work, args=(cupid.ids(45)[half::2],)) for half in (0, 1)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    assert keeps_the_limit(cupid, 80, both)
+    assert keeps_the_limit(cupid, 20, both)
 
 
 @pytest.mark.slow
