@@ -98,10 +98,10 @@ def test_a_poll_interval_that_no_clock_waits_is_refused_before_anything_is_read(
     seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NEO4J_URI", "bolt://nowhere")
-    with pytest.raises(ConfigurationError, match="poll interval of .* is none"):
+    with pytest.raises(ConfigurationError, match=r"poll interval of .* is none"):
         run_consumer(poll_interval=seconds)
     monkeypatch.setenv("SYNC_POLL_INTERVAL", str(seconds))
-    with pytest.raises(ConfigurationError, match="poll interval of .* is none|expected a number above 0"):
+    with pytest.raises(ConfigurationError, match=r"poll interval of .* is none|expected a number above 0"):
         run_consumer()
     ended = CliRunner().invoke(cli, ["consume", "learning", "--poll-interval", str(seconds)])
     assert (ended.exit_code, "Invalid value for '--poll-interval'" in ended.output) == (2, True)
