@@ -65,6 +65,8 @@ def run_consumer(
     Raises:
         ConfigurationError, NotConfiguredError: no such sync, none of its tables follows events, or a setting is wrong.
     """
+    if batch_size is not None and batch_size < 1:
+        raise ConfigurationError(f"A batch of {batch_size} is none.", remedy="Give a whole number above 0.")
     tables = _tables(sync)
     interval = _poll_interval(tables[0], poll_interval)
     reporter = _Reporter(tables)

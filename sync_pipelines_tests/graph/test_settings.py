@@ -105,3 +105,10 @@ def test_a_poll_interval_that_no_clock_waits_is_refused_before_anything_is_read(
         run_consumer()
     ended = CliRunner().invoke(cli, ["consume", "learning", "--poll-interval", str(seconds)])
     assert (ended.exit_code, "Invalid value for '--poll-interval'" in ended.output) == (2, True)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_consumer_of_empty_batches_is_refused(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO4J_URI", "bolt://nowhere")
+    with pytest.raises(ConfigurationError, match=f"A batch of {size} is none"):
+        run_consumer(size)
