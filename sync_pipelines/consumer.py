@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 POLL_INTERVAL = 5.0
 """Seconds between two looks where nothing is notified (SYNC_POLL_INTERVAL)."""
 
+LONGEST_POLL_INTERVAL = 86_400.0
+"""Seconds; the system's calls that wait take no more than a few weeks."""
+
 _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
 _BUSY_POLL = 0.1
 _STEPS_A_TURN = 2
@@ -62,6 +65,8 @@ def run_consumer(
     Raises:
         ConfigurationError, NotConfiguredError: no such sync, none of its tables follows events, or a setting is wrong.
     """
+    if batch_size is not None and batch_size < 1:
+        raise ConfigurationError(f"A batch of {batch_size} is none.", remedy="Give a whole number above 0.")
     tables = _tables(sync)
     interval = _poll_interval(tables[0], poll_interval)
     reporter = _Reporter(tables)
@@ -94,17 +99,21 @@ def _tell_of_strays(tables: Sequence[BoundTable]) -> None:
 
 
 def _poll_interval(table: BoundTable, given: float | None) -> float:
-    if given is not None and given <= 0:
-        raise ConfigurationError(f"A poll interval of {given} s is none.", remedy="Give seconds above 0.")
-    found = resolve(
+    found = given if given is not None else _set_interval(table)
+    if not 0 < found <= LONGEST_POLL_INTERVAL:
+        remedy = f"Give seconds above 0, up to {LONGEST_POLL_INTERVAL:.0f} (a day)."
+        raise ConfigurationError(f"A poll interval of {found:g} s is none.", remedy=remedy)
+    return float(found)
+
+
+def _set_interval(table: BoundTable) -> float:
+    return resolve(
         "poll_interval",
         sync=table.component.sync,
         parse=above_zero,
         default=POLL_INTERVAL,
-        run_config=given,
         environment=os.environ,
     )
-    return float(found)
 
 
 def _consumer(table: BoundTable, batch_size: int | None, reporter: _Reporter) -> TableConsumer:
@@ -247,7 +256,7 @@ def _told(what: str) -> Generator[None]:
     try:
         yield
     except SyncError as error:
-        _log.error("%s: %s", what, error)
+        _log.error("%s", error if str(error).startswith(f"{what}: ") else f"{what}: {error}")
 
 
 class _Reporter:

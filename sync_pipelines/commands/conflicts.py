@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sync_pipelines.commands import conflict_views as views
-from sync_pipelines.commands import output, selection
+from sync_pipelines.commands import output, progress, selection
 from sync_pipelines.commands.output import AsJson, Selector
 from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
 from sync_pipelines.engine.sensitive import Mask, mask_of
@@ -144,7 +144,9 @@ def _bring(binding: Binding, key: str) -> dict[str, Any]:
     """Write the source's version in a run of its own; how that ended."""
     from sync_pipelines import client
 
-    run_id = client.trigger(binding.place[0], table=binding.place[1], keys=[key], wait=True)
+    sync, table = binding.place
+    with progress.shown(binding.spec.path) as show:
+        run_id = client.trigger(sync, table=table, keys=[key], wait=True, on_progress=show)
     ended = client.status(run_id)
     return {"run_id": run_id, "status": ended.state, "error": ended.error}
 

@@ -23,7 +23,11 @@ def consume(
     ] = None,
     poll_interval: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Seconds between two looks where nothing notifies; else SYNC_POLL_INTERVAL, or 5."),
+        typer.Option(
+            min=0.01,
+            max=86_400,
+            help="Seconds between two looks where nothing notifies; else SYNC_POLL_INTERVAL, or 5.",
+        ),
     ] = None,
 ) -> None:
     """Bring the events of an outbox as they are published, until SIGTERM or Ctrl-C.

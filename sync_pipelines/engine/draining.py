@@ -16,8 +16,8 @@ event stays where it is while one of its entity is under way.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -30,14 +30,14 @@ from sync_pipelines.engine.events import EntityNote, Event, Outbox, folded, key_
 from sync_pipelines.engine.freeing import look_again
 from sync_pipelines.engine.intake import Intake, Reader, no_key
 from sync_pipelines.engine.keys import NamedKey
-from sync_pipelines.engine.outcome import Outcome
+from sync_pipelines.engine.outcome import Outcome, brought, remark
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.run import Run
 
 _log = logging.getLogger(__name__)
 
-COVERED = "a sync of the whole table brought its row"
+COVERED = "a sync of the whole table has seen what became of it"
 _PAGE, _ROUNDS = 1000, 10
 _TOLD = 20
 
@@ -214,16 +214,24 @@ class Drain:
 
     def _spelled(self, keys: Sequence[str], intake: Intake) -> dict[str, NamedKey]:
         """These keys as the table spells them, and whether it has the row; those that are none are set apart."""
+        found, none = self._named(keys)
+        for key, why in none.items():
+            intake.strange += [(item, no_key(item, why)) for item in intake.groups.pop(key)]
+        return found
+
+    def _named(self, keys: Sequence[str]) -> tuple[dict[str, NamedKey], dict[str, str]]:
+        """These keys as the table spells them; and why others of them are none."""
         source = self.run.binding.source
         with suppress(ConfigurationError):
-            return dict(source.named(keys))
+            return dict(source.named(keys)), {}
         found: dict[str, NamedKey] = {}
+        none: dict[str, str] = {}
         for key in keys:
             try:
                 found |= source.named([key])
             except ConfigurationError as error:
-                intake.strange += [(item, no_key(item, error.message)) for item in intake.groups.pop(key)]
-        return found
+                none[key] = error.message
+        return found, none
 
     def _remove(self, keys: Sequence[str]) -> None:
         """Delete records; the guard is asked before more have gone than it lets go without a question."""
@@ -250,17 +258,21 @@ class Drain:
             keys = {event.number: self._key_of(event) for event in events}
             out = self.run.binding.ledger.quarantined_among(*self.run.place, list(keys.values()))
             done = [event for event in events if keys[event.number] not in out]
-            notes = [
-                EntityNote(
-                    entity_id=item.entity_id,
-                    source_version=item.last.version,
-                    target_version=item.last.version,
-                    tombstone=item.last.deletes,
-                )
-                for item in folded(done)
-            ]
-            self.run.binding.ledger.note_entities(*self.run.place, self.outbox.entity_type, notes)
-            self.outbox.complete([event.number for event in done], note=COVERED)
+            self._cover(done, keys)
+
+    def _cover(self, events: Sequence[Event], keys: Mapping[int, str]) -> None:
+        """Note and complete events; `keys` are those of their records, by the event's number."""
+        named, _ = self._named(list(dict.fromkeys(keys[event.number] for event in events)))
+        notes: list[EntityNote] = []
+        done: dict[str, list[int]] = defaultdict(list)
+        for entity in folded(events):
+            found = named.get(keys[entity.last.number])
+            gone, kept = found is None or not found.found, found is not None and found.key in self.run.kept
+            notes.append(brought(entity, gone=gone, kept=kept))
+            done[remark(entity, gone=gone) or COVERED] += entity.numbers
+        self.run.binding.ledger.note_entities(*self.run.place, self.outbox.entity_type, notes)
+        for note, numbers in done.items():
+            self.outbox.complete(numbers, note=note)
 
     def _key_of(self, event: Event) -> str:
         return key_of(event, self.run.binding.spec)

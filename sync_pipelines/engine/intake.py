@@ -127,4 +127,5 @@ class Reader:
 
 def no_key(entity: Entity, why: str) -> Rejection:
     """Why an entity names no record."""
-    return Rejection(key=entity.entity_id, reason=f"its entity_id is no key of this table: {why}", stage="read")
+    told = why.removeprefix("no key of this table: ")  # as a source begins it
+    return Rejection(key=entity.entity_id, reason=f"its entity_id is no key of this table: {told}", stage="read")

@@ -57,16 +57,7 @@ class Outcome:
 
     def _note(self, intake: Intake) -> None:
         kept = self.run.kept
-        notes = [
-            EntityNote(
-                entity_id=entity.entity_id,
-                source_version=entity.last.version,
-                # what stays in the target as somebody edited it has not arrived there
-                target_version=None if key in kept else entity.last.version,
-                tombstone=key in intake.gone and key not in kept,
-            )
-            for key, entity in intake.arrived()
-        ]
+        notes = [brought(entity, gone=key in intake.gone, kept=key in kept) for key, entity in intake.arrived()]
         notes += [
             EntityNote(entity_id=entity.entity_id, source_version=entity.last.version, pending=True)
             for entity, _ in intake.stopped()
@@ -81,7 +72,7 @@ class Outcome:
                 self._refuse(entity, why)
         done: dict[str | None, list[int]] = defaultdict(list)
         for key, entity in intake.arrived():
-            done[_remark(entity, gone=key in intake.gone)] += entity.numbers
+            done[remark(entity, gone=key in intake.gone)] += entity.numbers
         target = self.run.binding.target
         # what waits for a record that went is looked at again, too: it may have come and gone at once, and what waited
         # for it may be gone with it
@@ -102,7 +93,21 @@ class Outcome:
         return self.run.veil.rejections([why])[0].reason
 
 
-def _remark(entity: Entity, *, gone: bool) -> str | None:
+def brought(entity: Entity, *, gone: bool, kept: bool) -> EntityNote:
+    """What the ledger is told of an entity whose events have arrived.
+
+    Args:
+        gone: the source has no row of it. kept: it stays in the target as somebody edited it, so nothing arrived there.
+    """
+    return EntityNote(
+        entity_id=entity.entity_id,
+        source_version=entity.last.version,
+        target_version=None if kept else entity.last.version,
+        tombstone=gone and not kept,
+    )
+
+
+def remark(entity: Entity, *, gone: bool) -> str | None:
     """What an operator may wonder about an event that was brought."""
     if gone:
         return None if entity.last.deletes else GONE

@@ -58,10 +58,11 @@ class Statement:
             PublishError: when `publish_event` refuses, is not there, or is not allowed.
         """
         connection = _of_this_thread(connection)
-        if _is_from(connection, "sqlalchemy.ext.asyncio"):
+        executes = hasattr(connection, "execute")  # an engine, or a maker of sessions, does not
+        if executes and _is_from(connection, "sqlalchemy.ext.asyncio"):
             return self._later(connection, values, parse)
         with _Translating(self._schema):
-            if not _is_from(connection, "sqlalchemy.orm", "sqlalchemy.engine.base.Connection"):
+            if not (executes and _is_from(connection, "sqlalchemy.orm", "sqlalchemy.engine.base.Connection")):
                 return parse(self._by_cursor(connection, values))
             if _is_due(connection):
                 connection.flush()

@@ -76,12 +76,13 @@ class OutboxPublisher:
         stands, with the version that it had.
 
         Raises:
+            TypeError: the connection is none, or the event is no `SyncEvent`.
             VersionConflictError: its version is not above the last one of its entity.
             EventIdConflictError: its event_id is that of an event of another entity or type.
             InvalidEventError: it is a relationship without ends.
             NotInstalledError: the database has no `publish_event`, or the role may not execute it.
         """
-        return self._one.run(connection, [_values(event)], lambda answers: event.published(int(answers[0])))
+        return self._one.run(connection, [_values(_event(event))], lambda answers: event.published(int(answers[0])))
 
     @overload
     def publish_many(
@@ -97,7 +98,7 @@ class OutboxPublisher:
 
         Raises: as `publish`; then none of them is published.
         """
-        given = list(events)
+        given = [_event(item) for item in events]
         order = sorted(range(len(given)), key=lambda place: (given[place].entity_type, given[place].entity_id))
         ordered = [given[place] for place in order]
         parse = lambda answers: _in_order(_told(ordered, answers), order)  # noqa: E731
@@ -258,6 +259,12 @@ class OutboxPublisher:
     def _publish(self, connection: Any, event_type: EventType, **values: Any) -> Any:
         given = {name: value for name, value in values.items() if value is not None or name in _NEEDED}
         return self.publish(connection, SyncEvent(event_type=event_type, **given))
+
+
+def _event(given: Any) -> SyncEvent:
+    if isinstance(given, SyncEvent):
+        return given
+    raise TypeError(f"A {type(given).__name__} is no event: make a SyncEvent, of a dict by SyncEvent.from_dict.")
 
 
 def _values(event: SyncEvent) -> dict[str, str | None]:

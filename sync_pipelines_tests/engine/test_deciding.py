@@ -90,6 +90,22 @@ def test_each_strategy_lets_the_side_win_that_it_names(source, target, base, her
         assert outcomes[By.MERGE] is Outcome.REVIEW
 
 
+@pytest.mark.parametrize(
+    ("version", "other", "above"),
+    [
+        (2, 1, True),
+        (1, 1, False),
+        (1, 2, False),
+        (None, 1, False),
+        (1, None, True),
+        (None, None, False),
+        ("1", 0, False),
+    ],
+)
+def test_a_version_is_above_a_lower_one_and_none_and_above_nothing_else(version, other, above):
+    assert is_above(version, other) is above
+
+
 @given(STATES, STATES, STATES, st.permutations([1, 2, 3]), st.lists(st.sampled_from([1, 2, 3])))
 def test_under_merge_disjoint_edits_survive_in_any_order_of_delivery(base, first, last, order, more):
     def own(state: dict[str, Any], side: str) -> dict[str, Any]:

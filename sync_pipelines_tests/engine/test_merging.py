@@ -74,6 +74,8 @@ def test_lists_have_what_either_side_added_and_not_what_either_removed(base: lis
         (["c", "a"], ["c", "a", "z"], ["c", "a", "b"], ["c", "a", "b", "z"]),
         (["a", "b"], ["b"], ["a", "b", "c"], ["b", "c"]),
         (None, ["a"], ["b"], ["a", "b"]),
+        ([], [1.0], [1, 2], [1, 2]),
+        (None, {"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
         ({"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1}, {"a": 2}),
         ({"a": {"x": [1]}}, {"a": {"x": [1, 2]}}, {"a": {"x": [1, 3]}}, {"a": {"x": [1, 2, 3]}}),
         ({}, {"a": None}, {"b": 1}, {"a": None, "b": 1}),
@@ -104,4 +106,5 @@ def test_numbers_are_equal_in_every_spelling_of_jsonb_and_true_is_no_number():
     assert same(1e300, 10**300)
     assert same({"a": [1.0]}, {"a": [1]})
     assert not same(1, True)
+    assert not same(1.0, True)
     assert not same("1", 1)

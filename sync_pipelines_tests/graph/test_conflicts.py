@@ -104,6 +104,21 @@ def test_a_merge_keeps_the_edits_of_both_sides_and_takes_in_later_ones(synced: A
     assert "both changed difficulty" in conflicts(synced)[0].reason
 
 
+@pytest.mark.spare_where(graph="neo4j")
+def test_a_merge_takes_maps_by_their_keys_and_leaves_a_value_of_another_type_to_a_person(synced: Academy) -> None:
+    table = by("merge")
+    synced.execute('ALTER TABLE concept ADD meta jsonb; UPDATE concept SET meta = \'{"a": 1, "b": {"x": 1}}\'')
+    synced.sync(table)
+    edit(synced, """n.meta = '{"a": 2, "b": {"x": 1}}'""")
+    synced.execute('UPDATE concept SET meta = \'{"a": 1, "b": {"x": 1, "y": 2}}\' WHERE id = \'c1\'')
+    edit(synced, "n.difficulty = 'hard'", key="c2")
+    synced.execute("UPDATE concept SET title = 'ours' WHERE id = 'c2'")
+    synced.sync(table)
+    assert json.loads(held(synced, "meta")[0]) == {"a": 2, "b": {"x": 1, "y": 2}}
+    assert held(synced, "title", "difficulty", key="c2") == ["Maps", "hard"]
+    assert {item.key: item.state for item in conflicts(synced)} == {"c1": "resolved", "c2": "review"}
+
+
 def test_a_review_is_over_when_the_edit_was_taken_back(synced: Academy) -> None:
     table = by("manual_review")
     synced.sync(table)

@@ -6,6 +6,8 @@ import pytest
 
 from sync_pipelines import ConflictResolver
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
+from sync_pipelines.engine.draining import COVERED
+from sync_pipelines.engine.outcome import GONE, STAYS
 from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
 from sync_pipelines_tests.graph.test_conflicts import conflicts, edit
@@ -90,3 +92,30 @@ def test_what_is_gone_from_both_sides_without_an_event_is_a_tombstone(
     academy.cypher("MATCH (n:Concept {sync_key: 'c1'}) DETACH DELETE n")
     assert academy.prove(table).equal
     assert academy.execute(_STATES)[0] == ("c1", 1, 1, False, True)
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_a_sync_of_the_whole_table_notes_of_each_entity_what_its_events_do(academy: Academy) -> None:
+    table = concepts(conflicts={"strategy": "manual_review"})
+    academy.add("c0")
+    academy.sync(table)
+    app = Application(academy.url)
+    app.create("c1", "c2", "c3", "c4")
+    academy.sync(table)
+    edit(academy, "n.title = 'theirs'")
+    app.update("c1", title="ours")
+    app.update("c2", title="new")
+    academy.execute("DELETE FROM concept WHERE id = 'c2'")
+    app.publish("CONTENT_DELETED", "c3")
+    app.delete("c4")
+    academy.sync(table, mode="full")
+    assert academy.titles() == ["c0", "c3", "theirs"]
+    states = [
+        ("c1", 2, 1, True, False),
+        ("c2", 2, 2, False, True),
+        ("c3", 2, 2, False, False),
+        ("c4", 2, 2, False, True),
+    ]
+    assert academy.execute(_STATES) == states, "what stays has not arrived; what has no row is gone, whatever is told"
+    told = {name: text for name, version, text in app.events("entity_id, source_version, last_error") if version == 2}
+    assert (told["c2"], told["c3"], told["c1"], told["c4"]) == (GONE, STAYS, COVERED, COVERED)

@@ -112,6 +112,20 @@ def test_what_was_accepted_holds_until_the_sources_row_changes_and_stays_on_reco
 
 
 @pytest.mark.spare_where(graph="neo4j")
+def test_what_was_accepted_against_a_row_is_asked_again_when_the_row_is_deleted(contested: Academy) -> None:
+    contested.sync(REVIEW)
+    ConflictResolver().resolve_conflict("c1", "concept", "target", "ada")
+    contested.execute("DELETE FROM concept WHERE id = 'c1'")
+    contested.sync(REVIEW)
+    assert held(contested, "title") == ["theirs"]
+    assert [item.state for item in conflicts(contested)] == ["review", "resolved"]
+    ConflictResolver().resolve_conflict("c1", "concept", "target", "ada")
+    contested.sync(concept(conflicts={"strategy": "source_wins"}), mode="full")
+    assert held(contested, "title") == ["theirs"], "whatever the table's own strategy"
+    assert [item.state for item in conflicts(contested)] == ["accepted", "resolved"]
+
+
+@pytest.mark.spare_where(graph="neo4j")
 def test_what_a_person_has_accepted_stands_over_the_tables_own_strategy(
     contested: Academy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

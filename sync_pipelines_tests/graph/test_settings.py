@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
+from sync_pipelines import run_consumer
+from sync_pipelines.cli import app as cli
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
 from sync_pipelines.health_systems import FAR_SYSTEMS
 from sync_pipelines.resources.neo4j import Neo4jResource
@@ -87,3 +91,24 @@ def test_a_graph_that_answers_is_up_with_what_it_calls_itself(academy: Academy) 
     assert found.status == "up"
     assert "Neo4j/5.26" in (found.detail or "")
     assert academy.server.password not in (found.detail or "")
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf, 1e9])
+def test_a_poll_interval_that_no_clock_waits_is_refused_before_anything_is_read(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEO4J_URI", "bolt://nowhere")
+    with pytest.raises(ConfigurationError, match=r"poll interval of .* is none"):
+        run_consumer(poll_interval=seconds)
+    monkeypatch.setenv("SYNC_POLL_INTERVAL", str(seconds))
+    with pytest.raises(ConfigurationError, match=r"poll interval of .* is none|expected a number above 0"):
+        run_consumer()
+    ended = CliRunner().invoke(cli, ["consume", "learning", "--poll-interval", str(seconds)])
+    assert (ended.exit_code, "Invalid value for '--poll-interval'" in ended.output) == (2, True)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_consumer_of_empty_batches_is_refused(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO4J_URI", "bolt://nowhere")
+    with pytest.raises(ConfigurationError, match=f"A batch of {size} is none"):
+        run_consumer(size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,16 @@ def test_the_sources_version_is_taken(contested: House):
 
 
 @pytest.mark.slow
-def test_a_record_that_the_source_lacks_is_deleted_when_the_source_is_taken(contested: House):
-    run("resolve", REVIEW, "gone", "--take", "source")
+def test_a_record_that_the_source_lacks_is_deleted_when_the_source_is_taken(
+    contested: House, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    # pytest's own stream writes past the descriptor
+    with open(2, "w", buffering=1, closefd=False) as terminal, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", terminal)
+        app(["conflicts", "resolve", REVIEW, "gone", "--take", "source"], standalone_mode=False)
+    shown = capfd.readouterr()
+    assert "'gone'" in shown.out
+    assert "RUN_START" not in shown.out + shown.err, "a run shows how far it is, not each event of Dagster's"
     assert held(contested).keys() == {"a", "b"}
     assert [item["key"] for item in run("list", "--json")["conflicts"]] == ["a"]
 

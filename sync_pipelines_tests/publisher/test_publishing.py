@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg2.extras import NamedTupleCursor, RealDictCursor
 from sqlalchemy import orm
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from sync_pipelines.publisher import OutboxPublisher, SyncEvent, relationship
 from sync_pipelines.publisher import outbox as outbox_module
@@ -190,16 +190,27 @@ def test_an_async_sessions_changes_are_written_before_its_event(outbox: Outbox, 
 def test_what_is_no_connection_is_refused_by_its_name(outbox: Outbox, engine: sa.Engine):
     import asyncpg
 
-    async def work(_engine: Any) -> None:
+    async def work(later: Any) -> None:
+        for maker in (later, async_sessionmaker(later)):
+            with pytest.raises(TypeError, match="is no connection to publish on"):
+                updated(maker)
         raw = await asyncpg.connect(outbox.application_url)
         with pytest.raises(TypeError, match=r"asyncpg.*is no connection to publish on"):
             updated(raw)
         await raw.close()
 
     run_async(outbox, work)
-    for nothing in (engine, "postgresql://", None):
+    for nothing in (engine, orm.sessionmaker(engine), "postgresql://", None):
         with pytest.raises(TypeError, match="is no connection to publish on"):
             updated(nothing)
+
+
+def test_what_is_no_event_is_refused_by_its_name(connection: Any):
+    given = SyncEvent(event_type="USER_CREATED", entity_type="user", entity_id="u").to_dict()
+    with pytest.raises(TypeError, match=r"A dict is no event.*SyncEvent\.from_dict"):
+        PUBLISHER.publish(connection, given)  # ty: ignore
+    with pytest.raises(TypeError, match="A dict is no event"):
+        PUBLISHER.publish_many(connection, [given])  # ty: ignore
 
 
 def test_each_method_publishes_its_own_type(outbox: Outbox, connection: Any):

@@ -72,11 +72,14 @@ class PostgresOutbox:
 
     def _take(self, most: int, beside: Sequence[str]) -> str:
         """Look at the first ones in the order of the index; what a lower event stands before is set aside for good,
-        so that no reading comes by it again. Those under way stand before them in the index, and are passed by."""
+        so that no reading comes by it again. Those under way stand before them in the index, and are passed by.
+
+        One that waits for its node is taken with what follows it: a relationship that was deleted waits for none."""
         looked = most + len(beside)
         free = f"WHERE f.entity_id NOT IN ({_texts(list(dict.fromkeys(beside)))})" if beside else ""
         same = "o.entity_type = e.entity_type AND o.entity_id = e.entity_id AND o.source_version < e.source_version"
         let = f"o.{_WAITING} AND (o.tx < {_GATE} OR o.tx >= {NEXT_TX}) AND {_DUE.replace('e.', 'o.')}"
+        let = f"{let} OR o.status = 'BLOCKED' AND o.waits_for IS NOT NULL"
         held = "e.id = ANY (ARRAY(SELECT j.id FROM judged AS j WHERE j.held))"
         # arrays and one look for each event: joined, the log was read as a whole for 1,000 of 20,000
         return f"""
@@ -86,7 +89,7 @@ judged AS MATERIALIZED (SELECT e.id, coalesce(l.held, false) AS held, l.lower FR
     SELECT pg_catalog.array_agg(o.id) AS lower, pg_catalog.bool_or(NOT ({let})) AS held
     FROM {self._log} AS o WHERE {same} AND o.status <> 'COMPLETED') AS l),
 chosen AS (SELECT j.id FROM judged AS j UNION SELECT pg_catalog.unnest(j.lower) FROM judged AS j WHERE NOT j.held)
-UPDATE {self._log} AS e SET updated_at = pg_catalog.clock_timestamp(),
+UPDATE {self._log} AS e SET updated_at = pg_catalog.clock_timestamp(), waits_for = NULL,
     status = CASE WHEN {held} THEN 'BLOCKED' ELSE 'PROCESSING' END,
     published_at = CASE WHEN {held} THEN e.published_at
         ELSE coalesce(e.published_at, pg_catalog.clock_timestamp()) END
