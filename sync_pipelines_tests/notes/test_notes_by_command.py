@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 import sync_pipelines.definitions
 from sync_pipelines import client
 from sync_pipelines.components.keep_to_notion import KeepToNotion
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.sandbox.keep.model import SandboxFile
 from sync_pipelines.sandbox.keep.takeout import write_takeout
 from sync_pipelines_tests.cli.test_commands import answer, invoke
@@ -227,3 +229,22 @@ def test_a_conflict_is_shown_line_by_line_and_put_together_line_by_line(study: S
     assert study.texts("ann", one) == ["one by hand", "two by hand", "three"]
     assert invoke(*merged).exit_code == 0
     assert study.texts("ann", one) == ["one by hand", "two by Keep", "three by Keep"]
+
+
+@pytest.mark.slow
+def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.add("ann", [note(1)])
+    monkeypatch.setenv("SYNC_ENCRYPTION_KEYS", Fernet.generate_key().decode())
+    study.add("bob", [note(2)])
+    found = answer("sync", "notes", code=3)
+    assert [(run["user"], run["status"]) for run in found["runs"]] == [("bob", "completed")]
+    assert list(found["problems"]) == [f"{PATH}:ann"]
+    assert "SYNC_ENCRYPTION_KEYS" in found["problems"][f"{PATH}:ann"]
+    for command in ("repair", "stats"):
+        assert list(answer(command, "notes", code=3)["problems"]) == [f"{PATH}:ann"]
+    assert [run["user"] for run in answer("jobs", "list")["runs"]] == ["bob", "bob"]
+    with pytest.raises(ConfigurationError, match="user 'ann'"):
+        client.trigger("notes", wait=True)
+    assert [run.user for run in client.recent("notes")] == ["bob", "bob", "bob"]
