@@ -319,8 +319,20 @@ def _start_all(
     wait: bool,
     on_progress: Listener | None,
 ) -> list[str]:
+    """Start a run of each; one that cannot be started keeps no other from it, and its error is raised at the end."""
+    started: list[str] = []
+    failed: list[SyncError] = []
     with launch.dagster_instance() as instance:
-        return [_start(instance, bound, order(bound), wait=wait, on_progress=on_progress) for bound in chosen]
+        for bound in chosen:
+            try:
+                started.append(_start(instance, bound, order(bound), wait=wait, on_progress=on_progress))
+            except SyncError as error:
+                failed.append(error)
+    for error in failed[1:]:
+        _log.error("%s", error)
+    if failed:
+        raise failed[0]
+    return started
 
 
 def _start(

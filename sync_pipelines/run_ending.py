@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sync_pipelines import execution, launch
-from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.errors import ConfigurationError, TransientError
 from sync_pipelines.run_status import concerns
 
 if TYPE_CHECKING:
@@ -20,18 +20,29 @@ def close_dead(instance: dg.DagsterInstance, chosen: Iterable[BoundTable]) -> li
 
     Both kinds: those that began to write (the ledger has them open, their lock is free), and those of
     `trigger` that died while they waited or started (`launch.OWN_PROCESS`), which no daemon would ever close.
+
+    Raises:
+        ConfigurationError: a table cannot be bound; the runs of the others are closed.
     """
     from sync_pipelines.dead_runs import close_dead_runs, close_orphans
 
     configured = [bound for bound in chosen if not bound.not_configured()]
     if not configured:
         return []
-    closed = []
+    closed: list[str] = []
+    problems: list[ConfigurationError] = []
     for bound in configured:
-        binding = bound.binding()
+        try:
+            binding = bound.binding()
+        except ConfigurationError as error:  # of one user, whose tokens no key opens
+            problems.append(error)
+            continue
         with binding.ledger:
             closed += close_dead_runs(instance, binding)
-    return closed + close_orphans(instance, configured[0].resources.ledger.database_url())
+    closed += close_orphans(instance, configured[0].resources.ledger.database_url())
+    if problems:
+        raise problems[0]
+    return closed
 
 
 def ask_for_end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

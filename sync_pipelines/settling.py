@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipelines.engine.conflicts import Judging, Strategy
 from sync_pipelines.engine.deciding import Decision, Dispute, Disputing, Outcome, decide
 from sync_pipelines.engine.errors import ConfigurationError, RunError, UnknownRecordError
-from sync_pipelines.engine.merging import merge
+from sync_pipelines.engine.merging import leaves, merge, with_leaves
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -178,9 +178,10 @@ def merged_values(case: Case, values: Mapping[str, Any] | None) -> dict[str, Any
     found = merge(sides.base or {}, sides.source, sides.target)
     if open_ones := [name for name in found.clashes if name.split(".")[0] not in given and name not in given]:
         raise ConfigurationError(
-            f"{case.key!r}: both sides changed {', '.join(open_ones)}.", remedy="Give the value of each."
+            f"{case.key!r}: both sides changed {', '.join(open_ones)}.",
+            remedy="Say of each whose it is: --property NAME=source or NAME=target.",
         )
-    return {name: value for name, value in {**found.values, **given}.items() if value is not None}
+    return with_leaves(found.values, given)
 
 
 def _note(case: Case) -> None:
@@ -260,7 +261,8 @@ def chosen(case: Case, picks: Mapping[str, str]) -> dict[str, Any]:
             f"{case.key!r}: of this target no values are kept, so nothing is merged.",
             remedy="Say whose version stands: source or target.",
         )
-    sides = {"source": case.dispute.sides.source or {}, "target": case.dispute.sides.target or {}}
+    states = {"source": case.dispute.sides.source or {}, "target": case.dispute.sides.target or {}}
+    sides = {side: {**leaves(state), **state} for side, state in states.items()}
     found: dict[str, Any] = {}
     for name, side in picks.items():
         if side not in sides:

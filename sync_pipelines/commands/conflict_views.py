@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -45,21 +45,21 @@ def document(case: Case, *, history: bool) -> dict[str, Any]:
 def _by_values(case: Case) -> dict[str, Any]:
     """The three states, property by property, and what a merge would make of them."""
     from sync_pipelines.engine.deciding import Disputing
-    from sync_pipelines.engine.merging import merge
+    from sync_pipelines.engine.merging import leaves, merge
 
     assert case.dispute is not None
     assert isinstance(case.binding.target, Disputing)
     sides = case.dispute.sides
     shown = case.binding.target.shown(case.row, [case.key])[case.key]
     merged = merge(sides.base or {}, sides.source or {}, sides.target or {})
-    clashes = {name.split(".")[0] for name in merged.clashes}
     both = sides.source is not None and sides.target is not None
-    states = [state or {} for state in (sides.base, sides.source, sides.target)]
-    names = sorted({name for state in states for name in state})
+    told = [shown.base or {}, shown.source or {}, shown.target or {}]
+    whole = {name for state in told for name in state}
+    states = [leaves(state or {}, whole) for state in (sides.base, sides.source, sides.target, merged.values)]
     fields = [
-        _field(name, [shown.base, shown.source, shown.target], [state.get(name) for state in states])
-        | {"merged": None if not both else "clash" if name in clashes else _taken(name, sides, merged.values)}
-        for name in names
+        _field(name, told, [state.get(name) for state in states[:3]])
+        | {"merged": _taken(name, states, merged.clashes) if both else None}
+        for name in sorted({name for state in states[:3] for name in state})
     ]
     return {
         "strategy": case.dispute.strategy.value,
@@ -71,22 +71,22 @@ def _by_values(case: Case) -> dict[str, Any]:
     }
 
 
-def _field(name: str, shown: Sequence[Mapping[str, Any] | None], values: Sequence[Any]) -> dict[str, Any]:
+def _field(name: str, shown: Sequence[Mapping[str, Any]], values: Sequence[Any]) -> dict[str, Any]:
     from sync_pipelines.engine.merging import same
 
     base, source, target = values
     changed = [side for side, value in (("source", source), ("target", target)) if not same(base, value)]
-    told = {side: (state or {}).get(name) for side, state in zip(("base", "source", "target"), shown, strict=True)}
+    told = {side: state.get(name) for side, state in zip(("base", "source", "target"), shown, strict=True)}
     return {"field": name, **told, "differs": not same(source, target), "changed_by": changed}
 
 
-def _taken(name: str, sides: Any, values: Mapping[str, Any]) -> str:
+def _taken(name: str, states: Sequence[Mapping[str, Any]], clashes: Collection[str]) -> str:
     from sync_pipelines.engine.merging import same
 
-    for side, state in (("source", sides.source), ("target", sides.target)):
-        if same(values.get(name), state.get(name)):
-            return side
-    return "both"
+    if any(clash == name or clash.startswith(f"{name}.") for clash in clashes):
+        return "clash"
+    _, source, target, merged = (state.get(name) for state in states)
+    return "source" if same(merged, source) else "target" if same(merged, target) else "both"
 
 
 def _since(state: Mapping[str, Any] | None, base: Mapping[str, Any] | None) -> str:

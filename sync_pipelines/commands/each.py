@@ -17,6 +17,27 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 
+def in_turn(chosen: Sequence[BoundTable], work: Callable[[BoundTable], object]) -> dict[str, SyncError]:
+    """Work on one table after the other; the problem of each that could not be begun, which keeps no other from its
+    turn.
+
+    Raises:
+        SyncError: there is but one table, and it could not be.
+    """
+    from sync_pipelines.outages import Outages
+
+    problems: dict[str, SyncError] = {}
+    outages = Outages()
+    for bound in chosen:
+        try:
+            outages.ask(bound, work)
+        except SyncError as error:
+            if len(chosen) == 1:
+                raise
+            problems[bound.path] = error
+    return problems
+
+
 def of_each(
     selectors: Sequence[str], ask: Callable[[BoundTable], Answer], *, user: str | None = None
 ) -> tuple[dict[str, Answer], dict[str, SyncError]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sync_pipelines.commands import output, progress, selection
+from sync_pipelines.commands import each, output, progress, selection
 from sync_pipelines.commands.output import AsJson, Selector
 
 if TYPE_CHECKING:
@@ -61,12 +61,14 @@ def stats(
     """
     from sync_pipelines.stats import stats_of
 
-    found = [stats_of(bound, days=days) for bound in _configured(selector)]
+    found: list[TableStats] = []
+    problems = each.in_turn(_configured(selector), lambda bound: found.append(stats_of(bound, days=days)))
     if as_json:
-        output.print_json({"tables": {one.path: one.as_dict() for one in found}})
+        output.print_json({"tables": {one.path: one.as_dict() for one in found}, **each.told(problems)})
     else:
         _show_stats(found)
         _show_days(found)
+    each.leave(problems, good=True)
 
 
 def _configured(selector: str | None) -> list[Any]:

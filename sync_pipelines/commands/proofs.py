@@ -164,7 +164,8 @@ def _repair_here(selectors: Sequence[str], options: dict[str, Any], *, as_json: 
 
     chosen = sorted(selection.configured(*selectors), key=lambda bound: bound.spec.ends is not None)  # nodes first
     outcomes = []
-    for bound in chosen:
+
+    def mend(bound: BoundTable) -> None:
         with progress.shown(bound.path) as show:
             run_id = client.repair(
                 bound.component.sync, table=bound.component.table_name, wait=True, on_progress=show, **options
@@ -172,9 +173,11 @@ def _repair_here(selectors: Sequence[str], options: dict[str, Any], *, as_json: 
         outcomes.append(_outcome(bound, client.status(run_id)))
         if not as_json:
             _show_outcome(bound.path, *outcomes[-1])
+
+    problems = each.in_turn(chosen, mend)
     if as_json:
-        output.print_json({"runs": [_plain_outcome(*outcome) for outcome in outcomes]})
-    output.leave(good=all(_is_good(run, after) for run, _, after in outcomes))
+        output.print_json({"runs": [_plain_outcome(*outcome) for outcome in outcomes], **each.told(problems)})
+    each.leave(problems, good=all(_is_good(run, after) for run, _, after in outcomes))
 
 
 def _outcome(bound: BoundTable, run: RunStatus) -> tuple[RunStatus, ProofRecord | None, ProofRecord | None]:

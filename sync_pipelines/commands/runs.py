@@ -85,20 +85,21 @@ def _run_here(selector: str, options: dict[str, Any], *, as_json: bool, user: st
     """One table after the other; one that fails does not keep the others from their turn."""
     from sync_pipelines import client
 
-    chosen = selection.configured(selector, user=user)
-    outcomes = []
-    for bound in chosen:
+    outcomes: list[Outcome] = []
+
+    def run(bound: BoundTable) -> None:
         with progress.shown(bound.path) as show:
             run_id = client.trigger(
                 bound.component.sync, table=bound.component.table_name, wait=True, on_progress=show, **options
             )
-        outcome = _outcome(bound, client.status(run_id))
-        outcomes.append(outcome)
+        outcomes.append(_outcome(bound, client.status(run_id)))
         if not as_json:
-            _show_outcome(outcome)
+            _show_outcome(outcomes[-1])
+
+    problems = each.in_turn(selection.configured(selector, user=user), run)
     if as_json:
-        output.print_json({"runs": [_plain(*outcome) for outcome in outcomes]})
-    output.leave(good=all(_is_good(run, proof) for run, _, proof in outcomes))
+        output.print_json({"runs": [_plain(*outcome) for outcome in outcomes], **each.told(problems)})
+    each.leave(problems, good=all(_is_good(run, proof) for run, _, proof in outcomes))
 
 
 Outcome = tuple["RunStatus", "RunRecord | None", "ProofRecord | None"]

@@ -12,7 +12,7 @@ Values are those of JSON; a property that is not there, or null, is None. The ru
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,34 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
     return type(left) is type(right) and left == right
+
+
+def leaves(state: Mapping[str, Any], whole: Collection[str] = ()) -> dict[str, Any]:
+    """The values of a state by name, those of a map as `property.key`, as clashes are called.
+
+    Args:
+        whole: names of maps that are left whole.
+    """
+    found: dict[str, Any] = {}
+    for name, value in state.items():
+        if isinstance(value, Mapping) and name not in whole:
+            found |= {f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            found[name] = value
+    return found
+
+
+def with_leaves(state: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A state with these values, called as `leaves` calls them, in the place of its own; None is no value."""
+    found = {name: dict(value) if isinstance(value, Mapping) else value for name, value in state.items()}
+    for name, value in given.items():
+        top, _, key = name.partition(".")
+        inside = key and name not in state and isinstance(found.get(top), dict)
+        place, last = (found[top], key) if inside else (found, name)
+        place.pop(last, None)
+        if value is not None:
+            place[last] = value
+    return found
 
 
 def same_state(left: Mapping[str, Any] | None, right: Mapping[str, Any] | None) -> bool:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 import sync_pipelines.definitions
 from sync_pipelines import client
 from sync_pipelines.components.keep_to_notion import KeepToNotion
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.sandbox.keep.model import SandboxFile
 from sync_pipelines.sandbox.keep.takeout import write_takeout
 from sync_pipelines_tests.cli.test_commands import answer, invoke
@@ -197,3 +199,52 @@ def test_a_file_that_is_too_large_is_named_by_status_and_nothing_else_fails(stud
     assert warning.startswith("ann: 1 pages are not all that their notes are.")
     assert "it has 20.0 MiB, of 20 at most" in warning
     assert answer("check", "notes", "--deep")["equal"]
+
+
+@pytest.mark.slow
+def test_a_conflict_is_shown_line_by_line_and_put_together_line_by_line(study: Study) -> None:
+    one = note(1, "one\ntwo\nthree")
+    workspace = study.add("ann", [one])
+    study.materialize("ann")
+    page, key = study.page("ann", one), str(one.created)
+    for block, text in zip(workspace.outline(page), ("one by hand", "two by hand"), strict=False):
+        workspace.edit_block(block["id"], text)
+    study.export("ann", [replace(one, title="By Keep", text="one\ntwo by Keep\nthree by Keep")])
+    study.materialize("ann")
+    place = (f"{PATH}:ann", key)
+    fields = {item.pop("field"): item for item in answer("conflicts", "diff", *place)["fields"]}
+    told = {name: [item[side] for side in ("source", "target", "merged")] for name, item in fields.items()}
+    assert told == {
+        "blocks.00001": ["one", "one by hand", "target"],
+        "blocks.00002": ["two by Keep", "two by hand", "clash"],
+        "blocks.00003": ["three by Keep", "three", "source"],
+        "title": ["By Keep", one.title, "source"],
+    }
+    assert "two by hand" in invoke("conflicts", "show", *place).output
+    refused = invoke("conflicts", "resolve", *place, "--take", "merge")
+    assert (refused.exit_code, "blocks.00002" in refused.output, "--property" in refused.output) == (3, True, True)
+    merged = ("conflicts", "resolve", *place, "--take", "merge", "--property", "blocks.00002=source")
+    refused = invoke(*merged, "--set", 'title="of neither"')
+    assert (refused.exit_code, "title" in refused.output) == (3, True)
+    assert study.texts("ann", one) == ["one by hand", "two by hand", "three"]
+    assert invoke(*merged).exit_code == 0
+    assert study.texts("ann", one) == ["one by hand", "two by Keep", "three by Keep"]
+
+
+@pytest.mark.slow
+def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.add("ann", [note(1)])
+    monkeypatch.setenv("SYNC_ENCRYPTION_KEYS", Fernet.generate_key().decode())
+    study.add("bob", [note(2)])
+    found = answer("sync", "notes", code=3)
+    assert [(run["user"], run["status"]) for run in found["runs"]] == [("bob", "completed")]
+    assert list(found["problems"]) == [f"{PATH}:ann"]
+    assert "SYNC_ENCRYPTION_KEYS" in found["problems"][f"{PATH}:ann"]
+    for command in ("repair", "stats"):
+        assert list(answer(command, "notes", code=3)["problems"]) == [f"{PATH}:ann"]
+    assert [run["user"] for run in answer("jobs", "list")["runs"]] == ["bob", "bob"]
+    with pytest.raises(ConfigurationError, match="user 'ann'"):
+        client.trigger("notes", wait=True)
+    assert [run.user for run in client.recent("notes")] == ["bob", "bob", "bob"]

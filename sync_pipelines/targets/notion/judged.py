@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from sync_pipelines.engine.conflicts import Base, Strategy
 from sync_pipelines.engine.deciding import Dispute, Sides
-from sync_pipelines.engine.errors import RecordError
+from sync_pipelines.engine.errors import ConfigurationError, RecordError
+from sync_pipelines.engine.merging import leaves, merge, same
 from sync_pipelines.engine.model import KEY
 from sync_pipelines.targets.notion.errors import GoneError
 from sync_pipelines.targets.notion.judgement import (
@@ -21,6 +22,7 @@ from sync_pipelines.targets.notion.judgement import (
     judge,
     merged_plan,
     row_of,
+    sides_of,
     whole_plan,
 )
 from sync_pipelines.targets.notion.listing import Head, Pages, head_of
@@ -189,10 +191,11 @@ class Judged:
             row: the source's, mapped. values: hashes by property, of `judged`; what is left out is removed.
 
         Raises:
-            RecordError: Notion refuses it, or the page is gone.
+            RecordError: Notion refuses it, or the page is gone. ConfigurationError: a value is of neither side.
         """
         (note,) = rows_of(row).values()
         (case,) = self._cases({note.key: note}, [note.key])
+        _require_sides(case, values)
         if case.seen is None:
             raise RecordError("its page is gone, so there is nothing to put together.", key=note.key)
         self.merge(note, case, values)
@@ -235,6 +238,19 @@ def paged(keys: Sequence[str], size: int = 100) -> Iterator[list[str]]:
     found = list(dict.fromkeys(keys))
     for start in range(0, len(found), size):
         yield found[start : start + size]
+
+
+def _require_sides(case: Case, values: Mapping[str, Any]) -> None:
+    """Insist that a person has made up none of these values: hashes tell of a new one nothing."""
+    sides = sides_of(case)
+    states = [state or {} for state in (sides.base, sides.source, sides.target)]
+    known = [leaves(state) for state in (*states, merge(*states).values)]
+    made_up = [name for name, value in leaves(values).items() if not any(same(value, it.get(name)) for it in known)]
+    if made_up:
+        raise ConfigurationError(
+            f"{case.key!r}: {', '.join(made_up)} can be given no new value here.",
+            remedy="Take the note's or the page's (--property NAME=source, NAME=target), and edit the page in Notion.",
+        )
 
 
 def _as_it_stands(item: Standing) -> Entry:

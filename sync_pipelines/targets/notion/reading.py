@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sync_pipelines.engine.deciding import Sides
+from sync_pipelines.engine.merging import leaves
 from sync_pipelines.targets.notion.blocks import FILES, Block
 from sync_pipelines.targets.notion.judgement import Case
 from sync_pipelines.targets.notion.looking import Seen
@@ -48,22 +49,17 @@ def readable(case: Case, sides: Sides) -> Sides:
     target = _of_target(case)
     words: dict[Any, Any] = {}
     for state, read in ((sides.source, source), (sides.target, target)):
-        for name, value in _flat(state or {}):
+        for name, value in leaves(state or {}).items():
             words[_frozen(value)] = (read or {}).get(name, value)
-    base = None if sides.base is None else {name: words.get(_frozen(mark), mark) for name, mark in _flat(sides.base)}
-    return replace(sides, source=source, target=target, base=base)
+    base = None if sides.base is None else leaves(sides.base)
+    known = None if base is None else {name: words.get(_frozen(mark), mark) for name, mark in base.items()}
+    # in which order people have put the blocks is no block's text
+    moved = None if target is None else {**leaves(sides.target or {}), **target}
+    return replace(sides, source=source, target=moved, base=known)
 
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _flat(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in state.items():
-        if isinstance(value, Mapping):
-            yield from ((f"{name}.{place}", mark) for place, mark in value.items())
-        else:
-            yield name, value
 
 
 def _of_source(case: Case) -> dict[str, Any] | None:

@@ -79,6 +79,26 @@ def test_a_changed_line_is_one_update_of_its_block_and_the_page_is_then_read_onc
     assert desk.requests() == ["data_sources.query"]
 
 
+def test_a_long_note_is_read_a_hundred_blocks_at_a_time_and_what_stands_below_an_item_apart(desk: Desk):
+    items = [{"text": f"item {number}", "checked": False, "indent": int(number in (1, 2, 9))} for number in range(210)]
+    desk.bring(note(text=None, items=items))
+    desk.later()
+    desk.forget()
+    desk.bring(note(text=None, items=[*items[:-1], {**items[-1], "checked": True}]))
+    read, below = ["blocks.children.list"] * 3, ["blocks.children.list"] * 2
+    assert desk.requests() == ["data_sources.query", *read, *below, "blocks.update", "pages.update"]
+
+
+def test_a_line_that_is_gone_is_one_removal_after_a_look_at_what_is_said_of_it(desk: Desk):
+    desk.bring(note())
+    for once, text in ((["comments.list"], "one\ntwo"), ([], "one")):
+        desk.later()
+        desk.forget()
+        desk.bring(note(text=text))
+        asked = ["data_sources.query", "blocks.children.list", *once, "comments.list"]
+        assert desk.requests() == [*asked, "blocks.delete", "pages.update"]
+
+
 def test_equal_lines_keep_their_blocks_wherever_a_line_comes_or_goes(desk: Desk):
     desk.bring(note(text="b\nc\nd"))
     ids = {item["text"]: item["id"] for item in desk.outline()}
