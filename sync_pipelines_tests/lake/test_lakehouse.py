@@ -77,6 +77,37 @@ def test_what_makes_no_sense_is_one_sentence(house: House, lakehouse: LakehouseR
     assert lakehouse.list_tables() == []
 
 
+def test_a_relation_of_duckdb_answers_every_question(house: House, engine: str, lakehouse: LakehouseResource):
+    lakehouse.write(pa.table({"id": [1, 2]}), "shop/score")
+    relation = lakehouse.read("shop/score", kind="duckdb")
+    assert relation.count("*").fetchall() == [(2,)]
+    assert sorted(relation.fetchall()) == sorted(relation.fetchall()) == [(1,), (2,)]
+
+
+def test_a_merge_leaves_no_column_out_in_silence(house: House, engine: str, lakehouse: LakehouseResource):
+    lakehouse.write(pa.table({"id": [1], "word": ["a"]}), "shop/score")
+    with pytest.raises(RunError, match="colour"):
+        lakehouse.write(pa.table({"id": [1], "colour": ["red"]}), "shop/score", mode="merge", merge_keys=["id"])
+    assert lakehouse.read("shop/score").to_pylist() == [{"id": 1, "word": "a"}]
+
+
+def test_a_wrong_word_for_what_is_wanted_is_named(house: House, lakehouse: LakehouseResource):
+    lakehouse.write(pa.table({"id": [1]}), "shop/score")
+    with pytest.raises(ConfigurationError, match=r"kind: 'panda' is none of arrow, pandas, .* and handle"):
+        lakehouse.read("shop/score", kind="panda")
+    for kind in ("panda", "handle"):
+        with pytest.raises(ConfigurationError, match=f"kind: '{kind}' is none of arrow, pandas, .* and stream"):
+            lakehouse.execute_query("SELECT 1 AS a", kind=kind)
+    other = LakehouseResource(delta=DeltaResource(), databricks=DatabricksResource(), engine="delta")
+    with pytest.raises(ConfigurationError, match="engine: 'delta' is none of auto, delta-rs, databricks, spark"):
+        other.read("shop/score")
+
+
+def test_a_query_that_fails_at_a_row_is_one_sentence_too(house: House, lakehouse: LakehouseResource):
+    with pytest.raises(RunError, match="Divide by zero"):
+        lakehouse.execute_query("SELECT 1 / 0 AS a")
+
+
 @pytest.mark.slow
 def test_volumes_are_reached(house: House, lakehouse: LakehouseResource, tmp_path: Path, request, monkeypatch):
     from sync_pipelines_tests.lake.engines import name_warehouse

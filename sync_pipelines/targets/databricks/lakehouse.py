@@ -17,7 +17,7 @@ from sync_pipelines.targets.databricks.target import DatabricksTarget
 from sync_pipelines.targets.databricks.warehouse import Warehouse
 from sync_pipelines.targets.lake.contention import contend
 from sync_pipelines.targets.lake.frames import plain_schema
-from sync_pipelines.targets.lake.input import Wanted, as_kind
+from sync_pipelines.targets.lake.input import Wanted, as_kind, check_kind
 from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode
 from sync_pipelines.targets.lake.shape import Shape
 
@@ -46,6 +46,7 @@ class DatabricksLakehouse(Lakehouse):
         Raises:
             RunError: the warehouse refuses it.
         """
+        check_kind(kind)
         batches = self.warehouse.stream(query, doing="run a query")
         first = next(batches, None)
         if first is None:

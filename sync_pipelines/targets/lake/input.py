@@ -12,6 +12,8 @@ import pyarrow as pa
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import FINGERPRINT, KEY
 
+KINDS = ("arrow", "pandas", "polars", "duckdb", "stream")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -28,6 +30,10 @@ class Wanted:
     where: Any = None
     changed_at: str | None = None
     window: tuple[datetime | None, datetime | None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is none of the kinds: it would be read as Arrow, and fail in the hands that wanted another."""
+        check_kind(self.kind, *KINDS, "handle")
 
     def chosen(self, schema: pa.Schema, table: str) -> pa.Schema:
         """The columns that are asked for, of those that a table has.
@@ -56,8 +62,20 @@ def _edge(moment: datetime, kind: pa.DataType) -> Any:
     return moment if kind.tz else moment.replace(tzinfo=None)
 
 
+def check_kind(kind: str, *kinds: str) -> None:
+    """Whether rows are given as that: one of `kinds`, or of `KINDS` where none is named.
+
+    Raises:
+        ConfigurationError: no.
+    """
+    known = kinds or KINDS
+    if kind not in known:
+        raise ConfigurationError(f"kind: {kind!r} is none of {', '.join(known[:-1])} and {known[-1]}.")
+
+
 def as_kind(kind: str, reader: pa.RecordBatchReader) -> Any:
     """Rows in the kind that is wanted; polars and duckdb must be installed where they are asked for."""
+    check_kind(kind)
     if kind == "stream":
         return reader
     if kind == "polars":
@@ -67,5 +85,5 @@ def as_kind(kind: str, reader: pa.RecordBatchReader) -> Any:
     if kind == "duckdb":
         import duckdb
 
-        return duckdb.from_arrow(reader)
+        return duckdb.from_arrow(reader.read_all())  # of a stream, a second question to the relation finds no rows
     return reader.read_all().to_pandas() if kind == "pandas" else reader.read_all()
