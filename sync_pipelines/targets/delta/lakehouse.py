@@ -124,7 +124,7 @@ class DeltaLakehouse(Lakehouse):
         import pyarrow.fs as fs
         from deltalake.fs import DeltaStorageHandler
 
-        place = self.settings.table("")
+        place = self.settings.root
         if self.settings.is_folder and not Path(place).is_dir():
             return
         root = DeltaStorageHandler(place, dict(self.settings.options) or None)
