@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -106,6 +107,20 @@ def test_a_wrong_word_for_what_is_wanted_is_named(house: House, lakehouse: Lakeh
 def test_a_query_that_fails_at_a_row_is_one_sentence_too(house: House, lakehouse: LakehouseResource):
     with pytest.raises(RunError, match="Divide by zero"):
         lakehouse.execute_query("SELECT 1 / 0 AS a")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (pa.table({"id": pa.array([timedelta(1)])}), r"could not write table 'shop/fresh': .*Duration\(µs\)\.$"),
+        (pa.table({"id": ["q"]}), r"could not write table 'shop/score': .*Cannot cast string"),
+    ],
+    ids=["type", "cast"],
+)
+def test_rows_that_do_not_fit_are_one_sentence(house: House, lakehouse: LakehouseResource, rows: pa.Table, said: str):
+    lakehouse.write(pa.table({"id": [1]}), "shop/score")
+    with pytest.raises(RunError, match=said):
+        lakehouse.write(rows, "shop/score" if "score" in said else "shop/fresh")
 
 
 @pytest.mark.slow
