@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.errors import ConfigurationError, RunError
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines.targets.delta.input import read_table
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.store import DeltaStore, name_of
@@ -17,7 +17,7 @@ from sync_pipelines.targets.delta.upkeep import optimize, vacuum
 from sync_pipelines.targets.delta.writing import writer_properties
 from sync_pipelines.targets.lake.frames import plain_schema
 from sync_pipelines.targets.lake.input import Wanted, as_kind, check_kind
-from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode
+from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode, refuse_columns
 from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines.targets.retries import RetryPolicy
 
@@ -99,7 +99,8 @@ class DeltaLakehouse(Lakehouse):
             )
 
     def _merge(self, store: DeltaStore, rows: pa.RecordBatchReader, keys: tuple[str, ...]) -> None:
-        _check_columns(store, rows.schema)
+        held = store.schema_of(store.there()).names
+        refuse_columns(store.name, [name for name in rows.schema.names if name not in held])
         columns = {name_of(name): f"source.{name_of(name)}" for name in rows.schema.names}
         on = " AND ".join(f"target.{name_of(key)} = source.{name_of(key)}" for key in keys)
         with store.errors("merge into table"):
@@ -143,13 +144,3 @@ class DeltaLakehouse(Lakehouse):
         if store.open() is None:
             raise RunError(f"there is no Delta table {table!r} below {self.settings.uri!r}.")
         return store
-
-
-def _check_columns(store: DeltaStore, given: pa.Schema) -> None:
-    """Stop a merge whose rows have columns that the table lacks: delta-rs would leave these out in silence."""
-    held = store.schema_of(store.there()).names
-    if unknown := [name for name in given.names if name not in held]:
-        raise ConfigurationError(
-            f"the Delta table {store.name!r} has no column {', '.join(map(repr, unknown))}.",
-            remedy="Leave them out of the rows, or write the table anew with mode='overwrite'.",
-        )
