@@ -104,7 +104,7 @@ def _ask_databricks(settings: Any) -> str:
 def _ask_delta(settings: Any) -> str:
     """A folder must be one that we may write; a store must answer whether a table is there, which none need be."""
     if settings.is_folder:
-        folder = Path(settings.table(""))
+        folder = Path(settings.root)
         there = next(place for place in (folder, *folder.parents) if place.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             raise SyncError(f"DELTA_URI {settings.uri} cannot be written.")

@@ -14,6 +14,8 @@ from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.resources.lake import Engine, engine_of, in_databricks, not_configured
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from sync_pipelines.engine.spec import TableSpec
     from sync_pipelines.targets.lake.mapping import LakeMapper
     from sync_pipelines.targets.lake.shape import Shape
@@ -180,6 +182,7 @@ class PostgresToDelta(SyncComponent):
 
     def _in_folder(self, resources: Any, table: dict[str, Any]) -> LakeTarget:
         self._refuse_clustering()
+        self._refuse_features()
         table |= {"settings": resources.delta.settings()}
         match self.target.mode:
             case "append":
@@ -207,11 +210,9 @@ class PostgresToDelta(SyncComponent):
             return "schema_change: rebuild would forget the history that target.mode: append keeps"
         if self.target.mode != "merge" and self.target.engine == "spark":
             return f"target.engine: spark merges: for target.mode: {self.target.mode} set target.engine: databricks"
-        if self.target.mode != "overwrite":
-            return None
-        if self.target.properties.get("delta.appendOnly", "").strip().lower() == "true":
-            return "target.properties: delta.appendOnly forbids what target.mode: overwrite does"
-        if self.layout.z_order:
+        if self.target.mode != "append" and _is_on(self.target.properties, "delta.appendOnly"):
+            return f"target.properties: delta.appendOnly forbids what target.mode: {self.target.mode} does"
+        if self.target.mode == "overwrite" and self.layout.z_order:
             return "layout.z_order: each run of target.mode: overwrite would undo it; take sort_by or cluster_by"
         return None
 
@@ -248,13 +249,27 @@ class PostgresToDelta(SyncComponent):
                 remedy="Take sort_by or z_order, or set target.engine: databricks.",
             )
 
+    def _refuse_features(self) -> None:
+        """Stop before a table is made that delta-rs could not write a second time (`delta.features`)."""
+        wanted = self.target.properties
+        found = [name for name in ("delta.enableDeletionVectors",) if _is_on(wanted, name)]
+        if wanted.get("delta.columnMapping.mode", "none").strip().lower() != "none":
+            found.append("delta.columnMapping.mode")
+        if found:
+            raise ConfigurationError(
+                f"target.properties: delta-rs cannot write a table with {' and '.join(found)}.",
+                sync=self.sync,
+                table=self.table_name,
+                remedy="Leave that out, or set target.engine: databricks.",
+            )
+
     def _shape(self, resources: Any) -> Shape:
         """The columns as the catalog has them now, as they are to be stored."""
         from sync_pipelines.targets.lake.shape import Shape
 
         batches, comment = self.build_source(resources).described()
         columns = self.mapper().schema(batches)
-        self._check_layout(columns.names)
+        self._check_layout(columns)
         return Shape(
             columns=columns,
             key=self.spec.key,
@@ -263,16 +278,26 @@ class PostgresToDelta(SyncComponent):
             history=self.target.mode == "append",
         )
 
-    def _check_layout(self, names: list[str]) -> None:
+    def _check_layout(self, held: pa.Schema) -> None:
         wanted = {"sort_by": [self.layout.sort_by] if self.layout.sort_by else [], "cluster_by": self.layout.cluster_by}
         wanted["z_order"] = self.layout.z_order
         for field, columns in wanted.items():
-            if unknown := [name for name in columns if name not in names]:
+            if unknown := [name for name in columns if name not in held.names]:
                 raise ConfigurationError(
                     f"layout.{field}: the source has no column {', '.join(map(repr, unknown))}.",
                     sync=self.sync,
                     table=self.table_name,
                 )
+        from sync_pipelines.targets.lake.types import spell
+
+        by = self.layout.sort_by
+        if by is not None and spell(held.field(by).type).startswith("array"):
+            raise ConfigurationError(
+                f"layout.sort_by: column {by!r} is stored as an array, by which no files are told apart.",
+                sync=self.sync,
+                table=self.table_name,
+                remedy="Name a column with one value, such as the time when a row was made.",
+            )
 
     def lock_name(self, resources: Any) -> str:
         """The lock that every writer of the table takes."""
@@ -287,3 +312,7 @@ class PostgresToDelta(SyncComponent):
             "mapper": self.mapper().map,
             "lock_name": self.lock_name(resources),
         }
+
+
+def _is_on(properties: dict[str, str], name: str) -> bool:
+    return properties.get(name, "").strip().lower() == "true"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import dagster as dg
 
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.lake import Engine, in_databricks
@@ -31,8 +32,10 @@ class LakehouseResource(dg.ConfigurableResource):
         """The engine that is configured.
 
         Raises:
-            NotConfiguredError: none is.
+            NotConfiguredError: none is. ConfigurationError: `engine` names none.
         """
+        if self.engine not in get_args(Engine):
+            raise ConfigurationError(f"engine: {self.engine!r} is none of {', '.join(get_args(Engine))}.")
         wanted: Engine = self.engine  # type: ignore[assignment]  # ty: ignore[invalid-assignment]
         if in_databricks(wanted, self):
             from sync_pipelines.targets.databricks.lakehouse import DatabricksLakehouse

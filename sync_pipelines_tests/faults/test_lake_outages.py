@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.errors import RunError, TransientError
 from sync_pipelines.targets.delta.errors import delta_errors
 from sync_pipelines_tests.faults.boundaries import at
 from sync_pipelines_tests.faults.far_proxy import FarProxy
@@ -65,3 +65,15 @@ def test_a_full_disk_is_told_with_its_remedy():
     told = r"shop/item: Delta: could not write .*there is no room: .*Errno 28.*Free space there"
     with pytest.raises(RunError, match=told), delta_errors(write, sync="shop", table="item"):
         Path("/dev/full").write_text("x")
+
+
+@pytest.mark.parametrize("name", ["shop/item_503", "shop/429", "part-00000-5034290a-4293-4503.parquet"])
+def test_a_number_in_a_name_is_no_outage(name: str):
+    with pytest.raises(RunError, match=name), delta_errors("read table", sync="shop", table="item"):
+        raise OSError(f"no such file: {name} is gone")
+
+
+@pytest.mark.parametrize("text", ["Server returned 503 Service Unavailable", "status: 429, slow down", "error (503)"])
+def test_a_store_that_is_busy_is_an_outage(text: str):
+    with pytest.raises(TransientError), delta_errors("read table", sync="shop", table="item"):
+        raise OSError(text)

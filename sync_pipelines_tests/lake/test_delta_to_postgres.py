@@ -253,6 +253,25 @@ def test_a_column_that_must_be_given_and_is_not_is_one_clear_error(review: House
         review.sync(back(columns=["stars"]))
 
 
+def test_a_column_that_postgresql_numbers_is_one_clear_error_before_a_row_is_written(house: House, lake: Lake):
+    house.execute("CREATE TABLE review (id text PRIMARY KEY, stars int GENERATED ALWAYS AS IDENTITY, note text)")
+    lake.write(rows(row("a", stars=7)))
+    with pytest.raises(RunError, match=r"'stars' is GENERATED ALWAYS AS IDENTITY: no update .* Name the `columns`"):
+        house.sync(back())
+    assert held(house) == {}
+    assert house.sync(back(columns=["note"])).upserted == 1
+
+
+def test_a_key_that_postgresql_numbers_is_taken_over(house: House, lake: Lake):
+    house.execute("CREATE TABLE review (stars int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, note text)")
+    lake.write(rows(row("a", stars=7)))
+    keyed = back(source={"key": ["stars"]})
+    assert house.sync(keyed).upserted == 1
+    lake.table.update({"note": "'m'"})
+    assert house.sync(keyed).upserted == 1
+    assert held(house) == {7: ("m",)}
+
+
 def test_types_that_no_rule_joins_are_one_clear_error(house: House, lake: Lake):
     house.execute("CREATE TABLE review (id text PRIMARY KEY, topics int)")
     lake.write(rows(row("a")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -75,6 +76,51 @@ def test_what_makes_no_sense_is_one_sentence(house: House, lakehouse: LakehouseR
     with pytest.raises(ConfigurationError, match="Volumes"):
         lakehouse.list_files("/Volumes/main/voyce/staging")
     assert lakehouse.list_tables() == []
+
+
+def test_a_relation_of_duckdb_answers_every_question(house: House, engine: str, lakehouse: LakehouseResource):
+    lakehouse.write(pa.table({"id": [1, 2]}), "shop/score")
+    relation = lakehouse.read("shop/score", kind="duckdb")
+    assert relation.count("*").fetchall() == [(2,)]
+    assert sorted(relation.fetchall()) == sorted(relation.fetchall()) == [(1,), (2,)]
+
+
+def test_a_merge_leaves_no_column_out_in_silence(house: House, engine: str, lakehouse: LakehouseResource):
+    lakehouse.write(pa.table({"id": [1], "word": ["a"]}), "shop/score")
+    with pytest.raises(RunError, match="colour"):
+        lakehouse.write(pa.table({"id": [1], "colour": ["red"]}), "shop/score", mode="merge", merge_keys=["id"])
+    assert lakehouse.read("shop/score").to_pylist() == [{"id": 1, "word": "a"}]
+
+
+def test_a_wrong_word_for_what_is_wanted_is_named(house: House, lakehouse: LakehouseResource):
+    lakehouse.write(pa.table({"id": [1]}), "shop/score")
+    with pytest.raises(ConfigurationError, match=r"kind: 'panda' is none of arrow, pandas, .* and handle"):
+        lakehouse.read("shop/score", kind="panda")
+    for kind in ("panda", "handle"):
+        with pytest.raises(ConfigurationError, match=f"kind: '{kind}' is none of arrow, pandas, .* and stream"):
+            lakehouse.execute_query("SELECT 1 AS a", kind=kind)
+    other = LakehouseResource(delta=DeltaResource(), databricks=DatabricksResource(), engine="delta")
+    with pytest.raises(ConfigurationError, match="engine: 'delta' is none of auto, delta-rs, databricks, spark"):
+        other.read("shop/score")
+
+
+def test_a_query_that_fails_at_a_row_is_one_sentence_too(house: House, lakehouse: LakehouseResource):
+    with pytest.raises(RunError, match="Divide by zero"):
+        lakehouse.execute_query("SELECT 1 / 0 AS a")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (pa.table({"id": pa.array([timedelta(1)])}), r"could not write table 'shop/fresh': .*Duration\(µs\)\.$"),
+        (pa.table({"id": ["q"]}), r"could not write table 'shop/score': .*Cannot cast string"),
+    ],
+    ids=["type", "cast"],
+)
+def test_rows_that_do_not_fit_are_one_sentence(house: House, lakehouse: LakehouseResource, rows: pa.Table, said: str):
+    lakehouse.write(pa.table({"id": [1]}), "shop/score")
+    with pytest.raises(RunError, match=said):
+        lakehouse.write(rows, "shop/score" if "score" in said else "shop/fresh")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
-from sync_pipelines.engine.errors import MassDeleteError, RunError
+from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError, RunError
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.repair import Wanted, repair
 from sync_pipelines.engine.run import Request
@@ -289,3 +289,26 @@ def test_a_warehouse_that_loses_answers_or_conflicts_adds_no_state_twice(
 def test_a_history_that_a_spark_job_would_merge_is_refused():
     with pytest.raises(ValidationError, match=r"target\.mode: append set target\.engine: databricks"):
         document(target={"table": "shop/item", "mode": "append", "engine": "spark"})
+
+
+def test_a_merge_is_refused_where_rows_may_only_be_appended():
+    forbidding = {"table": "shop/item", "properties": {"delta.appendOnly": "true"}}
+    with pytest.raises(ValidationError, match=r"delta\.appendOnly forbids what target\.mode: merge does"):
+        document(target=forbidding)
+    assert document(target={**forbidding, "mode": "append"}).target.properties == forbidding["properties"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("delta.enableDeletionVectors", "true"), ("delta.columnMapping.mode", "name")]
+)
+def test_no_table_is_made_that_its_engine_could_not_write_again(items: House, name: str, value: str):
+    table = document(target={"table": "shop/item", "properties": {name: value}})
+    with pytest.raises(ConfigurationError, match=rf"delta-rs cannot write a table with {name}.*engine: databricks"):
+        items.sync(table)
+    assert not items.opened(document()).there
+
+
+def test_a_table_is_not_sorted_by_an_array(items: House):
+    with pytest.raises(ConfigurationError, match=r"layout\.sort_by: column 'tags' is stored as an array"):
+        items.sync(document(layout={"sort_by": "tags"}))
+    assert not items.opened(document()).there

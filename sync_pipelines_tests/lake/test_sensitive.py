@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import sync_pipelines.definitions
 from sync_pipelines import log
 from sync_pipelines.cli import app
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.sensitive import masked
 from sync_pipelines.sandbox.demo_proof import _alerts_tick
 from sync_pipelines.sandbox.receiver import Receiver
@@ -21,7 +22,7 @@ from sync_pipelines_tests.cli.hidden import TOLD, leaks
 from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.lake.house import House, Lake, back, document
-from sync_pipelines_tests.lake.reviews import held, row, rows
+from sync_pipelines_tests.lake.reviews import DDL, held, row, rows
 
 pytestmark = pytest.mark.slow
 
@@ -185,3 +186,23 @@ def test_a_record_that_others_hold_is_named_by_its_mask(review: Any, house: Hous
     assert MASK in run("quarantine", "list", "shop")
     assert MASK in run("quarantine", "show", "shop")
     nothing_leaked(house, home, said)
+
+
+def test_a_slip_in_a_sensitive_column_stops_before_anything_is_told_of_it(house: House):
+    house.execute("CREATE TABLE item (id text PRIMARY KEY, note text); INSERT INTO item VALUES ('1', 'secret')")
+    house.capture(document())
+    slipped = document(sensitive=["notes"])
+    with pytest.raises(RunError, match=r"sensitive: table 'item' has no column 'notes'\. Did you mean 'note'\?"):
+        house.sync(slipped)
+    assert not house.opened(slipped).there
+
+
+def test_a_slip_in_a_sensitive_column_stops_the_way_back_too(house: House):
+    house.execute(DDL)
+    Lake(house).write(rows(row("1")))
+    told = r"sensitive: the Delta table 'shop/review' has no column 'notes'\. Did you mean 'note'\?"
+    with pytest.raises(RunError, match=told):
+        house.sync(back(sensitive=["notes"]))
+    with pytest.raises(RunError, match=told):
+        house.bind(back(sensitive=["notes"])).source.inspect()
+    assert held(house) == {}

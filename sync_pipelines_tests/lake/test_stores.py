@@ -10,7 +10,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.errors import ConfigurationError, RunError
+from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines_tests.lake.house import House, document
 from sync_pipelines_tests.lake.s3 import name_store
 
@@ -83,3 +84,40 @@ def test_a_table_that_something_else_made_is_left_alone(house: House, store: str
     with pytest.raises(RunError, match="made by something else"):
         house.sync(table)
     assert DeltaTable(place).version() == 0
+
+
+@pytest.mark.parametrize(
+    "form", ["{}/lake/", "file://{}/my%20lake", "file:{}/lake", "FILE://{}/lake", "file://localhost{}/lake"]
+)
+def test_a_folder_is_named_as_a_path_or_as_a_url(
+    house: House, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DELTA_URI", form.format(tmp_path))
+    settings = house.resources.delta.settings()
+    assert settings.is_folder
+    assert settings.table("shop/item") in (f"{tmp_path}/lake/shop/item", f"{tmp_path}/my lake/shop/item")
+    house.execute("CREATE TABLE item (id int PRIMARY KEY); INSERT INTO item VALUES (1)")
+    house.capture(document())
+    assert house.sync(document()).upserted == 1
+    assert len(house.opened(document()).files()) == 1
+    assert Path(settings.table("shop/item"), "_delta_log").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("file://srv/lake", r"the machine 'srv'.*file:///srv/lake"),
+        ("/srv/%41/lake", r"takes the % in '/srv/%41/lake'"),
+        ("file:///srv/%2541", r"takes the % in '/srv/%41'"),
+    ],
+)
+def test_a_folder_that_would_be_another_is_refused(uri: str, said: str):
+    with pytest.raises(ConfigurationError, match=said):
+        DeltaSettings(uri=uri)
+
+
+@pytest.mark.parametrize("name", ["../other", "shop/../../other", "./item", "", "shop//item", "/item"])
+@pytest.mark.parametrize("uri", ["/srv/lake", "s3://bucket/lake"])
+def test_a_table_stands_below_its_root(name: str, uri: str):
+    with pytest.raises(ConfigurationError, match="a name stands below DELTA_URI"):
+        DeltaSettings(uri=uri).table(name)

@@ -17,8 +17,8 @@ from sync_pipelines.targets.databricks.target import DatabricksTarget
 from sync_pipelines.targets.databricks.warehouse import Warehouse
 from sync_pipelines.targets.lake.contention import contend
 from sync_pipelines.targets.lake.frames import plain_schema
-from sync_pipelines.targets.lake.input import Wanted, as_kind
-from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode
+from sync_pipelines.targets.lake.input import Wanted, as_kind, check_kind
+from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode, refuse_columns
 from sync_pipelines.targets.lake.shape import Shape
 
 _PIECE = 1024 * 1024
@@ -46,6 +46,7 @@ class DatabricksLakehouse(Lakehouse):
         Raises:
             RunError: the warehouse refuses it.
         """
+        check_kind(kind)
         batches = self.warehouse.stream(query, doing="run a query")
         first = next(batches, None)
         if first is None:
@@ -72,9 +73,13 @@ class DatabricksLakehouse(Lakehouse):
 
     def write_rows(self, rows: pa.RecordBatchReader, table: str, mode: Mode, merge_keys: tuple[str, ...]) -> None:
         name, columns = self.settings.table(table), statements.names(rows.schema.names)
-        there = self._target(table).held() is not None
-        if not there:
+        held = self._target(table).held()
+        there = held is not None
+        if held is None:
             self._create(name, rows.schema)
+        elif mode == "merge":
+            known = {column.casefold() for column in held.columns.names}
+            refuse_columns(table, [column for column in rows.schema.names if column.casefold() not in known])
         with Staging(self.warehouse, name).staged(rows) as staged:
             if mode == "merge" and there:
                 statement = _merge(name, staged, rows.schema.names, merge_keys)

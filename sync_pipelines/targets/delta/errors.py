@@ -10,21 +10,16 @@ from typing import Any
 from sync_pipelines.engine.errors import RunError, SyncError, TransientError
 from sync_pipelines.targets.lake.contention import ConflictError
 
-_AWAY = (
-    "connection",
-    "timed out",
-    "timeout",
-    "temporarily",
-    "reset by peer",
-    "broken pipe",
-    "503",
-    "429",
-    "500 internal",
+_AWAY = re.compile(
+    r"connection|timed out|timeout|temporarily|reset by peer|broken pipe|500 internal|(?<![-/\w])(?:503|429)(?![-/\w])"
 )
+"""What passes; as numbers of their own, for names of files and tables hold these digits, too."""
 _REFUSED = ("accessdenied", "access denied", "permission denied", "forbidden", "unauthorized", "invalidaccesskey")
 _FULL = ("no space left", "disk quota", "disk full")
 _COLOURS = re.compile(r"\x1b\[[\d;]*m↳?")
 """delta-rs colours the steps of an error for a terminal; it stands in logs, in metadata and in alerts."""
+_FRAMES = re.compile(r"\n\s*0: <unknown>.*", re.DOTALL)
+"""Where it was raised, frame by frame: that is for delta-rs's makers."""
 _FEATURES = ("unsupported", "not supported", "feature", "protocol")
 
 
@@ -47,11 +42,13 @@ def delta_errors(doing: str, *, sync: str | None, table: str | None) -> Generato
 
 def _of_the_client(error: Exception) -> bool:
     module = type(error).__module__
+    if type(error) is Exception:  # so it raises what Arrow refuses: a type, a cast
+        return True
     return isinstance(error, OSError) or module == "_internal" or module.startswith(("deltalake", "pyarrow"))
 
 
 def _classified(error: Exception, doing: str, sync: str | None, table: str | None) -> SyncError:
-    text = " ".join(_COLOURS.sub("", str(error)).split())
+    text = " ".join(_COLOURS.sub("", _FRAMES.sub("", str(error))).split())
     folded = text.casefold()
     where: dict[str, Any] = {"sync": sync, "table": table}
     if type(error).__name__ == "CommitFailedError" and not _any(_FEATURES, folded):
@@ -64,7 +61,7 @@ def _classified(error: Exception, doing: str, sync: str | None, table: str | Non
         )
     if _any(_FULL, folded):
         return RunError(f"Delta: could not {doing}: there is no room: {text}.", remedy="Free space there.", **where)
-    if _any(_AWAY, folded) and type(error).__name__ != "SchemaMismatchError":
+    if _AWAY.search(folded) and type(error).__name__ != "SchemaMismatchError":
         return TransientError(f"Delta: could not {doing}: {text}.", **where)
     return RunError(f"Delta: could not {doing}: {text}.", **where)
 

@@ -16,8 +16,8 @@ from sync_pipelines.targets.delta.store import DeltaStore, name_of
 from sync_pipelines.targets.delta.upkeep import optimize, vacuum
 from sync_pipelines.targets.delta.writing import writer_properties
 from sync_pipelines.targets.lake.frames import plain_schema
-from sync_pipelines.targets.lake.input import Wanted, as_kind
-from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode
+from sync_pipelines.targets.lake.input import Wanted, as_kind, check_kind
+from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode, refuse_columns
 from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines.targets.retries import RetryPolicy
 
@@ -45,6 +45,7 @@ class DeltaLakehouse(Lakehouse):
         """
         from deltalake import QueryBuilder
 
+        check_kind(kind)
         builder = QueryBuilder()
         names = {quoted.replace('""', '"') or bare for quoted, bare in _NAME.findall(query)}
         for name in sorted(names):
@@ -52,7 +53,7 @@ class DeltaLakehouse(Lakehouse):
                 builder.register(name_of(name), table)
         with self._store("query").errors("run"):
             found = pa.RecordBatchReader.from_stream(builder.execute(query))
-        return as_kind(kind, found.cast(plain_schema(found.schema)))
+            return as_kind(kind, found.cast(plain_schema(found.schema)))
 
     def properties(self, table: str) -> Mapping[str, str]:
         store = self._store(table)
@@ -98,6 +99,8 @@ class DeltaLakehouse(Lakehouse):
             )
 
     def _merge(self, store: DeltaStore, rows: pa.RecordBatchReader, keys: tuple[str, ...]) -> None:
+        held = store.schema_of(store.there()).names
+        refuse_columns(store.name, [name for name in rows.schema.names if name not in held])
         columns = {name_of(name): f"source.{name_of(name)}" for name in rows.schema.names}
         on = " AND ".join(f"target.{name_of(key)} = source.{name_of(key)}" for key in keys)
         with store.errors("merge into table"):
@@ -122,7 +125,7 @@ class DeltaLakehouse(Lakehouse):
         import pyarrow.fs as fs
         from deltalake.fs import DeltaStorageHandler
 
-        place = self.settings.table("")
+        place = self.settings.root
         if self.settings.is_folder and not Path(place).is_dir():
             return
         root = DeltaStorageHandler(place, dict(self.settings.options) or None)

@@ -11,6 +11,9 @@ import pyarrow as pa
 
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.model import FINGERPRINT, KEY
+from sync_pipelines.targets.lake.types import spell
+
+KINDS = ("arrow", "pandas", "polars", "duckdb", "stream")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,15 @@ class Wanted:
     changed_at: str | None = None
     window: tuple[datetime | None, datetime | None] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what is none of the kinds: it would be read as Arrow, and fail in the hands that wanted another."""
+        check_kind(self.kind, *KINDS, "handle")
+
+    @property
+    def reaches_back(self) -> bool:
+        """Whether rows without a change time belong to the window: to the first one, as in a sync (`Scope.nulls`)."""
+        return self.window is not None and self.window[0] is None
+
     def chosen(self, schema: pa.Schema, table: str) -> pa.Schema:
         """The columns that are asked for, of those that a table has.
 
@@ -42,10 +54,19 @@ class Wanted:
         return pa.schema([schema.field(name) for name in names])
 
     def edges(self, schema: pa.Schema) -> list[tuple[str, Any]]:
-        """The window's limits, each an operator and a value of the column's type."""
-        if not self.window or not self.changed_at:
+        """The window's limits, each an operator and a value of the column's type.
+
+        Raises:
+            ConfigurationError: a window is asked for, and the column is stored as no time.
+        """
+        if not self.window or not self.changed_at or self.window == (None, None):
             return []
         kind = schema.field(self.changed_at).type
+        if not (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+            raise ConfigurationError(
+                f"column {self.changed_at!r} is stored as {spell(kind)}: no window of time can be chosen by it.",
+                remedy="Leave the asset unpartitioned, which then reads all rows, or take the column out of `types`.",
+            )
         limits = zip((">=", "<"), self.window, strict=True)
         return [(operator, _edge(moment, kind)) for operator, moment in limits if moment is not None]
 
@@ -56,8 +77,20 @@ def _edge(moment: datetime, kind: pa.DataType) -> Any:
     return moment if kind.tz else moment.replace(tzinfo=None)
 
 
+def check_kind(kind: str, *kinds: str) -> None:
+    """Whether rows are given as that: one of `kinds`, or of `KINDS` where none is named.
+
+    Raises:
+        ConfigurationError: no.
+    """
+    known = kinds or KINDS
+    if kind not in known:
+        raise ConfigurationError(f"kind: {kind!r} is none of {', '.join(known[:-1])} and {known[-1]}.")
+
+
 def as_kind(kind: str, reader: pa.RecordBatchReader) -> Any:
     """Rows in the kind that is wanted; polars and duckdb must be installed where they are asked for."""
+    check_kind(kind)
     if kind == "stream":
         return reader
     if kind == "polars":
@@ -67,5 +100,5 @@ def as_kind(kind: str, reader: pa.RecordBatchReader) -> Any:
     if kind == "duckdb":
         import duckdb
 
-        return duckdb.from_arrow(reader)
+        return duckdb.from_arrow(reader.read_all())  # of a stream, a second question to the relation finds no rows
     return reader.read_all().to_pandas() if kind == "pandas" else reader.read_all()

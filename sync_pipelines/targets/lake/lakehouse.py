@@ -131,6 +131,19 @@ def _check_keys(mode: Mode, keys: Sequence[str], schema: pa.Schema) -> None:
         raise ConfigurationError(f"merge_keys: the rows have no column {', '.join(missing)}.")
 
 
+def refuse_columns(table: str, unknown: Sequence[str]) -> None:
+    """Stop a merge whose rows have columns that the table lacks: delta-rs would leave these out in silence.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    if unknown:
+        raise ConfigurationError(
+            f"the table {table!r} has no column {', '.join(map(repr, unknown))}.",
+            remedy="Leave them out of the rows, or write the table anew with mode='overwrite'.",
+        )
+
+
 def _no_volumes() -> ConfigurationError:
     return ConfigurationError(
         "Volumes are Databricks': a folder or an object store has its own tools.", remedy="Set DATABRICKS_HOST."
