@@ -27,6 +27,7 @@ __all__ = [
     "SyncError",
     "TargetBusyError",
     "TargetChangedError",
+    "TargetDamagedError",
     "TransientError",
     "UnknownRecordError",
     "redact",
@@ -134,6 +135,10 @@ class UnknownRecordError(RunError):
 
 class TargetBusyError(RunError):
     """Another process has the target for itself (a folder of Chroma); how long is not known, so nobody waits."""
+
+
+class TargetDamagedError(RunError):
+    """What the target holds cannot be read any more: a file of it is gone or broken."""
 
 
 class TargetChangedError(RunError):

@@ -20,7 +20,7 @@ from sync_pipelines.engine.conflicts import kept_by, without
 from sync_pipelines.engine.deciding import judged_by
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.draining import Drain
-from sync_pipelines.engine.errors import SyncError, TransientError
+from sync_pipelines.engine.errors import SyncError, TargetDamagedError, TransientError
 from sync_pipelines.engine.filling import Filling, fill
 from sync_pipelines.engine.freeing import look_again
 from sync_pipelines.engine.ground import through, under_way
@@ -282,13 +282,19 @@ class Run(Keeping):
         self.before = held_before(self.binding, old.count(), self.since)
         self._take(beside, changes)
         self._delete_by_absence(beside, changes, guarded=False)
-        with changed_since(beside, old) as differences:
-            gone = differences.count("extra")
-        if gone:
+        if gone := self._lost(beside, old):
             self.guard(deletes=gone, source_empty=changes.source_empty, left=beside.count(), written=False)
         self.counts.deleted = gone
         self.lock.check()
         old.swap()
+
+    def _lost(self, beside: Target, old: Target) -> int:
+        """Records of the old state that the new one lacks; of one that cannot be read any more, by their number."""
+        try:
+            with changed_since(beside, old) as differences:
+                return differences.count("extra")
+        except TargetDamagedError:
+            return max(0, self.before - beside.count())
 
     def _confirm(self, changes: ChangeSet) -> None:
         """Close the books, and move the watermark."""

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from sync_pipelines.engine.errors import RunError, SyncError, TransientError
+from sync_pipelines.engine.errors import RunError, SyncError, TargetDamagedError, TransientError
 from sync_pipelines.targets.lake.contention import ConflictError
 
 _AWAY = re.compile(
@@ -20,6 +20,16 @@ _COLOURS = re.compile(r"\x1b\[[\d;]*m↳?")
 """delta-rs colours the steps of an error for a terminal; it stands in logs, in metadata and in alerts."""
 _FRAMES = re.compile(r"\n\s*0: <unknown>.*", re.DOTALL)
 """Where it was raised, frame by frame: that is for delta-rs's makers."""
+_DAMAGED = (
+    "no such file",
+    "object at location",
+    "parquet file size is 0",
+    "parquet magic bytes",
+    "not a parquet",
+    "end of file",
+)
+"""Of a file that the table's log names."""
+_BROKEN_LOG = ("json error", "invalid json")
 _FEATURES = ("unsupported", "not supported", "feature", "protocol")
 
 
@@ -63,6 +73,15 @@ def _classified(error: Exception, doing: str, sync: str | None, table: str | Non
         return RunError(f"Delta: could not {doing}: there is no room: {text}.", remedy="Free space there.", **where)
     if _AWAY.search(folded) and type(error).__name__ != "SchemaMismatchError":
         return TransientError(f"Delta: could not {doing}: {text}.", **where)
+    if doing.startswith("open") and _any(_BROKEN_LOG, folded):
+        remedy = "Bring its _delta_log back; a table that a sync writes is made anew once its folder is moved away."
+        return RunError(f"Delta: could not {doing}: {text}.", remedy=remedy, **where)
+    if not doing.startswith("open") and _any(_DAMAGED, folded):
+        return TargetDamagedError(
+            f"Delta: could not {doing}: a file of it is gone or broken: {text}.",
+            remedy="Bring it back, or restore an earlier version; what a sync writes is made anew by --rebuild.",
+            **where,
+        )
     return RunError(f"Delta: could not {doing}: {text}.", **where)
 
 
