@@ -157,7 +157,7 @@ class RestSource(Forgetful):
         api, sent = self.sent()
         if sent:
             with self.store.writing() as cursor:
-                cursor.execute(self.store.books.note_requests(), [api, datetime.now(UTC).date(), sent])
+                cursor.execute(self.store.books.note_requests(), [api, sent])
 
     def _told(self) -> pa.Schema:
         columns = self.inspect().columns

@@ -320,7 +320,7 @@ class Writer:
         if self._requests is not None:
             api, sent = self._requests()
             if sent:
-                cursor.execute(self._books.note_requests(), [api, datetime.now(UTC).date(), sent])
+                cursor.execute(self._books.note_requests(), [api, sent])
 
     @contextmanager
     def _transaction(self) -> Generator[Any]:
