@@ -127,8 +127,12 @@ def test_a_hotel_that_does_not_answer_a_sample_is_counted_and_has_not_changed(
     hotels.ask_for(*ids)
     hotels.sync()
     hotels.cupid.fault("500", key=str(ids[0]))
-    found = source(hotels).sample_anew()
+    bound = source(hotels)
+    found = bound.sample_anew()
     assert (found.asked, found.changed, found.unanswered) == (3, (), 1)
+    bound.sample_anew()
+    counted = hotels.execute("SELECT sum(requests) FROM property_requests")
+    assert counted == [(hotels.cupid.seen()["requests"],)]
 
 
 def test_a_budget_that_is_used_up_is_told_and_one_that_was_made_smaller_since_sends_nothing(
