@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from sync_pipelines.components.rest_to_postgres import RestToPostgres
@@ -170,3 +175,40 @@ def test_a_key_that_an_applications_table_holds_twice_is_named_alone_and_arrives
     assert rates.sync(table, mode="reparse").upserted == 1
     assert rates.prove(table, "deep").equal
     assert binding.ledger.list_quarantine("rates", "currency", limit=None) == []
+
+
+_DIES = """
+import os, signal
+from sync_pipelines.targets.rowsets.writing import Writer
+from sync_pipelines_tests.lake.house import House
+from sync_pipelines_tests.rest.hotels import documents
+
+written = Writer._note_history
+
+def died(self, cursor, found):
+    written(self, cursor, found)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Writer._note_history = died
+House(os.environ["DATABASE_URL"]).sync(documents()["properties"], mode="reparse")
+"""
+
+
+@pytest.mark.slow
+def test_a_reparse_that_was_killed_leaves_no_half_and_the_next_one_ends_equal_without_a_request(hotels: Hotels) -> None:
+    hotels.ask_for(*hotels.cupid.ids(3))
+    hotels.sync()
+    hotels.execute("ALTER TABLE properties DROP COLUMN fax; ALTER TABLE properties ADD COLUMN fax text")
+    hotels.execute("UPDATE properties SET hotel_name = 'edited'")
+    hotels.cupid.clear_seen()
+    died = subprocess.run([sys.executable, "-c", _DIES], env=os.environ, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert hotels.execute("SELECT count(*) FROM properties WHERE hotel_name = 'edited'") == [(3,)]
+    assert hotels.execute("SELECT count(*) FROM property_changes") == [(0,)]
+    bound = hotels.house.bind(documents()["properties"])
+    assert bound.source.pending(bound.ledger.watermark("hotels", "properties")).full_reason is not None
+    assert hotels.sync(mode="reparse").upserted == 3
+    assert hotels.prove(kind="quick").equal
+    assert hotels.cupid.seen()["requests"] == 0
+    assert bound.source.pending(bound.ledger.watermark("hotels", "properties")).full_reason is None
+    assert hotels.execute("SELECT DISTINCT data_version FROM properties") == [(2,)]
