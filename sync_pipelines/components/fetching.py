@@ -91,7 +91,33 @@ def rate(text: str) -> float:
 
 def like(default: str) -> Callable[[str], str]:
     """How a value is read that a document names by itself: a whole number where the document's is one."""
-    return _digits if default.isdecimal() else str
+    return _digits if default.isdecimal() else _not_blank
+
+
+def several_like(default: str) -> Callable[[str], str]:
+    """How several values, parted by commas, are read; a list of none would ask for nothing, and nobody would see it."""
+    parse = _digits if all(map(str.isdecimal, listed(default))) else str
+
+    def read(text: str) -> str:
+        found = listed(text)
+        if not found:
+            raise ValueError("expected at least one value; several are parted by commas")
+        for item in found:
+            parse(item)
+        return text
+
+    return read
+
+
+def listed(text: str) -> list[str]:
+    """Values that are parted by commas, each once."""
+    return list(dict.fromkeys(part for item in text.split(",") if (part := item.strip())))
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a value that is not blank")
+    return text
 
 
 def _digits(text: str) -> str:
@@ -181,10 +207,9 @@ class Held:
             yaml=yaml,
         )
 
-    def text(self, name: str, default: str) -> str:
+    def text(self, name: str, default: str, *, parse: Callable[[str], str]) -> str:
         """A value that a document names by itself (how many reviews, which languages)."""
         found = self.stored.get(f"{self.sync}.{name}")
-        parse = like(default)
         return resolve(name, sync=self.sync, parse=parse, default=default, stored=found, environment=self.environment)
 
 

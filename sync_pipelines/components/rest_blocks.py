@@ -167,6 +167,14 @@ class RestSourceBlock(Block):
     def _texts(cls, value: dict[str, Any]) -> dict[str, str]:
         return {name: _text(item) for name, item in value.items()}
 
+    @field_validator("each")
+    @classmethod
+    def _name_some(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not text.replace(",", " ").strip():
+                raise ValueError(f"{name}: {text!r}: name at least one value; several are parted by commas")
+        return value
+
     @model_validator(mode="after")
     def _key_is_asked_for(self) -> RestSourceBlock:
         parts = self.key if self.ids is not None else []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sync_pipelines.components.fetching import like, listed, several_like
 
 if TYPE_CHECKING:
     from sync_pipelines.components.rest_to_postgres import RestToPostgres
@@ -94,12 +96,17 @@ def insist_on_fields(component: RestToPostgres) -> None:
             raise ValueError(f"sensitive: {name!r} is no path into a payload, such as rooms[].room_name")
 
 
-def texts(component: RestToPostgres, resources: Any, wanted: Mapping[str, str]) -> dict[str, str]:
+def texts(
+    component: RestToPostgres,
+    resources: Any,
+    wanted: Mapping[str, str],
+    read: Callable[[str], Callable[[str], str]] = like,
+) -> dict[str, str]:
     """The values of further names by the settings of now; the document's where nobody has set another."""
     if not wanted:
         return {}
     held = component.held(resources)
-    return {name: held.text(name, default) for name, default in wanted.items()}
+    return {name: held.text(name, default, parse=read(default)) for name, default in wanted.items()}
 
 
 def asked(component: RestToPostgres, resources: Any) -> Asked | None:
@@ -110,14 +117,10 @@ def asked(component: RestToPostgres, resources: Any) -> Asked | None:
         return None
 
     def each() -> dict[str, Sequence[str]]:
-        found = texts(component, resources, component.source.each)
-        return {name: _listed(text) for name, text in found.items()}
+        found = texts(component, resources, component.source.each, several_like)
+        return {name: listed(text) for name, text in found.items()}
 
     return Asked(ids=_ids(component, resources), each=each)
-
-
-def _listed(text: str) -> list[str]:
-    return list(dict.fromkeys(part for item in text.split(",") if (part := item.strip())))
 
 
 def _ids(component: RestToPostgres, resources: Any) -> Ids:

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sync_pipelines.components import rest_parts as parts
 from sync_pipelines.components.base import Owned, SyncComponent, snake_case
-from sync_pipelines.components.fetching import SETTINGS, FetchBlock, Held, fetch_settings, like
+from sync_pipelines.components.fetching import SETTINGS, FetchBlock, Held, fetch_settings, like, several_like
 from sync_pipelines.components.functions import named_function
 from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlock
 from sync_pipelines.components.rest_facts import rest_facts
@@ -179,9 +179,13 @@ class RestToPostgres(SyncComponent):
         return rest_checks(self)
 
     def known_settings(self) -> dict[str, tuple[str, Any]]:
-        names = {**self.source.values, **self.source.each}
         told = "{} of the calls of {}; the document says {}."
-        own = {name: (told.format(name, self.sync, text), like(text)) for name, text in names.items()}
+        ways = ((self.source.values, like), (self.source.each, several_like))
+        own = {
+            name: (told.format(name, self.sync, text), read(text))
+            for names, read in ways
+            for name, text in names.items()
+        }
         return {
             **super().known_settings(),
             **{setting.name: (setting.meaning, setting.parse) for setting in SETTINGS},

@@ -43,6 +43,9 @@ def test_a_setting_is_validated_stored_listed_and_obeyed(hotels: Hotels) -> None
     for name, value in wrong.items():
         result = CliRunner().invoke(app, ["settings", "set", "hotels", name, value])
         assert result.exit_code == 3, result.output
+    for value in (" , ", " "):
+        result = CliRunner().invoke(app, ["settings", "set", "hotels", "lang", value])
+        assert (result.exit_code, "expected at least one value" in result.output) == (3, True), result.output
     for words in (("-1", "--json"), ("--json", "-1"), ("--", "-1")):
         result = CliRunner().invoke(app, ["settings", "set", "hotels", "rate_limit", *words])
         assert (result.exit_code, "'-1': expected a number above 0" in result.output) == (3, True), result.output

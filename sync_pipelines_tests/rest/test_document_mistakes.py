@@ -63,6 +63,10 @@ BY_ID: dict[str, Any] = {"source__path": "c/{id}", "source__pagination": None}
         ({"target__table": "t" * 55}, "is too long for the tables that are named after it (…_payloads)"),
         ({**BY_ID, "source__ids": {"values": []}}, "source.ids.values\n  Value error, []: name at least one id"),
         ({**BY_ID, "source__ids": {"values": [1, " "]}}, "name at least one id, and no empty one"),
+        (
+            {**BY_ID, "source__each": {"lang": " , "}},
+            "source.each\n  Value error, lang: ' , ': name at least one value",
+        ),
         ({**BY_ID, "source__ids": {"file": ""}}, "source.ids.file\n  Value error, '': write a name"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -125,8 +127,12 @@ def test_a_hotel_that_does_not_answer_a_sample_is_counted_and_has_not_changed(
     hotels.ask_for(*ids)
     hotels.sync()
     hotels.cupid.fault("500", key=str(ids[0]))
-    found = source(hotels).sample_anew()
+    bound = source(hotels)
+    found = bound.sample_anew()
     assert (found.asked, found.changed, found.unanswered) == (3, (), 1)
+    bound.sample_anew()
+    counted = hotels.execute("SELECT sum(requests) FROM property_requests")
+    assert counted == [(hotels.cupid.seen()["requests"],)]
 
 
 def test_a_budget_that_is_used_up_is_told_and_one_that_was_made_smaller_since_sends_nothing(
@@ -144,6 +150,12 @@ def test_a_budget_that_is_used_up_is_told_and_one_that_was_made_smaller_since_se
     monkeypatch.setenv("HOTELS_REQUESTS_A_DAY", "5")
     hotels.sync()
     assert "budget" not in caplog.text
+    hotels.ask_for(*hotels.cupid.ids(7)[5:])
+    monkeypatch.setenv("HOTELS_REQUESTS_A_DAY", "2")
+    assert hotels.sync().upserted == 0
+    hotels.execute("UPDATE property_requests SET day = day - 1")  # midnight
+    assert hotels.sync().upserted == 2
+    assert hotels.execute("SELECT requests FROM property_requests ORDER BY day") == [(5,), (2,)]
 
 
 @pytest.mark.parametrize("days", [3, -3])
@@ -159,6 +171,9 @@ def test_a_clock_that_is_not_the_databases_puts_nothing_off_and_makes_nothing_du
         monkeypatch.setattr(module, "datetime", Wrong)
     hotels.ask_for(*hotels.cupid.ids(1))
     hotels.sync()
+    assert hotels.execute("SELECT day = (now() AT TIME ZONE 'UTC')::date, requests FROM property_requests") == [
+        (True, 1)
+    ]
     right = "BETWEEN now() - interval '1 minute' AND now()"
     times = f"SELECT checked_at {right}, fetched_at {right}, status FROM property_checks"
     assert hotels.execute(times) == [(True, True, "current")]
@@ -202,3 +217,19 @@ def test_ids_of_a_table_come_once_each_however_many_pages_they_are(
         hotels.execute("TRUNCATE property_ids; INSERT INTO property_ids SELECT generate_series(8, 7 + %s)", number)
         found = list(source(hotels).asked.ids.ids())
         assert found == [str(key) for key in range(8, 8 + number)]
+
+
+def test_a_sensors_look_for_new_ids_reads_their_own_entries_of_the_index_and_no_other(hotels: Hotels) -> None:
+    hotels.execute(
+        "INSERT INTO property_checks (part, record_key) "
+        "SELECT 'properties', n::text FROM generate_series(1, 20000) AS n"
+    )
+    bound: Any = source(hotels)
+    page = [str(number) for number in range(19_990, 20_010)]
+    with bound.store.cursor() as cursor:
+        assert bound.checks.new_among(cursor, page, limit=100) == 9
+        statement = cursor.query.decode()
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}")
+        found = json.dumps(cursor.fetchone()[0])
+    assert "record_key = ANY" in found.partition('"Index Cond": ')[2].partition('", ')[0]
+    assert max(map(float, re.findall(r'"Actual Rows": ([\d.]+)', found))) <= len(page)

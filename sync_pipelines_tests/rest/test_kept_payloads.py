@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from sync_pipelines.components.rest_to_postgres import RestToPostgres
+from sync_pipelines_tests.lake.house import House
+from sync_pipelines_tests.rest.catalogue import DOCUMENT, Catalogue
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
 
@@ -141,3 +148,67 @@ def test_a_plan_expects_what_the_database_refused_to_be_refused_again(hotels: Ho
         str(bad),
     )
     assert planned("incremental") == (2, 1, 1, 0)  # another version of it: it is tried, and nobody knows what comes
+
+
+def test_a_key_that_an_applications_table_holds_twice_is_named_alone_and_arrives_when_one_is_left(
+    rates: House, catalogue: Catalogue
+) -> None:
+    from sync_pipelines.engine.plan import plan
+
+    rates.execute("CREATE TABLE currency (code text, title text, rate numeric, note int)")
+    rates.execute("INSERT INTO currency SELECT 'aud', 'old', 2, n FROM generate_series(1, 3) AS n")
+    table = RestToPostgres.model_validate(DOCUMENT)
+    counts = rates.sync(table)
+    assert (counts.upserted, counts.quarantined) == (4, 1)
+    assert rates.execute("SELECT title FROM currency WHERE code = 'aud'") == [("old",)] * 3
+    binding = rates.bind(table)
+    (refused,) = binding.ledger.list_quarantine("rates", "currency", limit=None)
+    assert refused.key == "aud"
+    assert refused.reason == (
+        '"public"."currency" holds 3 rows of the key aud: delete all but one, and let a unique index of ("code") '
+        "keep it so."
+    )
+    planned = plan(binding, mode="reparse")
+    assert (planned.upserts, planned.unchanged, planned.quarantined) == (0, 4, 1)
+    assert rates.prove(table).quarantined == 1
+    rates.execute("DELETE FROM currency WHERE note > 1")
+    assert rates.sync(table, mode="reparse").upserted == 1
+    assert rates.prove(table, "deep").equal
+    assert binding.ledger.list_quarantine("rates", "currency", limit=None) == []
+
+
+_DIES = """
+import os, signal
+from sync_pipelines.targets.rowsets.writing import Writer
+from sync_pipelines_tests.lake.house import House
+from sync_pipelines_tests.rest.hotels import documents
+
+written = Writer._note_history
+
+def died(self, cursor, found):
+    written(self, cursor, found)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Writer._note_history = died
+House(os.environ["DATABASE_URL"]).sync(documents()["properties"], mode="reparse")
+"""
+
+
+@pytest.mark.slow
+def test_a_reparse_that_was_killed_leaves_no_half_and_the_next_one_ends_equal_without_a_request(hotels: Hotels) -> None:
+    hotels.ask_for(*hotels.cupid.ids(3))
+    hotels.sync()
+    hotels.execute("ALTER TABLE properties DROP COLUMN fax; ALTER TABLE properties ADD COLUMN fax text")
+    hotels.execute("UPDATE properties SET hotel_name = 'edited'")
+    hotels.cupid.clear_seen()
+    died = subprocess.run([sys.executable, "-c", _DIES], env=os.environ, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert hotels.execute("SELECT count(*) FROM properties WHERE hotel_name = 'edited'") == [(3,)]
+    assert hotels.execute("SELECT count(*) FROM property_changes") == [(0,)]
+    bound = hotels.house.bind(documents()["properties"])
+    assert bound.source.pending(bound.ledger.watermark("hotels", "properties")).full_reason is not None
+    assert hotels.sync(mode="reparse").upserted == 3
+    assert hotels.prove(kind="quick").equal
+    assert hotels.cupid.seen()["requests"] == 0
+    assert bound.source.pending(bound.ledger.watermark("hotels", "properties")).full_reason is None
+    assert hotels.execute("SELECT DISTINCT data_version FROM properties") == [(2,)]

@@ -10,8 +10,10 @@ import pytest
 
 from sync_pipelines.checks import Asked
 from sync_pipelines.components.fetching import FetchBlock, Held, fetch_settings
+from sync_pipelines.components.rest_to_postgres import RestToPostgres
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.rest_checks import failures
+from sync_pipelines_tests.rest.catalogue import DOCUMENT
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
@@ -56,6 +58,32 @@ def test_languages_are_parted_by_commas_with_and_without_blanks_and_each_is_aske
     hotels.ledger.set_setting("hotels.lang", "fr,es ,fr, ")
     asked: Any = hotels.house.bind(documents()["translations"]).source
     assert list(asked.asked.keys()) == [f'["{only}", "fr"]', f'["{only}", "es"]']
+
+
+@pytest.mark.parametrize("variable", ["HOTELS_LANG", "SYNC_LANG"])
+def test_a_list_of_no_language_is_refused_wherever_it_stands(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    hotels.ask_for(*hotels.cupid.ids(1))
+    monkeypatch.setenv(variable, " , ")
+    told = r"is ' , ': expected at least one value; several are parted by commas\. Correct"
+    with pytest.raises(ConfigurationError, match=f"{variable} {told} {variable}"):
+        hotels.sync("translations")
+    hotels.ledger.set_setting("hotels.lang", ",")  # as somebody may write it by SQL
+    with pytest.raises(ConfigurationError, match=r"sync_settings hotels\.lang is ',': expected at least one value"):
+        hotels.sync("translations")
+
+
+def test_a_list_of_numbers_may_be_set_where_the_document_has_one_number() -> None:
+    ids = {"values": ["aud"]}
+    source = {"connection": "rates", "path": "{id}/{year}", "key": ["id", "year"], "ids": ids, "each": {"year": 2024}}
+    columns = {**DOCUMENT["columns"], "year": "year"}
+    parse = RestToPostgres.model_validate({**DOCUMENT, "source": source, "columns": columns}).known_settings()["year"][
+        1
+    ]
+    assert parse("2024, 2025") == "2024, 2025"
+    with pytest.raises(ValueError, match="expected a whole number"):
+        parse("2024, next")
 
 
 @pytest.mark.parametrize(

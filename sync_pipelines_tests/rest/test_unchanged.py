@@ -86,3 +86,28 @@ def test_checks_need_no_more_room_after_many_runs_than_after_the_first(hotels: H
         assert hotels.execute(f"SELECT count(*), max(failures) FROM {name}") == [(400, 20)]
         # twenty times the rows came: what is dead makes room for it, though snapshots of others may keep some
         assert all(now <= 2 * first for now, first in zip(after[-1], after[0], strict=True)), (name, after)
+
+
+def test_an_applications_own_table_and_its_books_keep_each_row_version_when_nothing_changed(hotels: Hotels) -> None:
+    hotels.execute(
+        "CREATE TABLE inns (id bigint PRIMARY KEY, title text, own_notes text, sync_status text, "
+        "data_version int, last_updated timestamptz)"
+    )
+    hotels.ask_for(*hotels.cupid.ids(3))
+    shipped = documents()["properties"].model_dump(exclude={"target", "name", "conflicts", "plausible"})
+    columns = {"hotel_id": "id", "hotel_name": "title"}
+    tables = [{"name": "properties", "table": "inns", "columns": columns}]
+    target = {"connection": "hotels", "tables": tables, "books": "inn"}
+    table = RestToPostgres.model_validate({**shipped, "name": "inns", "target": target})
+    assert hotels.house.sync(table).upserted == 3
+    names = ("inns", "inn_payloads", "inn_changes")
+
+    def versions() -> list[Any]:
+        return [hotels.execute(f"SELECT ctid::text, xmin::text, xmax::text FROM {name} ORDER BY 1") for name in names]
+
+    before = versions()
+    assert [len(rows) > 0 for rows in before] == [True, True, False]
+    for mode in ("incremental", "full", "reparse"):
+        hotels.execute("UPDATE inn_checks SET status = 'unfetched'")
+        assert hotels.house.sync(table, mode=mode).unchanged == 3
+    assert versions() == before

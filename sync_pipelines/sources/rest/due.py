@@ -79,15 +79,16 @@ class Checks:
         return cursor.fetchone()[0]
 
     def new_among(self, cursor: Any, keys: Iterable[str], *, limit: int) -> int:
-        """How many of the keys that are asked for were never heard of; exact up to a limit."""
+        """How many of the keys that are asked for, each once, were never heard of; exact up to a limit."""
         found = 0
         for page in pages(keys, 5000):
+            # by the index; as an anti join, each page would read the whole table
             cursor.execute(
-                f"SELECT count(*) FROM pg_catalog.unnest(%s) AS a(key) WHERE NOT EXISTS (SELECT FROM "
-                f"{self.books.checks} AS c WHERE c.{self.books.mine} AND c.record_key = a.key AND c.asked)",
+                f"SELECT count(*) FROM {self.books.checks} AS c "
+                f"WHERE c.{self.books.mine} AND c.record_key = ANY (%s) AND c.asked",
                 [page],
             )
-            found += cursor.fetchone()[0]
+            found += len(page) - cursor.fetchone()[0]
             if found >= limit:
                 return limit
         return found

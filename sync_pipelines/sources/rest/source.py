@@ -113,7 +113,6 @@ class RestSource(Forgetful):
                 for page in self._due(scope, settings):
                     writer.write(page)
             stored = Again(lambda: self._to_make_anew(scope, since))
-            self._counted = 0
             stream = self.stream = self.fetching(
                 writer.keys() if writer.rows else None,
                 settings,
@@ -157,7 +156,7 @@ class RestSource(Forgetful):
         api, sent = self.sent()
         if sent:
             with self.store.writing() as cursor:
-                cursor.execute(self.store.books.note_requests(), [api, datetime.now(UTC).date(), sent])
+                cursor.execute(self.store.books.note_requests(), [api, sent])
 
     def _told(self) -> pa.Schema:
         columns = self.inspect().columns
@@ -305,7 +304,8 @@ class RestSource(Forgetful):
         return sample_anew(self)
 
     def fetching(self, keys: Iterable[Sequence[str]] | None, settings: FetchSettings, **more: Any) -> Fetched:
-        """A stream that asks for these keys."""
+        """A stream that asks for these keys, by a client of its own, of which nothing is counted yet."""
+        self._counted = 0
         with self.store.cursor() as cursor:
             spare = None if keys is None else self.checks.well(cursor)
         return Fetched(

@@ -115,9 +115,9 @@ ON CONFLICT (part, record_key) DO UPDATE SET
         )
 
     def note_requests(self) -> str:
-        """A day's requests: parameters are the api's name, the day and how many more."""
+        """Requests of today (UTC): parameters are the api's name and how many more."""
         return (
-            f"INSERT INTO {self.table('requests')} AS r (api, day, requests) VALUES (%s, %s, %s) "
+            f"INSERT INTO {self.table('requests')} AS r (api, day, requests) VALUES (%s, {_TODAY}, %s) "
             "ON CONFLICT (api, day) DO UPDATE SET requests = r.requests + excluded.requests"
         )
 
@@ -125,9 +125,12 @@ ON CONFLICT (part, record_key) DO UPDATE SET
         """How many requests were sent to an API today (UTC)."""
         return (
             f"SELECT coalesce(sum(requests), 0)::int8 AS requests FROM {self.table('requests')} "
-            f"WHERE api = {literal(api)} AND day = (pg_catalog.now() AT TIME ZONE 'UTC')::date"
+            f"WHERE api = {literal(api)} AND day = {_TODAY}"
         )
 
+
+_TODAY = "(pg_catalog.now() AT TIME ZONE 'UTC')::date"
+"""By the database's clock, which all processes share: by another one, requests would be counted to another day."""
 
 _DDL = (
     """CREATE TABLE IF NOT EXISTS {payloads} (

@@ -250,7 +250,9 @@ class RowsetTarget(Underived):
             for batch in batches:
                 found = [item for item in documents_of(batch, self.layout.rows) if item.is_there]
                 refused = sum(item.rows is None and item.status != "absent" for item in found)
-                differing = writer.differences([item for item in found if item.rows is not None])
+                whole = [item for item in found if item.rows is not None]
+                differing = writer.differences(whole)
+                refused += len(whole) - len(differing)
                 changed = [item.document for item in differing if item.changed]
                 waiting = self._waiting(changed, writer)
                 upserted, same = len(changed) - len(waiting), len(found) - len(changed) - refused

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -81,9 +82,14 @@ class Writer:
         return BatchResult(counts=done.counts, rejected=done.rejected, keys=keys)
 
     def differences(self, documents: Sequence[Document]) -> list[Difference]:
-        """What these documents would change; writes nothing."""
-        with self._transaction() as cursor:
-            return self._differences(cursor, documents)
+        """What these documents would change, without those that would be refused for what is there; writes nothing."""
+        try:
+            with self._transaction() as cursor:
+                return self._differences(cursor, documents)
+        except RecordError:
+            if len(documents) == 1:
+                return []
+            return [found for item in documents for found in self.differences([item])]
 
     def _together(self, documents: Sequence[Document]) -> Done:
         done = Done()
@@ -158,6 +164,7 @@ class Writer:
     def _difference(self, document: Document, held: dict[str, list[Row]], before: Payload | None) -> Difference:
         assert document.rows is not None
         own = self._layout.own
+        self._require_one_row_a_key(document, held)
         tables = [changes_of(table, held[table.name], document.rows[table.name]) for table in self._layout.rows]
         is_new = before is None and not any(held.values())
         history = [
@@ -168,6 +175,21 @@ class Writer:
         ]
         mark = hash_of(document.payload)
         return Difference(document=document, tables=tables, history=history, before=before, hash=mark, is_new=is_new)
+
+    def _require_one_row_a_key(self, document: Document, held: Mapping[str, list[Row]]) -> None:
+        """An application's table may have no unique key: which of two rows is the one that is meant, nobody knows."""
+        for table in self._layout.tables:
+            rows = Counter(map(table.rows.place, held[table.rows.name]))
+            for place, number in rows.items():
+                if number > 1:
+                    raise self._held_twice(document, table, place, number)
+
+    def _held_twice(self, document: Document, table: SqlTable, place: tuple[Any, ...], number: int) -> RecordError:
+        columns = ", ".join(map(table.column, table.rows.identity))
+        parts = parts_of(document.key, len(table.rows.record))
+        text = f"{table.sql} holds {number} rows of the key {', '.join(map(str, (*parts, *place)))}: delete all but one"
+        text = f"{text}, and let a unique index of ({columns}) keep it so."
+        return RecordError(self._documents.hidden.text(text, parts, document.payload))
 
     # Writing
 
@@ -298,7 +320,7 @@ class Writer:
         if self._requests is not None:
             api, sent = self._requests()
             if sent:
-                cursor.execute(self._books.note_requests(), [api, datetime.now(UTC).date(), sent])
+                cursor.execute(self._books.note_requests(), [api, sent])
 
     @contextmanager
     def _transaction(self) -> Generator[Any]:
