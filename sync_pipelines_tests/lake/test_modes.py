@@ -8,7 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
-from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError, RunError
+from sync_pipelines.engine.errors import (
+    ConfigurationError,
+    MassDeleteError,
+    RebuildDueError,
+    RunError,
+    TargetChangedError,
+)
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.repair import Wanted, repair
 from sync_pipelines.engine.run import Request
@@ -185,6 +191,23 @@ def test_a_history_whose_columns_cannot_follow_goes_on_in_another_table(
     elsewhere = document(target={"table": "shop/item2", "mode": "append"})
     assert house.sync(elsewhere).upserted == 3
     assert len(states(house, in_folder)) == 3
+
+
+@pytest.mark.parametrize("mode", ["merge", "overwrite"])
+@pytest.mark.parametrize("schema_change", ["stop", "evolve", "rebuild"])
+def test_another_mode_ends_no_history_unless_somebody_says_so(
+    house: House, in_folder: PostgresToDelta, mode: str, schema_change: str
+):
+    house.execute("UPDATE item SET amount = 1 WHERE id = '1'")
+    house.sync(in_folder)
+    other = of_mode(mode, schema_change=schema_change)
+    for run in ("incremental", "full"):
+        with pytest.raises(TargetChangedError, match=r"holds a history, .* Take that mode again") as stop:
+            house.sync(other, mode=run)
+        assert not isinstance(stop.value, RebuildDueError)  # which the run itself would follow
+    assert len(states(house, in_folder)) == 4
+    house.sync(other, mode="rebuild")
+    assert house.prove(other, "deep").equal
 
 
 @pytest.mark.spare_where(engine="databricks")

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sync_pipelines.engine.errors import RebuildDueError, RunError, TargetChangedError
 from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, Underived, bucket_of
 from sync_pipelines.targets.lake.groups import Layout
-from sync_pipelines.targets.lake.shape import Changes, Shape, changes
+from sync_pipelines.targets.lake.shape import DELETED, VERSION, Changes, Shape, changes
 
 SchemaChange = Literal["stop", "evolve", "rebuild"]
 OWNER, MAPPING, KEY_COLUMNS = "sync_pipelines.owner", "sync_pipelines.mapping", "sync_pipelines.key"
@@ -199,6 +199,7 @@ class LakeTarget(Underived, ABC):
         """Bring the table's columns to the source's, where the document allows it, before anything is written."""
         if held.key and held.key != list(self.shape.key):
             raise self._stop(f"the key was ({', '.join(held.key)}), is now ({', '.join(self.shape.key)})")
+        self._keep_history(held)
         found = self._changes(held)
         if not found.found:
             return
@@ -206,6 +207,17 @@ class LakeTarget(Underived, ABC):
         if self._schema_change == "stop" or blocked:
             raise self._stop(found.words())
         self.add_columns(pa.schema([self.shape.schema.field(change.column) for change in found.of("added")]))
+
+    def _keep_history(self, held: Held) -> None:
+        """Also with `schema_change: rebuild`: what is in a history alone comes back from nowhere."""
+        own = {VERSION, DELETED}
+        if not self.shape.history and own <= set(held.columns.names) and not own & set(self.shape.schema.names):
+            raise TargetChangedError(
+                f"the Delta table {self.name!r} holds a history (`target.mode: append`), which this mode would end.",
+                remedy=f"Take that mode again, or name another table; `sync-pipelines sync {self.owner} --rebuild` makes it "
+                "anew, with what the source has now.",
+                **self._place,
+            )
 
     def _changes(self, held: Held) -> Changes:
         return changes(held.columns, self.shape.schema)
