@@ -214,8 +214,8 @@ class LakeTarget(Underived, ABC):
         if not self.shape.history and own <= set(held.columns.names) and not own & set(self.shape.schema.names):
             raise TargetChangedError(
                 f"the Delta table {self.name!r} holds a history (`target.mode: append`), which this mode would end.",
-                remedy=f"Take that mode again, or name another table; `sync-pipelines sync {self.owner} --rebuild` makes it "
-                "anew, with what the source has now.",
+                remedy="Take that mode again, or name another table; "
+                f"`sync-pipelines sync {self.owner} --rebuild` makes it anew, with what the source has now.",
                 **self._place,
             )
 
