@@ -232,6 +232,26 @@ def test_a_conflict_is_shown_line_by_line_and_put_together_line_by_line(study: S
 
 
 @pytest.mark.slow
+def test_a_page_that_was_accepted_is_not_said_to_be_merged_and_a_line_of_keeps_can_be_taken(study: Study) -> None:
+    one = note(1, "one\ntwo")
+    workspace = study.add("ann", [one])
+    study.materialize("ann")
+    workspace.edit_block(workspace.outline(study.page("ann", one))[0]["id"], "by hand")
+    study.export("ann", [replace(one, text="one\nby Keep")])
+    study.materialize("ann")
+    place = ("conflicts", "resolve", f"{PATH}:ann", str(one.created))
+    assert invoke(*place, "--take", "target", "--by", "ada").exit_code == 0
+    refused = invoke(*place, "--take", "merge")
+    assert refused.exit_code == 3
+    assert "the target's version was accepted (target_wins, by ada)" in refused.output.replace("\n", " ")
+    assert study.texts("ann", one) == ["by hand", "two"]
+    assert invoke(*place, "--take", "merge", "--property", "blocks.00002=source").exit_code == 0
+    assert study.texts("ann", one) == ["by hand", "by Keep"]
+    assert invoke(*place, "--take", "merge").exit_code == 0
+    assert study.texts("ann", one) == ["by hand", "by Keep"]
+
+
+@pytest.mark.slow
 def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
