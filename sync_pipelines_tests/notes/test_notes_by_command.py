@@ -39,6 +39,11 @@ def test_a_user_is_added_synced_asked_about_and_removed(
     assert (run["status"], run["user"], run["counts"]["upserted"]) == ("completed", "ann", 2)
     job = answer("jobs", "status", run["run_id"])
     assert (job["total"], job["processed"], job["failed"]) == (2, 2, 0)
+    plan = invoke("plan", "notes", "--full").stdout
+    assert [line.split() for line in plan.splitlines()[1:] if line.strip()] == [
+        ["records", "read", "2"], ["to", "write", "0"], ["unchanged", "2"], ["to", "delete", "0"],
+        ["to", "quarantine", "0"],
+    ]  # fmt: skip
     asset = answer("status")["assets"][PATH]
     assert (asset["source_count"], asset["target_count"], asset["healthy"]) == (2, 2, True)
     assert list(asset["users"]) == ["ann"]
@@ -265,6 +270,8 @@ def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
     for command in ("repair", "stats"):
         assert list(answer(command, "notes", code=3)["problems"]) == [f"{PATH}:ann"]
     assert [run["user"] for run in answer("jobs", "list")["runs"]] == ["bob", "bob"]
-    with pytest.raises(ConfigurationError, match="user 'ann'"):
+    with pytest.raises(ConfigurationError, match="user 'ann'") as raised:
         client.trigger("notes", wait=True)
+    assert list(raised.value.started) == [client.recent("notes")[0].run_id]
+    assert str(raised.value).endswith(f" These runs were started all the same: {raised.value.started[0]}.")
     assert [run.user for run in client.recent("notes")] == ["bob", "bob", "bob"]
