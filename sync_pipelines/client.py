@@ -108,6 +108,9 @@ def trigger(
         MigrationDueError: `sync-pipelines db upgrade` is due.
         UnknownRecordError: neither source nor target has a record of one of the keys; nothing is started.
         TransientError: the ledger's database cannot be reached.
+
+    A table or user whose run cannot be started keeps no other from theirs: the error is raised when those are started,
+    and has their ids in `started`.
     """
     mode = _mode(full=full, rebuild=rebuild, reparse=reparse, keys=keys)
     chosen, single = _chosen(sync, table, keys, user=user)
@@ -319,7 +322,11 @@ def _start_all(
     wait: bool,
     on_progress: Listener | None,
 ) -> list[str]:
-    """Start a run of each; one that cannot be started keeps no other from it, and its error is raised at the end."""
+    """Start a run of each; one that cannot be started keeps no other from it.
+
+    Raises:
+        SyncError: the first that could not be started; it names the runs that were (`started`).
+    """
     started: list[str] = []
     failed: list[SyncError] = []
     with launch.dagster_instance() as instance:
@@ -331,7 +338,7 @@ def _start_all(
     for error in failed[1:]:
         _log.error("%s", error)
     if failed:
-        raise failed[0]
+        raise failed[0].beside(started)
     return started
 
 

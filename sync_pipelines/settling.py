@@ -158,8 +158,22 @@ def _side(case: Case, method: Strategy, values: Mapping[str, Any] | None) -> str
         )
     if method is Strategy.LAST_WRITE_WINS:
         return "target" if decide(method, case.dispute.sides).outcome is Outcome.TARGET else "source"
+    _require_open(case, values)
     merged_values(case, values)
     return "merge"
+
+
+def _require_open(case: Case, values: Mapping[str, Any] | None) -> None:
+    """Refuse to merge what was settled: the source's row is its base since then, and a merge the target's version."""
+    settled = case.noted if not case.in_conflict else None
+    if values or settled is None or settled.accepted_at is None or settled.method == Strategy.MERGE.value:
+        return
+    raise ConfigurationError(
+        f"{case.key!r}: the target's version was accepted ({settled.method}, by {settled.resolved_by}), so there is "
+        "nothing left to merge.",
+        remedy="Take the source's version (source), or name the properties that are to be the source's: "
+        "--property NAME=source.",
+    )
 
 
 def merged_values(case: Case, values: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def reparse(
 
 
 def plan(selector: Named, full: Full = False, rebuild: Rebuild = False, as_json: AsJson = False) -> None:
-    """Say what a run would read, write, embed and delete, and how long the embedding takes. Writes nothing."""
+    """Say what a run would read, write, delete and, of Chroma, embed, and how long that takes. Writes nothing."""
     _plan(selector, mode=_mode(full=full, rebuild=rebuild), keys=None, as_json=as_json)
 
 
@@ -187,27 +187,33 @@ def _plan(selector: str, *, mode: str, keys: list[str] | None, as_json: bool, us
     each.leave(problems, good=True)
 
 
+def _planned_rows(found: Plan) -> dict[str, int]:
+    """The numbers that this kind has: only a target that embeds texts tells those from their metadata."""
+    rest = {"unchanged": found.unchanged, "to delete": found.deletes, "to quarantine": found.quarantined}
+    if not found.embeds:
+        return {"records read": found.read, "to write": found.upserts + found.metadata_only, **rest}
+    return {
+        "records read": found.read,
+        "to write with new text": found.upserts,
+        "metadata only": found.metadata_only,
+        **rest,
+        "texts to embed": found.embed_texts,
+        "characters": found.embed_characters,
+        "tokens": found.embed_tokens,
+    }
+
+
 def _show_plan(found: Plan) -> None:
     from rich.text import Text
 
     console = output.console()
     reason = f" ({found.reason})" if found.reason else ""
     console.print(Text(f"{found.table}: {found.mode}{reason}", style="bold"))
-    rows = {
-        "records read": found.read,
-        "to write with new text": found.upserts,
-        "metadata only": found.metadata_only,
-        "unchanged": found.unchanged,
-        "to delete": found.deletes,
-        "to quarantine": found.quarantined,
-        "texts to embed": found.embed_texts,
-        "characters": found.embed_characters,
-        "tokens": found.embed_tokens,
-    }
     shown = output.table("", "")
-    for name, count in rows.items():
+    for name, count in _planned_rows(found).items():
         shown.add_row(f"  {name}", output.number(count))
-    shown.add_row("  embedding takes about", output.span(found.embed_seconds))
+    if found.embeds:
+        shown.add_row("  embedding takes about", output.span(found.embed_seconds))
     if found.requests is not None:
         shown.add_row("  requests", output.number(found.requests))
         shown.add_row("  fetching takes about", output.span(found.fetch_seconds))

@@ -8,6 +8,8 @@ sentence that says what to do).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Self
 
 from sync_pipelines.engine.secrets import hide_known, redact
 
@@ -37,6 +39,8 @@ __all__ = [
 LONGEST_WAIT = 900.0
 """Seconds that a run waits at most because a system asks for it (Retry-After); asked for more, it fails at once."""
 
+_RUNS_NAMED = 10
+
 _DOUBLE_STOP = re.compile(r"([?!…])\.(?=\s|$)")
 
 
@@ -52,7 +56,11 @@ class SyncError(Exception):
         message: what happened, one sentence, without a secret.
         sync, table, key: where; left out of the text where unknown.
         remedy: what the reader should do next, one sentence.
+
+    `started`: the ids of the runs that were started all the same, where several were asked for.
     """
+
+    started: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -67,6 +75,19 @@ class SyncError(Exception):
         self.sync, self.table, self.key, self.remedy = sync, table, key, remedy
         # key and remedy too: a key is a user's value, and a remedy may hold an example in a secret's form
         super().__init__(hide_known(self._sentence()))
+
+    def beside(self, started: Sequence[str]) -> Self:
+        """This error, which names the runs that it kept from nothing.
+
+        Args:
+            started: their ids.
+        """
+        self.started = tuple(started)
+        if started:
+            named, more = started[:_RUNS_NAMED], len(started[_RUNS_NAMED:])
+            rest = f" and {more} more (`sync-pipelines jobs list`)" if more else ""
+            self.args = (f"{self} These runs were started all the same: {', '.join(named)}{rest}.",)
+        return self
 
     def _sentence(self) -> str:
         place = "/".join(part for part in (self.sync, self.table) if part)

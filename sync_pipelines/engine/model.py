@@ -287,10 +287,14 @@ class FullRead:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedWrites:
-    """What a write would do; `seconds` is an estimate of the embedding's time, None where unknown."""
+    """What a write would do; `seconds` is an estimate of the embedding's time, None where unknown.
+
+    `embeds`: whether the target holds embeddings of texts.
+    """
 
     counts: Counts
     seconds: float | None = None
+    embeds: bool = False
 
 
 Doubt = Literal["values", "all"]

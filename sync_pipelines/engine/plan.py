@@ -27,7 +27,7 @@ class Plan:
 
     What the target has refused counts as `quarantined` again as long as its row is as it was: nothing is tried.
     Of an API nothing is fetched for a plan: `requests` is what would be sent, and `fetch_seconds` what that takes at
-    the rate that is allowed; the other numbers are of what is kept.
+    the rate that is allowed; the other numbers are of what is kept. `embeds`: whether the target embeds texts at all.
     """
 
     table: str
@@ -46,6 +46,7 @@ class Plan:
     refused: str | None
     requests: int | None = None
     fetch_seconds: float | None = None
+    embeds: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value is not None}
@@ -115,6 +116,7 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
             refused=_refused(stopped, refusals),
             requests=fetching.requests,
             fetch_seconds=fetching.seconds,
+            embeds=result.embeds,
         )
 
 

@@ -112,6 +112,19 @@ def test_what_was_accepted_holds_until_the_sources_row_changes_and_stays_on_reco
 
 
 @pytest.mark.spare_where(graph="neo4j")
+def test_what_was_accepted_is_not_merged_any_more_but_by_properties_that_are_named(contested: Academy) -> None:
+    contested.sync(REVIEW)
+    resolver = ConflictResolver()
+    resolver.resolve_conflict("c1", "concept", "target", "ada")
+    with pytest.raises(ConfigurationError, match=r"was accepted .target_wins, by ada."):
+        resolver.resolve_conflict("c1", "concept", "merge")
+    assert held(contested, "title", "difficulty") == ["theirs", 5]
+    assert [item.method for item in conflicts(contested)] == ["target_wins"]
+    resolver.resolve_conflict("c1", "concept", "merge", values={"title": "ours"})
+    assert held(contested, "title", "difficulty") == ["ours", 5]
+
+
+@pytest.mark.spare_where(graph="neo4j")
 def test_what_was_accepted_against_a_row_is_asked_again_when_the_row_is_deleted(contested: Academy) -> None:
     contested.sync(REVIEW)
     ConflictResolver().resolve_conflict("c1", "concept", "target", "ada")

@@ -39,6 +39,11 @@ def test_a_user_is_added_synced_asked_about_and_removed(
     assert (run["status"], run["user"], run["counts"]["upserted"]) == ("completed", "ann", 2)
     job = answer("jobs", "status", run["run_id"])
     assert (job["total"], job["processed"], job["failed"]) == (2, 2, 0)
+    plan = invoke("plan", "notes", "--full").stdout
+    assert [line.split() for line in plan.splitlines()[1:] if line.strip()] == [
+        ["records", "read", "2"], ["to", "write", "0"], ["unchanged", "2"], ["to", "delete", "0"],
+        ["to", "quarantine", "0"],
+    ]  # fmt: skip
     asset = answer("status")["assets"][PATH]
     assert (asset["source_count"], asset["target_count"], asset["healthy"]) == (2, 2, True)
     assert list(asset["users"]) == ["ann"]
@@ -232,6 +237,26 @@ def test_a_conflict_is_shown_line_by_line_and_put_together_line_by_line(study: S
 
 
 @pytest.mark.slow
+def test_a_page_that_was_accepted_is_not_said_to_be_merged_and_a_line_of_keeps_can_be_taken(study: Study) -> None:
+    one = note(1, "one\ntwo")
+    workspace = study.add("ann", [one])
+    study.materialize("ann")
+    workspace.edit_block(workspace.outline(study.page("ann", one))[0]["id"], "by hand")
+    study.export("ann", [replace(one, text="one\nby Keep")])
+    study.materialize("ann")
+    place = ("conflicts", "resolve", f"{PATH}:ann", str(one.created))
+    assert invoke(*place, "--take", "target", "--by", "ada").exit_code == 0
+    refused = invoke(*place, "--take", "merge")
+    assert refused.exit_code == 3
+    assert "the target's version was accepted (target_wins, by ada)" in refused.output.replace("\n", " ")
+    assert study.texts("ann", one) == ["by hand", "two"]
+    assert invoke(*place, "--take", "merge", "--property", "blocks.00002=source").exit_code == 0
+    assert study.texts("ann", one) == ["by hand", "by Keep"]
+    assert invoke(*place, "--take", "merge").exit_code == 0
+    assert study.texts("ann", one) == ["by hand", "by Keep"]
+
+
+@pytest.mark.slow
 def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,6 +270,8 @@ def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
     for command in ("repair", "stats"):
         assert list(answer(command, "notes", code=3)["problems"]) == [f"{PATH}:ann"]
     assert [run["user"] for run in answer("jobs", "list")["runs"]] == ["bob", "bob"]
-    with pytest.raises(ConfigurationError, match="user 'ann'"):
+    with pytest.raises(ConfigurationError, match="user 'ann'") as raised:
         client.trigger("notes", wait=True)
+    assert list(raised.value.started) == [client.recent("notes")[0].run_id]
+    assert str(raised.value).endswith(f" These runs were started all the same: {raised.value.started[0]}.")
     assert [run.user for run in client.recent("notes")] == ["bob", "bob", "bob"]

@@ -43,6 +43,7 @@ class Planned:
 
     counts: Counts
     seconds: float | None
+    embeds: bool = True
 
 
 class ChromaTarget:

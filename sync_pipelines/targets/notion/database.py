@@ -45,7 +45,7 @@ def require_there(notion: Notion, known: Database | None) -> str:
     """
     found = known if known is not None and _is_meant(notion, known) else _existing(notion)
     if found is not None:
-        _require_mendable(notion, found, _missing(notion, found))
+        _require_mendable(notion, found, _given(notion, found))
         return found.database or found.source
     parent = notion.settings.parent_page
     assert parent is not None
@@ -154,27 +154,28 @@ def _database(found: Mapping[str, Any], parent: str) -> Database:
     return Database(source=found["data_sources"][0]["id"], database=found["id"], made=True, parent=parent)
 
 
-def _missing(notion: Notion, found: Database) -> dict[str, Any]:
-    """The properties that the database lacks, as a request adds them.
+def _given(notion: Notion, found: Database) -> Mapping[str, Any]:
+    """The properties that the database has, by name.
 
     Raises:
-        RunError: the database is away, or a property is of another type.
+        RunError: the database is away.
     """
-    return notion.settings.columns.missing(there.data_source(notion, found.source)["properties"])
+    return there.data_source(notion, found.source)["properties"]
 
 
 def _fit(notion: Notion, records: Records, found: Database) -> list[str]:
     """See to it that the properties are there; those that were not.
 
     Raises:
-        RunError: they are not, and the database is not the sync's own.
+        RunError: they are not, and the database is not the sync's own; or one is of another type.
     """
-    missing = _missing(notion, found)
+    given = _given(notion, found)
+    missing = notion.settings.columns.missing(given)
     if not missing:
         return []
     # what a page lost with its property was no edit of that page: it is filled in again
     records.emptied(notion.settings.columns.empty(missing))
-    _require_mendable(notion, found, missing)
+    _require_mendable(notion, found, given)
     notion.before_write()
     notion.ask(
         "add properties to the database",
@@ -183,22 +184,31 @@ def _fit(notion: Notion, records: Records, found: Database) -> list[str]:
     return list(missing)
 
 
-def _require_mendable(notion: Notion, found: Database, missing: Mapping[str, Any]) -> None:
+def _require_mendable(notion: Notion, found: Database, given: Mapping[str, Any]) -> None:
     """Insist on that a run can add what is missing.
 
+    Args:
+        given: the properties that there are, by name.
+
     Raises:
-        RunError: the database is not the sync's own, or its title has another name.
+        RunError: the database is not the sync's own, or its title has another name; or a property is of another type.
     """
+    columns = notion.settings.columns
+    missing = columns.missing(given)
+    title = columns.name("title")
+    renamed = missing.pop(title, None) is not None
     if missing and not found.made:
-        wanted = ", ".join(f"{name!r} ({next(iter(kind))})" for name, kind in missing.items())
-        raise RunError(
-            f"The Notion database lacks properties that notes need: {wanted}.",
-            remedy="Add them in Notion, or name those that stand for them under `properties` of the document.",
-            **notion.where,
-        )
-    if notion.settings.columns.name("title") in missing:
-        raise RunError(
-            "The title of the Notion database was renamed.",
-            remedy=f"Call it {notion.settings.columns.name('title')!r} again, or name it under `properties`.",
-            **notion.where,
-        )
+        raise _lacking(notion, missing, columns.title_remedy(given) if renamed else "")
+    if renamed:
+        known = "was renamed" if found.made else f"is not called {title!r}"
+        raise RunError(f"The title of the Notion database {known}.", remedy=columns.title_remedy(given), **notion.where)
+
+
+def _lacking(notion: Notion, missing: Mapping[str, Any], also: str) -> RunError:
+    wanted = ", ".join(f"{name!r} ({next(iter(kind))})" for name, kind in missing.items())
+    remedy = "Add them in Notion, or name those that stand for them under `properties` of the document."
+    return RunError(
+        f"The Notion database lacks properties that notes need: {wanted}.",
+        remedy=f"{remedy} {also}".strip(),
+        **notion.where,
+    )

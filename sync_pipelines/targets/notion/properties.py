@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -96,11 +97,26 @@ class Columns:
             if self.name(item) in found and found[self.name(item)]["type"] != kind
         ]
         if wrong:
+            title = self.name("title")
+            also = "" if found.get(title, {}).get("type", "title") == "title" else f" {self.title_remedy(found)}"
             raise RunError(
                 f"Properties of the Notion database are of the wrong type: {'; '.join(wrong)}.",
-                remedy="Change their types in Notion, or name others under `properties` of the document.",
+                remedy=f"Change their types in Notion, or name others under `properties` of the document.{also}",
             )
         return {name: kind for name, kind in self.schema().items() if name not in found}
+
+    def title_remedy(self, found: Mapping[str, Any]) -> str:
+        """What to do where the title of a database has another name: each has exactly one, so none can be added.
+
+        Args:
+            found: its properties, by name.
+        """
+        called = next((name for name, given in found.items() if given["type"] == "title"), "")
+        written = f"properties: {{title: {json.dumps(called, ensure_ascii=False)}}}"
+        return (
+            f"Its title is called {called!r}: call it {self.name('title')!r} in Notion, or write `{written}` under "
+            "`target` of the document."
+        )
 
     # What Notion is asked
 

@@ -3,8 +3,10 @@
 Stated rules:
 
 - Notion counts UTF-16 code units: 2,000 in a piece, 100 pieces in a block.
-- Control characters but tab and line break, and halves of surrogate pairs, which no request can hold, are written as
-  `⟨U+0007⟩`. So that this can be undone (`original`), a `⟨` of the text's own before `U+` is written as `⟨U+27E8⟩`.
+- Control characters but tab and line break are written as `⟨U+0007⟩`. So that this can be undone (`original`), a `⟨` of
+  the text's own before `U+` is written as `⟨U+27E8⟩`.
+- Halves of surrogate pairs, which no request can hold, would be written so, too; but a note that holds one never comes
+  here: its source refuses it (`sources.keep.model`), and it waits in quarantine.
 """
 
 from __future__ import annotations

@@ -142,6 +142,21 @@ def test_a_page_that_a_person_trashed_stays_there_until_the_source_is_to_win(des
     assert desk.holds(CHANGED)
 
 
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_trashed_page_of_an_unchanged_note_comes_back_where_the_source_wins_or_the_last_write(
+    desk: Desk, strategy: Strategy
+):
+    desk.target = desk.make(strategy)
+    desk.bring(note())
+    page = desk.page()
+    desk.later()
+    desk.hands.trash_page(page)
+    back = strategy in (Strategy.SOURCE_WINS, Strategy.LAST_WRITE_WINS)
+    assert list(desk.target.excused(batch_of(note()))) == ([] if back else ["1"])
+    assert list(desk.bring(note()).kept) == ([] if back else ["1"])
+    assert [row["id"] for row in desk.pages()] == ([page] if back else [])
+
+
 def test_a_note_that_is_gone_does_not_take_an_edited_page_along(desk: Desk):
     edited(desk)
     assert list(desk.target.keeps(["1"])) == ["1"]

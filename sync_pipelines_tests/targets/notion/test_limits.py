@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from sync_pipelines.sandbox.notion.api import Notion
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
 from sync_pipelines.targets.notion.client import Notion as Connection
 from sync_pipelines.targets.notion.listing import Pages
+from sync_pipelines.targets.notion.properties import Columns
 from sync_pipelines.targets.notion.settings import NotionSettings
 from sync_pipelines_tests.targets.notion.conftest import Desk, attachment, batch_of, note
 
@@ -160,6 +162,36 @@ def test_a_property_that_somebody_renamed_or_changed_is_named_by_whoever_needs_i
     for act in (desk.target.require_there, desk.target.prepare, lambda: desk.bring(note("3"))):
         with pytest.raises(RunError, match="'Pinned' is number, not checkbox"):
             act()
+
+
+def test_the_title_of_an_existing_database_is_told_to_be_mapped_or_renamed_and_never_to_be_added(desk: Desk):
+    parent = {"type": "page_id", "page_id": desk.hands.page}
+    schema = {name: kind for name, kind in Columns().schema().items() if name not in ("Title", "Labels")}
+    client = desk.hands.client()
+    made = client.databases.create(
+        parent=parent, title=[], initial_data_source={"properties": {"Name": {"title": {}}} | schema}
+    )
+    source = made["data_sources"][0]["id"]
+
+    def refused(properties: dict[str, str]) -> str:
+        target = desk.make(parent_page=None, database=made["id"], columns=Columns(properties))
+        with pytest.raises(RunError) as raised:
+            target.prepare()
+        with pytest.raises(RunError, match=re.escape(raised.value.message)):
+            target.require_there()
+        return str(raised.value)
+
+    told = refused({})
+    assert "need: 'Labels' (multi_select)." in told
+    assert "Its title is called 'Name': call it 'Title' in Notion, or write `properties: {title: \"Name\"}`" in told
+    assert "title" not in refused({"title": "Name"})
+    client.data_sources.update(source, properties={"Labels": {"multi_select": {}}})
+    told = refused({})
+    assert "The title of the Notion database is not called 'Title'." in told
+    assert "Add" not in told
+    client.data_sources.update(source, properties={"Title": {"rich_text": {}}})
+    assert 'write `properties: {title: "Name"}`' in refused({})
+    desk.make(parent_page=None, database=made["id"], columns=Columns({"title": "Name"})).prepare()
 
 
 @pytest.mark.parametrize(
