@@ -83,7 +83,8 @@ class Bringing(Judged):
     def _written(self, case: Case, writer: PageWriter, doubt: Doubt | None) -> Iterator[BatchResult]:
         row = case.row
         assert row is not None
-        if case.seen is not None and self._is_at_rest(case, doubt):
+        at_rest = case.seen is not None and self._is_at_rest(case)
+        if case.seen is not None and at_rest and not doubt:
             self.looked(case.seen, case.record)
             yield BatchResult(counts=Counts(unchanged=1), keys=[row.key])
             return
@@ -91,7 +92,7 @@ class Bringing(Judged):
         if dispute.decision.stays:
             if case.seen is not None and case.record is not None:
                 self.looked(case.seen, case.record)
-            told = [dispute] if is_told(dispute.decision) else []
+            told = [dispute] if is_told(dispute.decision) and not at_rest else []
             yield BatchResult(counts=Counts(unchanged=1), keys=[row.key], kept={row.key: dispute.why}, disputes=told)
             return
         if dispute.decision.conflict:
@@ -100,12 +101,12 @@ class Bringing(Judged):
         self.written += changed
         yield BatchResult(counts=Counts(upserted=int(changed), unchanged=int(not changed)), keys=[row.key])
 
-    def _is_at_rest(self, case: Case, doubt: Doubt | None) -> bool:
+    def _is_at_rest(self, case: Case) -> bool:
         """Whether a page bears its note's fingerprint and stands as it was left with somebody's consent."""
         assert case.row is not None
         assert case.seen is not None
         head = case.seen.head
-        same = head.fingerprint == case.row.mark and not head.deleted and not doubt and case.noted is None
+        same = head.fingerprint == case.row.mark and not head.deleted and case.noted is None
         return same and case.is_as_accepted
 
     def _carry_out(self, row: Row, case: Case, dispute: Dispute, writer: PageWriter) -> bool:

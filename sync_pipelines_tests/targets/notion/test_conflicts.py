@@ -96,6 +96,17 @@ def test_a_merge_that_clashes_waits_and_one_that_does_not_keeps_both_edits_later
     assert desk.texts() == ["zero", "mine", "two", "THREE"]
 
 
+def test_a_page_that_stands_as_a_merge_has_left_it_is_no_conflict_again_where_it_is_looked_at_in_doubt(desk: Desk):
+    edited(desk, Strategy.MERGE)
+    assert desk.bring(CHANGED).disputes
+    desk.later()
+    again = desk.bring(CHANGED, doubt="values")
+    assert (list(again.kept), again.disputes) == (["1"], [])
+    desk.hands.edit_block(desk.outline()[1]["id"], "mine, too")
+    assert desk.bring(CHANGED, doubt="values").disputes
+    assert desk.texts() == ["mine", "mine, too", "THREE"]
+
+
 def test_labels_are_merged_one_by_one(desk: Desk):
     desk.bring(note(labels=["a", "b"]))
     page = desk.page()
