@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipelines.engine.consuming import Bout, TableConsumer
 from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, NotConfiguredError, SyncError
 from sync_pipelines.engine.locks import ConsumerLock
+from sync_pipelines.engine.patience import patience_of
 from sync_pipelines.engine.settings import above_zero, resolve
 from sync_pipelines.log import log_context
 
@@ -39,6 +40,10 @@ _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
 _BUSY_POLL = 0.1
 _STEPS_A_TURN = 2
 _END_SECONDS = 10.0
+_PATIENCE, _LAST_PATIENCE = 5.0, 0.5
+"""Seconds for which a target that is away is tried at once, under way and at the end. The consumer tries again by itself:
+with a run's half a minute SIGTERM was answered after 41 s, and later yet where several tables had open books."""
+
 _WARN_SECONDS = 600.0
 
 _log = logging.getLogger(__name__)
@@ -74,6 +79,7 @@ def run_consumer(
     urls = list(dict.fromkeys(table.source().url for table in tables))
     with ExitStack() as stack:
         stack.callback(reporter.close)
+        stack.enter_context(patience_of(_PATIENCE))
         waker = stack.enter_context(_waker(stop or threading.Event()))
         _Consumer(consumers, urls, _lock(tables[0]), waker, interval, lambda: _tell_of_strays(tables)).run()
 
@@ -187,7 +193,8 @@ class _Consumer:
                     ear.wait(self._rest())
         finally:
             ear.close()
-            self._end()
+            with patience_of(_LAST_PATIENCE):
+                self._end()
             self.lock.release()
 
     def _hold(self) -> None:
