@@ -41,8 +41,8 @@ _BUSY_POLL = 0.1
 _STEPS_A_TURN = 2
 _END_SECONDS = 10.0
 _PATIENCE, _LAST_PATIENCE = 5.0, 0.5
-"""Seconds for which a target that is away is tried, under way and at the end. The consumer tries again by itself: with a
-run's half a minute it ended 41 s after SIGTERM, and after more than 60 s where several tables had open books."""
+"""Seconds for which a target that is away is tried, under way and at the end. The consumer tries again by itself: with
+a run's half a minute it ended 41 s after SIGTERM, and after more than 60 s where several tables had open books."""
 
 _WARN_SECONDS = 600.0
 
