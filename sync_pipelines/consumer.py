@@ -21,7 +21,7 @@ from sync_pipelines.engine.consuming import Bout, TableConsumer
 from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, NotConfiguredError, SyncError
 from sync_pipelines.engine.locks import ConsumerLock
 from sync_pipelines.engine.patience import patience_of
-from sync_pipelines.engine.settings import above_zero, resolve
+from sync_pipelines.engine.settings import above_zero, batch_of, resolve
 from sync_pipelines.log import log_context
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def run_consumer(
     Raises:
         ConfigurationError, NotConfiguredError: no such sync, none of its tables follows events, or a setting is wrong.
     """
-    if batch_size is not None and batch_size < 1:
-        raise ConfigurationError(f"A batch of {batch_size} is none.", remedy="Give a whole number above 0.")
+    if batch_size is not None:
+        batch_of(batch_size)
     tables = _tables(sync)
     interval = _poll_interval(tables[0], poll_interval)
     reporter = _Reporter(tables)
@@ -106,9 +106,9 @@ def _tell_of_strays(tables: Sequence[BoundTable]) -> None:
 
 def _poll_interval(table: BoundTable, given: float | None) -> float:
     found = given if given is not None else _set_interval(table)
-    if not 0 < found <= LONGEST_POLL_INTERVAL:
+    if not isinstance(found, int | float) or not 0 < found <= LONGEST_POLL_INTERVAL:
         remedy = f"Give seconds above 0, up to {LONGEST_POLL_INTERVAL:.0f} (a day)."
-        raise ConfigurationError(f"A poll interval of {found:g} s is none.", remedy=remedy)
+        raise ConfigurationError(f"A poll interval of {found!r} s is none.", remedy=remedy)
     return float(found)
 
 
