@@ -170,6 +170,15 @@ def test_what_decides_nothing_is_refused_and_changes_nothing(
 
 
 @pytest.mark.spare_where(graph="neo4j")
+def test_values_that_are_no_map_are_refused_and_change_nothing(contested: Academy) -> None:
+    for given in (["title"], "title"):
+        with pytest.raises(ConfigurationError, match="values is no map but"):
+            ConflictResolver().resolve_conflict("c1", "concept", "merge", values=given)  # ty: ignore
+    assert held(contested, "title") == ["theirs"]
+    assert conflicts(contested) == []
+
+
+@pytest.mark.spare_where(graph="neo4j")
 def test_deletions_against_edits_are_resolved_either_way(contested: Academy) -> None:
     contested.cypher("MATCH (n:Concept {sync_key: 'c2'}) DELETE n")
     contested.execute("UPDATE concept SET title = 'ours' WHERE id = 'c2'; DELETE FROM concept WHERE id = 'c1'")
