@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from sync_pipelines.engine.consuming import Bout, TableConsumer
 from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, NotConfiguredError, SyncError
 from sync_pipelines.engine.locks import ConsumerLock
-from sync_pipelines.engine.settings import above_zero, resolve
+from sync_pipelines.engine.patience import patience_of
+from sync_pipelines.engine.settings import above_zero, batch_of, resolve
 from sync_pipelines.log import log_context
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ _FIRST_POLL, _LONGEST_POLL = 0.05, 1.0
 _BUSY_POLL = 0.1
 _STEPS_A_TURN = 2
 _END_SECONDS = 10.0
+_PATIENCE, _LAST_PATIENCE = 5.0, 0.5
+"""Seconds for which a target that is away is tried, under way and at the end. The consumer tries again by itself: with
+a run's half a minute it ended 41 s after SIGTERM, and after more than 60 s where several tables had open books."""
+
 _WARN_SECONDS = 600.0
 
 _log = logging.getLogger(__name__)
@@ -65,8 +70,8 @@ def run_consumer(
     Raises:
         ConfigurationError, NotConfiguredError: no such sync, none of its tables follows events, or a setting is wrong.
     """
-    if batch_size is not None and batch_size < 1:
-        raise ConfigurationError(f"A batch of {batch_size} is none.", remedy="Give a whole number above 0.")
+    if batch_size is not None:
+        batch_of(batch_size)
     tables = _tables(sync)
     interval = _poll_interval(tables[0], poll_interval)
     reporter = _Reporter(tables)
@@ -74,6 +79,7 @@ def run_consumer(
     urls = list(dict.fromkeys(table.source().url for table in tables))
     with ExitStack() as stack:
         stack.callback(reporter.close)
+        stack.enter_context(patience_of(_PATIENCE))
         waker = stack.enter_context(_waker(stop or threading.Event()))
         _Consumer(consumers, urls, _lock(tables[0]), waker, interval, lambda: _tell_of_strays(tables)).run()
 
@@ -100,9 +106,9 @@ def _tell_of_strays(tables: Sequence[BoundTable]) -> None:
 
 def _poll_interval(table: BoundTable, given: float | None) -> float:
     found = given if given is not None else _set_interval(table)
-    if not 0 < found <= LONGEST_POLL_INTERVAL:
+    if not isinstance(found, int | float) or not 0 < found <= LONGEST_POLL_INTERVAL:
         remedy = f"Give seconds above 0, up to {LONGEST_POLL_INTERVAL:.0f} (a day)."
-        raise ConfigurationError(f"A poll interval of {found:g} s is none.", remedy=remedy)
+        raise ConfigurationError(f"A poll interval of {found!r} s is none.", remedy=remedy)
     return float(found)
 
 
@@ -187,7 +193,8 @@ class _Consumer:
                     ear.wait(self._rest())
         finally:
             ear.close()
-            self._end()
+            with patience_of(_LAST_PATIENCE):
+                self._end()
             self.lock.release()
 
     def _hold(self) -> None:

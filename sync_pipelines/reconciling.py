@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, RunError, SyncError
+from sync_pipelines.engine.settings import batch_of
 
 if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable
@@ -125,8 +126,7 @@ class ReconciliationJob:
             ReconciliationError: some types could not be reconciled (a system does not answer, a guard has stopped a
                 deletion, …), after all of them were tried.
         """
-        if isinstance(batch_size, bool) or batch_size < 1:
-            raise ConfigurationError(f"A batch of {batch_size} is none.", remedy="Give a whole number above 0.")
+        batch_size = batch_of(batch_size)
         tables = _tables(self._sync, entity_types)
         keys = _keys(tables, entity_ids)
         done: dict[str, Reconciled] = {}
@@ -184,6 +184,9 @@ def _keys(tables: Sequence[BoundTable], entity_ids: Iterable[Any] | None) -> tup
 
     if entity_ids is None:
         return None
+    if isinstance(entity_ids, str | bytes):  # its characters could be keys, too: those of other records
+        remedy = f"Give a list, such as [{entity_ids!r}]."
+        raise ConfigurationError(f"entity_ids is {entity_ids!r}, which is no list of keys.", remedy=remedy)
     given = [str(entity_id) for entity_id in entity_ids]
     if not given:
         raise ConfigurationError("entity_ids names no record.", remedy="Name at least one, or leave it out.")

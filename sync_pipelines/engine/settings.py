@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sync_pipelines.engine.errors import ConfigurationError
 
@@ -71,6 +71,17 @@ def up_to(most: int) -> Callable[[str], int]:
         return found
 
     return parse
+
+
+def batch_of(size: Any) -> int:
+    """The size of a batch as somebody has given it from Python, where no type was looked at.
+
+    Raises:
+        ConfigurationError: it is no whole number above 0.
+    """
+    if isinstance(size, int) and not isinstance(size, bool) and size >= 1:
+        return size
+    raise ConfigurationError(f"A batch of {size!r} is none.", remedy="Give a whole number above 0.")
 
 
 def above_zero(text: str) -> float:

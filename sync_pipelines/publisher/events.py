@@ -122,9 +122,28 @@ def relationship(
         start, end: type and id of the two entities, such as `("concept", 7)`.
         type: the relationship's type; the event's entity_type where None.
         properties: what it holds itself.
+
+    Raises:
+        InvalidEventError: an end is no pair of type and id, or the properties are no map.
     """
-    ends = {name: {"type": kind, "id": _key_text(key)} for name, (kind, key) in {"start": start, "end": end}.items()}
+    ends = {"start": _end("start", start), "end": _end("end", end)}
+    if properties is not None and not isinstance(properties, Mapping):
+        raise InvalidEventError(
+            f"The properties of a relationship are no object but {properties.__class__.__name__}.",
+            remedy="Give them by name, or leave them out.",
+        )
     return ({} if type is None else {"type": type}) | ends | {"properties": dict(properties or {})}
+
+
+def _end(name: str, given: Any) -> dict[str, Any]:
+    """An end of the payload. A text of two letters, or a map of two names, would unpack, too: to nonsense."""
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise InvalidEventError(
+            f"The {name} of a relationship is {given!r}.",
+            remedy='Give the type and the id of the entity as a pair, such as ("concept", 7).',
+        )
+    kind, key = given
+    return {"type": kind, "id": _key_text(key)}
 
 
 def _names(event: SyncEvent | type[SyncEvent]) -> list[str]:

@@ -5,6 +5,7 @@ python -m sync_pipelines_tests.graph.consuming_child "BOUNDARY" NUMBER consume l
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -48,7 +49,7 @@ def main(boundary: str, number: int, *arguments: str) -> None:
 
     documents = (concepts(), prerequisites())
     project.load = lambda *_: (None, documents)  # ty: ignore
-    consuming.BOUT_SECONDS = 1.0
+    consuming.BOUT_SECONDS = float(os.environ.get("BOUT_SECONDS", "1"))
     if boundary:
         die_at(_methods()[boundary], number)
     configure()

@@ -54,10 +54,11 @@ def app(academy: Academy) -> Application:
     return Application(academy.url)
 
 
-def start(*arguments: str, boundary: str = "", number: int = 1) -> subprocess.Popen[str]:
-    """`sync-pipelines …` in a process of its own."""
+def start(*arguments: str, boundary: str = "", number: int = 1, bout: float = 1.0) -> subprocess.Popen[str]:
+    """`sync-pipelines …` in a process of its own; a consumer's books are open for `bout` seconds."""
     command = [sys.executable, "-m", "sync_pipelines_tests.graph.consuming_child", boundary, str(number), *arguments]
-    return subprocess.Popen(command, env=os.environ | {"SYNC_LOG_LEVEL": "INFO"}, text=True, stderr=subprocess.PIPE)
+    environment = os.environ | {"SYNC_LOG_LEVEL": "INFO", "BOUT_SECONDS": str(bout)}
+    return subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE)
 
 
 @contextmanager
@@ -252,3 +253,26 @@ def test_a_trace_shows_the_way_of_each_event(academy: Academy, app: Application)
     shown = [(event["table"], event["version"], event["status"], event["target_version"]) for event in found]
     assert shown == [("learning/concept", 1, "COMPLETED", 1), ("learning/concept", 2, "PENDING", 1)]
     assert found[0]["seconds"] > 0
+
+
+@pytest.mark.spare_where(own_graph="neo4j")
+def test_it_ends_within_seconds_while_the_graph_does_not_answer(academy: Academy, app: Application) -> None:
+    """Both tables have books open then, which are to be confirmed at the end."""
+    child = start("consume", "learning", "--poll-interval", "0.5", bout=60.0)
+    try:
+        app.create("c1")
+        app.require(("c0", "c1"))
+        until(lambda: completed(app), seconds=90)
+        academy.server.stop()
+        app.create("c2")
+        until(lambda: app.statuses("c2") == ["PROCESSING"], seconds=60)
+        child.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        _, told = child.communicate(timeout=60)
+        assert time.monotonic() - began < 15, told
+        assert child.returncode == 0, told
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.communicate()
+    assert app.statuses("c2") == ["PENDING"]

@@ -98,6 +98,7 @@ UNKNOWN: list[tuple[Any, Any, type[RunError], str]] = [
     ([], None, ConfigurationError, "names no type"),
     (None, ["c1"], ConfigurationError, "entity_ids are those of one type. Name it in entity_types: concept"),
     (["concept"], [], ConfigurationError, "names no record"),
+    (["concept"], "12", ConfigurationError, "'12', which is no list of keys. Give a list, such as ['12']"),
     (["concept"], ["c1", "nobody"], UnknownRecordError, "no such record in source or target (key 'nobody')"),
 ]
 
@@ -108,8 +109,9 @@ def test_what_is_unknown_is_refused_before_anything_is_done(academy: Academy, ap
         with pytest.raises(error) as caught:
             ReconciliationJob().run_full_reconciliation(types, ids)
         assert said in str(caught.value)
-    with pytest.raises(ConfigurationError, match="A batch of 0 is none"):
-        ReconciliationJob().run_full_reconciliation(batch_size=0)
+    for size in (0, True, 2.5, "50", None):
+        with pytest.raises(ConfigurationError, match=f"A batch of {size!r} is none"):
+            ReconciliationJob().run_full_reconciliation(batch_size=size)  # ty: ignore
     assert academy.execute("SELECT count(*) FROM sync.reconciliation_runs") == [(0,)]
 
 

@@ -183,6 +183,24 @@ def test_what_decides_nothing_is_refused_and_changes_nothing(
 
 
 @pytest.mark.spare_where(graph="neo4j")
+def test_values_that_are_no_map_are_refused_and_change_nothing(contested: Academy) -> None:
+    for given in (["title"], "title"):
+        with pytest.raises(ConfigurationError, match="values is no map but"):
+            ConflictResolver().resolve_conflict("c1", "concept", "merge", values=given)  # ty: ignore
+    assert held(contested, "title") == ["theirs"]
+    assert conflicts(contested) == []
+
+
+@pytest.mark.spare_where(graph="neo4j")
+@pytest.mark.parametrize("name", ["titel", "sync_key", "tags.x"])
+def test_a_value_of_a_property_that_there_is_not_is_refused_and_not_dropped(contested: Academy, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"no property '{name}' that is synced. There are: .*title"):
+        ConflictResolver().resolve_conflict("c1", "concept", "merge", values={"title": "both", name: "x"})
+    assert held(contested, "title") == ["theirs"]
+    assert ConflictResolver().has_conflict("c1", "concept")
+
+
+@pytest.mark.spare_where(graph="neo4j")
 def test_deletions_against_edits_are_resolved_either_way(contested: Academy) -> None:
     contested.cypher("MATCH (n:Concept {sync_key: 'c2'}) DELETE n")
     contested.execute("UPDATE concept SET title = 'ours' WHERE id = 'c2'; DELETE FROM concept WHERE id = 'c1'")

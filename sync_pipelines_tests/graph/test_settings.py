@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -107,8 +108,14 @@ def test_a_poll_interval_that_no_clock_waits_is_refused_before_anything_is_read(
     assert (ended.exit_code, "Invalid value for '--poll-interval'" in ended.output) == (2, True)
 
 
-@pytest.mark.parametrize("size", [0, -1])
-def test_a_consumer_of_empty_batches_is_refused(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [0, -1, 2.5, "50", True])
+def test_a_consumer_of_batches_that_are_none_is_refused(size: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEO4J_URI", "bolt://nowhere")
-    with pytest.raises(ConfigurationError, match=f"A batch of {size} is none"):
+    with pytest.raises(ConfigurationError, match=f"A batch of {size!r} is none"):
         run_consumer(size)
+
+
+def test_a_poll_interval_that_is_a_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEO4J_URI", "bolt://nowhere")
+    with pytest.raises(ConfigurationError, match="A poll interval of '5' s is none"):
+        run_consumer(poll_interval="5")  # ty: ignore

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -151,3 +152,18 @@ def test_a_relationships_payload_has_its_ends():
         "end": {"type": "concept", "id": "c2"},
         "properties": {},
     }
+
+
+@pytest.mark.parametrize(
+    "end", ["concept", "ab", ("concept",), ("concept", 7, 8), {"type": "concept", "id": 7}, None, 7]
+)
+@pytest.mark.parametrize("name", ["start", "end"])
+def test_an_end_that_is_no_pair_of_type_and_id_is_refused_by_its_name(name: str, end: Any):
+    ends = {"start": ("concept", 1), "end": ("concept", 2)} | {name: end}
+    with pytest.raises(InvalidEventError, match=f"The {name} of a relationship is .*type and the id .* as a pair"):
+        relationship(**ends)
+
+
+def test_properties_of_a_relationship_that_are_no_map_are_refused():
+    with pytest.raises(InvalidEventError, match="properties of a relationship are no object but list"):
+        relationship(start=("concept", 1), end=("concept", 2), properties=["weight", 3])  # type: ignore[arg-type]

@@ -111,3 +111,19 @@ def test_generated_records_go_into_a_database_of_the_users_own_only_when_told_to
     assert refused.returncode == 1
     assert "--into-my-database" in refused.stderr
     assert "21 rows" in shell.run("load", "--records", "20", "--into-my-database").stdout
+
+
+@pytest.mark.slow
+def test_an_up_whose_output_nobody_reads_any_more_leaves_no_server(shell: Shell) -> None:
+    """As `sandbox up 2>&1 | head -1`: the line that cannot be written cuts it off while others start."""
+    heard, told = os.pipe()
+    os.close(heard)
+    try:
+        up = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "up"], cwd=shell.folder, env=shell.environment, stdout=told, stderr=told
+        )
+    finally:
+        os.close(told)
+    assert up.returncode == 1
+    states = {server["name"]: server["state"] for server in json.loads(shell.run("status", "--json").stdout)["servers"]}
+    assert set(states.values()) == {"down"}, states

@@ -9,6 +9,7 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from sync_pipelines.engine.patience import patience
 from sync_pipelines.targets.neo4j.errors import graph_errors
 from sync_pipelines.targets.neo4j.settings import GraphSettings
 
@@ -34,12 +35,12 @@ _lock = Lock()
 def driver_of(settings: GraphSettings) -> Driver:
     """The driver of a graph, which keeps its connections for the process; making one connects to nothing."""
     with _lock:
-        return _driver(settings)
+        return _driver(settings, patience(_PATIENCE))
 
 
 @cache
-def _driver(settings: GraphSettings) -> Driver:
-    driver = connected(settings, patience=_PATIENCE)
+def _driver(settings: GraphSettings, seconds: float) -> Driver:
+    driver = connected(settings, patience=seconds)
     atexit.register(_close, driver)
     return driver
 

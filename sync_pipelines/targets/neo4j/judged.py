@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sync_pipelines.engine.conflicts import Base
 from sync_pipelines.engine.deciding import Dispute, Sides
-from sync_pipelines.engine.errors import RecordError, TransientError
+from sync_pipelines.engine.errors import ConfigurationError, RecordError, TransientError
 from sync_pipelines.engine.ledger.bases import KnownBase
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import FINGERPRINT, KEY
@@ -223,8 +223,12 @@ class Judged:
             row: the source's, mapped. values: of JSON, by property; one that is left out is removed.
 
         Raises:
-            RecordError: the graph refuses it.
+            RecordError: the graph refuses it. ConfigurationError: a value is of no property of its document.
         """
+        known = [name for name in row.schema.names if not name.startswith("sync_")]
+        if unknown := [name for name, value in values.items() if value is not None and name not in known]:
+            remedy = f"There are: {', '.join(known)}."
+            raise ConfigurationError(f"There is no property {unknown[0]!r} that is synced.", remedy=remedy)
         writer = self._writer(Properties(row.schema), doubt="values")
         judge = self.judge(writer)
         assert judge is not None
