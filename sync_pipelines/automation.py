@@ -14,7 +14,7 @@ import dagster as dg
 from dagster import ResourceParam
 
 from sync_pipelines.checks import AFTER_A_RUN
-from sync_pipelines.dead_runs import UNDER_WAY, close_dead_runs, close_orphans
+from sync_pipelines.dead_runs import close_dead_runs, close_orphans
 from sync_pipelines.decide import Facts, Request, decide
 from sync_pipelines.engine.errors import ConfigurationError, SyncError
 from sync_pipelines.engine.ledger.history import PARTIAL_MODES
@@ -22,6 +22,7 @@ from sync_pipelines.engine.model import Pending
 from sync_pipelines.engine.waiting import can_arrive
 from sync_pipelines.failures import no_secrets
 from sync_pipelines.jobs import check_job, check_keys, deep_check_job, plan_job, records_job, repair_job, table_job
+from sync_pipelines.table_runs import unended
 from sync_pipelines.user_partitions import present
 
 if TYPE_CHECKING:
@@ -360,7 +361,7 @@ def _last_full(binding: "Binding", pending: Pending) -> datetime | None:
 
 def active_runs(component: "SyncComponent", instance: dg.DagsterInstance) -> list[str]:
     """Ids of the runs, queued or running, that work on this table."""
-    return _unended(component, instance, "incremental")
+    return unended(component, instance, "incremental")
 
 
 def _standing(component: "SyncComponent", context: Any, mode: str) -> str | None:
@@ -369,35 +370,11 @@ def _standing(component: "SyncComponent", context: Any, mode: str) -> str | None
     One whose process died is closed first, as a sensor does.
     """
     # a tick without an instance has nobody to ask, nor runs that could pile up
-    if context.instance_ref is None or not _unended(component, context.instance, mode):
+    if context.instance_ref is None or not unended(component, context.instance, mode):
         return None
     try:
         with closing(component.bind(context.resources)) as binding:
             close_dead_runs(context.instance, binding)
     except ConfigurationError as error:  # one user, whose tokens no key opens, keeps the others from no run
         context.log.warning(str(error))
-    return next(iter(_unended(component, context.instance, mode)), None)
-
-
-def _unended(component: "SyncComponent", instance: dg.DagsterInstance, mode: str) -> list[str]:
-    def does(run: dg.DagsterRun) -> bool:
-        ops: Any = run.run_config.get("ops", {})
-        asked = ops.get(component.op_name, {}).get("config", {}).get("mode")
-        return mode == "incremental" or asked in (mode, "rebuild")
-
-    runs = instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
-    return [run.run_id for run in runs if does(run) and works_on(run, component)]
-
-
-def works_on(run: dg.DagsterRun, component: "SyncComponent") -> bool:
-    """Whether a run materializes this table: by its tag, its selection, or its job's whole selection."""
-    if named := run.tags.get("sync/table"):
-        return named == component.path or (component.user is None and component.by_user and _is_part(named, component))
-    if run.asset_selection is not None:
-        return component.asset_key in run.asset_selection and component.is_of_run(run.tags)
-    whole = run.job_name in (f"{component.sync}_incremental", f"{component.sync}_full")
-    return whole and component.is_of_run(run.tags)
-
-
-def _is_part(path: str, component: "SyncComponent") -> bool:
-    return path.startswith(f"{component.whole_path}:")
+    return next(iter(unended(component, context.instance, mode)), None)

@@ -112,7 +112,7 @@ OTHER_JOBS = ("records", "plan", "check", "check_deep", "repair")
 
 def concerns(run: dg.DagsterRun, bound: BoundTable) -> bool:
     """Whether a run, of whatever job, has to do with this table."""
-    from sync_pipelines.automation import works_on
+    from sync_pipelines.table_runs import works_on
 
     if works_on(run, bound.component):
         return True

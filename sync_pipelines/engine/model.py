@@ -11,8 +11,7 @@ from typing import Any, Literal, Protocol, Self
 
 import pyarrow as pa
 
-# Columns that the engine adds to a source's batches. Records are named by ONE text everywhere: the key
-# column's text, or for a composite key PostgreSQL's json_build_array(col::text, …)::text.
+# Columns of a source's batches. Records are named by ONE text: the key's, or json_build_array(col::text, …)::text.
 KEY = "_key"
 FINGERPRINT = "_fingerprint"
 CHANGED_AT = "_changed_at"
@@ -287,10 +286,7 @@ class FullRead:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedWrites:
-    """What a write would do; `seconds` is an estimate of the embedding's time, None where unknown.
-
-    `embeds`: whether the target holds embeddings of texts.
-    """
+    """What a write would do; `seconds`: estimated, of embedding, None where unknown; `embeds`: whether texts are."""
 
     counts: Counts
     seconds: float | None = None
