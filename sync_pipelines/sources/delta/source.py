@@ -90,20 +90,12 @@ class DeltaSource:
             RunError: no such table, or column.
         """
         schema = self.columns()
-        self._require(schema.names, self.spec.projection)
-        self._require_sensitive(schema.names)
+        for name in self.spec.projection:
+            if name not in schema.names:
+                near = difflib.get_close_matches(name, schema.names, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(schema.names)}."
+                raise self._error(f"the Delta table {self.name!r} has no column {name!r}.", hint)
         return DeltaShape([DeltaColumn(item.name, _type_of(item.type)) for item in schema])
-
-    def _require(self, held: list[str], wanted: Sequence[str], *, setting: str = "") -> None:
-        for name in wanted:
-            if name not in held:
-                near = difflib.get_close_matches(name, held, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(held)}."
-                raise self._error(f"{setting}the Delta table {self.name!r} has no column {name!r}.", hint)
-
-    def _require_sensitive(self, held: list[str]) -> None:
-        """A document that names its columns has been looked at without the table; here a slip would mask nothing."""
-        self._require(held, self.spec.sensitive if self.spec.every_column else (), setting="sensitive: ")
 
     def columns(self) -> pa.Schema:
         """The columns in Arrow's plain types."""
@@ -126,7 +118,6 @@ class DeltaSource:
 
     def _to_read(self) -> Moment:
         moment = self._now()
-        self._require_sensitive(moment.schema.names)
         self._last_read = moment.name_of_state()
         return moment
 

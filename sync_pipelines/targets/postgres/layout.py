@@ -215,6 +215,7 @@ class PostgresTable:
         held = [column.name for column in catalog.info.columns if column.name not in catalog.generated]
         self._require("source", [*self.spec.key, *(self.named or ())], source)
         self._require("target", self.named or (), held)
+        self._require_sensitive({*source, *(column.name for column in catalog.info.columns)})
         chosen = self.named or [name for name in held if name in source and name not in OWN]
         if lacking := sorted(catalog.required - {*chosen, *self.spec.key}):
             raise self._error(
@@ -230,6 +231,17 @@ class PostgresTable:
                 "DEFAULT.",
             )
         return Layout(catalog=catalog, spec=replace(self.spec, columns=tuple(chosen)))
+
+    def _require_sensitive(self, held: Collection[str]) -> None:
+        """A document that names its columns has been looked at without the tables; here a slip would mask nothing.
+
+        Args:
+            held: the columns of either side: one that is the target's alone can stand in what a trigger says.
+        """
+        for name in self.spec.sensitive if self.named is None else ():
+            if name not in held:
+                remedy = _nearest(name, held) or f"They have: {', '.join(sorted(held))}."
+                raise self._error(f"sensitive: neither the source nor the target has a column {name!r}.", remedy)
 
     def _require(self, side: str, wanted: Sequence[str], held: Collection[str]) -> None:
         for name in wanted:
