@@ -1,0 +1,33 @@
+"""What has begun is undone, whatever signals come."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from sync_pipelines.sandbox.interrupts import undone
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_before_undoing_begins_does_not_cut_it_off(number: signal.Signals):
+    went: list[str] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)), undone(lambda: went.append("undone")):
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.raise_signal(number)
+                went.append("on")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert went == ["on", "undone"]
+
+
+def test_a_later_signal_is_heard_where_the_first_was_swallowed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sync_pipelines.sandbox.interrupts._AT_ONCE", 0.0)
+    with pytest.raises(SystemExit), undone(lambda: None):
+        with pytest.raises(SystemExit):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
