@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 
 import pytest
 
 from sync_pipelines.sandbox.interrupts import undone
+
+
+def twice(number: signal.Signals, went: list[str]) -> None:
+    """A block that is cut off by a signal, and while it unwinds by the same one."""
+    with undone(lambda: went.append("undone")):
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)
+            went.append("on")
+
+
+def swallowed() -> None:
+    """A block that goes on after a signal, and is cut off by a later one."""
+    with undone(lambda: None):
+        with suppress(SystemExit):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -14,12 +33,8 @@ def test_a_second_signal_before_undoing_begins_does_not_cut_it_off(number: signa
     went: list[str] = []
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises((KeyboardInterrupt, SystemExit)), undone(lambda: went.append("undone")):
-            try:
-                signal.raise_signal(number)
-            finally:
-                signal.raise_signal(number)
-                went.append("on")
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            twice(number, went)
     finally:
         signal.signal(signal.SIGINT, before)
     assert went == ["on", "undone"]
@@ -27,7 +42,5 @@ def test_a_second_signal_before_undoing_begins_does_not_cut_it_off(number: signa
 
 def test_a_later_signal_is_heard_where_the_first_was_swallowed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sync_pipelines.sandbox.interrupts._AT_ONCE", 0.0)
-    with pytest.raises(SystemExit), undone(lambda: None):
-        with pytest.raises(SystemExit):
-            signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        swallowed()
