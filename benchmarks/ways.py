@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache, cached_property
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.lake import SELECT, back_component, component
@@ -13,9 +15,18 @@ from benchmarks.stage import Place
 Work = Callable[[], dict[str, Any] | None]
 
 
+class _Loaded(Place):
+    """A place whose resources are made once, as a run's process has them with the project's definitions."""
+
+    @cached_property
+    def resources(self) -> SimpleNamespace:
+        return super().resources
+
+
+@cache
 def place() -> Place:
     """The database and the folder that the environment names."""
-    return Place(url=os.environ["DATABASE_URL"], chroma_url=os.environ["CHROMA_URL"])
+    return _Loaded(url=os.environ["DATABASE_URL"], chroma_url=os.environ["CHROMA_URL"])
 
 
 _IMPORTED = (
