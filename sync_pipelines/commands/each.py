@@ -24,17 +24,9 @@ def in_turn(chosen: Sequence[BoundTable], work: Callable[[BoundTable], object]) 
     Raises:
         SyncError: there is but one table, and it could not be.
     """
-    from sync_pipelines.outages import Outages
-
-    problems: dict[str, SyncError] = {}
-    outages = Outages()
-    for bound in chosen:
-        try:
-            outages.ask(bound, work)
-        except SyncError as error:
-            if len(chosen) == 1:
-                raise
-            problems[bound.path] = error
+    problems = _problems(chosen, work)
+    if problems and len(chosen) == 1:
+        raise problems[chosen[0].path]
     return problems
 
 
@@ -46,19 +38,28 @@ def of_each(
     Args:
         user: see `registry.tables`.
     """
+    found: dict[str, Answer] = {}
+    with progress.asking() as asking:
+
+        def answered(bound: BoundTable) -> None:
+            asking(bound.path)
+            found[bound.path] = ask(bound)
+
+        problems = _problems(selection.configured(*selectors, user=user), answered)
+    return found, problems
+
+
+def _problems(chosen: Sequence[BoundTable], work: Callable[[BoundTable], object]) -> dict[str, SyncError]:
     from sync_pipelines.outages import Outages
 
-    found: dict[str, Answer] = {}
     problems: dict[str, SyncError] = {}
     outages = Outages()
-    with progress.asking() as asking:
-        for bound in selection.configured(*selectors, user=user):
-            asking(bound.path)
-            try:
-                found[bound.path] = outages.ask(bound, ask)
-            except SyncError as error:
-                problems[bound.path] = error
-    return found, problems
+    for bound in chosen:
+        try:
+            outages.ask(bound, work)
+        except SyncError as error:
+            problems[bound.path] = error
+    return problems
 
 
 def told(problems: dict[str, SyncError]) -> dict[str, Any]:

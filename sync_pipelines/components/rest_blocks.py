@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sync_pipelines.components.blocks import CONNECTION, NAME, Block
+from sync_pipelines.components.fetching import listed
 
 if TYPE_CHECKING:
     from sync_pipelines.sources.rest.paging import Pagination
@@ -171,7 +172,7 @@ class RestSourceBlock(Block):
     @classmethod
     def _name_some(cls, value: dict[str, str]) -> dict[str, str]:
         for name, text in value.items():
-            if not text.replace(",", " ").strip():
+            if not listed(text):
                 raise ValueError(f"{name}: {text!r}: name at least one value; several are parted by commas")
         return value
 

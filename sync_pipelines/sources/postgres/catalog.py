@@ -196,15 +196,12 @@ def inspect(session: Session, spec: TableSpec, place: Place) -> TableInfo:
 
 def _require_columns(spec: TableSpec, columns: Sequence[Column]) -> None:
     known = {column.name: column for column in columns}
-    for name in spec.projection:
+    # a document that names its columns has been looked at without the catalog; of others a slip would mask nothing
+    sensitive = spec.sensitive if spec.every_column else ()
+    for setting, name in [*(("", name) for name in spec.projection), *(("sensitive: ", name) for name in sensitive)]:
         if name not in known:
             hint = _nearest(name, known) or f"There are: {', '.join(sorted(known))}."
-            raise _error(spec, f"table {spec.table!r} has no column {name!r}.", hint)
-    # a document that names its columns has been looked at without the catalog; here a slip would mask nothing
-    for name in spec.sensitive if spec.every_column else ():
-        if name not in known:
-            hint = _nearest(name, known) or f"There are: {', '.join(sorted(known))}."
-            raise _error(spec, f"sensitive: table {spec.table!r} has no column {name!r}.", hint)
+            raise _error(spec, f"{setting}table {spec.table!r} has no column {name!r}.", hint)
     for name in {field.name for field in SYSTEM_FIELDS} & set(known) if spec.every_column else ():
         raise _error(spec, f"column {name!r} has a name that the sync itself needs.", "Name the `columns` to be read.")
     changed_at = known[spec.changed_at] if spec.changed_at else None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.model import BatchResult, Counts, Deletion, Digest, Doubt
+from sync_pipelines.engine.model import BatchResult, Deletion, Digest, Doubt, PlannedWrites
 from sync_pipelines.targets.chroma import reading as reading
 from sync_pipelines.targets.chroma.client import Settings, connect
 from sync_pipelines.targets.chroma.errors import CollectionGoneError
@@ -35,15 +34,6 @@ from sync_pipelines.targets.chroma.writing import Boundary, Writer
 from sync_pipelines.targets.chunking import Chunker, ChunkingSpec
 from sync_pipelines.targets.embedding import Embedder, EmbeddingSpec
 from sync_pipelines.targets.retries import RetryPolicy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Planned:
-    """What an upsert would do; `seconds` of embedding is None where it cannot be known without paying."""
-
-    counts: Counts
-    seconds: float | None
-    embeds: bool = True
 
 
 class ChromaTarget:
@@ -254,7 +244,7 @@ class ChromaTarget:
 
     # Beyond the contract
 
-    def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> Planned:
+    def plan(self, batches: Iterable[pa.RecordBatch], *, rebuild: bool = False) -> PlannedWrites:
         """What `upsert` of these batches would do, and how long their embedding would take. Writes nothing."""
         store = self.names.open(REBUILD_SUFFIX) if rebuild else self.store()
         if store is not None and self.provenance.differences(store.metadata):
@@ -272,7 +262,7 @@ class ChromaTarget:
         tally.counts.embedded_texts = estimate.texts
         tally.counts.embedded_characters = estimate.characters
         tally.counts.embedded_tokens = estimate.tokens or 0
-        return Planned(counts=tally.counts, seconds=estimate.seconds)
+        return PlannedWrites(counts=tally.counts, seconds=estimate.seconds, embeds=True)
 
     def unsearchable(self, keys: Sequence[str]) -> dict[str, str]:
         """The keys of this sample that a search with their own text would miss, with why.
@@ -389,4 +379,4 @@ def read_records(
     return reader(store, window=window, embeddings=embeddings)
 
 
-__all__ = ["ChromaTarget", "Planned", "Stored", "open_collection", "read_records"]
+__all__ = ["ChromaTarget", "Stored", "open_collection", "read_records"]

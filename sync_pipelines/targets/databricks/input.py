@@ -53,7 +53,6 @@ def query(table: TableName, schema: pa.Schema, columns: list[str], wanted: Wante
     for number, (operator, value) in enumerate(wanted.edges(schema)):
         column = str(wanted.changed_at)
         term, given[f"edge{number}"] = statements.bound(f"edge{number}", value, schema.field(column).type)
-        condition = f"{quoted(column)} {operator} {term}"
-        conditions.append(f"({condition} OR {quoted(column)} IS NULL)" if wanted.reaches_back else condition)
+        conditions.append(wanted.edge(quoted(column), operator, term))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {statements.names(columns)} FROM {table.sql}{where}", given

@@ -36,6 +36,5 @@ def _predicate(schema: pa.Schema, wanted: Wanted) -> str | None:
     found = [f"({wanted.where})"] if wanted.where else []
     for operator, value in wanted.edges(schema):
         column = str(wanted.changed_at)
-        condition = f"{name_of(column)} {operator} {value_literal(value, schema.field(column).type)}"
-        found.append(f"({condition} OR {name_of(column)} IS NULL)" if wanted.reaches_back else condition)
+        found.append(wanted.edge(name_of(column), operator, value_literal(value, schema.field(column).type)))
     return " AND ".join(found) or None

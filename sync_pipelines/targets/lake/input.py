@@ -41,6 +41,11 @@ class Wanted:
         """Whether rows without a change time belong to the window: to the first one, as in a sync (`Scope.nulls`)."""
         return self.window is not None and self.window[0] is None
 
+    def edge(self, column: str, operator: str, value: str) -> str:
+        """A limit of the window as a condition; all three are spelled as the engine has them."""
+        condition = f"{column} {operator} {value}"
+        return f"({condition} OR {column} IS NULL)" if self.reaches_back else condition
+
     def chosen(self, schema: pa.Schema, table: str) -> pa.Schema:
         """The columns that are asked for, of those that a table has.
 
