@@ -26,7 +26,9 @@ def undone(undo: Callable[[], None]) -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handled = [number for number in _ENDINGS if signal.getsignal(number) is signal.SIG_DFL]
+    # Dagster lets SIGTERM do what Ctrl-C does; a handler of anybody else's stays.
+    plain = (signal.SIG_DFL, signal.default_int_handler)
+    handled = [number for number in _ENDINGS if signal.getsignal(number) in plain]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         handled.append(signal.SIGINT)
     with _handled(dict.fromkeys(handled, _Once())):

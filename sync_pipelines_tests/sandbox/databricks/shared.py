@@ -87,7 +87,7 @@ class Schema:
             response = self.client.statement_execution.get_statement(str(response.statement_id))
         assert response.status is not None
         assert response.status.state is not None
-        assert response.status.state.value == "SUCCEEDED", response.status.error
+        assert response.status.state.value == "SUCCEEDED", response.status
         return (response.result and response.result.data_array) or []
 
     def fault(self, kind: str, *, match: str = "", times: int = 1, **options: Any) -> None:
