@@ -15,6 +15,7 @@ from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError,
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.lakehouse import LakehouseResource
+from sync_pipelines.targets.delta.lakehouse import DeltaLakehouse
 from sync_pipelines_tests.lake.house import House, document
 
 
@@ -76,6 +77,28 @@ def test_what_makes_no_sense_is_one_sentence(house: House, lakehouse: LakehouseR
     with pytest.raises(ConfigurationError, match="Volumes"):
         lakehouse.list_files("/Volumes/main/voyce/staging")
     assert lakehouse.list_tables() == []
+
+
+def test_one_text_where_names_are_asked_for_is_not_taken_letter_by_letter(house: House, lakehouse: LakehouseResource):
+    lakehouse.write(pa.table({"i": [1], "d": [1]}), "shop/score")
+    told = r"{}: 'id' is one text, not a list of names. Give \['id'\]."
+    with pytest.raises(ConfigurationError, match=told.format("merge_keys")):
+        lakehouse.write(pa.table({"i": [2], "d": [2]}), "shop/score", mode="merge", merge_keys="id")
+    with pytest.raises(ConfigurationError, match=told.format("columns")):
+        lakehouse.read("shop/score", columns="id")
+    with pytest.raises(ConfigurationError, match=told.format("z_order")):
+        lakehouse.optimize("shop/score", z_order="id")
+    assert lakehouse.read("shop/score").to_pylist() == [{"i": 1, "d": 1}]
+
+
+@pytest.mark.parametrize("word", ["DROP TABLE", "-- so\n /* that */ create view", "Create Table"])
+def test_a_statement_that_would_change_nothing_in_a_folder_is_no_success(
+    house: House, lakehouse: LakehouseResource, word: str
+):
+    with pytest.raises(
+        RunError, match=r"(DROP|CREATE) would change no table: a query of a folder of tables only reads"
+    ):
+        DeltaLakehouse(house.resources.delta.settings()).execute_query(f'{word} "shop/score"')
 
 
 def test_a_relation_of_duckdb_answers_every_question(house: House, engine: str, lakehouse: LakehouseResource):

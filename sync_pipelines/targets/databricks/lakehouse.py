@@ -104,7 +104,7 @@ class DatabricksLakehouse(Lakehouse):
             found = self.warehouse.client.tables.list(self.settings.catalog, schema or self.settings.schema)
             return sorted(str(item.name) for item in found)
 
-    def optimize(self, table: str, *, z_order: Sequence[str] = ()) -> dict[str, Any]:
+    def optimize_table(self, table: str, z_order: Sequence[str]) -> dict[str, Any]:
         return self._target(table).optimize(z_order=z_order)
 
     def vacuum(self, table: str, *, hours: int = 168) -> int | None:

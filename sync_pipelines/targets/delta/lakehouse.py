@@ -22,6 +22,10 @@ from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines.targets.retries import RetryPolicy
 
 _NAME = re.compile(r'"((?:[^"]|"")+)"|\b([A-Za-z_]\w*)\b')
+_COMMENT = r"--[^\n]*\n|/\*.*?\*/"
+_OF_THE_SESSION = re.compile(rf"(?:\s|{_COMMENT})*(CREATE|DROP)\b", re.IGNORECASE | re.DOTALL)
+"""Statements that DataFusion carries out in the session of the query, which ends with it."""
+
 _FILE_BYTES = 32 * 1024 * 1024
 
 
@@ -46,6 +50,11 @@ class DeltaLakehouse(Lakehouse):
         from deltalake import QueryBuilder
 
         check_kind(kind)
+        if refused := _OF_THE_SESSION.match(query):
+            raise RunError(
+                f"{refused[1].upper()} would change no table: a query of a folder of tables only reads.",
+                remedy="Use create_table and write(…, mode='overwrite'); a table goes with its folder.",
+            )
         builder = QueryBuilder()
         names = {quoted.replace('""', '"') or bare for quoted, bare in _NAME.findall(query)}
         for name in sorted(names):
@@ -133,7 +142,7 @@ class DeltaLakehouse(Lakehouse):
         names = {item.path.partition("/_delta_log/")[0] for item in found if "/_delta_log/" in item.path}
         yield from (name.strip("/") for name in names)
 
-    def optimize(self, table: str, *, z_order: Sequence[str] = ()) -> dict[str, Any]:
+    def optimize_table(self, table: str, z_order: Sequence[str]) -> dict[str, Any]:
         return optimize(self._there(table), file_bytes=_FILE_BYTES, z_order=z_order)
 
     def vacuum(self, table: str, *, hours: int = 168) -> int:

@@ -35,6 +35,7 @@ class Wanted:
     def __post_init__(self) -> None:
         """Refuse what is none of the kinds: it would be read as Arrow, and fail in the hands that wanted another."""
         check_kind(self.kind, *KINDS, "handle")
+        refuse_text("columns", self.columns)
 
     @property
     def reaches_back(self) -> bool:
@@ -80,6 +81,16 @@ def _edge(moment: datetime, kind: pa.DataType) -> Any:
     if pa.types.is_date(kind):
         return moment.date()
     return moment if kind.tz else moment.replace(tzinfo=None)
+
+
+def refuse_text(name: str, value: Sequence[str] | None) -> None:
+    """Stop one text where names are asked for: it would be taken letter by letter.
+
+    Raises:
+        ConfigurationError: it is one.
+    """
+    if isinstance(value, str):
+        raise ConfigurationError(f"{name}: {value!r} is one text, not a list of names.", remedy=f"Give [{value!r}].")
 
 
 def check_kind(kind: str, *kinds: str) -> None:

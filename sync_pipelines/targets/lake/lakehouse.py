@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.targets.lake.frames import stream_of
-from sync_pipelines.targets.lake.input import Wanted
+from sync_pipelines.targets.lake.input import Wanted, refuse_text
 from sync_pipelines.targets.lake.table import OWNER
 
 Mode = Literal["append", "overwrite", "merge"]
@@ -36,7 +36,7 @@ class Lakehouse(ABC):
         Args:
             frame: a DataFrame of pandas or polars, an Arrow table or stream, a DuckDB relation.
             mode: append; overwrite (all rows go, columns may change); merge (rows with the same `merge_keys` are
-                replaced, the others added).
+                replaced, the others added: give each key once, as MERGE asks of its source).
 
         Returns:
             Rows that were given.
@@ -85,9 +85,18 @@ class Lakehouse(ABC):
     def list_tables(self, schema: str | None = None) -> list[str]:
         """The tables of a schema, or of all folders."""
 
-    @abstractmethod
     def optimize(self, table: str, *, z_order: Sequence[str] = ()) -> dict[str, Any]:
-        """Put small files together, or order all rows by these columns; files and bytes before and after."""
+        """Put small files together, or order all rows by these columns; files and bytes before and after.
+
+        Raises:
+            ConfigurationError: `z_order` is one text.
+        """
+        refuse_text("z_order", z_order)
+        return self.optimize_table(table, z_order)
+
+    @abstractmethod
+    def optimize_table(self, table: str, z_order: Sequence[str]) -> dict[str, Any]:
+        """Put small files together, or order all rows by these columns."""
 
     @abstractmethod
     def vacuum(self, table: str, *, hours: int = 168) -> int | None:
@@ -123,6 +132,7 @@ class _Counted:
 
 
 def _check_keys(mode: Mode, keys: Sequence[str], schema: pa.Schema) -> None:
+    refuse_text("merge_keys", keys)
     if mode not in ("append", "overwrite", "merge"):
         raise ConfigurationError(f"mode: {mode!r} is none of append, overwrite and merge.")
     if (mode == "merge") != bool(keys):
