@@ -265,7 +265,7 @@ def test_columns_with_odd_names_are_synced(house: House):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a b", "a,b", "a;b", "a{b", "a(b", "a=b", "a\tb"])
+@pytest.mark.parametrize("name", ["a b", "a,b", "a;b", "a{b", "a(b", "a=b", "a\tb", "_Key", "ID"])
 def test_a_column_that_delta_cannot_name_is_refused_before_anything_is_made(house: House, name: str):
     house.execute(f'CREATE TABLE item (id int PRIMARY KEY, "{name}" int)')
     table = document()
@@ -275,3 +275,13 @@ def test_a_column_that_delta_cannot_name_is_refused_before_anything_is_made(hous
     assert not house.opened(table).there
     house.execute("INSERT INTO item (id) VALUES (1)")
     assert house.sync(document(columns=["id"])).upserted == 1
+
+
+@pytest.mark.slow
+def test_a_sources_own_stamp_is_the_sources_however_it_is_spelled(house: House):
+    house.execute('CREATE TABLE item (id int PRIMARY KEY, "Synced_At" int); INSERT INTO item VALUES (1, 7)')
+    house.capture(document())
+    house.sync(document())
+    (row,) = house.rows(document())
+    assert {name: value for name, value in row.items() if name.casefold() == "synced_at"} == {"Synced_At": 7}
+    assert house.prove(document(), "deep").equal

@@ -51,7 +51,8 @@ class Shape:
         Raises:
             ConfigurationError: naming the columns.
         """
-        names = [*self.columns.names, *((VERSION, DELETED) if self.history else ())]
+        own = (*((KEY, FINGERPRINT) if self.key else ()), *((VERSION, DELETED) if self.history else ()))
+        names = [*self.columns.names, *own]
         wrong = [name for name in names if _UNNAMEABLE.search(name)]
         folded = Counter(name.casefold() for name in names)
         wrong += [name for name in names if folded[name.casefold()] > 1]
@@ -64,7 +65,7 @@ class Shape:
     @property
     def stamped(self) -> bool:
         """Whether rows carry our own `synced_at`: a source's column of that name is the source's."""
-        return self.synced_at and SYNCED_AT not in self.columns.names
+        return self.synced_at and SYNCED_AT not in map(str.casefold, self.columns.names)
 
     @property
     def schema(self) -> pa.Schema:
