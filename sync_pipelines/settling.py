@@ -195,7 +195,7 @@ def merged_values(case: Case, values: Mapping[str, Any] | None) -> dict[str, Any
     if open_ones := [name for name in found.clashes if name.split(".")[0] not in given and name not in given]:
         raise ConfigurationError(
             f"{case.key!r}: both sides changed {', '.join(open_ones)}.",
-            remedy="Say of each whose it is: --property NAME=source or NAME=target.",
+            remedy="Say of each whose it is: --property NAME=source or NAME=target (in Python: values={NAME: …}).",
         )
     return with_leaves(found.values, given)
 
