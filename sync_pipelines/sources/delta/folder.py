@@ -19,6 +19,8 @@ from sync_pipelines.targets.delta.store import DeltaStore, name_of
 from sync_pipelines.targets.delta.writing import value_literal
 from sync_pipelines.targets.retries import RetryPolicy
 
+_PHYSICAL = "delta.columnMapping.physicalName"
+
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
@@ -112,11 +114,18 @@ class FolderMoment(Moment):
         with self.store.errors("read the log of table"):
             return commit_id(self._filesystem, version)
 
+    @cached_property
+    def _in_files(self) -> dict[str, str]:
+        """The columns' names in the table's files, where column mapping gives them others than the table's own."""
+        found = {item.name: item.metadata.get(_PHYSICAL) for item in self.table.schema().fields}
+        return {name: str(physical) for name, physical in found.items() if physical}
+
     def touched(self, after: Watermark, made: Sequence[Commit]) -> Iterator[pa.Array]:
         if not any(commit.data for commit in made):
             return
-        feed = bool(after.position.get("feed")) and self.feed and all(commit.feed is not False for commit in made)
-        if feed:
+        # delta-rs reads no feed of a table with column mapping
+        feed = bool(after.position.get("feed")) and self.feed and not self._in_files
+        if feed and all(commit.feed is not False for commit in made):
             yield from self._by_feed(int(after.position["version"]))
         else:
             yield from self._by_files(made)
@@ -143,11 +152,12 @@ class FolderMoment(Moment):
         names = list(self.spec.key)
         if set(names) & set(self.table.metadata().partition_columns):
             raise LostError("the key is a partition column, and the change feed is off")
+        written = [self._in_files.get(name, name) for name in names]
         for path in dict.fromkeys(path for commit in made for path in commit.files):
             try:
                 with self.store.errors("read a file of table"), self._opened(path) as file:
-                    for batch in parquet.ParquetFile(file).iter_batches(columns=names):
-                        yield self.conforming.keys(self.as_read(batch, names))
+                    for batch in parquet.ParquetFile(file).iter_batches(columns=written):
+                        yield self.conforming.keys(self.as_read(batch, names, written))
             except TransientError:
                 raise
             except RunError as error:

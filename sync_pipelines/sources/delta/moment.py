@@ -16,7 +16,7 @@ from sync_pipelines.engine.batches import pages
 from sync_pipelines.engine.key_index import KeyIndex
 from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
-from sync_pipelines.sources.delta.log import Commit
+from sync_pipelines.sources.delta.log import Commit, LostError
 from sync_pipelines.sources.postgres.changes import is_null_key
 
 _BATCH_ROWS, _BATCH_BYTES = 5000, 8 * 1024 * 1024
@@ -238,9 +238,22 @@ class Moment(ABC):
         )
         return " OR ".join(f"({one})" for one in each)
 
-    def as_read(self, batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
-        """A batch of an older version in the table's plain types of now."""
-        columns = [batch.column(name).cast(self.schema.field(name).type) for name in names]
+    def as_read(
+        self, batch: pa.RecordBatch, names: Sequence[str], written: Sequence[str] | None = None
+    ) -> pa.RecordBatch:
+        """A batch of an older version in the table's plain types of now.
+
+        Args:
+            names: the columns. written: their names in the batch, where these differ.
+
+        Raises:
+            LostError: the older version had no such column, or of a type that does not become the one of now.
+        """
+        try:
+            found = [batch.column(name) for name in (written or names)]
+            columns = [column.cast(self.schema.field(name).type) for name, column in zip(names, found, strict=True)]
+        except (KeyError, pa.ArrowException) as error:
+            raise LostError(f"an older version had another {', '.join(names)} ({type(error).__name__})") from None
         return pa.RecordBatch.from_arrays(columns, names=list(names))
 
 

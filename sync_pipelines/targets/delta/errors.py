@@ -30,6 +30,8 @@ _DAMAGED = (
 )
 """Of a file that the table's log names."""
 _BROKEN_LOG = ("json error", "invalid json")
+_UNREADABLE = "unsupported table features required"
+"""Of a table with a feature that delta-rs cannot even read, such as widened types."""
 _FEATURES = ("unsupported", "not supported", "feature", "protocol")
 
 
@@ -73,6 +75,9 @@ def _classified(error: Exception, doing: str, sync: str | None, table: str | Non
         return RunError(f"Delta: could not {doing}: there is no room: {text}.", remedy="Free space there.", **where)
     if _AWAY.search(folded) and type(error).__name__ != "SchemaMismatchError":
         return TransientError(f"Delta: could not {doing}: {text}.", **where)
+    if _UNREADABLE in folded:
+        remedy = "Read it by Databricks, or drop the feature there: ALTER TABLE … DROP FEATURE …."
+        return RunError(f"Delta: could not {doing}: {text}.", remedy=remedy, **where)
     if doing.startswith("open") and _any(_BROKEN_LOG, folded):
         remedy = "Bring its _delta_log back; a table that a sync writes is made anew once its folder is moved away."
         return RunError(f"Delta: could not {doing}: {text}.", remedy=remedy, **where)
