@@ -321,3 +321,15 @@ def test_an_edit_in_postgresql_is_found_by_both_proofs_and_repaired(review: Hous
     done = repair(review.bind(back()), request, Wanted())
     assert done.repaired == 3
     assert review.prove(back(), "deep").equal
+
+
+@pytest.mark.parametrize(
+    "key", ["", "PRIMARY KEY DEFERRABLE", "UNIQUE DEFERRABLE INITIALLY DEFERRED"], ids=["none", "primary", "unique"]
+)
+def test_a_table_whose_key_on_conflict_cannot_take_is_refused_before_anything_is_read(
+    house: House, lake: Lake, key: str
+):
+    house.execute(f"CREATE TABLE review (id text {key}, stars int)")
+    lake.write(rows(row("a")))
+    with pytest.raises(RunError, match=r"no unique index that is not DEFERRABLE covers exactly the key \(id\)"):
+        house.sync(back(columns=["stars"]))

@@ -166,8 +166,11 @@ def _error(spec: TableSpec, message: str, remedy: str | None = None) -> RunError
     return RunError(message, sync=spec.sync, table=spec.name, remedy=remedy)
 
 
-def inspect(session: Session, spec: TableSpec, place: Place) -> TableInfo:
+def inspect(session: Session, spec: TableSpec, place: Place, *, written: bool = False) -> TableInfo:
     """Columns, key and partitions of a table.
+
+    Args:
+        written: whether it is to be written by ON CONFLICT, which takes no index that is looked at later (DEFERRABLE).
 
     Raises:
         RunError: a column is missing, no unique index covers exactly the key, or `changed_at` is no time.
@@ -175,11 +178,13 @@ def inspect(session: Session, spec: TableSpec, place: Place) -> TableInfo:
     columns = tuple(Column(**row) for row in session.all(_columns_sql(place.oid)))
     _require_columns(spec, columns)
     by_name = {column.name: column for column in columns}
-    operators = _key_operators(session, place.oid, {by_name[name].number for name in spec.key})
+    condition = "i.indimmediate" if written else "true"
+    operators = _key_operators(session, place.oid, {by_name[name].number for name in spec.key}, condition)
     if operators is None:
         raise _error(
             spec,
-            f"no unique index covers exactly the key ({', '.join(spec.key)}) of {place.sql}.",
+            f"no unique index {'that is not DEFERRABLE ' * written}covers exactly the key ({', '.join(spec.key)}) of "
+            f"{place.sql}.",
             "Name the table's primary key in source.key, or CREATE UNIQUE INDEX on these columns.",
         )
     return TableInfo(
@@ -245,7 +250,7 @@ LEFT JOIN LATERAL (
 ORDER BY a.attnum"""
 
 
-def _key_operators(session: Session, oid: int, numbers: set[int]) -> dict[int, str] | None:
+def _key_operators(session: Session, oid: int, numbers: set[int], condition: str) -> dict[int, str] | None:
     """The equality operator of each key column in a unique index over exactly these columns, or None.
 
     Written out as OPERATOR(schema.=), a type of an extension (citext) keeps its index whatever the search_path.
@@ -261,6 +266,7 @@ JOIN pg_catalog.pg_amop AS ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrateg
 JOIN pg_catalog.pg_operator AS o ON o.oid = ao.amopopr
 JOIN pg_catalog.pg_namespace AS n ON n.oid = o.oprnamespace
 WHERE i.indrelid = {oid} AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+    AND {condition}
 ORDER BY i.indisprimary DESC, 1""")
     indexes: dict[int, dict[int, str]] = {}
     for row in rows:

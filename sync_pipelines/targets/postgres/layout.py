@@ -186,7 +186,7 @@ class PostgresTable:
         """What the catalog says of the table now."""
         place = self.place()
         with self.session() as session:
-            info = inspect(session, replace(self.spec, columns=()), place)
+            info = inspect(session, replace(self.spec, columns=()), place, written=True)
             return Catalog(
                 info=info,
                 identity=identity(session, place),
