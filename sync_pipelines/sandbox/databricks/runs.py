@@ -17,6 +17,9 @@ from sync_pipelines.sandbox.processes import LOOPBACK, POLITE, Launch, ProcessId
 
 _LOOK_SECONDS = 0.05
 
+_INSIST_SECONDS, _INSIST_EVERY = 60.0, 0.5
+"""How long, and how often, a cancelled run's work is looked for: on a loaded machine planning takes seconds."""
+
 
 @dataclass
 class Task:
@@ -113,10 +116,14 @@ class Runs:
         run.ended_at = int(time.time() * 1000)
 
     def _execute(self, task: Task, cancelled: threading.Event) -> None:
+        from pyspark.util import InheritableThread
+
         process = spawn(self._launch(task), record=lambda _: None)
         task.state = "RUNNING"
         self._wait(process, cancelled)
         self._engine.close_remote(task.session)
+        if cancelled.is_set():
+            InheritableThread(target=self._insist, args=(task.session,), daemon=True).start()
         ending = read_json(self._file(task, "json"))
         if not ending and cancelled.is_set():
             task.result = "CANCELED"
@@ -125,6 +132,13 @@ class Runs:
             task.trace = ending.get("trace", "")
             task.result = "FAILED" if task.error else "SUCCESS"
         task.state = "TERMINATED"
+
+    def _insist(self, session: str) -> None:
+        """What Spark was still planning begins its jobs after its session was closed, and would run for ever."""
+        until = time.monotonic() + _INSIST_SECONDS
+        while time.monotonic() < until:
+            self._engine.cancel_remote(session)
+            time.sleep(_INSIST_EVERY)
 
     def _wait(self, process: ProcessId, cancelled: threading.Event) -> None:
         while process.alive():

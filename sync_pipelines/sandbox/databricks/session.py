@@ -143,11 +143,22 @@ class Engine:
         self.spark.sparkContext.cancelJobGroup(name)
 
     def close_remote(self, session: str) -> None:
-        """End a job's session over Spark Connect, and with it what still runs in it."""
+        """End a job's session over Spark Connect, and with it what runs in it; `cancel_remote` ends what comes later."""
         package = "org.apache.spark.sql.connect.service"
         key = getattr(self.jvm, f"{package}.SessionKey")("jobs", session)
         service = getattr(getattr(self.jvm, f"{package}.SparkConnectService$"), "MODULE$")
         service.sessionManager().closeSession(key, False)
+
+    def cancel_remote(self, session: str) -> int:
+        """Cancel the jobs of a session that was closed while it was about to begin them; how many run."""
+        context = self.spark.sparkContext._jsc.sc()
+        running = self.jvm.java.util.List.of(self.jvm.org.apache.spark.JobExecutionStatus.RUNNING)
+        jobs = context.statusStore().jobsList(running)
+        found = [jobs.apply(number) for number in range(jobs.size())]
+        escaped = [job.jobId() for job in found if session in job.jobTags().mkString(" ")]
+        for number in escaped:
+            context.cancelJob(number)
+        return len(escaped)
 
     @property
     def alive(self) -> bool:
