@@ -172,7 +172,10 @@ class RowsetTarget(Underived):
             self._require()
             return
         with self.writing() as cursor:
-            cursor.execute(f"SELECT pg_catalog.to_regclass({literal(self.books.table('requests'))}) IS NULL")
+            there = [
+                f"pg_catalog.to_regclass({literal(name)})" for name in (*self.documents.made(), *self.books.tables())
+            ]
+            cursor.execute(f"SELECT pg_catalog.num_nulls({', '.join(there)})")
             if not cursor.fetchone()[0]:
                 return
             cursor.execute("SET LOCAL client_min_messages = warning")
