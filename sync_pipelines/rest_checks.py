@@ -2,7 +2,7 @@
 
 | check | asks |
 |---|---|
-| `failures` | which share of the records that are asked for gave no document, and why; coverage as a table |
+| `failures` | which share of the records that are asked for failed or was refused, and why; coverage as a table |
 | `drift` | whether the payloads have new fields, or lack ones that they had |
 | `plausibility` | whether numbers lie in the ranges that the document states |
 """
@@ -30,7 +30,7 @@ WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 def rest_checks(component: Any) -> dict[str, tuple[str, Work]]:
     """Name → description and work, of a table that comes from an API."""
     found: dict[str, tuple[str, Work]] = {
-        "failures": ("Records that gave no document, and why; how many are in which state.", failures),
+        "failures": ("Records that failed or were refused, and why; how many are in which state.", failures),
         "drift": ("Whether the payloads have new fields, or lack ones that they had.", drift),
     }
     if component.plausible:
@@ -49,7 +49,7 @@ def failures(asked: Asked) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=rate <= limits.failures_warn,
         severity=ERROR if rate > limits.failures_error else WARN,
-        description=f"{rate:.1%} of {found.asked} records gave no document: {told}.",
+        description=f"{rate:.1%} of {found.asked} records failed or were refused: {told}.",
         metadata={"failure_rate": rate, **found.states, "coverage": _table(found), **_reasons(found, mask)},
     )
 

@@ -108,7 +108,7 @@ def _captured(selector: str | None) -> list[BoundTable]:
     tables = _tables(selector)
     for table in tables if selector is not None else ():
         if not table.component.captures_in_postgres:
-            output.say(f"{table.path}: left out: its source keeps its own history.")
+            output.say(f"{table.path}: left out: no trigger finds its changes.")
     return [table for table in tables if table.component.captures_in_postgres]
 
 

@@ -127,8 +127,15 @@ def _open(component: "SyncComponent", context: dg.AssetExecutionContext, config:
         engine.refuse(binding, request, error)
         raise
     changes = engine.open_run(binding, request, keep=context.resources.ledger.keep)
-    _log.info("%d rows to write, %d keys touched in the log", changes.rows, changes.touched)
+    _tell(binding.spec.capture, changes)
     return changes
+
+
+def _tell(capture: str, changes: ChangeSet) -> None:
+    if capture != "fetch":
+        _log.info("%d rows to write, %d keys touched in the log", changes.rows, changes.touched)
+    elif changes.touched:  # an API has no log, and what it answers nobody knows yet
+        _log.info("%d records to fetch", changes.touched)
 
 
 def _scope(component: "SyncComponent", context: dg.AssetExecutionContext, mode: str) -> Any:

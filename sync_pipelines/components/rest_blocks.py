@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sync_pipelines.sources.rest.paging import Pagination
 
 _PLACE = re.compile(r"\w+")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: a token
 
 
 def _places(field: str, text: str) -> list[str]:
@@ -53,6 +54,13 @@ class AuthBlock(Block):
 
     kind: Literal["bearer", "header", "none"] = "bearer"
     header: str = Field(default="Authorization", description="The header that holds the key, such as x-api-key.")
+
+    @field_validator("header")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not _HEADER.fullmatch(value):
+            raise ValueError(f"{value!r} is no name of an HTTP header, such as x-api-key")
+        return value
 
     @property
     def scheme(self) -> str | None:
@@ -148,6 +156,17 @@ class RestSourceBlock(Block):
         if not NAME.match(value):
             raise ValueError(f"{value!r}: use lower-case letters, digits and _, beginning with a letter")
         return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        from sync_pipelines.engine.errors import ConfigurationError
+        from sync_pipelines.sources.rest.settings import check_address
+
+        try:
+            return None if value is None else check_address(value, name="it")
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("path")
     @classmethod

@@ -19,6 +19,35 @@ if TYPE_CHECKING:
 _FIELD = re.compile(r"(?:\[\]|[^.\[\]]+(?:\[\])*)(?:\.[^.\[\]]+(?:\[\])*)*")
 
 
+def column_of(name: str, column: Any) -> Any:
+    """A column as the document has it: a path, or path, type and required.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from sync_pipelines.targets.rowsets.layout import TYPES
+
+    if not isinstance(column, dict):
+        column = _as_text(column)  # Dagster makes a number of a text that looks like one
+        if not isinstance(column, str):
+            raise ValueError(f"columns.{name}: write a path, or path, type and required")
+        return column
+    if not {"path", "type", "required"}.issuperset(column):
+        raise ValueError(f"columns.{name}: write a path, or path, type and required")
+    path, kind, required = _as_text(column.get("path", "")), column.get("type", "text"), column.get("required", False)
+    if not isinstance(path, str):
+        raise ValueError(f"columns.{name}: {path!r} is no path into the payload, such as price.amount")
+    if kind not in tuple(TYPES):  # a list has no hash
+        raise ValueError(f"columns.{name}: {kind!r} is none of the types {', '.join(TYPES)}")
+    if not isinstance(required, bool):
+        raise ValueError(f"columns.{name}: required is true or false, and not {required!r}")
+    return {**column, "path": path}
+
+
+def _as_text(path: Any) -> Any:
+    return str(path) if isinstance(path, int) and not isinstance(path, bool) else path
+
+
 def insist_on_columns(component: RestToPostgres) -> None:
     """Look whether the columns of the one table, and the ranges of theirs, can be what they say.
 

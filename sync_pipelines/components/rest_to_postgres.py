@@ -18,7 +18,7 @@ from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlo
 from sync_pipelines.components.rest_facts import rest_facts
 from sync_pipelines.engine.sql import qualified
 from sync_pipelines.targets.rowsets.hiding import Hidden
-from sync_pipelines.targets.rowsets.layout import TYPES, Declared, Documents
+from sync_pipelines.targets.rowsets.layout import Declared, Documents
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -68,14 +68,7 @@ class RestToPostgres(SyncComponent):
     @field_validator("columns")
     @classmethod
     def _are_paths(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for name, column in value.items():
-            if isinstance(column, str):
-                continue
-            if not isinstance(column, dict) or not {"path", "type", "required"}.issuperset(column):
-                raise ValueError(f"columns.{name}: write a path, or path, type and required")
-            if column.get("type", "text") not in TYPES:
-                raise ValueError(f"columns.{name}: {column['type']!r} is none of the types {', '.join(TYPES)}")
-        return value
+        return {name: parts.column_of(name, column) for name, column in value.items()}
 
     @field_validator("plausible")
     @classmethod

@@ -30,6 +30,13 @@ BRANCHES: tuple[Branch, ...] = get_args(Branch)
 
 DEFAULT_SCHEMA = "sync"
 UPGRADE = "Run `sync-pipelines db upgrade`."
+_BY_A_DBA = "Let the owner of the schema run it, or a DBA: `sync-pipelines db upgrade --sql` prints the script."
+_TAKEN = {
+    "sync": "It is none of sync-pipelines'. Move it, or give these tables a schema of their own by SYNC_SCHEMA.",
+    "hotels": "It is none of sync-pipelines'. Give these tables a schema of their own (HOTELS_DATABASE_URL with "
+    "?schema=hotels), or name yours in the documents of hotels, without `migrations` (README, hotels).",
+}
+"""What to do where a relation of a name that we take is there already."""
 
 _HERE = Path(__file__).parent
 _POLL_SECONDS = 0.1
@@ -76,10 +83,10 @@ def upgrade(
     Raises:
         LockBusyError: another upgrade did not end in time.
         MigrationDueError: the database is at a revision that this version of the package does not know.
-        RunError: the role may not; the remedy is the script for a DBA.
+        RunError: the role may not (the remedy is the script for a DBA), or a table of that name is there already.
     """
     config = _config(branch, schema)
-    with _rights(), _connection(url) as connection, _alone(connection, schema, wait_seconds, sleep):
+    with _advised(branch), _connection(url) as connection, _alone(connection, schema, wait_seconds, sleep):
         refuse_unknown(url, branch, schema, revision_of(connection, branch, schema))
         connection.rollback()
         config.attributes["connection"] = connection
@@ -164,17 +171,17 @@ def _scripts(branch: Branch) -> ScriptDirectory:
 
 
 @contextmanager
-def _rights() -> Generator[None]:
-    """A role that does not own the schema is pointed to who does: a GRANT does not mend it."""
+def _advised(branch: Branch) -> Generator[None]:
+    """A role that does not own the schema is pointed to who does (a GRANT does not mend it), and one whose application
+    has a table of a name that we take to what it can do with it."""
     try:
         yield
     except RunError as error:
-        if "[42501]" not in error.message:
-            raise
-        raise RunError(
-            error.message,
-            remedy="Let the owner of the schema run it, or a DBA: `sync-pipelines db upgrade --sql` prints the script.",
-        ) from error
+        remedies = {"[42501]": _BY_A_DBA, "[42P07]": _TAKEN["hotels" if branch == "hotels" else "sync"]}
+        for state, remedy in remedies.items():
+            if state in error.message:
+                raise RunError(error.message, remedy=remedy) from error
+        raise
 
 
 @contextmanager

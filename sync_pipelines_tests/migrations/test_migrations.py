@@ -235,11 +235,22 @@ def test_a_role_that_does_not_own_the_schema_is_pointed_to_the_script_for_a_dba(
 
 def test_an_upgrade_that_breaks_leaves_nothing_behind(empty_database_url):
     rows(empty_database_url, "CREATE SCHEMA sync; CREATE TABLE sync.sync_settings (other int)")
-    with pytest.raises(RunError, match="already exists"):
+    with pytest.raises(RunError, match=r"already exists .*a schema of their own by SYNC_SCHEMA"):
         migrations.upgrade(empty_database_url, branch="ledger")
     assert rows(empty_database_url, "SELECT relname FROM pg_class WHERE relnamespace = 'sync'::regnamespace") == [
         ("sync_settings",)
     ]
+
+
+def test_an_application_that_has_a_table_of_hotels_is_told_what_to_do_with_it_and_keeps_it(empty_database_url):
+    rows(empty_database_url, "CREATE TABLE properties (id int); INSERT INTO properties VALUES (7)")
+    with pytest.raises(
+        RunError, match=r'"properties" already exists .*\?schema=hotels\), or name yours in the documents'
+    ):
+        migrations.upgrade(empty_database_url, branch="hotels", schema="public")
+    assert rows(empty_database_url, "SELECT id FROM properties") == [(7,)]
+    migrations.upgrade(empty_database_url, branch="hotels", schema="hotels")
+    migrations.check(empty_database_url, "hotels", "hotels")
 
 
 def test_a_missing_schema_is_named_with_database_branch_revision_and_remedy(empty_database_url):

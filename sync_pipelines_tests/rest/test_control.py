@@ -53,6 +53,12 @@ def test_a_setting_is_validated_stored_listed_and_obeyed(hotels: Hotels) -> None
     assert told("settings", "get", "hotels", "sync_interval", code=1)["setting_value"] is None
 
 
+def test_that_no_trigger_finds_what_changes_in_an_api_is_told(hotels: Hotels) -> None:
+    result = CliRunner().invoke(app, ["capture", "status", "hotels/properties"])
+    assert result.exit_code == 0
+    assert result.stderr == "hotels/properties: left out: no trigger finds its changes.\n"
+
+
 def test_start_and_stop_are_the_states_that_dagster_keeps(hotels: Hotels) -> None:
     stopped = told("stop", "hotels")["switches"]
     assert {item["name"] for item in stopped} >= {"hotels__properties_changes", "hotels_full_schedule"}

@@ -46,11 +46,23 @@ BY_ID: dict[str, Any] = {"source__path": "c/{id}", "source__pagination": None}
         ({"source__key": ["a.id", "b.id"]}, "two parts of the key would be one column"),
         ({"source__key": ["attributes.code"]}, "columns.code: it would hold the key, attributes.code, too"),
         ({"source__pagination__next": None}, "a cursor needs `next`"),
+        ({"source__pagination__kind": "page"}, "`next` belongs to `kind: cursor`"),
+        ({"source__pagination__kind": None}, "`next` belongs to `kind: cursor`"),
+        ({"source__pagination": {"items": "data.rows", "more": "more"}}, "`param` and `more` belong to a kind"),
         ({"source__pagination__size": 5}, "`size` and `size_param` go together"),
         ({"source__ids": {"values": [1]}, "source__path": "c/{id}"}, "pagination: it belongs to a list"),
         ({"source__ids": {"values": [1]}, "source__pagination": None}, "{id} is missing, so each id would be answered"),
         ({"columns__rate": ""}, "columns.rate: write its path"),
         ({"columns__rate": {"type": "numeric"}}, "columns.rate: write its path"),
+        ({"columns__rate": {"path": ["quote"]}}, "columns.rate: ['quote'] is no path into the payload"),
+        ({"columns__rate": {"path": True}}, "columns.rate: True is no path into the payload"),
+        ({"columns__rate": ["quote"]}, "columns.rate: write a path, or path, type and required"),
+        ({"columns__rate": {"path": "quote", "type": ["text"]}}, "columns.rate: ['text'] is none of the types"),
+        ({"columns__rate": {"path": "quote", "required": "no"}}, "required is true or false, and not 'no'"),
+        ({"source__base_url": "api.example"}, "source.base_url\n  Value error, it begins with neither http:// nor"),
+        ({"source__base_url": "https://a.example/?key=1"}, "it has a query or a fragment"),
+        ({"source__auth": {"kind": "header", "header": "x api key"}}, "'x api key' is no name of an HTTP header"),
+        ({"source__auth": {"kind": "header", "header": ""}}, "'' is no name of an HTTP header"),
         ({"columns__data_version": "version"}, "the sync keeps a column of that name itself"),
         ({"plausible": {"rat": [0, 1]}}, "plausible.rat: the document has the columns code, title, rate"),
         ({"plausible": {"title": [0, 1]}}, "plausible.title: its type is text, and numbers have a range"),
@@ -80,3 +92,11 @@ def test_a_mistake_is_told_with_the_field_that_it_stands_in(changes: dict[str, A
 def test_an_id_may_stand_in_a_parameter_alone() -> None:
     made = document(source__ids={"values": [1]}, source__pagination=None, source__params={"id": "{id}"})
     assert RestToPostgres.model_validate(made).source.key == ["id"]
+
+
+@pytest.mark.parametrize("column", [7, "7", {"path": 7}, {"path": "7"}])
+def test_a_field_whose_name_is_a_number_may_be_a_column(column: Any) -> None:
+    made = RestToPostgres.model_validate(document(columns__rate=column))
+    assert made.rows_of()({"id": "aud", "7": "seven"}, ("aud",))["currency"] == [
+        {"code": "aud", "title": None, "rate": "seven"}
+    ]

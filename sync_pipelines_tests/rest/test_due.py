@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.errors import MassDeleteError, TransientError
+from sync_pipelines.engine.plan import plan
 from sync_pipelines.sources.rest import asked, calls
 from sync_pipelines.sources.rest.client import KeyRefusedError
 from sync_pipelines.targets.rowsets import writing
@@ -156,6 +157,22 @@ def test_a_budget_that_is_used_up_is_told_and_one_that_was_made_smaller_since_se
     hotels.execute("UPDATE property_requests SET day = day - 1")  # midnight
     assert hotels.sync().upserted == 2
     assert hotels.execute("SELECT requests FROM property_requests ORDER BY day") == [(5,), (2,)]
+
+
+def test_a_plan_knows_what_is_left_of_the_budget_and_requests_that_were_refused_are_taken_from_it(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hotels.ask_for(*hotels.cupid.ids(30))
+    monkeypatch.setenv("HOTELS_REQUESTS_A_DAY", "20")
+    planned = plan(hotels.house.bind(documents()["properties"]))
+    assert planned.requests == 20
+    hotels.cupid.fault("401")
+    with pytest.raises(KeyRefusedError):
+        hotels.sync()
+    sent = hotels.cupid.seen()["requests"]
+    assert sent > 0
+    assert hotels.execute("SELECT requests FROM property_requests") == [(sent,)]
+    assert plan(hotels.house.bind(documents()["properties"])).requests == 20 - sent
 
 
 @pytest.mark.parametrize("days", [3, -3])

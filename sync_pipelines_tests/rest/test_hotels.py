@@ -61,3 +61,13 @@ def test_an_older_window_fetches_what_was_not_fetched_since_it_began(hotels: Hot
     for start, due in ((datetime(2026, 2, 1, tzinfo=UTC), 0), (datetime(2026, 2, 2, tzinfo=UTC), 1)):
         with source.changes(Scope(window=(start, None)), since=None) as changes:
             assert changes.rows == due
+
+
+def test_the_rows_of_a_table_that_was_never_analysed_are_told(hotels: Hotels) -> None:
+    hotels.execute("INSERT INTO properties (hotel_id) SELECT generate_series(1, 7)")
+    hotels.execute("INSERT INTO policies (hotel_id, policy_id) SELECT generate_series(1, 7), 'pets'")
+    held = hotels.house.bind(documents()["properties"]).target.holdings()
+    assert (held["properties"]["rows"], held["policies"]["rows"], held["rooms"]["rows"]) == (7, 7, 0)
+    hotels.execute("ANALYZE properties")
+    hotels.execute("SELECT pg_catalog.pg_stat_reset()")
+    assert hotels.house.bind(documents()["properties"]).target.holdings()["properties"]["rows"] == 7

@@ -30,13 +30,17 @@ def world(hotels: Hotels) -> World:
     return World(url=hotels.house.url, chroma=None, instance=dg.DagsterInstance.ephemeral(), component=component)
 
 
-def test_a_materialization_tells_requests_and_its_checks_tell_what_is_odd(hotels: Hotels, world: World) -> None:
+def test_a_materialization_tells_requests_and_its_checks_tell_what_is_odd(
+    hotels: Hotels, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     ids = hotels.cupid.ids(9)
     hotels.ask_for(*ids, 999_999_999)
     hotels.cupid.fault("500", key=ids[0])
     hotels.cupid.change(ids[1], {"latitude": 123.5})
     result = world.materialize()
     assert result.success
+    assert "10 records to fetch" in caplog.messages
+    assert not [line for line in caplog.messages if "in the log" in line]  # an API has none
     metadata = result.asset_materializations_for_node("hotels__properties")[0].metadata
     assert metadata["requests"].value >= 10
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}

@@ -39,6 +39,15 @@ def test_a_share_of_failures_above_the_first_limit_warns_and_above_the_second_is
         assert {record.data["why"] for record in found.metadata["reasons"].records} == {"it is odd"}
 
 
+def test_those_that_the_api_has_not_are_counted_and_are_no_failures(hotels: Hotels) -> None:
+    table = documents()["properties"]
+    hotels.execute(CHECKS, 5)
+    hotels.execute("UPDATE property_checks SET status = 'absent' WHERE record_key::int BETWEEN 70 AND 99")
+    found = failures(Asked(component=table, binding=hotels.house.bind(table), context=None, sync_run=None))
+    told = "5.0% of 100 records failed or were refused: 65 current, 30 absent, 3 failed, 2 refused."
+    assert (found.passed, found.description) == (True, told)
+
+
 def test_minutes_hold_where_no_interval_is_set_by_its_own_name(hotels: Hotels, monkeypatch: pytest.MonkeyPatch) -> None:
     def interval() -> timedelta:
         return hotels.house.bind(documents()["properties"]).source.settings().interval

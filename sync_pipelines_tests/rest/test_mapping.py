@@ -16,6 +16,11 @@ from sync_pipelines_tests.rest.catalogue import DOCUMENT, Catalogue, currency
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
 
+@pytest.fixture
+def table() -> RestToPostgres:
+    return RestToPostgres.model_validate(DOCUMENT)
+
+
 def by_id(title: str) -> RestToPostgres:
     """Two currencies, each asked for by itself; their title stands at this path."""
     ids = {"values": ["aud", "brl"]}
@@ -117,3 +122,40 @@ def test_a_mapping_function_that_gives_rows_of_another_hotel_is_refused(hotels: 
     assert hotels.quarantine()[str(ids[0])] == (
         f"the payload breaks the contract: rooms: it is of {ids[1]}, and {ids[0]} was asked for."
     )
+
+
+@pytest.mark.slow
+def test_a_table_that_somebody_dropped_is_made_and_filled_anew(
+    rates: House, catalogue: Catalogue, table: RestToPostgres
+) -> None:
+    rates.sync(table)
+    rates.execute("DROP TABLE currency")
+    proof = rates.prove(table)
+    assert (proof.source_count, proof.target_count, proof.equal) == (5, 0, False)
+    assert rates.sync(table).upserted == 5
+    assert rates.execute("SELECT count(*), sum(rate)::int FROM currency") == [(5, 5)]
+    assert rates.prove(table, "deep").equal
+
+
+def test_tables_that_share_their_books_are_each_made(rates: House, catalogue: Catalogue) -> None:
+    for name in ("currency", "coin"):
+        table = RestToPostgres.model_validate(
+            {**DOCUMENT, "target": {"connection": "rates", "table": name, "books": "money"}}
+        )
+        assert rates.sync(table).upserted == 5
+        assert rates.prove(table).equal
+    held = "SELECT part, count(*) FROM money_payloads GROUP BY 1 ORDER BY 1"
+    assert rates.execute(held) == [("coin", 5), ("currency", 5)]
+
+
+def test_a_column_that_is_new_in_a_document_is_told_with_the_statement_that_adds_it(
+    rates: House, catalogue: Catalogue, table: RestToPostgres
+) -> None:
+    rates.sync(table)
+    columns = {**DOCUMENT["columns"], "paid": {"path": "paid", "type": "boolean"}}
+    more = RestToPostgres.model_validate({**DOCUMENT, "columns": columns})
+    statement = 'ALTER TABLE "public"."currency" ADD COLUMN "paid" boolean'
+    with pytest.raises(RunError, match=rf"has no column 'paid'\. It has: .*If it is new: {statement}\."):
+        rates.sync(more)
+    rates.execute(statement)
+    assert rates.sync(more).unchanged == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,14 @@ from urllib.parse import urljoin, urlsplit
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError
 from sync_pipelines.sources.rest.calls import Call
+from sync_pipelines.sources.rest.contract import flag
+
+_MOST_EMPTY = 100
+"""Pages in a row without a record, of which each says that there are more; then the walk would never end."""
+
+_NO_MORE = "leave `more` out, if an empty page is the end"
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +33,9 @@ class Pagination:
         size_param, size: the parameter for the records of a page, and their number; None: as the API likes.
         first: the number of the first page.
         next: where the next cursor stands; it may be an address, whole or not, which is then asked as it is.
-        more: where it stands whether there are more; without it the list ends with an empty page (a page may be short
-            for other reasons than to be the last one: the API's own limit, or a filter after the cut).
+        more: where it stands whether there are more, also as a text (`"false"`), a number of them, or an address;
+            without it the list ends with an empty page (a page may be short, and with `more` it may be empty, for other
+            reasons than to be the last one: the API's own limit, or a filter after the cut).
     """
 
     kind: Literal["none", "page", "offset", "cursor"] = "none"
@@ -40,6 +50,10 @@ class Pagination:
     def __post_init__(self) -> None:
         if self.kind == "cursor" and self.next is None:
             raise ConfigurationError("pagination: a cursor needs `next`, where it stands in the answer.")
+        if self.kind != "cursor" and self.next is not None:
+            raise ConfigurationError("pagination: `next` belongs to `kind: cursor`; nothing else would follow it.")
+        if self.kind == "none" and (self.param is not None or self.more is not None):
+            raise ConfigurationError("pagination: `param` and `more` belong to a kind: write page, offset or cursor.")
         if (self.size is None) != (self.size_param is None):
             raise ConfigurationError("pagination: `size` and `size_param` go together.")
         if self.size is not None and self.size < 1:
@@ -68,6 +82,8 @@ class Pager:
         self._offset = 0
         self._seen: set[str] = set()
         self._last = ""
+        self._empty = 0
+        self._first = True
         self._next: Call | None = self._call(position.get(self.pagination.kind, {}))
 
     @property
@@ -90,16 +106,39 @@ class Pager:
             raise self._wrong(
                 f"has {found} where the list of records should be ({self.pagination.items or 'the answer itself'})"
             )
-        self._next = self._after(body, items)
+        first, self._next = self._first, self._after(body, items)
+        self._first = False
+        if first and items and self._next is None:
+            self._warn_of_the_end(body)
         return items
+
+    def _warn_of_the_end(self, body: Any) -> None:
+        """A path that is misspelled looks as one page does that is all there is."""
+        for name in ("more", "next"):
+            path = getattr(self.pagination, name)
+            if path and not self._stands(body, path):
+                _LOG.warning(
+                    "%s: the answer of %s has nothing at %s, so the list ends with its first page; if it has more, "
+                    "correct pagination.%s",
+                    "/".join(filter(None, self.where.values())),
+                    self.path,
+                    path,
+                    name,
+                )
+                return
+
+    def _stands(self, body: Any, path: str) -> bool:
+        above, _, name = path.rpartition(".")
+        block = self._at(body, above)
+        return isinstance(block, dict) and name in block
 
     def _after(self, body: Any, items: list[Any]) -> Call | None:
         kind, more = self.pagination.kind, self.pagination.more
-        if kind == "none" or (more is not None and not self._at(body, more)):
+        if kind == "none" or (more is not None and not _says_yes(self._at(body, more))):
             return None
         if kind == "cursor":
             return self._of_cursor(self._at(body, self.pagination.next or ""))
-        if not items:
+        if not items and more is None:
             return None
         self._insist_on_another_page(items)
         self._number, self._offset = self._number + 1, self._offset + len(items)
@@ -107,6 +146,10 @@ class Pager:
 
     def _of_cursor(self, cursor: Any) -> Call | None:
         if cursor in (None, "", False):
+            if self.pagination.more is not None:  # then it was yes; what is not read would be marked as gone
+                raise self._wrong(
+                    f"says that there are more ({self.pagination.more}), and has no cursor at {self.pagination.next}"
+                )
             return None
         if not isinstance(cursor, str | int):
             raise self._wrong(f"has a {type(cursor).__name__} for a cursor at {self.pagination.next}")
@@ -133,13 +176,29 @@ class Pager:
         return Call(key=self.path, path=address)
 
     def _insist_on_another_page(self, items: list[Any]) -> None:
+        if not items:
+            self._insist_on_an_end()
+            return
+        self._empty = 0
         mark = hashlib.sha256(json.dumps(items, sort_keys=True).encode()).hexdigest()
         if mark == self._last:
             raise self._wrong(
-                f"gives the same page again: the API does not know the parameter {self._param!r}, or gives its last "
-                "page for each after it; write `more`, if it says whether there are more"
+                f"gives the same page again: the API does not know the parameter {self._param!r}, {self._or_else()}"
             )
         self._last = mark
+
+    def _insist_on_an_end(self) -> None:
+        self._empty += 1
+        told = f"says that there are more ({self.pagination.more})"
+        if self.pagination.kind == "offset":
+            raise self._wrong(f"has no record and {told}, and where they begin nobody knows; {_NO_MORE}")
+        if self._empty > _MOST_EMPTY:
+            raise self._wrong(f"has no record, like {_MOST_EMPTY} before it, and {told}; {_NO_MORE}")
+
+    def _or_else(self) -> str:
+        if self.pagination.more is not None:
+            return f"or says at {self.pagination.more} that there are more where there are none"
+        return "or gives its last page for each after it; write `more`, if it says whether there are more"
 
     def _call(self, position: Mapping[str, str]) -> Call:
         params = {**self._fixed, **position}
@@ -155,3 +214,11 @@ class Pager:
         return RunError(
             f"The answer of {self.path} {what}.", remedy="Correct `pagination` of the table's document.", **self.where
         )
+
+
+def _says_yes(value: Any) -> bool:
+    """Whether there are more: true or false, also as a text; of anything else, whether it is something."""
+    try:
+        return bool(flag(value))
+    except ValueError:
+        return bool(value)

@@ -28,6 +28,8 @@ one whose rows wait for others."""
 LONGEST_NAME = 63 - len("_payloads")
 """Bytes of a name of books: PostgreSQL cuts what is longer than 63, and two tables would be one."""
 
+_BOOKS = ("payloads", "checks", "changes", "fields", "requests")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
@@ -58,8 +60,12 @@ class Books:
         """The statements that make the tables where they are not there."""
         return [statement.format(**self._names()) for statement in _DDL]
 
+    def tables(self) -> list[str]:
+        """The tables' names, quoted."""
+        return [self.table(what) for what in _BOOKS]
+
     def _names(self) -> dict[str, str]:
-        names = {what: self.table(what) for what in ("payloads", "checks", "changes", "fields", "requests")}
+        names = {what: self.table(what) for what in _BOOKS}
         statuses = ", ".join(map(literal, STATUSES))
         return {**names, "statuses": statuses, "by_time": identifier(f"{self.name}_changes_changed_at_idx")}
 

@@ -189,6 +189,10 @@ class Documents:
         """The statements that make those tables that the sync makes by itself."""
         return [_create(self, table, table.types) for table in self.tables if table.types is not None]
 
+    def made(self) -> list[str]:
+        """The names of those tables, quoted."""
+        return [qualified(table.schema or self.schema, table.table) for table in self.tables if table.types is not None]
+
     def layout(self, session: Session) -> Layout:
         """The tables as the catalog has them now.
 
@@ -208,7 +212,7 @@ class Documents:
             name: name for name in given if name not in BOOKKEEPING and not held[name]["is_numbered"]
         }
         named = {**{name: name for name in self.record}, **chosen}
-        columns = {name: self._column(sql, name, column, held) for name, column in named.items()}
+        columns = {name: self._column(declared, name, column, held) for name, column in named.items()}
         if lacking := [name for name in declared.key if name not in columns]:
             raise self.error(f"{sql}: `columns` does not name {lacking[0]!r}, which belongs to its key.", "Name it.")
         kinds: dict[str, Kind] = {name: column.kind for name, column in columns.items()}
@@ -239,10 +243,13 @@ class Documents:
                     parent_columns=tuple(row["parent_columns"]),
                 )
 
-    def _column(self, sql: str, name: str, column: str, held: Mapping[str, Mapping]) -> Column:
+    def _column(self, declared: Declared, name: str, column: str, held: Mapping[str, Mapping]) -> Column:
+        sql = qualified(declared.schema or self.schema, declared.table)
         if column not in held:
             near = difflib.get_close_matches(column, held, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(held)}."
+            if kind := (declared.types or {}).get(name):
+                hint += f" If it is new: ALTER TABLE {sql} ADD COLUMN {identifier(column)} {TYPES[kind]}."
             raise self.error(f"{sql} has no column {column!r}.", hint)
         row = held[column]
         if "%" in column:

@@ -153,11 +153,12 @@ class RowsetTarget(Underived):
         with self.cursor() as cursor:
             for table in self.layout.tables:
                 cursor.execute(
-                    "SELECT reltuples::int8, pg_catalog.pg_total_relation_size(oid) FROM pg_catalog.pg_class "
+                    "SELECT reltuples::int8, pg_catalog.pg_stat_get_live_tuples(oid), "
+                    "pg_catalog.pg_total_relation_size(oid) FROM pg_catalog.pg_class "
                     f"WHERE oid = {table.oid}"
                 )
-                rows, size = cursor.fetchone()
-                found[table.rows.name] = {"rows": max(rows, 0), "bytes": size}
+                analysed, counted, size = cursor.fetchone()  # a small table is never analysed; a restart forgets counts
+                found[table.rows.name] = {"rows": counted or max(analysed, 0), "bytes": size}
         return found
 
     def prepare(self) -> None:
@@ -171,7 +172,10 @@ class RowsetTarget(Underived):
             self._require()
             return
         with self.writing() as cursor:
-            cursor.execute(f"SELECT pg_catalog.to_regclass({literal(self.books.table('requests'))}) IS NULL")
+            there = [
+                f"pg_catalog.to_regclass({literal(name)})" for name in (*self.documents.made(), *self.books.tables())
+            ]
+            cursor.execute(f"SELECT pg_catalog.num_nulls({', '.join(there)})")
             if not cursor.fetchone()[0]:
                 return
             cursor.execute("SET LOCAL client_min_messages = warning")

@@ -186,7 +186,99 @@ def test_an_allowance_ends_a_list_quietly(shop: Shop):
     assert client.exhausted
 
 
-@pytest.mark.parametrize("wrong", [{"kind": "cursor"}, {"size": 5}, {"size": 0, "size_param": "limit"}])
+def begun(**pagination: Any) -> Pager:
+    where = {"sync": "shop", "table": "article"}
+    return Pager(
+        Pagination(items="items", **pagination), base_url="https://a.example", path="list", params={}, where=where
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "goes_on"),
+    [(True, True), ("true", True), (3, True), ("/list?page=2", True)]
+    + [(end, False) for end in (False, "false", " No ", "0", 0, "", None)],
+)
+def test_whether_there_are_more_may_be_written_as_a_text(more: object, goes_on: bool):
+    pager = begun(kind="page", more="more")
+    pager.items_of({"items": [1], "more": more})
+    assert (pager.next_call() is not None) == goes_on
+
+
+def test_an_empty_page_amid_a_list_is_not_its_end_where_the_api_says_that_there_are_more():
+    pager = begun(kind="page", more="more")
+    for items in ([1], [], [], [2]):
+        assert pager.items_of({"items": items, "more": True}) == items
+    call = pager.next_call()
+    assert call is not None
+    assert call.params == {"page": "5"}
+    pager.items_of({"items": [], "more": False})
+    assert pager.next_call() is None
+
+
+def test_an_api_that_says_for_ever_that_there_are_more_is_not_followed_for_ever():
+    pager = begun(kind="page", more="more")
+    for _ in range(100):
+        pager.items_of({"items": [], "more": True})
+    with pytest.raises(RunError, match=r"no record, like 100 before it, and says .*leave `more` out"):
+        pager.items_of({"items": [], "more": True})
+
+
+def test_an_empty_page_that_is_not_the_end_leaves_no_offset_to_go_on_from():
+    with pytest.raises(RunError, match=r"no record and says that there are more \(more\).*leave `more` out"):
+        begun(kind="offset", more="more").items_of({"items": [], "more": True})
+
+
+@pytest.mark.parametrize("answer", [{}, {"next": None}, {"next": ""}])
+def test_a_cursor_that_is_missing_where_there_are_more_is_no_end_of_the_list(answer: dict[str, Any]):
+    pager = begun(kind="cursor", next="next", more="more")
+    with pytest.raises(RunError, match=r"says that there are more \(more\), and has no cursor at next"):
+        pager.items_of({"items": [1], "more": True, **answer})
+
+
+@pytest.mark.parametrize(
+    ("pagination", "answer", "told"),
+    [
+        ({"kind": "cursor", "next": "meta.nxt"}, {"meta": {"next": 2}}, ["meta.nxt"]),
+        ({"kind": "cursor", "next": "mta.next"}, {"meta": {"next": 2}}, ["mta.next"]),
+        ({"kind": "offset", "more": "moer"}, {"more": True}, ["moer"]),
+        ({"kind": "cursor", "next": "meta.next"}, {"meta": {"next": None}}, []),
+        ({"kind": "page", "more": "more"}, {"more": False}, []),
+    ],
+)
+def test_a_path_at_which_the_first_answer_has_nothing_is_told(
+    pagination: dict[str, Any], answer: dict[str, Any], told: list[str], caplog: pytest.LogCaptureFixture
+):
+    pager = begun(**pagination)
+    pager.items_of({"items": [1], **answer})
+    assert pager.next_call() is None
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"shop/article: the answer of list has nothing at {path}, so the list ends with its first page; if it has "
+        f"more, correct pagination.{'next' if 'next' in pagination else 'more'}"
+        for path in told
+    ]
+
+
+def test_a_path_at_which_a_later_answer_has_nothing_is_how_a_list_may_end(caplog: pytest.LogCaptureFixture):
+    pager = begun(kind="cursor", next="next")
+    pager.items_of({"items": [1], "next": 2})
+    pager.items_of({"items": [2]})
+    assert pager.next_call() is None
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "cursor"},
+        {"size": 5},
+        {"size": 0, "size_param": "limit"},
+        {"kind": "page", "next": "meta.next"},
+        {"next": "meta.next"},
+        {"param": "after"},
+        {"more": "meta.more"},
+    ],
+)
 def test_a_pagination_that_cannot_be_is_refused(wrong: dict):
     with pytest.raises(ConfigurationError, match="pagination: "):
         Pagination(**wrong)
