@@ -43,4 +43,9 @@ def _is_object(given: Any) -> bool:
 
 def _is_list(given: Mapping[str, Any]) -> bool:
     goes_on = not given["has_more"] or isinstance(given.get("next_cursor"), str)
-    return goes_on and all(map(_is_object, given["results"]))
+    return goes_on and all(_is_object(item) or _is_other(item) for item in given["results"])
+
+
+def _is_other(given: Any) -> bool:
+    """Whether an element of a list is one that no note is read from: a listing may hold databases, however told."""
+    return isinstance(given, Mapping) and given.get("object") in ("database", "data_source")

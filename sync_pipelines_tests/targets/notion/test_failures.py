@@ -144,7 +144,10 @@ _PAGE = {"object": "page", "id": "a", "properties": {}, "created_time": "t", "la
 _LIST = {"object": "list", "results": [_PAGE], "has_more": False, "next_cursor": None}
 
 
-@pytest.mark.parametrize("answer", [_PAGE, _LIST, {**_LIST, "has_more": True, "next_cursor": "b"}])
+_WIKI = {**_LIST, "results": [{"object": "data_source", "id": "c"}]}
+
+
+@pytest.mark.parametrize("answer", [_PAGE, _LIST, _WIKI, {**_LIST, "has_more": True, "next_cursor": "b"}])
 def test_an_object_of_notion_is_taken_as_it_is(answer: object):
     assert require_object(answer, "do so", host="h") is answer
 
