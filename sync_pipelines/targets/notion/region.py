@@ -161,10 +161,12 @@ class _Claims:
 
     Args:
         us: ids of the sync's connections. expected: what an interrupted write was making, by mark. taken: ids.
+        kept: ids of the blocks that it was not to remove.
     """
 
     us: Collection[str]
     expected: Mapping[str, Entry]
+    kept: Collection[str | None] = frozenset()
     taken: set[str] = field(default_factory=set)
 
 
@@ -184,7 +186,8 @@ def find(
         adopt: nothing is on record: whatever the connection made is the region; what others have edited of it since
             was something else, nobody knows what.
     """
-    claims = _Claims(us, {item.stands_as[1]: item for item in _walk(under_way)})
+    making = list(_walk(under_way))
+    claims = _Claims(us, {item.stands_as[1]: item for item in making}, {item.id for item in making if item.id})
     claims.taken |= {item.id for item in _walk(base) if item.id}
     if adopt:
         base = _adopted(page, us)
@@ -237,7 +240,7 @@ def _matched(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> tu
 
 def _was_going(entry: Entry, claims: _Claims) -> bool:
     """Whether a block that is gone was removed, or never made, by a write that was interrupted."""
-    return bool(claims.expected) and entry.stands_as[1] not in claims.expected
+    return bool(claims.expected) and entry.stands_as[1] not in claims.expected and entry.id not in claims.kept
 
 
 def _is_under_way(live: Live, claims: _Claims) -> bool:
