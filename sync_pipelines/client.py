@@ -22,7 +22,7 @@ from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError,
 from sync_pipelines.engine.naming import known_keys
 from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.run_ending import ask_for_end, close_dead
-from sync_pipelines.run_status import RunStatus, newest, record_of, status_of, with_numbers
+from sync_pipelines.run_status import RunStatus, listed, newest, record_of, status_of, with_numbers
 from sync_pipelines.user_partitions import ensure
 
 if TYPE_CHECKING:
@@ -217,9 +217,8 @@ def recent(sync: str | None = None, *, limit: int | None = 20, under_way: bool =
     import dagster as dg
 
     from sync_pipelines.dead_runs import UNDER_WAY
-    from sync_pipelines.registry import tables
 
-    chosen = tables(sync)
+    chosen = listed(sync)
     with launch.dagster_instance() as instance:
         _close_dead_if_possible(instance)
         filters = dg.RunsFilter(statuses=list(UNDER_WAY)) if under_way else None

@@ -14,6 +14,7 @@ from sync_pipelines.engine.errors import ConfigurationError, SyncError, redact
 if TYPE_CHECKING:
     import dagster as dg
 
+    from sync_pipelines.components.base import SyncComponent
     from sync_pipelines.engine.dead import Ending
     from sync_pipelines.engine.ledger.ledger import RunRecord
     from sync_pipelines.registry import BoundTable
@@ -120,19 +121,45 @@ def concerns(run: dg.DagsterRun, bound: BoundTable) -> bool:
     return of_sync and not run.tags.get("sync/table")
 
 
+def listed(selector: str | None = None) -> list[BoundTable]:
+    """The tables whose runs are told of: as `registry.tables`, and those with users whole, for users who were removed.
+
+    Raises:
+        ConfigurationError: nothing has that name.
+    """
+    from sync_pipelines.registry import tables, whole_tables
+
+    wholes = [bound for bound in whole_tables(selector) if bound.component.by_user and ":" not in (selector or "")]
+    return list({bound.path: bound for bound in (*tables(selector), *wholes)}.values())
+
+
+def _worked_on(run: dg.DagsterRun, chosen: Sequence[BoundTable]) -> list[SyncComponent]:
+    """The tables that a run has to do with; of one with users their parts, or that of the user who was removed."""
+    found = [bound.component for bound in chosen if concerns(run, bound)]
+    wholes = [component for component in found if component.by_user and not component.user]
+    known = [component for component in found if component.user or not component.by_user]
+    return known or [whole.for_user(user) for whole in wholes for user in _users_of(run)] or found
+
+
+def _users_of(run: dg.DagsterRun) -> tuple[str, ...]:
+    from sync_pipelines.user_partitions import users_of
+
+    _, _, named = run.tags.get("sync/table", "").partition(":")
+    return (named,) if named else users_of(run.tags) or ()
+
+
 def status_of(instance: dg.DagsterInstance, record: Any, chosen: Sequence[BoundTable] | None = None) -> RunStatus:
     """How a run is, from Dagster's record of it."""
     from sync_pipelines.components.assets import trigger_of
-    from sync_pipelines.registry import tables
 
     run = record.dagster_run
-    worked_on = [bound for bound in (tables() if chosen is None else chosen) if concerns(run, bound)]
-    only = worked_on[0].component if len(worked_on) == 1 else None
+    worked_on = _worked_on(run, listed() if chosen is None else chosen)
+    only = worked_on[0] if len(worked_on) == 1 else None
     return RunStatus(
         run_id=run.run_id,
         state=STATES[run.status.value],
         job=run.job_name,
-        sync=worked_on[0].component.sync if worked_on else run.tags.get("sync"),
+        sync=worked_on[0].sync if worked_on else run.tags.get("sync"),
         table=only.table_name if only else None,
         user=only.user if only else None,
         mode=_mode_of(run),

@@ -93,13 +93,19 @@ def store(sync: str, name: str, value: str | None) -> None:
         ledger.set_setting(f"{sync}.{name}", value, description=meaning)
 
 
-def _meaning(sync: str, name: str) -> tuple[str, Any]:
-    """What a setting means, and how its text is read."""
+def settings_of(sync: str) -> dict[str, tuple[str, Any]]:
+    """What can be stored for a sync: by name what it means, and how its text is read."""
     from sync_pipelines import registry
 
     known: dict[str, tuple[str, Any]] = {}
     for bound in registry.tables(sync):
         known |= bound.component.known_settings()
+    return known
+
+
+def _meaning(sync: str, name: str) -> tuple[str, Any]:
+    """What a setting means, and how its text is read."""
+    known = settings_of(sync)
     if name in known:
         return known[name]
     raise ConfigurationError(f"{sync} has no setting {name!r}.", remedy=f"There are: {', '.join(sorted(known))}.")

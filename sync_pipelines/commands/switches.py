@@ -9,6 +9,7 @@ import typer
 
 from sync_pipelines.commands import output
 from sync_pipelines.commands.output import AsJson
+from sync_pipelines.engine.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sync_pipelines.switching import Switch
@@ -25,15 +26,24 @@ def start(
 ) -> None:
     """Let a sync run by itself: its sensors and schedules are started in Dagster, as the UI does it."""
     if interval is not None:
-        from sync_pipelines.commands.settings import store
-
-        store(sync, "sync_interval", interval)
+        _store_interval(sync, interval)
     _switch(sync, on=True, as_json=as_json)
 
 
 def stop(sync: Sync, as_json: AsJson = False) -> None:
     """Let a sync rest: its sensors and schedules are stopped in Dagster, as the UI does it; its checks go on."""
     _switch(sync, on=False, as_json=as_json)
+
+
+def _store_interval(sync: str, interval: str) -> None:
+    from sync_pipelines.commands.settings import settings_of, store
+
+    if "sync_interval" not in settings_of(sync):
+        raise ConfigurationError(
+            f"{sync} stores no interval: that is for syncs of a REST API.",
+            remedy="Start it without --interval; how often it runs, `schedules` in its documents says.",
+        )
+    store(sync, "sync_interval", interval)
 
 
 def _switch(sync: str, *, on: bool, as_json: bool) -> None:

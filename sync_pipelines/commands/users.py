@@ -272,7 +272,7 @@ def _given(variable: str, file: Path | None) -> str | None:
     """A token that stands in a file, or in the environment.
 
     Raises:
-        ConfigurationError: the file cannot be read, or is empty.
+        ConfigurationError: the file cannot be read, is empty, or holds more than a token.
     """
     if file is None:
         return os.environ.get(variable, "").strip() or None
@@ -283,6 +283,8 @@ def _given(variable: str, file: Path | None) -> str | None:
         raise ConfigurationError(f"{str(file)!r} cannot be read: {why}.") from None
     if not found:
         raise ConfigurationError(f"{str(file)!r} is empty.", remedy="Put the token into it.")
+    if len(found.split()) > 1:
+        raise ConfigurationError(f"{str(file)!r} holds more than a token.", remedy="Put the token into it, alone.")
     return found
 
 

@@ -133,7 +133,6 @@ class KeepToNotion(PerUser):
     schedules: SchedulesBlock = SchedulesBlock(incremental="0 * * * *")
     checks: ChecksBlock = ChecksBlock(deep="weekly")
 
-    default_batch_size: ClassVar[int] = 20
     far_system: ClassVar[str] = "notion"
     kinds: ClassVar[tuple[str, ...]] = ("notion",)
     io_manager_key: ClassVar[str] = "notion_io_manager"

@@ -21,6 +21,7 @@ _MAKE = (
     'Make one with: python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"; '
     "keep it where the ledger's backups are not."
 )
+_GIVE_BACK = "Give it the keys that users' secrets were written with: a new one opens none of them."
 
 
 @dataclass(frozen=True)
@@ -69,26 +70,26 @@ class Vault:
         Raises:
             ConfigurationError: none of the keys opens it.
         """
-        fernet = self._fernet()
-        return fernet.encrypt(self._opened(token, what))
+        return self._fernet(_GIVE_BACK).encrypt(self._opened(token, what))
 
     def _opened(self, token: bytes, what: str) -> bytes:
         from cryptography.fernet import InvalidToken
 
         try:
-            return self._fernet().decrypt(token)
+            return self._fernet(_GIVE_BACK).decrypt(token)
         except InvalidToken:
             raise ConfigurationError(
                 f"{what}: no key of {VARIABLE} opens what the ledger holds of it.",
-                remedy=f"Put the key that it was written with back into {VARIABLE}, behind the newest one.",
+                remedy=f"Put the key that it was written with back into {VARIABLE}, behind the newest one. Where that "
+                "is lost, remove and add the user: their pages stay theirs.",
             ) from None
 
-    def _fernet(self) -> MultiFernet:
+    def _fernet(self, remedy: str = _MAKE) -> MultiFernet:
         from cryptography.fernet import Fernet, MultiFernet
 
         texts, made = self._texts(), []
         if not texts:
-            raise ConfigurationError(f"{VARIABLE} is not set, and secrets are kept encrypted only.", remedy=_MAKE)
+            raise ConfigurationError(f"{VARIABLE} is not set, and secrets are kept encrypted only.", remedy=remedy)
         for place, text in enumerate(texts, start=1):
             try:
                 made.append(Fernet(text))
@@ -96,7 +97,7 @@ class Vault:
                 raise ConfigurationError(
                     f"{VARIABLE}: its key number {place} of {len(texts)} is no Fernet key "
                     "(32 bytes as URL-safe base64, 44 characters).",
-                    remedy=_MAKE,
+                    remedy=remedy,
                 ) from None
         return MultiFernet(made)
 

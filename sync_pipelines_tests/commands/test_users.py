@@ -147,11 +147,13 @@ def test_the_instance_knows_the_users_as_partitions(
         (("ann", "--account", "bob", "--database", ID), 3, "is no e-mail address"),
         (("ann", "--takeout", "{export}", "--database", ID, "--sync", "no"), 3, "no sync 'no' with users"),
         (("ann", "--takeout", "{export}", "--database", ID, "--token-file", "/nowhere"), 3, "cannot be read"),
+        (("ann", "--takeout", "{export}", "--database", ID, "--token-file", "{export}.env"), 3, "more than a token"),
     ],
 )
 def test_what_is_wrong_with_an_addition_is_said(
     desk: Desk, export: Path, words: tuple[str, ...], code: int, says: str
 ) -> None:
+    export.with_name(f"{export.name}.env").write_text(f"{TOKEN}\n{MASTER}\n")
     given = [word.format(export=export) for word in words]
     assert says in " ".join(run("add", *given, typed=f"{TOKEN}\n{MASTER}\n", code=code).replace("│", " ").split())
     assert json.loads(run("list", "--json")) == {"users": []}

@@ -31,6 +31,19 @@ def test_what_no_key_opens_is_named_and_the_remedy_with_it() -> None:
             ask(token, what="the secrets of ann")
 
 
+@pytest.mark.parametrize("keys", [None, "not-a-key"])
+def test_who_opens_what_was_sealed_is_told_to_give_the_keys_back_and_to_make_none(keys: str | None) -> None:
+    token = Vault(OLD).seal(SECRETS)
+    for ask in (Vault(keys).open, Vault(keys).rotate):
+        with pytest.raises(
+            ConfigurationError, match="Give it the keys that users' secrets were written with"
+        ) as caught:
+            ask(token, what="the secrets of ann")
+        assert "Make one" not in str(caught.value)
+    with pytest.raises(ConfigurationError, match="Make one with"):
+        Vault(keys).seal(SECRETS)
+
+
 def test_a_token_that_was_tampered_with_is_not_opened() -> None:
     token = Vault(NEW).seal(SECRETS)
     with pytest.raises(ConfigurationError):

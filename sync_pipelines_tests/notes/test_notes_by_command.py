@@ -54,6 +54,16 @@ def test_a_user_is_added_synced_asked_about_and_removed(
     assert len(study.pages("ann")) == 2
 
 
+def test_an_interval_is_not_stored_for_a_sync_of_notes_and_nothing_is_switched(study: Study) -> None:
+    assert not any(item["running"] for item in answer("stop", "notes")["switches"])
+    refused = invoke("start", "notes", "--interval", "2h")
+    assert refused.exit_code == 3
+    assert "notes stores no interval" in refused.stderr
+    assert "sync_interval" not in refused.stderr
+    assert not any(item["running"] for item in answer("stop", "notes")["switches"])
+    assert all(item["running"] for item in answer("start", "notes")["switches"])
+
+
 @pytest.mark.slow
 def test_health_says_of_keep_and_notion_whether_they_are_up(study: Study) -> None:
     before = answer("health")["dependencies"]
@@ -275,3 +285,20 @@ def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
     assert list(raised.value.started) == [client.recent("notes")[0].run_id]
     assert str(raised.value).endswith(f" These runs were started all the same: {raised.value.started[0]}.")
     assert [run.user for run in client.recent("notes")] == ["bob", "bob", "bob"]
+
+
+@pytest.mark.slow
+def test_a_user_whose_key_is_lost_is_removed_and_added_anew_and_the_pages_stay_theirs(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = study.add("ann", [note(1), note(2)])
+    study.materialize("ann")
+    before = study.pages("ann")
+    monkeypatch.setenv("SYNC_ENCRYPTION_KEYS", Fernet.generate_key().decode())
+    monkeypatch.setenv("NOTION_TOKEN", workspace.token)
+    assert "remove and add the user" in invoke("users", "test", "ann").stderr.replace("\n", " ")
+    assert invoke("users", "remove", "ann", "--yes").exit_code == 0
+    given = ("--takeout", str(study.folder / "ann"), "--complete", "--parent-page", workspace.page)
+    assert invoke("users", "add", "ann", *given).exit_code == 0
+    (run,) = answer("sync", "notes")["runs"]
+    assert (run["status"], run["counts"]["upserted"], study.pages("ann")) == ("completed", 0, before)

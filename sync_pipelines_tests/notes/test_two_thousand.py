@@ -94,3 +94,5 @@ def test_varied_notes_are_synced_edited_in_every_way_and_equal_page_by_page(stud
     assert ann.is_equal()  # which reads every page
     counts, asked = ann.run(full=True)
     assert (counts.upserted, set(asked) - READS) == (0, set())
+    hundreds = -(-len(edited.notes) // 100)
+    assert asked["data_sources.query"] <= (3 + 2) * hundreds  # the listing thrice, and the pages of 50 notes at a time

@@ -55,6 +55,20 @@ def test_one_user_is_named_by_option_or_by_path(homely: Desk) -> None:
 
 
 @pytest.mark.slow
+def test_runs_of_a_user_who_was_removed_are_listed_still_and_name_them(homely: Desk) -> None:
+    homely.add("ann", "bob")
+    runs = {run["user"]: run["run_id"] for run in answer("sync", "diary")["runs"]}
+    for gone, left in (("ann", ["ann", "bob"]), ("bob", ["ann", "bob"])):
+        homely.remove(gone)
+        listed = {run["run_id"]: (run["user"], run["table"]) for run in answer("jobs", "list")["runs"]}
+        assert listed == {runs[user]: (user, f"entries:{user}") for user in left}
+        job = answer("jobs", "status", runs[gone])
+        assert (job["sync"], job["user"], job["table"]) == ("diary", gone, f"entries:{gone}")
+        assert (job["total"], job["processed"]) == (2, 2)
+    assert answer("jobs", "list", "diary")["runs"] == answer("jobs", "list", "diary/entries")["runs"] != []
+
+
+@pytest.mark.slow
 def test_the_client_gives_one_id_for_one_user_and_a_list_for_all(homely: Desk) -> None:
     homely.add("ann", "bob")
     one = client.trigger("diary", user="ann", wait=True)

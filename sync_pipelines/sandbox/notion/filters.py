@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -30,19 +31,46 @@ def compiled(given: Given, source: DataSource, now: datetime, levels: int = NEST
     Raises:
         Refusal: it names a property that is not there, a condition that its type does not have, or is nested too deep.
     """
-    for name, all_or_any in (("and", all), ("or", any)):
+    for name, together in (("and", _all), ("or", _any)):
         if given.field(name).there:
             if not levels:
                 raise given.field(name).wrong("should be not present")
             parts = [compiled(one, source, now, levels - 1) for one in given.only("and", "or").field(name).elements()]
-            return partial(_together, all_or_any, parts)
+            return together(parts)
     if given.field("timestamp").there:
         return _of_timestamp(given, now)
     return _of_property(given, source, now)
 
 
-def _together(all_or_any: Callable[[Any], bool], parts: list[Fits], page: Page) -> bool:
-    return all_or_any(part(page) for part in parts)
+def _all(parts: Sequence[Fits]) -> Fits:
+    return lambda page: all(part(page) for part in parts)
+
+
+def _any(parts: Sequence[Fits]) -> Fits:
+    """Texts of one property are looked up together: a sync asks every page for 50 keys at once."""
+    texts: dict[str, set[str]] = {}
+    for part in parts:
+        if isinstance(part, _Equals):
+            texts.setdefault(part.id, set()).add(part.wanted)
+    others = [part for part in parts if not isinstance(part, _Equals)]
+    return lambda page: (
+        any(_folded(page, key) in wanted for key, wanted in texts.items()) or any(part(page) for part in others)
+    )
+
+
+@dataclass(frozen=True)
+class _Equals:
+    """Whether a property is this text. Notion compares texts without regard to case."""
+
+    id: str
+    wanted: str
+
+    def __call__(self, page: Page) -> bool:
+        return _folded(page, self.id) == self.wanted
+
+
+def _folded(page: Page, key: str) -> str:
+    return text_of(page.values.get(key)).casefold()
 
 
 def _of_timestamp(given: Given, now: datetime) -> Fits:
@@ -65,6 +93,8 @@ def _of_property(given: Given, source: DataSource, now: datetime) -> Fits:
     if kind != one.kind:
         raise invalid(f"database property {one.kind} does not match filter {kind}")
     test = _TESTS[_family(kind)](given.field(kind), one, now)
+    if kind in TEXTS and "equals" in given.value[kind]:
+        return _Equals(one.id, given.field(kind).field("equals").text().casefold())
     if kind in TIMES:
         return lambda page: test(_time(page, kind))
     return lambda page: test(page.values.get(one.id))

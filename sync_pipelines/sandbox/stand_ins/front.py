@@ -17,15 +17,20 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from sync_pipelines.sandbox.processes import LOOPBACK
 from sync_pipelines.sandbox.stand_ins.seen import Log, Seen
 
-WIRE = ("slow", "drip", "cut", "drop", "html", "text", "hold")
+WIRE = ("slow", "drip", "cut", "drop", "html", "text", "json", "hold")
 """Trouble on the wire.
 
 `slow`: the answer begins after `seconds`. `drip`: it comes in pieces over `seconds`. `cut`: half of it. `drop`: none.
-`html`, `text`: 200 with a page, or with words. `hold`: none until the reply's gate opens, or `seconds` have passed;
-then the connection is dropped.
+`html`, `text`, `json`: 200 with a page, with words, or with JSON that says nothing. `hold`: none until the reply's gate
+opens, or `seconds` have passed; then the connection is dropped.
 """
 
 _PAGE = "<html><head><title>503</title></head><body><h1>We will be back soon</h1><p>Maintenance.</p></body></html>"
+_OTHERS = {
+    "html": ("text/html", _PAGE),
+    "text": ("text/plain", "OK"),
+    "json": ("application/json", '{"status": "OK"}'),
+}
 _PIECES = 20
 _BODY = 64 * 1024 * 1024
 """What is read of a body, in bytes: more than any limit of the services that are stood in for."""
@@ -185,8 +190,8 @@ class _Handler(BaseHTTPRequestHandler):
             reply.gate.wait(reply.seconds)
         if reply.wire in ("drop", "hold"):
             self._hang_up()
-        elif reply.wire in ("html", "text"):
-            kind, said = ("text/html", _PAGE) if reply.wire == "html" else ("text/plain", "OK")
+        elif reply.wire in _OTHERS:
+            kind, said = _OTHERS[reply.wire]
             self._write(Reply(200, said.encode(), headers={"Content-Type": kind}))
         elif reply.wire == "cut":
             self._cut(reply)

@@ -114,7 +114,7 @@ class Api(gkeepapi.KeepAPI):
             RunError: Google refuses for another reason.
         """
         try:
-            return self.changes(target_version=version)
+            return _changes(self.changes(target_version=version))
         except exception.LoginException as error:
             raise Refused(str(error)) from None
         except exception.APIException as error:
@@ -123,6 +123,13 @@ class Api(gkeepapi.KeepAPI):
             raise RunError(f"Google Keep refuses with status {error.code}.") from None
         except requests.exceptions.JSONDecodeError:
             raise TransientError("Google Keep's answer is no JSON (a page of something in between?).") from None
+
+
+def _changes(answer: Any) -> dict[str, Any]:
+    """An answer of Keep's, which says up to which version it tells; without that it would pass for an empty account."""
+    if not isinstance(answer, dict) or not isinstance(answer.get("toVersion"), str):
+        raise TransientError("Google Keep's answer tells of no version (JSON of something in between?).")
+    return answer
 
 
 class Media(gkeepapi.MediaAPI):

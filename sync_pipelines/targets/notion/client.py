@@ -26,6 +26,7 @@ from sync_pipelines.targets.notion.errors import (
     StartRefusedError,
     classify,
 )
+from sync_pipelines.targets.notion.objects import require_object
 from sync_pipelines.targets.notion.settings import NotionSettings
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Notion:
         self._limiter.wait(self._never)
         self.requests += 1
         try:
-            return call(self._client)
+            return require_object(call(self._client), doing, host=self.settings.host, **self.where)
         except Exception as error:
             found = classify(error, doing, host=self.settings.host, **self.where)
             if isinstance(found, RateLimitedError):

@@ -61,7 +61,8 @@ def read_page(notion: Notion, head: Head, record: Record | None) -> Seen:
     page = _read(notion, head.id, us, _ours(record))
     base = record.base if record is not None else ()
     under_way = (record.under_way if record is not None else None) or ()
-    region = find(base, page, us=us, under_way=under_way, adopt=not known)
+    behind = record is not None and record.is_behind(head)
+    region = find(base, page, us=us, under_way=under_way, adopt=not known, behind=behind)
     return Seen(head=head, region=region, at=at, base_state=_state(head, record, known=known), known=known)
 
 

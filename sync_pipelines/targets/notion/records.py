@@ -53,6 +53,11 @@ class Record:
         """Whether there is a base: the page was finished once."""
         return self.page_id is not None and self.fingerprint is not None
 
+    def is_behind(self, head: Head) -> bool:
+        """Whether the sync has written the page since: the ledger is one of a backup."""
+        settled = self.under_way is None and self.left is None
+        return settled and bool(self.fingerprint and head.fingerprint) and self.fingerprint != head.fingerprint
+
     def tells(self, head: Head) -> bool:
         """Whether the page cannot have changed since the last look, by what the listing says.
 

@@ -161,10 +161,13 @@ class _Claims:
 
     Args:
         us: ids of the sync's connections. expected: what an interrupted write was making, by mark. taken: ids.
+        kept: ids of the blocks that it was not to remove. behind: the base is older than the page.
     """
 
     us: Collection[str]
     expected: Mapping[str, Entry]
+    kept: Collection[str | None] = frozenset()
+    behind: bool = False
     taken: set[str] = field(default_factory=set)
 
 
@@ -175,6 +178,7 @@ def find(
     us: Collection[str],
     under_way: Sequence[Entry] = (),
     adopt: bool = False,
+    behind: bool = False,
 ) -> Region:
     """The managed region of a page.
 
@@ -183,8 +187,11 @@ def find(
         under_way: what a write was making of the page that was interrupted, so that some of it may stand there.
         adopt: nothing is on record: whatever the connection made is the region; what others have edited of it since
             was something else, nobody knows what.
+        behind: what is on record is older than the page (a backup of the ledger): it takes in what was made since.
     """
-    claims = _Claims(us, {item.stands_as[1]: item for item in _walk(under_way)})
+    making = list(_walk(under_way))
+    expected = {item.stands_as[1]: item for item in making}
+    claims = _Claims(us, expected, {item.id for item in making if item.id}, behind)
     claims.taken |= {item.id for item in _walk(base) if item.id}
     if adopt:
         base = _adopted(page, us)
@@ -217,10 +224,10 @@ def _matched(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> tu
     pairs = {index: by_id[entry.id] for index, entry in enumerate(base) if entry.id in by_id}
     pairs |= _nameless(base, page, claims)
     claims.taken |= {live.id for live in pairs.values()}
+    entries = _with_newcomers(base, pairs, page, claims)
     found: list[Entry] = []
     standing: dict[str, Standing] = {}
-    for index, entry in enumerate(base):
-        live = pairs.get(index)
+    for entry, live in entries:
         if live is not None:
             entry, item = _settled(entry, live, claims)
             standing[live.id] = item
@@ -235,9 +242,27 @@ def _matched(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> tu
     return found, [standing[live.id] for live in page if live.id in standing]
 
 
+def _with_newcomers(
+    base: Sequence[Entry], pairs: Mapping[int, Live], page: Sequence[Live], claims: _Claims
+) -> list[tuple[Entry, Live | None]]:
+    """The entries with their blocks; and where the base is older than the page, those of which it says nothing."""
+    following: dict[int, list[tuple[Entry, Live | None]]] = {}
+    if claims.behind:
+        at, last = {live.id: index for index, live in pairs.items()}, -1
+        for live in page:
+            last = at.get(live.id, last)
+            if live.author in claims.us and live.id not in claims.taken:
+                (entry,) = _adopted([live], claims.us)
+                following.setdefault(last, []).append((entry, live))
+    found = following.get(-1, [])
+    for index, entry in enumerate(base):
+        found += [(entry, pairs.get(index)), *following.get(index, ())]
+    return found
+
+
 def _was_going(entry: Entry, claims: _Claims) -> bool:
     """Whether a block that is gone was removed, or never made, by a write that was interrupted."""
-    return bool(claims.expected) and entry.stands_as[1] not in claims.expected
+    return bool(claims.expected) and entry.stands_as[1] not in claims.expected and entry.id not in claims.kept
 
 
 def _is_under_way(live: Live, claims: _Claims) -> bool:
@@ -355,10 +380,6 @@ def wishes(base: Sequence[Entry], blocks: Sequence[Block], prefix: str = "") -> 
         children = tuple(wishes(below, children_of(block), f"{place}."))
         found.append(Wish(place, block, entry, children))
     return found
-
-
-def _same_kind(base: Sequence[Entry], made: Sequence[Entry]) -> Callable[[int, int], bool]:
-    return lambda left, right: base[left].type == made[right].type
 
 
 def _alike(base: Sequence[Entry], made: Sequence[Entry]) -> Callable[[int, int], bool]:

@@ -63,7 +63,7 @@ class NotionSettings:
     @property
     def host(self) -> str:
         """For messages."""
-        return urlsplit(self.base_url).netloc
+        return urlsplit(self.base_url).netloc or self.base_url
 
     @property
     def connection(self) -> str:

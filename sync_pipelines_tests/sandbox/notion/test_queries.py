@@ -103,6 +103,17 @@ def test_filters_are_combined_over_two_levels(three: Notes):
     assert refused(lambda: three.query(filter=deep))[:2] == (400, "validation_error")
 
 
+def test_texts_that_are_asked_for_together_are_found_beside_other_conditions(three: Notes):
+    def is_text(name: str, kind: str, wanted: str) -> dict[str, Any]:
+        return {"property": name, kind: {"equals": wanted}}
+
+    keys = [is_text("Keep ID", "rich_text", wanted) for wanted in ("K-1", "k-9")]
+    assert three.query(filter={"or": keys}) == ["Ant"]
+    assert three.query(filter={"or": [*keys, is_text("Name", "title", "CAT")]}) == ["Ant", "Cat"]
+    assert three.query(filter={"or": [*keys, {"property": "Size", "number": {"equals": 2}}]}) == ["Ant", "bee"]
+    assert three.query(filter={"and": [{"or": keys}, is_text("Name", "title", "bee")]}) == []
+
+
 WRONG: list[tuple[Any, str]] = [
     ({"property": "Mood", "checkbox": {"equals": True}}, "Could not find property with name or id: Mood"),
     ({"property": "Size", "rich_text": {"equals": "1"}}, "database property number does not match filter rich_text"),

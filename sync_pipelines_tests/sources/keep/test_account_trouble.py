@@ -43,6 +43,19 @@ def test_a_pause_is_kept_and_the_run_goes_on(ann: Live, keep: Keep) -> None:
     assert len(ann.slept) >= 4
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_json_that_says_nothing_is_no_empty_account(ann: Live, keep: Keep, full: bool) -> None:
+    ann.put(note(0))
+    _, first = ann.run()
+    ann.put(note(1))
+    keep.fault("json", endpoint="changes", times=1)
+    found, changes = ann.run(first.watermark, full=full)
+    assert (len(found), changes.source_empty, list(changes.deletes)) == (1 + full, False, [])
+    keep.fault("json", endpoint="changes")
+    with pytest.raises(TransientError, match=r"user 'ann' could not be read within 300 s: .*tells of no version"):
+        ann.run(changes.watermark, full=full)
+
+
 @pytest.mark.parametrize("asked", ["90", "date:90"])
 def test_the_pause_that_keep_asks_for_is_kept(ann: Live, keep: Keep, asked: str) -> None:
     ann.put(note(0))

@@ -299,3 +299,51 @@ def test_a_block_that_was_moved_before_its_id_was_known_is_put_back_and_not_doub
     desk.target = desk.make(Strategy.SOURCE_WINS)
     desk.bring(note())
     assert desk.texts() == ["one", "two", "three"]
+
+
+SINCE_THE_BACKUP = {
+    "a line was added": ("a\nb", "a\nb\nc", "a\nb\nc"),
+    "a line was put between": ("a\nb", "a\nx\nb", "a\nx\nb"),
+    "a line was added, and now another": ("a\nb", "a\nb\nc", "a\nb\nc\nd"),
+    "a line was changed": ("a\nb", "a\nB", "a\nB"),
+    "a line was removed": ("a\nb\nc", "a\nc", "a\nc"),
+    "all lines were replaced": ("a\nb", "x\ny\nz", "x\ny\nz"),
+}
+
+
+@pytest.mark.parametrize("what", SINCE_THE_BACKUP)
+@pytest.mark.parametrize("looked", [False, True])
+def test_records_of_a_backup_that_is_older_than_the_page_double_no_line(desk: Desk, what: str, looked: bool):
+    before, since, now = (note(text=text) for text in SINCE_THE_BACKUP[what])
+    desk.bring(before)
+    desk.later()
+    if looked:  # otherwise it is on record of no block which one it is
+        desk.target.give_way(["1"])
+        desk.bring(before)
+        desk.later()
+    desk.hands.add_block(desk.page(), "theirs")
+    backup = list(desk.target.records.of(["1"]).values())
+    desk.bring(since)
+    desk.later()
+    desk.target.records.keep(backup)
+    for _ in range(2):
+        assert not desk.bring(now).kept
+        desk.later()
+        assert sorted(desk.texts()) == sorted([*now["text"].split("\n"), "theirs"])
+    desk.forget()
+    assert desk.bring(now).counts.unchanged == 1
+    assert set(desk.requests()) <= {"data_sources.query"}
+    assert "edited" not in desk.prints()["1"]
+
+
+@pytest.mark.parametrize("now", ["a", "a\nb"])
+def test_a_line_that_a_person_edited_since_a_backup_was_made_stays_and_is_not_made_again(desk: Desk, now: str):
+    desk.bring(note(text="a"))
+    desk.later()
+    backup = list(desk.target.records.of(["1"]).values())
+    desk.bring(note(text="a\nb"))
+    desk.hands.edit_block(desk.outline()[1]["id"], "by hand")
+    desk.later()
+    desk.target.records.keep(backup)
+    desk.bring(note(text=now))
+    assert desk.texts() == ["a", "by hand"]

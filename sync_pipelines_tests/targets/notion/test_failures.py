@@ -6,6 +6,8 @@ import pytest
 
 from sync_pipelines.defs.notes.page import page_of
 from sync_pipelines.engine.errors import ConfigurationError, RunError, TransientError
+from sync_pipelines.targets.notion.errors import DoubtfulError
+from sync_pipelines.targets.notion.objects import require_object
 from sync_pipelines.targets.retries import RetryPolicy
 from sync_pipelines_tests.spare import spare
 from sync_pipelines_tests.targets.notion.conftest import Desk, attachment, note
@@ -24,7 +26,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing behind it runs."""
 
 
-@pytest.mark.parametrize("fault", ["drop", "504", "html"])
+@pytest.mark.parametrize("fault", ["drop", "504", "html", "json"])
 @pytest.mark.parametrize("effect", [True, False])
 def test_a_lost_answer_at_any_request_of_a_new_page_leaves_one_page(desk: Desk, fault: str, effect: bool):
     for number in range(1, 6):
@@ -65,14 +67,14 @@ def _fail_after(desk: Desk, endpoint: str, look: str, *, times: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("effect", [True, False])
-def test_a_lost_answer_at_any_request_of_a_change_leaves_one_equal_page(desk: Desk, effect: bool):
+@pytest.mark.parametrize(("fault", "effect"), [("drop", True), ("drop", False), ("json", True)])
+def test_a_lost_answer_at_any_request_of_a_change_leaves_one_equal_page(desk: Desk, fault: str, effect: bool):
     for number in range(1, 30):
         mine, changed = {**LONG, "id": "1"}, {**EDITED, "id": "1"}
         desk.bring(mine if number % 2 else changed)
         desk.later()
         desk.forget()
-        desk.hands.fault("drop", at=number, effect=effect)
+        desk.hands.fault(fault, at=number, effect=effect)
         last = changed if number % 2 else mine
         assert not desk.bring(last).rejected
         desk.hands.clear_faults()
@@ -125,6 +127,42 @@ def test_what_fails_for_good_ends_the_run_and_the_next_one_goes_on(desk: Desk):
     desk.bring(note())
     assert desk.holds(note())
     assert len(desk.pages()) == 1
+
+
+def test_json_that_says_nothing_ends_the_run_in_a_sentence_and_a_discussed_line_is_not_taken_for_a_free_one(desk: Desk):
+    desk.bring(note())
+    desk.later()
+    line = desk.outline()[1]["id"]
+    desk.hands.comment(line, "why?")
+    desk.hands.fault("json", endpoint="comments.list")
+    with pytest.raises(TransientError, match="JSON that is none of Notion's objects: could not look for comments"):
+        desk.bring(note(text="one\nthree"))
+    assert desk.texts() == ["one", "two", "three"]
+
+
+_PAGE = {"object": "page", "id": "a", "properties": {}, "created_time": "t", "last_edited_time": "t"}
+_LIST = {"object": "list", "results": [_PAGE], "has_more": False, "next_cursor": None}
+
+
+_WIKI = {**_LIST, "results": [{"object": "data_source", "id": "c"}]}
+
+
+@pytest.mark.parametrize("answer", [_PAGE, _LIST, _WIKI, {**_LIST, "has_more": True, "next_cursor": "b"}])
+def test_an_object_of_notion_is_taken_as_it_is(answer: object):
+    assert require_object(answer, "do so", host="h") is answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None, [], "x", {}, {"results": [], "has_more": False}, {"object": "error", "status": 500},
+        {**_LIST, "results": None}, {**_LIST, "results": [{}]}, {**_LIST, "has_more": None},
+        {**_LIST, "has_more": True}, {**_PAGE, "properties": None}, {"object": "page", "id": "a"},
+    ],
+)  # fmt: skip
+def test_what_lacks_a_part_of_an_object_of_notion_is_no_answer(answer: object):
+    with pytest.raises(DoubtfulError, match="h answers with JSON that is none of Notion's objects: could not do so"):
+        require_object(answer, "do so", host="h")
 
 
 def test_a_page_that_notion_refuses_is_rejected_with_its_reason_and_the_rest_goes_on(desk: Desk):

@@ -80,6 +80,19 @@ def test_a_block_that_is_edited_between_our_writes_is_seen_though_the_last_answe
     assert "edited" in desk.prints()["1"]
 
 
+def test_a_line_that_a_person_removes_just_before_our_write_to_it_stays_away_until_a_review(desk: Desk):
+    desk.bring(note())
+    desk.later()
+    first = desk.outline()[0]["id"]
+    desk.target.fence(once(lambda: desk.hands.delete_block(first), at=1))
+    changed = note(text="1\ntwo\nthree")
+    (rejected,) = desk.bring(changed).rejected
+    assert "could not change a block" in rejected.reason
+    desk.later()
+    assert "a person must decide" in desk.bring(changed).kept["1"]
+    assert desk.texts() == ["two", "three"]
+
+
 def _answers_late(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last request's answer is a minute on its way."""
     notion = desk.target.notion
