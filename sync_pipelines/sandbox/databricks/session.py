@@ -143,7 +143,7 @@ class Engine:
         self.spark.sparkContext.cancelJobGroup(name)
 
     def close_remote(self, session: str) -> None:
-        """End a job's session over Spark Connect, and with it what runs in it; `cancel_remote` ends what comes later."""
+        """End a job's session over Spark Connect, and what runs in it; `cancel_remote` ends what comes later."""
         package = "org.apache.spark.sql.connect.service"
         key = getattr(self.jvm, f"{package}.SessionKey")("jobs", session)
         service = getattr(getattr(self.jvm, f"{package}.SparkConnectService$"), "MODULE$")
