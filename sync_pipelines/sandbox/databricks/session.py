@@ -151,7 +151,7 @@ class Engine:
 
     def cancel_remote(self, session: str) -> int:
         """Cancel the jobs of a session that was closed while it was about to begin them; how many run."""
-        context = self.spark.sparkContext._jsc.sc()
+        context = cast(Any, self.spark.sparkContext._jsc).sc()
         running = self.jvm.java.util.List.of(self.jvm.org.apache.spark.JobExecutionStatus.RUNNING)
         jobs = context.statusStore().jobsList(running)
         found = [jobs.apply(number) for number in range(jobs.size())]
