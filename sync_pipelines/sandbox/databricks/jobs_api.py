@@ -40,7 +40,11 @@ class JobsApi:
             route("jobs", "GET", f"{_API}/get", self._get, self._subject),
             route("jobs", "GET", f"{_API}/get-output", self._get_output, self._subject),
             route("jobs", "POST", f"{_API}/cancel", self._cancel),
+            route("control", "GET", "/runs/([0-9]+)/working", self._working),
         )
+
+    def _working(self, request: Request) -> Answer:
+        return Answer(document={"jobs": self._runs.working(self._known[int(request.parts[0])])})
 
     def _submit(self, request: Request) -> Answer:
         token = request.document.get("idempotency_token")

@@ -97,6 +97,10 @@ class Runs:
 
         InheritableThread(target=self._work, args=(run,), daemon=True).start()
 
+    def working(self, run: Run) -> int:
+        """How many jobs Spark runs for it, also after its end."""
+        return sum(len(self._engine.jobs_of(task.session)) for task in run.tasks)
+
     def log(self, task: Task) -> str:
         """Return what a task has printed."""
         file = self._file(task, "log")

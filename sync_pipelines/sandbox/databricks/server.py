@@ -94,6 +94,10 @@ class DatabricksServer(Server):
         """
         return self._control("GET", f"/faults/log?{urllib.parse.urlencode({'text': text})}")
 
+    def working(self, run: int) -> int:
+        """Return how many jobs Spark runs for a run of a job, also after its end."""
+        return self._control("GET", f"/runs/{run}/working")["jobs"]
+
     def add_warehouse(self, *, start_seconds: float, state: str = "STOPPED") -> str:
         """Make a further warehouse over the same Spark and return its id.
 

@@ -149,16 +149,17 @@ class Engine:
         service = getattr(getattr(self.jvm, f"{package}.SparkConnectService$"), "MODULE$")
         service.sessionManager().closeSession(key, False)
 
-    def cancel_remote(self, session: str) -> int:
-        """Cancel the jobs of a session that was closed while it was about to begin them; how many run."""
-        context = cast(Any, self.spark.sparkContext._jsc).sc()
+    def cancel_remote(self, session: str) -> None:
+        """Cancel the jobs of a session that was closed while it was about to begin them."""
+        for number in self.jobs_of(session):
+            cast(Any, self.spark.sparkContext._jsc).sc().cancelJob(number)
+
+    def jobs_of(self, session: str) -> list[int]:
+        """The jobs that run for a session over Spark Connect."""
         running = self.jvm.java.util.List.of(self.jvm.org.apache.spark.JobExecutionStatus.RUNNING)
-        jobs = context.statusStore().jobsList(running)
+        jobs = cast(Any, self.spark.sparkContext._jsc).sc().statusStore().jobsList(running)
         found = [jobs.apply(number) for number in range(jobs.size())]
-        escaped = [job.jobId() for job in found if session in job.jobTags().mkString(" ")]
-        for number in escaped:
-            context.cancelJob(number)
-        return len(escaped)
+        return [job.jobId() for job in found if session in job.jobTags().mkString(" ")]
 
     @property
     def alive(self) -> bool:
