@@ -247,7 +247,9 @@ class RestToPostgres(SyncComponent):
         table = self.target.table
         assert table is not None
         types = {name: _of(column, "type", "text") for name, column in self.columns.items()}
-        return [Declared(name=table, table=table, types=types, columns={name: name for name in self.columns})]
+        stated = frozenset(name for name, column in self.columns.items() if _of(column, "type", None))
+        own = {name: name for name in self.columns}
+        return [Declared(name=table, table=table, types=types, stated=stated, columns=own)]
 
     def _several(self) -> list[Declared]:
         return [
