@@ -207,6 +207,10 @@ class Documents:
         """The names of those tables, quoted."""
         return [qualified(table.schema or self.schema, table.table) for table in self.tables if table.types is not None]
 
+    def names(self) -> list[str]:
+        """The names of all of them, quoted."""
+        return [qualified(table.schema or self.schema, table.table) for table in self.tables]
+
     def layout(self, session: Session) -> Layout:
         """The tables as the catalog has them now.
 
@@ -219,7 +223,7 @@ class Documents:
         sql = qualified(declared.schema or self.schema, declared.table)
         rows = session.all(_COLUMNS.format(table=literal(sql)))
         if not rows:
-            raise self.error(f"there is no table {sql}.", "Run `sync-pipelines db upgrade`, or correct target.")
+            raise self.error(f"there is no table {sql}.", "Make it, or correct target.")
         held = {row["name"]: row for row in rows}
         given = [name for name, row in held.items() if not row["is_generated"]]
         chosen = declared.columns or {
