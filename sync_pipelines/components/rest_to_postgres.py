@@ -15,12 +15,14 @@ from sync_pipelines.components.base import Owned, SyncComponent, snake_case
 from sync_pipelines.components.fetching import SETTINGS, FetchBlock, Held, fetch_settings, like, several_like
 from sync_pipelines.components.functions import named_function
 from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlock
-from sync_pipelines.components.rest_facts import rest_facts
+from sync_pipelines.components.rest_facts import marks, rest_facts
 from sync_pipelines.engine.sql import qualified
 from sync_pipelines.targets.rowsets.hiding import Hidden
 from sync_pipelines.targets.rowsets.layout import Declared, Documents
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pyarrow as pa
 
     from sync_pipelines.engine.binding import Binding
@@ -187,6 +189,9 @@ class RestToPostgres(SyncComponent):
 
     def facts(self, resources: Any, binding: Binding) -> dict[str, Any]:
         return rest_facts(self, resources, binding)
+
+    def told_of_run(self, binding: Binding, began: datetime) -> str | None:
+        return marks(binding, began)
 
     def with_sample(self, asked: Any, result: Any) -> Any:
         from sync_pipelines.rest_checks import sampled

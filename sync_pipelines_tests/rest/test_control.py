@@ -81,3 +81,18 @@ def test_a_sync_a_reparse_and_one_hotel_at_once_by_commands(hotels: Hotels) -> N
     found = told("health")["syncs"]["hotels"]
     assert (found["is_configured"], found["is_running"]) == (True, False)
     assert 0 < told("status", "hotels/properties")["assets"]["hotels/properties"]["source_count"] <= 2
+
+
+def test_a_sync_tells_which_hotels_are_marked_and_counts_them_not_as_unchanged(hotels: Hotels) -> None:
+    first, second = hotels.cupid.ids(2)
+    hotels.ask_for(first, second)
+    hotels.sync()
+    hotels.cupid.remove(first)
+    result = CliRunner().invoke(app, ["sync", "hotels/properties", "--full"])
+    assert result.exit_code == 0, result.output
+    assert "2 read, 1 metadata only, 1 unchanged" in result.output
+    assert "gone from the API, marked (sync_status 'not_found') and kept: 1" in result.output
+    hotels.cupid.restore(first)
+    again = CliRunner().invoke(app, ["sync", "hotels/properties", "--full"]).stdout
+    assert "2 unchanged" in again
+    assert "gone from the API" not in again
