@@ -209,6 +209,10 @@ class SyncComponent(Whole, Strict, dg.Component, dg.Model, dg.Resolvable):
         """A deep proof's result, with what else a deep look shows."""
         return result
 
+    def sample_told(self, binding: Binding) -> str | None:
+        """That, as a sentence for somebody who waits for a deep proof."""
+        return None
+
     # What follows from it.
 
     @property

@@ -198,6 +198,11 @@ class RestToPostgres(SyncComponent):
 
         return sampled(asked, result)
 
+    def sample_told(self, binding: Binding) -> str | None:
+        from sync_pipelines.rest_checks import fetched_anew
+
+        return fetched_anew(binding)[1]
+
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """Column → its lowest and highest plausible value."""

@@ -96,3 +96,17 @@ def test_a_sync_tells_which_hotels_are_marked_and_counts_them_not_as_unchanged(h
     again = CliRunner().invoke(app, ["sync", "hotels/properties", "--full"]).stdout
     assert "2 unchanged" in again
     assert "gone from the API" not in again
+
+
+def test_a_deep_check_by_hand_fetches_a_sample_anew_and_what_changed_is_due(hotels: Hotels) -> None:
+    first, second = hotels.cupid.ids(2)
+    hotels.ask_for(first, second)
+    hotels.sync()
+    hotels.cupid.change(second, {"stars": 1})
+    result = CliRunner().invoke(app, ["check", "hotels/properties", "--deep"])
+    assert result.exit_code == 0, result.output
+    assert f"Of 2 fetched anew 1 have changed since: {second}." in result.stdout.replace("\n", " ")
+    assert hotels.sync().upserted == 1
+    hotels.cupid.clear_seen()
+    assert told("check", "hotels/properties")["tables"]["hotels/properties"]["sample"] is None
+    assert hotels.cupid.seen()["requests"] == 0
