@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,8 +71,7 @@ def _prove(bound: BoundTable, *, deep: bool) -> Proof:
 def _sample(bound: BoundTable) -> str | None:
     """What a sample that is fetched anew shows; an API that does not answer takes nothing from the proof."""
     try:
-        with closing(bound.binding()) as binding:
-            return bound.component.sample_told(binding)
+        return bound.component.sample_told(bound.resources)
     except SyncError as error:
         return f"No sample could be fetched anew: {error}"
 

@@ -116,10 +116,7 @@ def _outcome(bound: BoundTable, run: RunStatus) -> Outcome:
 
 def _told(bound: BoundTable, outcome: Outcome) -> str | None:
     _, record, _ = outcome
-    if record is None:
-        return None
-    with closing(bound.binding()) as binding:
-        return bound.component.told_of_run(binding, record.started_at)
+    return bound.component.told_of_run(bound.resources, record.started_at) if record else None
 
 
 def _proof_of(ledger: Ledger, place: tuple[str, str], run_id: str) -> ProofRecord | None:

@@ -201,7 +201,7 @@ class SyncComponent(Whole, Strict, dg.Component, dg.Model, dg.Resolvable):
         """What `status` says of this table otherwise than of others: fields of `status.Facts`."""
         return {}
 
-    def told_of_run(self, binding: Binding, began: datetime) -> str | None:
+    def told_of_run(self, resources: Any, began: datetime) -> str | None:
         """What somebody who waited for a run that began then is told beside its numbers, as a clause."""
         return None
 
@@ -209,7 +209,7 @@ class SyncComponent(Whole, Strict, dg.Component, dg.Model, dg.Resolvable):
         """A deep proof's result, with what else a deep look shows."""
         return result
 
-    def sample_told(self, binding: Binding) -> str | None:
+    def sample_told(self, resources: Any) -> str | None:
         """That, as a sentence for somebody who waits for a deep proof."""
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -190,18 +191,20 @@ class RestToPostgres(SyncComponent):
     def facts(self, resources: Any, binding: Binding) -> dict[str, Any]:
         return rest_facts(self, resources, binding)
 
-    def told_of_run(self, binding: Binding, began: datetime) -> str | None:
-        return marks(binding, began)
+    def told_of_run(self, resources: Any, began: datetime) -> str | None:
+        with closing(self.bind(resources)) as binding:
+            return marks(binding, began)
 
     def with_sample(self, asked: Any, result: Any) -> Any:
         from sync_pipelines.rest_checks import sampled
 
         return sampled(asked, result)
 
-    def sample_told(self, binding: Binding) -> str | None:
+    def sample_told(self, resources: Any) -> str | None:
         from sync_pipelines.rest_checks import fetched_anew
 
-        return fetched_anew(binding)[1]
+        with closing(self.bind(resources)) as binding:
+            return fetched_anew(binding)[1]
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
