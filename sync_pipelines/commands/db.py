@@ -21,6 +21,9 @@ _COLOURS = {"ok": "green", "upgraded": "green", "due": "yellow", "error": "red"}
 
 Only = Annotated[str | None, typer.Option("--database", help="Only the database of this name.")]
 AsSql = Annotated[bool, typer.Option("--sql", help="Print the script for a DBA and change nothing.")]
+Whole = Annotated[
+    bool, typer.Option("--whole", help="With --sql, from nothing: the statements of a table that was dropped, too.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +40,12 @@ class Finding:
 
 
 @app.command()
-def upgrade(sql: AsSql = False, database: Only = None, as_json: AsJson = False) -> None:
+def upgrade(sql: AsSql = False, whole: Whole = False, database: Only = None, as_json: AsJson = False) -> None:
     """Bring each database to the newest revision; one that could not be does not keep the others back."""
+    if whole and not sql:
+        raise output.wrong_usage("--whole belongs to --sql: what is there is not made again.")
     if sql:
-        _print_scripts(_chosen(database), as_json=as_json)
+        _print_scripts(_chosen(database), whole=whole, as_json=as_json)
         return
     _report(*_each(_chosen(database), _upgraded), as_json=as_json)
 
@@ -162,12 +167,12 @@ def _show(findings: list[Finding]) -> None:
             output.say(message)
 
 
-def _print_scripts(databases: list[Database], *, as_json: bool) -> None:
+def _print_scripts(databases: list[Database], *, as_json: bool, whole: bool = False) -> None:
     scripts: list[dict[str, str]] = []
     errors: list[SyncError] = []
     for database, branch in _branches(databases):
         try:
-            scripts.append(_script(database, branch))
+            scripts.append(_script(database, branch, whole=whole))
         except SyncError as error:
             errors.append(error)
     if as_json:
@@ -186,8 +191,8 @@ def _show_scripts(scripts: list[dict[str, str]]) -> None:
         typer.echo(item["sql"])
 
 
-def _script(database: Database, branch: Branch) -> dict[str, str]:
-    """The script from where the database is; from nothing where that cannot be asked (it may be the DBA's alone)."""
+def _script(database: Database, branch: Branch, *, whole: bool) -> dict[str, str]:
+    """The script from where the database is; from nothing where that is meant, or cannot be asked (by a DBA alone)."""
     from sync_pipelines import migrations
     from sync_pipelines.engine.database import place
 
@@ -198,6 +203,7 @@ def _script(database: Database, branch: Branch) -> dict[str, str]:
         output.say(f"{error} The script begins from nothing.")
         start = None
     migrations.refuse_unknown(database.url, branch, schema, start)
+    start = None if whole else start
     return {
         "database": database.name,
         "place": place(database.url),

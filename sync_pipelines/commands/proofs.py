@@ -9,6 +9,7 @@ import typer
 
 from sync_pipelines.commands import each, output, progress, selection
 from sync_pipelines.commands.output import AsJson, Named
+from sync_pipelines.engine.errors import SyncError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,14 +35,23 @@ def check(selector: Named, deep: Deep = False, as_json: AsJson = False) -> None:
 
     Exit code 1 when a table differs; up to 20 keys of each kind are named.
     """
-    proofs, problems = each.of_each([selector], lambda bound: _prove(bound, deep=deep))
+    samples: dict[str, str | None] = {}
+
+    def prove(bound: BoundTable) -> Proof:
+        proof = _prove(bound, deep=deep)
+        samples[bound.path] = _sample(bound) if deep else None
+        return proof
+
+    proofs, problems = each.of_each([selector], prove)
     equal = _equal(proofs) and not problems
     if as_json:
-        tables = {path: _plain(proof) for path, proof in proofs.items()}
+        tables = {path: {**_plain(proof), "sample": samples.get(path)} for path, proof in proofs.items()}
         output.print_json({"equal": equal, "tables": tables, **each.told(problems)})
     else:
         for path, proof in proofs.items():
             _show_proof(path, proof)
+            if told := samples.get(path):
+                output.console().print(f"  {told}", markup=False)
     each.leave(problems, good=equal)
 
 
@@ -56,6 +66,14 @@ def _prove(bound: BoundTable, *, deep: bool) -> Proof:
 
             report(instance, bound.component, proof, "count", "content", *(("deep",) if deep else ()))
     return proof
+
+
+def _sample(bound: BoundTable) -> str | None:
+    """What a sample that is fetched anew shows; an API that does not answer takes nothing from the proof."""
+    try:
+        return bound.component.sample_told(bound.resources)
+    except SyncError as error:
+        return f"No sample could be fetched anew: {error}"
 
 
 def _equal(proofs: dict[str, Proof]) -> bool:

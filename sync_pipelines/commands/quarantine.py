@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sync_pipelines.commands import output, selection
+from sync_pipelines.commands import output, progress, selection
 from sync_pipelines.commands.output import AsJson, Named, Selector
 from sync_pipelines.engine.errors import ConfigurationError, SyncError
 from sync_pipelines.engine.sensitive import mask_of
@@ -83,7 +83,9 @@ def replay(
     if as_json:
         output.print_json({"runs": runs})
     else:
-        _show_runs(runs, quiet=bool(absent))
+        _show_runs(runs)
+    if not (runs or absent or as_json):
+        typer.echo(_nothing(ledger, selector))
     _tell_absent(selector, absent)
     output.leave(
         good=not absent and (no_wait or all(run["status"] == "completed" and not run["still_out"] for run in runs))
@@ -95,11 +97,22 @@ def _to_replay(ledger: Ledger, spec: TableSpec, named: Sequence[str] | None) -> 
     return [record.key for record in records if named or record.dropped_at is None]
 
 
+def _nothing(ledger: Ledger, selector: str) -> str:
+    dropped = sum(ledger.quarantine_counts(spec.sync, spec.name).excluded for spec in _specs(selector))
+    if not dropped:
+        return "Nothing of it is in quarantine."
+    return (
+        f"Nothing of it is to be tried again: {dropped} dropped, until their source rows change. "
+        f"`sync-pipelines quarantine replay {selector} --key KEY` tries one all the same."
+    )
+
+
 def _replayed(ledger: Ledger, spec: TableSpec, keys: list[str], *, wait: bool) -> dict[str, Any]:
     from sync_pipelines import client
 
     sync, table, mask = spec.sync, spec.name, mask_of(spec)
-    run_id = client.trigger(sync, table=table, keys=keys, wait=wait)
+    with progress.shown(f"{sync}/{table}") if wait else nullcontext() as show:
+        run_id = client.trigger(sync, table=table, keys=keys, wait=wait, on_progress=show)
     run = {"sync": sync, "table": table, "keys": mask.keys(keys), "run_id": run_id}
     if not wait:
         return run
@@ -108,14 +121,12 @@ def _replayed(ledger: Ledger, spec: TableSpec, keys: list[str], *, wait: bool) -
     return run | {"status": status.state, "error": status.error, "still_out": still_out}
 
 
-def _show_runs(runs: list[dict[str, Any]], *, quiet: bool) -> None:
+def _show_runs(runs: list[dict[str, Any]]) -> None:
     for run in runs:
         end = f", {run['status']}, {len(run['still_out'])} still in quarantine" if "status" in run else ""
         typer.echo(f"{run['sync']}/{run['table']}: {len(run['keys'])} records, run {run['run_id']}{end}")
         if run.get("error"):
             output.say(run["error"])
-    if not runs and not quiet:
-        typer.echo("Nothing of it is in quarantine.")
 
 
 @app.command()

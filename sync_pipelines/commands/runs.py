@@ -94,7 +94,7 @@ def _run_here(selector: str, options: dict[str, Any], *, as_json: bool, user: st
             )
         outcomes.append(_outcome(bound, client.status(run_id)))
         if not as_json:
-            _show_outcome(outcomes[-1])
+            _show_outcome(outcomes[-1], _told(bound, outcomes[-1]))
 
     problems = each.in_turn(selection.configured(selector, user=user), run)
     if as_json:
@@ -112,6 +112,11 @@ def _outcome(bound: BoundTable, run: RunStatus) -> Outcome:
         records = ledger.logs(*place, run_id=run.run_id, limit=1)
         proof = _proof_of(ledger, place, run.run_id)
     return run, records[0] if records else None, proof
+
+
+def _told(bound: BoundTable, outcome: Outcome) -> str | None:
+    _, record, _ = outcome
+    return bound.component.told_of_run(bound.resources, record.started_at) if record else None
 
 
 def _proof_of(ledger: Ledger, place: tuple[str, str], run_id: str) -> ProofRecord | None:
@@ -141,7 +146,7 @@ def _plain(run: RunStatus, record: RunRecord | None, proof: ProofRecord | None) 
     }
 
 
-def _show_outcome(outcome: Outcome) -> None:
+def _show_outcome(outcome: Outcome, told: str | None) -> None:
     from rich.text import Text
 
     run, record, proof = outcome
@@ -150,6 +155,8 @@ def _show_outcome(outcome: Outcome) -> None:
     console.print(Text(_sentence(run, record), style="green" if good else "red"))
     if record and record.reason:
         console.print(Text(f"  it read everything: {record.reason}"))
+    if told:
+        console.print(Text(f"  {told}"))
     if record and record.counts.quarantined:
         console.print(Text(f"  in quarantine: sync-pipelines quarantine list {selection.path_of(run)}", style="yellow"))
     if proof and not proof.equal:

@@ -36,6 +36,8 @@ from sync_pipelines.engine.settings import positive, resolve
 from sync_pipelines.engine.spec import TableSpec
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sync_pipelines.engine.ledger.ledger import Ledger
 
 
@@ -199,9 +201,17 @@ class SyncComponent(Whole, Strict, dg.Component, dg.Model, dg.Resolvable):
         """What `status` says of this table otherwise than of others: fields of `status.Facts`."""
         return {}
 
+    def told_of_run(self, resources: Any, began: datetime) -> str | None:
+        """What somebody who waited for a run that began then is told beside its numbers, as a clause."""
+        return None
+
     def with_sample(self, asked: Any, result: Any) -> Any:
         """A deep proof's result, with what else a deep look shows."""
         return result
+
+    def sample_told(self, resources: Any) -> str | None:
+        """That, as a sentence for somebody who waits for a deep proof."""
+        return None
 
     # What follows from it.
 

@@ -31,3 +31,11 @@ def next_run(binding: Binding) -> datetime:
     """When something is due next (UTC): now, where something is."""
     due = binding.source.next_due(binding.ledger.watermark(*binding.place))  # ty: ignore[missing-attribute]
     return max(due, datetime.now(UTC))
+
+
+def marks(binding: Binding, began: datetime) -> str | None:
+    """That records are marked which a run did not find any more, as a clause; None where it found all."""
+    from sync_pipelines.targets.rowsets.looking import marked
+
+    count = marked(binding.target, began)  # ty: ignore[invalid-argument-type]
+    return f"gone from the API, marked (sync_status 'not_found') and kept: {count:,}" if count else None

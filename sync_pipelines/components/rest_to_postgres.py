@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,12 +16,14 @@ from sync_pipelines.components.base import Owned, SyncComponent, snake_case
 from sync_pipelines.components.fetching import SETTINGS, FetchBlock, Held, fetch_settings, like, several_like
 from sync_pipelines.components.functions import named_function
 from sync_pipelines.components.rest_blocks import RestSourceBlock, RowsTargetBlock
-from sync_pipelines.components.rest_facts import rest_facts
+from sync_pipelines.components.rest_facts import marks, rest_facts
 from sync_pipelines.engine.sql import qualified
 from sync_pipelines.targets.rowsets.hiding import Hidden
 from sync_pipelines.targets.rowsets.layout import Declared, Documents
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pyarrow as pa
 
     from sync_pipelines.engine.binding import Binding
@@ -188,10 +191,20 @@ class RestToPostgres(SyncComponent):
     def facts(self, resources: Any, binding: Binding) -> dict[str, Any]:
         return rest_facts(self, resources, binding)
 
+    def told_of_run(self, resources: Any, began: datetime) -> str | None:
+        with closing(self.bind(resources)) as binding:
+            return marks(binding, began)
+
     def with_sample(self, asked: Any, result: Any) -> Any:
         from sync_pipelines.rest_checks import sampled
 
         return sampled(asked, result)
+
+    def sample_told(self, resources: Any) -> str | None:
+        from sync_pipelines.rest_checks import fetched_anew
+
+        with closing(self.bind(resources)) as binding:
+            return fetched_anew(binding)[1]
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
@@ -247,7 +260,9 @@ class RestToPostgres(SyncComponent):
         table = self.target.table
         assert table is not None
         types = {name: _of(column, "type", "text") for name, column in self.columns.items()}
-        return [Declared(name=table, table=table, types=types, columns={name: name for name in self.columns})]
+        stated = frozenset(name for name, column in self.columns.items() if _of(column, "type", None))
+        own = {name: name for name in self.columns}
+        return [Declared(name=table, table=table, types=types, stated=stated, columns=own)]
 
     def _several(self) -> list[Declared]:
         return [

@@ -75,6 +75,13 @@ def test_the_script_begins_where_the_database_is(run, empty_database_url):
     assert "change_log" in scripts["capture"]["sql"]
 
 
+def test_the_whole_script_has_what_is_there_already_and_is_a_script_alone(run, empty_database_url):
+    migrations.upgrade(empty_database_url, branch="ledger")
+    whole = run("upgrade", "--sql", "--whole", "--database", "ledger").stdout
+    assert "CREATE TABLE sync.sync_logs" in whole
+    assert run("upgrade", "--whole").exit_code == 2
+
+
 def test_a_database_out_of_reach_is_named_and_the_others_are_upgraded(run, monkeypatch, empty_database_url):
     monkeypatch.setenv("SYNC_DATABASE_URL", "postgresql://ann:hunter2@127.0.0.1:1/ledger")
     result = run("upgrade", "--json")

@@ -94,7 +94,8 @@ def started(monkeypatch, ledger):
     """The runs that were asked for; each succeeds, and brings record b alone."""
     found = []
 
-    def trigger(sync, *, table, keys, wait):
+    def trigger(sync, *, table, keys, wait, on_progress):
+        assert wait == (on_progress is not None)
         found.append((sync, table, keys, wait))
         again = ledger.begin(sync, table, mode="records", trigger="cli", run_id="run-3")
         ledger.settle(sync, table, ["b"], again)
@@ -127,8 +128,17 @@ def test_a_named_record_is_replayed_though_it_was_dropped(started, ledger):
 
 
 def test_a_replay_of_nothing_starts_nothing(started, ledger):
-    assert run("replay", "knowledge/journey_template").exit_code == 0
+    result = run("replay", "knowledge/journey_template")
+    assert (result.exit_code, result.stdout) == (0, "Nothing of it is in quarantine.\n")
     assert started == []
+
+
+def test_a_replay_says_that_the_records_left_are_dropped_and_how_one_is_tried(started, ledger):
+    ledger.drop_quarantined(*PLACE, None)
+    result = run("replay", "knowledge")
+    assert (result.exit_code, started) == (0, [])
+    assert "3 dropped, until their source rows change" in result.stdout
+    assert "quarantine replay knowledge --key KEY" in result.stdout
 
 
 def test_an_unknown_table_is_refused_with_the_nearest_name(ledger):

@@ -81,3 +81,32 @@ def test_a_sync_a_reparse_and_one_hotel_at_once_by_commands(hotels: Hotels) -> N
     found = told("health")["syncs"]["hotels"]
     assert (found["is_configured"], found["is_running"]) == (True, False)
     assert 0 < told("status", "hotels/properties")["assets"]["hotels/properties"]["source_count"] <= 2
+
+
+def test_a_sync_tells_which_hotels_are_marked_and_counts_them_not_as_unchanged(hotels: Hotels) -> None:
+    first, second = hotels.cupid.ids(2)
+    hotels.ask_for(first, second)
+    hotels.sync()
+    hotels.cupid.remove(first)
+    result = CliRunner().invoke(app, ["sync", "hotels/properties", "--full"])
+    assert result.exit_code == 0, result.output
+    assert "2 read, 1 metadata only, 1 unchanged" in result.output
+    assert "gone from the API, marked (sync_status 'not_found') and kept: 1" in result.output
+    hotels.cupid.restore(first)
+    again = CliRunner().invoke(app, ["sync", "hotels/properties", "--full"]).stdout
+    assert "2 unchanged" in again
+    assert "gone from the API" not in again
+
+
+def test_a_deep_check_by_hand_fetches_a_sample_anew_and_what_changed_is_due(hotels: Hotels) -> None:
+    first, second = hotels.cupid.ids(2)
+    hotels.ask_for(first, second)
+    hotels.sync()
+    hotels.cupid.change(second, {"stars": 1})
+    result = CliRunner().invoke(app, ["check", "hotels/properties", "--deep"])
+    assert result.exit_code == 0, result.output
+    assert f"Of 2 fetched anew 1 have changed since: {second}." in result.stdout.replace("\n", " ")
+    assert hotels.sync().upserted == 1
+    hotels.cupid.clear_seen()
+    assert told("check", "hotels/properties")["tables"]["hotels/properties"]["sample"] is None
+    assert hotels.cupid.seen()["requests"] == 0

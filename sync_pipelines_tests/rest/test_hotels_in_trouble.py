@@ -29,6 +29,8 @@ def test_a_hotel_that_answers_404_is_marked_and_kept_and_comes_back_by_itself(ho
     hotels.cupid.remove(first)
     counts = hotels.sync(mode="full")
     assert (counts.upserted, counts.deleted, counts.quarantined) == (0, 0, 0)
+    assert (counts.metadata_only, counts.unchanged) == (1, 2)
+    assert hotels.sync(mode="full").metadata_only == 0
     assert hotels.execute(STATUS, first) == [("not_found", 1)]
     proof = hotels.prove()
     assert proof.equal

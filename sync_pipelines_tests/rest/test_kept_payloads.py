@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
+from sync_pipelines import migrations
 from sync_pipelines.components.rest_to_postgres import RestToPostgres
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines_tests.lake.house import House
 from sync_pipelines_tests.rest.catalogue import DOCUMENT, Catalogue
 from sync_pipelines_tests.rest.hotels import Hotels, documents
@@ -48,6 +50,27 @@ def test_what_broke_the_contract_is_kept_whole_and_arrives_when_the_mapping_allo
     assert hotels.sync(mode="reparse").upserted == 1
     assert hotels.cupid.seen()["requests"] == 0
     assert hotels.quarantine() == {}
+
+
+def test_a_table_that_somebody_dropped_is_named_and_comes_back_from_the_payloads(hotels: Hotels) -> None:
+    hotels.ask_for(*hotels.cupid.ids(2))
+    hotels.sync()
+    photos = "SELECT * FROM photos ORDER BY hotel_id, photo_id"
+    before = hotels.execute(photos)
+    hotels.execute("DROP TABLE photos")
+    hotels.cupid.clear_seen()
+    with pytest.raises(RunError, match=r'there is no table "public"\."photos", .* was dropped') as caught:
+        hotels.sync(mode="full")
+    assert "db upgrade --sql --whole" in (caught.value.remedy or "")
+    for line in migrations.script("hotels", "public").splitlines():
+        if line.startswith(('CREATE TABLE "public"."photos" ', 'CREATE INDEX "photos_')):
+            hotels.execute(line)
+    hotels.sync(mode="reparse")
+    assert (hotels.execute(photos), hotels.cupid.seen()["requests"]) == (before, 0)
+    assert before
+    hotels.execute("DROP TABLE property_changes")
+    with pytest.raises(RunError, match=r'there is no table "public"\."property_changes"'):
+        hotels.sync()
 
 
 def test_a_hotel_whose_payload_somebody_removed_goes_on_from_the_version_of_its_history(hotels: Hotels) -> None:

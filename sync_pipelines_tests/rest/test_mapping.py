@@ -74,6 +74,50 @@ def test_a_column_that_a_sequence_numbers_is_the_applications(hotels: Hotels) ->
     assert hotels.execute(numbers) == before
 
 
+def typed(name: str, kind: str) -> RestToPostgres:
+    """The currencies, with a type of one column."""
+    columns = {**DOCUMENT["columns"], name: {"path": f"attributes.{name}", "type": kind}}
+    return RestToPostgres.model_validate({**DOCUMENT, "columns": columns})
+
+
+def test_a_type_that_the_document_states_and_the_table_has_not_is_told_before_anything_is_asked(
+    rates: House, catalogue: Catalogue, table: RestToPostgres
+) -> None:
+    rates.sync(table)
+    catalogue.requests.clear()
+    with pytest.raises(RunError, match=r"'title' is text, and the document says that its type is integer\.") as caught:
+        rates.sync(typed("title", "integer"))
+    assert 'ALTER COLUMN "title" TYPE bigint USING "title"::bigint' in (caught.value.remedy or "")
+    assert catalogue.requests == []
+    rates.execute("ALTER TABLE currency ALTER COLUMN title TYPE varchar(40)")
+    assert rates.sync(typed("title", "text"), mode="full").unchanged == 5
+
+
+@pytest.mark.parametrize(
+    ("held", "stated", "fits"),
+    [
+        ("numeric(10, 2)", "number", True),
+        ("int", "number", False),
+        ("int", "integer", True),
+        ("numeric", "integer", True),
+        ("real", "numeric", False),
+        ("timestamp", "timestamp", True),
+        ("date", "timestamp", False),
+        ("json", "json", True),
+        ("text", "json", False),
+    ],
+)
+def test_a_column_that_was_there_may_have_any_type_that_holds_what_the_document_states(
+    rates: House, held: str, stated: str, fits: bool
+) -> None:
+    rates.execute(f"CREATE TABLE currency (code text PRIMARY KEY, title text, rate numeric, more {held})")
+    if fits:
+        assert rates.sync(typed("more", stated)).upserted == 5
+    else:
+        with pytest.raises(RunError, match=f"says that its type is {stated}"):
+            rates.sync(typed("more", stated))
+
+
 def test_a_column_that_postgresql_computes_is_left_to_it_and_cannot_be_named(
     rates: House, catalogue: Catalogue
 ) -> None:

@@ -38,7 +38,8 @@ def test_what_the_list_has_no_more_is_marked_and_stays_and_comes_back_by_itself(
 ) -> None:
     rates.sync(table)
     gone = catalogue.items.pop(1)
-    rates.sync(table, mode="full")
+    counts = rates.sync(table, mode="full")
+    assert (counts.unchanged, counts.metadata_only) == (4, 1)
     status = "SELECT sync_status, data_version FROM currency WHERE code = 'brl'"
     assert rates.execute(status) == [("not_found", 1)]
     assert rates.prove(table).equal

@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.sources.rest.calls import Call, Reply
-from sync_pipelines.sources.rest.errors import FaultError, of_transport, too_long
+from sync_pipelines.sources.rest.errors import of_transport, too_long
 from sync_pipelines.sources.rest.settings import ClientSettings
 
 if TYPE_CHECKING:
     import httpx
+
+    from sync_pipelines.sources.rest.deadline import Deadline
 
 _CONNECT_SECONDS = 10.0
 
@@ -25,6 +27,7 @@ class Transport:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._client = _client(settings)
+        self._deadline = _kept(self._client)
 
     def get(self, call: Call) -> Reply:
         """Send a request and read its whole answer, whatever the status.
@@ -39,8 +42,11 @@ class Transport:
         begin = time.monotonic()
         try:
             # empty params would take the query of an address away
-            with self._client.stream("GET", call.path, params=dict(call.params) or None) as response:
-                content = b"".join(self._parts(response, call, begin))
+            with (
+                self._deadline.of(self._settings.timeout),
+                self._client.stream("GET", call.path, params=dict(call.params) or None) as response,
+            ):
+                content = b"".join(self._parts(response, call))
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Reply(
                     status=response.status_code, headers=headers, content=content, seconds=time.monotonic() - begin
@@ -48,20 +54,25 @@ class Transport:
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise of_transport(error, self._settings) from error
 
-    def _parts(self, response: httpx.Response, call: Call, begin: float) -> Iterator[bytes]:
-        size, seconds = 0, self._settings.timeout
+    def _parts(self, response: httpx.Response, call: Call) -> Iterator[bytes]:
+        size = 0
         for part in response.iter_bytes():
             size += len(part)
             if size > self._settings.max_bytes:
                 raise too_long(call, self._settings)
-            # httpx times each piece by itself: an answer that drips would never end
-            if time.monotonic() - begin > seconds:
-                raise FaultError(f"the answer was not whole within {seconds:g} s")
             yield part
 
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
+
+
+def _kept(client: httpx.Client) -> Deadline:
+    from sync_pipelines.sources.rest.deadline import Deadline
+
+    deadline = Deadline()
+    deadline.keep(client)
+    return deadline
 
 
 def _client(settings: ClientSettings) -> httpx.Client:

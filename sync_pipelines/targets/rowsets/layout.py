@@ -43,6 +43,18 @@ TYPES: Mapping[str, str] = {
 }
 """How a document of YAML names a type, and the column that is made of it."""
 
+_HOLDS: Mapping[str, tuple[Kind, ...]] = {
+    "text": ("text",),
+    "integer": ("integer", "numeric"),
+    "number": ("float", "real", "numeric"),
+    "numeric": ("numeric",),
+    "boolean": ("boolean",),
+    "timestamp": ("timestamptz", "timestamp"),
+    "date": ("date",),
+    "json": ("json",),
+}
+"""What a column that is there may be, so that it holds every value of a type."""
+
 NUMBERS = ("integer", "number", "numeric")
 """Those of which one can say that a value lies between two others."""
 
@@ -58,6 +70,7 @@ class Declared:
             a sequence numbers: they are the application's.
         sets: fields whose elements have no order.
         types: field → name of a type (`TYPES`), of a table that the sync makes by itself; None for one that is there.
+        stated: fields whose type the document states, so that a table which was there before must have it.
     """
 
     name: str
@@ -67,6 +80,7 @@ class Declared:
     columns: Mapping[str, str] | None = None
     sets: frozenset[str] = frozenset()
     types: Mapping[str, str] | None = None
+    stated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +207,10 @@ class Documents:
         """The names of those tables, quoted."""
         return [qualified(table.schema or self.schema, table.table) for table in self.tables if table.types is not None]
 
+    def names(self) -> list[str]:
+        """The names of all of them, quoted."""
+        return [qualified(table.schema or self.schema, table.table) for table in self.tables]
+
     def layout(self, session: Session) -> Layout:
         """The tables as the catalog has them now.
 
@@ -205,7 +223,7 @@ class Documents:
         sql = qualified(declared.schema or self.schema, declared.table)
         rows = session.all(_COLUMNS.format(table=literal(sql)))
         if not rows:
-            raise self.error(f"there is no table {sql}.", "Run `sync-pipelines db upgrade`, or correct target.")
+            raise self.error(f"there is no table {sql}.", "Make it, or correct target.")
         held = {row["name"]: row for row in rows}
         given = [name for name, row in held.items() if not row["is_generated"]]
         chosen = declared.columns or {
@@ -263,7 +281,12 @@ class Documents:
                 f"{sql}: the column {column!r} is {row['type']}, of which no rule says what is equal.",
                 f"Leave it out of `columns`; there are rules for {', '.join(sorted(_KINDS))}.",
             )
-        del name
+        if name in declared.stated and kind not in _HOLDS[wanted := (declared.types or {})[name]]:
+            raise self.error(
+                f"{sql}: the column {column!r} is {row['type']}, and the document says that its type is {wanted}.",
+                f"Correct the type there, or the column's: ALTER TABLE {sql} ALTER COLUMN {identifier(column)} "
+                f"TYPE {TYPES[wanted]} USING {identifier(column)}::{TYPES[wanted]}.",
+            )
         return Column(name=column, pg_type=row["type"], kind=kind, scale=row["scale"])
 
     def error(self, message: str, remedy: str) -> RunError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sync_pipelines.targets.rowsets.books import STATUSES
@@ -74,6 +75,18 @@ def absent(store: RowsetTarget) -> int:
         cursor.execute(
             f"SELECT count(*) FROM {books.checks} AS c WHERE c.{books.mine} AND c.asked AND c.status = 'absent' "
             f"AND NOT EXISTS (SELECT FROM {books.payloads} AS p WHERE p.{books.mine} AND p.record_key = c.record_key)"
+        )
+        return cursor.fetchone()[0]
+
+
+def marked(store: RowsetTarget, since: datetime) -> int:
+    """How many of those that were there once the source said since then (UTC) that it has no more."""
+    books = store.books
+    with store.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(*) FROM {books.checks} AS c JOIN {books.payloads} AS p USING (part, record_key) "
+            f"WHERE c.{books.mine} AND c.status = 'absent' AND c.checked_at >= %s",
+            [since],
         )
         return cursor.fetchone()[0]
 

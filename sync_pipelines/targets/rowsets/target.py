@@ -31,7 +31,7 @@ from sync_pipelines.engine.model import (
     bucket_of,
 )
 from sync_pipelines.engine.rowsets import fingerprint, spelled
-from sync_pipelines.engine.sql import identifier, literal
+from sync_pipelines.engine.sql import identifier
 from sync_pipelines.engine.urls import NormalisedUrl
 from sync_pipelines.sources.postgres.connection import lock_limit, pool, small_transaction
 from sync_pipelines.targets.rowsets.batch import Document, documents_of
@@ -170,17 +170,29 @@ class RowsetTarget(Underived):
         """Insist on the migrations that make the tables; where none do, make what is not there."""
         if self._require is not None:
             self._require()
+            self._insist_on_tables()
             return
         with self.writing() as cursor:
-            there = [
-                f"pg_catalog.to_regclass({literal(name)})" for name in (*self.documents.made(), *self.books.tables())
-            ]
-            cursor.execute(f"SELECT pg_catalog.num_nulls({', '.join(there)})")
-            if not cursor.fetchone()[0]:
+            if not _lacking(cursor, [*self.documents.made(), *self.books.tables()]):
                 return
             cursor.execute("SET LOCAL client_min_messages = warning")
             for statement in (*self.documents.ddl(), *self.books.ddl()):
                 cursor.execute(statement)
+
+    def _insist_on_tables(self) -> None:
+        """Look whether the tables are there that migrations have made.
+
+        Raises:
+            RunError: somebody dropped one; migrations that are done make nothing again.
+        """
+        with self.cursor() as cursor:
+            lacking = _lacking(cursor, [*self.documents.names(), *self.books.tables()])
+        if lacking:
+            raise self.documents.error(
+                f"there is no table {', '.join(lacking)}, though the migrations that make it are done: it was dropped.",
+                "Restore it from a backup; or run its statements of `sync-pipelines db upgrade --sql --whole`, then "
+                f"`sync-pipelines reparse {self.documents.sync}`, or `sync --full` where the payloads went, too.",
+            )
 
     def upsert(
         self,
@@ -353,3 +365,13 @@ def _is_row_of(own: SqlTable) -> str:
         f"t.{own.column(name)} = (p.record_key::json ->> {number})::{types[name]}" for number, name in enumerate(names)
     )
     return " AND ".join(parts)
+
+
+def _lacking(cursor: Any, names: Sequence[str]) -> list[str]:
+    """Those of these tables, by their quoted names, that are not there."""
+    cursor.execute(
+        "SELECT n FROM pg_catalog.unnest(%s::text[]) WITH ORDINALITY AS t(n, i) "
+        "WHERE pg_catalog.to_regclass(n) IS NULL ORDER BY i",
+        [list(names)],
+    )
+    return [name for (name,) in cursor.fetchall()]

@@ -100,6 +100,7 @@ class Writer:
                 self._before_write()
             self._write_rows(cursor, found)
             self._note(cursor, documents, found, done)
+        done.counts += Counts(metadata_only=gone - self._gone, unchanged=self._gone - gone)
         self._gone, self._found = gone, there
         return done
 
