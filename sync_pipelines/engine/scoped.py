@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 from sync_pipelines.engine.errors import RebuildDueError
 from sync_pipelines.engine.ground import Ground, due_scope, ground_of
 from sync_pipelines.engine.guarded import Guarded
+from sync_pipelines.engine.listing import Listed
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.overwriting import due_whole
 from sync_pipelines.engine.waiting import with_waiting
-
-
-@runtime_checkable
-class Listed(Protocol):
-    """A target that is counted by listing all of it, which takes long, and that knows how often it was written to."""
-
-    @property
-    def writes(self) -> int:
-        """How often this process has written to it, or tried."""
-        ...
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -56,10 +56,10 @@ class Ann:
         binding.close()
         return since.records if since is not None else None
 
-    def is_equal(self) -> bool:
+    def is_equal(self, kind: Literal["quick", "deep"] = "deep") -> bool:
         self.workspace.advance(61)
         binding = self.table.bind(self.study.resources)
-        proof = prove_and_record(binding, "deep")
+        proof = prove_and_record(binding, kind)
         binding.close()
         return proof.equal
 
@@ -119,3 +119,11 @@ def test_a_run_without_news_lists_the_pages_once_and_one_that_wrote_counts_them_
     study.export("ann", [*notes[1:], note(3)])
     ann.run()
     assert ann.confirmed() == 3
+
+
+def test_a_proof_lists_the_pages_once(study: Study) -> None:
+    ann = Ann(study, [note(number) for number in range(3)])
+    ann.run()
+    ann.workspace.clear_requests()
+    assert ann.is_equal("quick")
+    assert [asked["endpoint"] for asked in ann.workspace.requests()].count("data_sources.query") == 1

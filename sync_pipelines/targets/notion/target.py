@@ -104,7 +104,7 @@ class NotionTarget(Bringing, Underived):
 
     @property
     def writes(self) -> int:
-        """Requests that this has made to write; see `engine.scoped.Listed`."""
+        """Requests that this has made to write; see `engine.listing.Listed`."""
         return self.notion.writes
 
     @property
