@@ -23,7 +23,7 @@ from sync_pipelines.engine.waiting import can_arrive
 from sync_pipelines.failures import no_secrets
 from sync_pipelines.jobs import check_job, check_keys, deep_check_job, plan_job, records_job, repair_job, table_job
 from sync_pipelines.table_runs import unended
-from sync_pipelines.user_partitions import present
+from sync_pipelines.user_partitions import none_left, present
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -152,6 +152,9 @@ def _ready(context: Any, tables: "list[SyncComponent]", mode: str | None = None)
     reasons = {table.path: table.not_ready(context.resources) for table in tables}
     chosen = [table for table in tables if not reasons[table.path]]
     ready = [part for table in chosen for part in present(table, context)]
+    for table in tables:
+        if reasons[table.path]:
+            none_left(table, context)
     for part in ready:
         if mode and (run := _standing(part, context, mode)):
             reasons[part.path] = f"run {run} is queued or running"
@@ -284,6 +287,7 @@ def each_changed(component: "SyncComponent", context: dg.SensorEvaluationContext
     """The sensor's answer for a table with users: a run for each whose source has changes; one who cannot be asked is
     left out, and told in the tick's log."""
     if reason := component.not_configured(context.resources) or component.not_watched(context.resources):
+        none_left(component, context)
         return dg.SensorResult(skip_reason=dg.SkipReason(reason))
     cursors = json.loads(context.cursor or "{}")
     requests, reasons = [], []

@@ -48,7 +48,7 @@ class RunStatus:
         error: why it failed, one sentence without a secret.
         user: whose part of the table it works on, of a table with users.
         total: records that it has to write or delete; processed: of these it has read and mapped or deleted so many
-            (of a run that was cut off, only those of which the target has said what became of them);
+            (of a run that was cut off, and of a user's, only those of which the target has said what became of them);
             failed: so many went to quarantine, or stay due. None where its books are not open yet, or not to be had.
     """
 
@@ -199,10 +199,16 @@ def _numbers(rows: Sequence[RunRecord]) -> dict[str, int]:
 
 
 def _processed(row: RunRecord) -> int:
-    """Of a run that was cut off, what was read last was perhaps not written: what became of records counts there."""
+    """Of a run that was cut off, what was read last was perhaps not written: what became of records counts there.
+
+    So it does while a user's run is at work: a hundred notes are read at once, and their pages written one by one.
+    """
+    from sync_pipelines.components.per_user import SEPARATOR
+
     counts = row.counts
     read = counts.read + counts.deleted
-    if row.status not in ("cancelled", "failed"):
+    by_one = row.status == "running" and SEPARATOR in row.table
+    if row.status not in ("cancelled", "failed") and not by_one:
         return read
     ended = counts.upserted + counts.metadata_only + counts.unchanged + counts.deleted + counts.quarantined
     return min(read, ended)

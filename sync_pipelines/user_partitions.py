@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.errors import SyncError
@@ -33,6 +34,13 @@ def present(component: SyncComponent, context: Any) -> Sequence[SyncComponent]:
     if component.by_user:
         set_partitions(context.instance, component.sync, [part.user for part in parts if part.user])
     return parts
+
+
+def none_left(component: SyncComponent, context: Any) -> None:
+    """`present` of a table that is not in use: with its last user the last partition goes, if the ledger says so."""
+    if component.by_user:
+        with suppress(SyncError):
+            present(component, context)
 
 
 def known_parts(component: SyncComponent, resources: Any) -> Sequence[SyncComponent]:

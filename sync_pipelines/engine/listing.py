@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -11,6 +12,16 @@ from sync_pipelines.engine.compare import Comparison, compare
 from sync_pipelines.engine.export import Export, RowListing
 from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, Listing, RecordStream
 from sync_pipelines.engine.spool import columns_of
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A target that is counted by listing all of it, which takes long, and that knows how often it was written to."""
+
+    @property
+    def writes(self) -> int:
+        """How often this process has written to it, or tried."""
+        ...
 
 
 class StreamListing:

@@ -18,6 +18,7 @@ from sync_pipelines.engine.conflicts import KEPT
 from sync_pipelines.engine.differences import KINDS, Found, Provable
 from sync_pipelines.engine.excusing import put_on_record
 from sync_pipelines.engine.ledger.proofs import TOUCHED
+from sync_pipelines.engine.listing import Listed
 from sync_pipelines.engine.memory import hold_little
 from sync_pipelines.engine.model import Listing
 from sync_pipelines.engine.sensitive import mask_of
@@ -176,6 +177,8 @@ def _own_count(target: Listing, listed: int) -> int:
     two moments. A store that goes on counting the same, and otherwise than it lists, has lost something; one whose
     count changes from look to look is written to (an incremental run in batches of 20 was called 440 extra).
     """
+    if isinstance(target, Listed):
+        return listed  # it counts by listing the same once more
     counts = [target.count()]
     for _ in range(_LOOKS):
         if counts[-1] == listed:

@@ -298,7 +298,7 @@ class Run(Keeping):
 
     def _confirm(self, changes: ChangeSet) -> None:
         """Close the books, and move the watermark."""
-        self.held = self.binding.target.count()
+        self.held = self.count()
         self.lock.check()
         watermark = None if self._nothing_happened(changes) else changes.watermark
         if watermark is not None:

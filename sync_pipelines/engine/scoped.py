@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from sync_pipelines.engine.errors import RebuildDueError
 from sync_pipelines.engine.ground import Ground, due_scope, ground_of
 from sync_pipelines.engine.guarded import Guarded
+from sync_pipelines.engine.listing import Listed
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.overwriting import due_whole
 from sync_pipelines.engine.waiting import with_waiting
@@ -14,7 +15,13 @@ from sync_pipelines.engine.waiting import with_waiting
 
 @dataclass(kw_only=True)
 class Scoped(Guarded):
-    """A run that decides what it reads, once it holds the target's lock."""
+    """A run that decides what it reads, once it holds the target's lock.
+
+    Args:
+        _counted: what was counted before anything was written, and how often a `Listed` target had been written to.
+    """
+
+    _counted: tuple[int, int | None] | None = None
 
     def measure(self) -> int:
         """Make the target ready and count it before anything is written; what it holds now."""
@@ -22,8 +29,16 @@ class Scoped(Guarded):
         self.since = self.binding.ledger.watermark(*self.place)
         target.prepare()
         self.before = target.count()
+        self._counted = self.before, _writes(target)
         self.guard_marks()
         return self.before
+
+    def count(self) -> int:
+        """Records in the target now; one that is counted by listing it, and was not written to, is not listed again."""
+        target = self.binding.target
+        if self._counted is not None and self._counted[1] is not None and self._counted[1] == _writes(target):
+            return self._counted[0]
+        return target.count()
 
     def scope(self) -> Scope:
         """What this run reads; a target that must and may be built anew makes it a rebuild."""
@@ -48,3 +63,7 @@ class Scoped(Guarded):
         scope = Scope(full=True, reason=reason)
         self.request = replace(self.request, mode="rebuild", scope=scope)
         return scope
+
+
+def _writes(target: object) -> int | None:
+    return target.writes if isinstance(target, Listed) else None

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,7 +16,7 @@ from sync_pipelines.engine.model import KEY, Counts, Scope
 from sync_pipelines.engine.proof import prove_and_record
 from sync_pipelines.sandbox.keep.model import SandboxNote, expected
 from sync_pipelines.sandbox.keep.notes import EDITS, edited_notes, varied_notes
-from sync_pipelines_tests.notes.study import Study, document
+from sync_pipelines_tests.notes.study import Study, document, note
 from sync_pipelines_tests.spare import spare
 
 LOOK = {"blocks.children.list"}
@@ -49,10 +49,17 @@ class Ann:
         binding.close()
         return Counter(_told(json.loads(page)) for page in found)
 
-    def is_equal(self) -> bool:
+    def confirmed(self) -> int | None:
+        """How many pages the last run has left, as its watermark says."""
+        binding = self.table.bind(self.study.resources)
+        since = binding.ledger.watermark("notes", "pages:ann")
+        binding.close()
+        return since.records if since is not None else None
+
+    def is_equal(self, kind: Literal["quick", "deep"] = "deep") -> bool:
         self.workspace.advance(61)
         binding = self.table.bind(self.study.resources)
-        proof = prove_and_record(binding, "deep")
+        proof = prove_and_record(binding, kind)
         binding.close()
         return proof.equal
 
@@ -95,4 +102,28 @@ def test_varied_notes_are_synced_edited_in_every_way_and_equal_page_by_page(stud
     counts, asked = ann.run(full=True)
     assert (counts.upserted, set(asked) - READS) == (0, set())
     hundreds = -(-len(edited.notes) // 100)
-    assert asked["data_sources.query"] <= (3 + 2) * hundreds  # the listing thrice, and the pages of 50 notes at a time
+    assert asked["data_sources.query"] <= (2 + 2) * hundreds  # the listing twice, and the pages of 50 notes at a time
+
+
+def test_a_run_without_news_lists_the_pages_once_and_one_that_wrote_counts_them_anew(study: Study) -> None:
+    notes = [note(number) for number in range(3)]
+    ann = Ann(study, notes)
+    for _ in range(2):
+        ann.run()
+    assert ann.run()[1]["data_sources.query"] == 1
+    assert ann.run(full=True)[1]["data_sources.query"] == 3  # a count, the pages of 100 notes at a time, a comparison
+    assert ann.confirmed() == 3
+    study.export("ann", [*notes, note(3)])
+    ann.run()
+    assert ann.confirmed() == 4
+    study.export("ann", [*notes[1:], note(3)])
+    ann.run()
+    assert ann.confirmed() == 3
+
+
+def test_a_proof_lists_the_pages_once(study: Study) -> None:
+    ann = Ann(study, [note(number) for number in range(3)])
+    ann.run()
+    ann.workspace.clear_requests()
+    assert ann.is_equal("quick")
+    assert [asked["endpoint"] for asked in ann.workspace.requests()].count("data_sources.query") == 1

@@ -37,6 +37,15 @@ def test_a_tick_asks_for_one_run_a_user_and_mends_dagsters_partitions(desk: Desk
     assert desk.instance.get_dynamic_partitions("diary_users") == ["bob"]
 
 
+@pytest.mark.parametrize("name", ["diary_incremental_schedule", "diary__entries_changes"])
+def test_the_partition_of_the_last_user_goes_with_the_next_tick_where_dagster_was_not_told(
+    desk: Desk, name: str
+) -> None:
+    desk.instance.add_dynamic_partitions("diary_users", ["gone"])
+    assert "it has no user" in desk.tick(name).skip_message
+    assert desk.instance.get_dynamic_partitions("diary_users") == []
+
+
 def test_a_scheduled_check_is_one_run_over_all_users(desk: Desk) -> None:
     desk.add("ann", "bob")
     (request,) = desk.tick("diary_check_schedule").run_requests

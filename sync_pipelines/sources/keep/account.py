@@ -91,14 +91,15 @@ class Client:
             RunError: the master token is no longer one. TransientError: Keep did not answer before the deadline.
         """
         ends = self._clock() + self.login.deadline
-        mirror.begin()
+        at = time.time_ns() // 1_000_000
+        mirror.begin(at=at)
         more = True
         while more:
             version = mirror.version
             page = self._patiently(lambda version=version: self._connect(ends).page(version), ends)
             if page.get("forceFullResync"):
                 mirror = Mirror()
-                mirror.begin()
+                mirror.begin(at=at)
                 page = self._patiently(lambda: self._connect(ends).page(None), ends)
                 if page.get("forceFullResync"):
                     raise TransientError("Google Keep asks for all to be read again, again.", sync=self.login.sync)

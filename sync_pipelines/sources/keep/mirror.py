@@ -41,19 +41,25 @@ class Mirror:
     media: dict[str, tuple[int, str]] = field(default_factory=dict)
     fresh: bool = field(default=False, repr=False)
     _children: dict[str, dict[str, None]] = field(default_factory=dict, repr=False)
+    _last: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         for node in self.nodes.values():
             self._adopt(node)
 
-    def begin(self) -> None:
-        """A new look begins."""
-        self.look, self.fresh = self.look + 1, False
+    def begin(self, *, at: int = 0) -> None:
+        """A new look begins.
+
+        Args:
+            at: the time in ms since 1970, which becomes the number: where an older mirror was put back (a restored
+                table), its next look must not bear the number of one whose changes a run has brought already.
+        """
+        self._last, self.look, self.fresh = self.look, max(self.look + 1, at), False
 
     def end(self) -> None:
         """The look is over; one that found nothing new was none."""
         if not self.fresh:
-            self.look -= 1
+            self.look = self._last
         self.media = {key: told for key, told in self.media.items() if key.partition("/")[0] in self.nodes}
 
     def take(self, page: Mapping[str, Any]) -> None:

@@ -56,7 +56,7 @@ class Notion:
 
     def __init__(self, settings: NotionSettings, *, rate: RateKeeper | None = None, where: Mapping[str, Any]) -> None:
         self.settings, self.where = settings, dict(where)
-        self.requests = 0
+        self.requests = self.writes = 0
         self._limiter = Limiter(rate or local_rate(settings.connection), rate=settings.rate_limit)
         self._never = threading.Event()
         self._client: Client | None = None
@@ -64,7 +64,7 @@ class Notion:
         self._us: str | None = None
         self.can_start = True
         self.reads_comments = False  # it is not known yet that it may
-        self.before_write: Callable[[], object] = lambda: None
+        self.fence: Callable[[], object] = lambda: None
 
     @property
     def now(self) -> datetime:
@@ -196,6 +196,11 @@ class Notion:
         return bool(found["results"])
 
     # Writing
+
+    def before_write(self) -> None:
+        """Called before each request that writes: who has lost the right to write learns it then."""
+        self.fence()
+        self.writes += 1
 
     def create_page(self, source: str, properties: Mapping[str, Any], children: list[Given]) -> Given:
         """Make a page.

@@ -85,7 +85,7 @@ class NotionTarget(Bringing, Underived):
 
     def fence(self, check: Callable[[], object]) -> None:
         """Ask this before each request that writes: who has lost the right to write learns it then."""
-        self.notion.before_write = check
+        self.notion.fence = check
 
     def close(self) -> None:
         """Close every connection to Notion."""
@@ -101,6 +101,11 @@ class NotionTarget(Bringing, Underived):
                 return self.source_id
             self._source = found.source
         return self._source
+
+    @property
+    def writes(self) -> int:
+        """Requests that this has made to write; see `engine.listing.Listed`."""
+        return self.notion.writes
 
     @property
     def pages(self) -> Pages:

@@ -178,6 +178,22 @@ def test_where_the_state_is_lost_everything_is_read(ann: Live) -> None:
     assert (second.full, list(found)) == (True, [str(FIRST)])
 
 
+def test_what_changed_after_a_state_that_was_put_back_is_brought(ann: Live) -> None:
+    one, other = ann.put(note(0), note(1))
+    _, first = ann.run()
+    state = ann.ledger.user_state("notes", "ann")
+    assert state is not None
+    older = state.token
+    ann.put(note(0, text="new"), ids=[one])
+    _, second = ann.run(first.watermark)
+    state = ann.ledger.user_state("notes", "ann")
+    assert state is not None
+    ann.ledger.keep_user_state("notes", "ann", older, was=state.mark)
+    ann.put(note(1, text="newer"), ids=[other])
+    found, _ = ann.run(second.watermark)
+    assert found[str(FIRST + 1000)]["text"] == "newer"
+
+
 def test_the_state_is_sealed(ann: Live) -> None:
     ann.put(note(0, text="my diary"))
     ann.run()

@@ -136,6 +136,15 @@ def test_parts_that_overlap_hold_a_note_once(ann: Exported, tmp_path: Path) -> N
     ]
 
 
+def test_an_export_that_lacks_a_part_lets_nothing_count_as_deleted_although_it_is_stated_complete(
+    ann: Exported, tmp_path: Path
+) -> None:
+    paths = [as_zip(tmp_path / f"takeout-20260131T091500Z-00{n}.zip", {"Keep/a.json": a_note()}) for n in (1, 3)]
+    source = KeepSource(ExportOrigin([*map(str, paths)], complete=True), SPEC, ledger=ann.ledger)
+    assert "takeout-20260131T091500Z-002.zip is not there" in (source.absent_stays or "")
+    assert "so deletions are not followed" in source.capture_warnings()[0]
+
+
 @pytest.mark.parametrize("newer", ["1.zip", "2.zip"])
 def test_of_a_note_in_two_parts_the_newer_edit_is_taken(ann: Exported, tmp_path: Path, newer: str) -> None:
     for name in ("1.zip", "2.zip"):

@@ -226,3 +226,14 @@ def test_requests_hold_what_notion_takes_and_nothing_is_left_out():
         assert all(len(item[item["type"]].get("children", ())) <= CHILDREN for item in made)
     sent = sum(part.size for part in found) + sum(len(late(goal)) for goal in goals)
     assert sent == size_of(body)
+
+
+@pytest.mark.parametrize("body", [[paragraph("a")] * 250, [to_do("above", *(to_do("あ" * 10_000) for _ in range(40)))]])
+def test_a_request_holds_a_hundred_short_lines_and_500_kb_of_long_items_below_another(body: Any):
+    goals = goals_of(wishes((), body))
+    found = parts(goals)
+    for part in found:
+        made = part.requests({})
+        assert len(made) <= CHILDREN
+        assert len(json.dumps(made, ensure_ascii=False).encode()) < 500 * 1024
+    assert sum(part.size for part in found) + sum(len(late(goal)) for goal in goals) == size_of(body)

@@ -6,11 +6,12 @@ import pytest
 
 from sync_pipelines.defs.notes.page import page_of
 from sync_pipelines.engine.errors import ConfigurationError, RunError, TransientError
+from sync_pipelines.engine.model import FINGERPRINT
 from sync_pipelines.targets.notion.errors import DoubtfulError
 from sync_pipelines.targets.notion.objects import require_object
 from sync_pipelines.targets.retries import RetryPolicy
 from sync_pipelines_tests.spare import spare
-from sync_pipelines_tests.targets.notion.conftest import Desk, attachment, note
+from sync_pipelines_tests.targets.notion.conftest import Desk, attachment, batch_of, note
 
 LONG = note(text="\n".join(f"line {number}" for number in range(120)))
 EDITED = note(text="new\n" + "\n".join(f"line {number}" for number in range(20, 119)) + "\nlast")
@@ -117,6 +118,17 @@ def _crash(desk: Desk, mine: dict, at: int, *, before: bool) -> None:
         desk.bring(mine)
     except Killed:
         return
+
+
+def test_a_change_that_was_cut_off_is_undone_where_keep_takes_it_back_within_the_minute(desk: Desk):
+    first, changed = note(text="one\ntwo"), note(text="one\nchanged")
+    desk.bring(first)  # by one request, so that it counts as unedited in its own minute
+    _crash(desk, changed, 2, before=True)  # the line is written, the fingerprint is not
+    assert desk.texts() == ["one", "changed"]
+    desk.target = desk.make()
+    desk.bring(first)
+    assert desk.texts() == ["one", "two"]
+    assert desk.prints() == {"1": batch_of(first).column(FINGERPRINT).to_pylist()[0]}
 
 
 def test_what_fails_for_good_ends_the_run_and_the_next_one_goes_on(desk: Desk):

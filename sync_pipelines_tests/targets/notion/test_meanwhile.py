@@ -215,6 +215,18 @@ def test_a_page_that_was_left_half_made_is_made_whole_also_where_its_record_is_l
     assert desk.holds(long)
 
 
+def test_an_item_that_its_note_lost_stays_where_people_discuss_one_below_it(desk: Desk):
+    below = {"text": "b", "checked": False, "indent": 1}
+    desk.bring(note(text=None, items=[{"text": "a", "checked": False, "indent": 0}, below]))
+    (above,) = desk.outline()
+    desk.hands.comment(above["children"][0]["id"], "why?")
+    desk.later()
+    desk.bring(note(text="c"))
+    found = {item["text"]: item for item in desk.outline()}
+    assert set(found) == {"a", "c"}
+    assert [child["text"] for child in found["a"]["children"]] == ["b"]
+
+
 def test_the_trash_takes_no_page_of_which_people_discuss_an_item_below_another(desk: Desk):
     desk.target = desk.make(on_delete="trash")
     below = {"text": "b", "checked": False, "indent": 1}
