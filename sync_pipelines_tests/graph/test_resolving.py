@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 import sync_pipelines.definitions
 from sync_pipelines import ConflictResolver, ResolutionStrategy
 from sync_pipelines.cli import app
+from sync_pipelines.commands.conflict_views import show_comparison
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
 from sync_pipelines_tests.graph.house import Academy, concept
@@ -260,3 +263,25 @@ def test_sensitive_values_are_masked_wherever_a_conflict_is_shown(
     assert found is not None
     assert {(data or {}).get("title") for data in (found.source_data, found.target_data)} == {"***"}
     assert "theirs" not in run("show", "learning/concept", "c2") + run("list")
+
+
+@pytest.mark.spare_where(graph="neo4j")
+@pytest.mark.parametrize("key", [None, ["c1"], ("c1",), b"c1"])
+def test_what_is_no_key_is_refused_and_not_taken_for_a_record_that_there_is_not(contested: Academy, key: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is no key"):
+        ConflictResolver().has_conflict(key, "concept")
+
+
+@pytest.mark.parametrize("entity_type", [None, ["concept"]])
+def test_what_is_no_type_is_that_of_no_table(entity_type: Any) -> None:
+    with pytest.raises(ConfigurationError, match="No table has the entity type"):
+        ConflictResolver().has_conflict("c1", entity_type)
+
+
+def test_a_property_whose_name_looks_like_markup_is_shown_as_it_is() -> None:
+    item = {"field": "[/x] [b]1", "source": "a", "target": "b", "differs": True}
+    document = {"sync": "s", "table": "t", "key": "k", "source_is": "changed", "target_is": "changed", "fields": [item]}
+    printed = StringIO()
+    with redirect_stdout(printed):
+        show_comparison(document)
+    assert "[/x] [b]1" in printed.getvalue()
