@@ -16,7 +16,7 @@ from sync_pipelines.cli import app
 from sync_pipelines.commands.conflict_views import show_comparison
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
-from sync_pipelines_tests.graph.house import Academy, concept
+from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 from sync_pipelines_tests.graph.test_conflicts import conflicts, edit, held
 
 REVIEW = concept(conflicts={"strategy": "manual_review"})
@@ -285,3 +285,26 @@ def test_a_property_whose_name_looks_like_markup_is_shown_as_it_is() -> None:
     with redirect_stdout(printed):
         show_comparison(document)
     assert "[/x] [b]1" in printed.getvalue()
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_a_relationship_is_merged_by_property_as_a_node_is(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> None:
+    review = prerequisite(conflicts={"strategy": "manual_review"})
+    use(monkeypatch, REVIEW, review)
+    academy.add("c1", "c2")
+    academy.sync(REVIEW)
+    academy.require(("c1", "c2"))
+    academy.sync(review)
+    academy.cypher("MATCH ()-[r:PREREQUISITE_OF]->() SET r.weight = 0.9")
+    academy.execute("UPDATE prerequisite SET weight = 0.1, updated_at = '2030-01-01Z'")
+    run("resolve", "learning/prerequisite", '["c2", "c1"]', "--take", "merge", "--property", "weight=target")
+    (found,) = academy.cypher(
+        "MATCH (a)-[r]->(b) RETURN a.sync_key AS a, b.sync_key AS b, r.weight AS w, r.updated_at AS u"
+    )
+    assert (found["a"], found["b"], found["w"], found["u"].year) == ("c1", "c2", 0.9, 2030)
+    academy.sync(review)
+    assert academy.cypher("MATCH ()-[r:PREREQUISITE_OF]->() RETURN r.weight AS w") == [{"w": 0.9}]
+    with pytest.raises(ConfigurationError, match="There are: weight, updated_at"):
+        ConflictResolver().resolve_conflict(
+            '["c2", "c1"]', "prerequisite", "merge", values={"weight": 0.5, "_key": "c9"}
+        )
