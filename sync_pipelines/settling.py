@@ -150,6 +150,8 @@ def _side(case: Case, method: Strategy, values: Mapping[str, Any] | None) -> str
     """`source`, `target` or `merge`."""
     if values is not None and not isinstance(values, Mapping):
         raise ConfigurationError(f"values is no map but {type(values).__name__}.", remedy="Give values by property.")
+    if strange := [name for name in values or () if not isinstance(name, str)]:
+        raise ConfigurationError(f"values has no property {strange[0]!r}.", remedy="Name properties by texts.")
     if values and method is not Strategy.MERGE:
         raise ConfigurationError("Values belong to a merge.", remedy="Take `merge`, or leave them out.")
     if method in (Strategy.SOURCE_WINS, Strategy.TARGET_WINS):

@@ -308,3 +308,21 @@ def test_a_relationship_is_merged_by_property_as_a_node_is(academy: Academy, mon
         ConflictResolver().resolve_conflict(
             '["c2", "c1"]', "prerequisite", "merge", values={"weight": 0.5, "_key": "c9"}
         )
+
+
+@pytest.mark.spare_where(graph="neo4j")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("difficulty", 2**63),
+        ("title", "a\ud800"),
+        ("tags", ["a\ud800"]),
+        ("title", {"a": object()}),
+        ("updated_at", "0001-01-01T00:00:00+14:00"),
+        (5, "five"),
+    ],
+)
+def test_a_value_that_no_property_can_hold_is_refused_by_its_name(contested: Academy, name: Any, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"property '?{name}"):
+        ConflictResolver().resolve_conflict("c1", "concept", "merge", values={"title": "both", name: value})
+    assert held(contested, "title", "difficulty") == ["theirs", 5]
