@@ -326,3 +326,9 @@ def test_a_value_that_no_property_can_hold_is_refused_by_its_name(contested: Aca
     with pytest.raises(ConfigurationError, match=f"property '?{name}"):
         ConflictResolver().resolve_conflict("c1", "concept", "merge", values={"title": "both", name: value})
     assert held(contested, "title", "difficulty") == ["theirs", 5]
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_an_option_that_names_no_property_is_wrong_as_a_setting_is(contested: Academy) -> None:
+    told = run("resolve", "learning/concept", "c1", "--take", "merge", "--property", "titel=target", code=3)
+    assert "neither side has a property 'titel'. There are: difficulty, id, " in told
