@@ -125,7 +125,17 @@ class ConflictResolver:
         with closing(table.binding()) as binding:
             judging(binding)
             binding.ledger.check()
-            yield look(binding, normal_key(table.spec, str(entity_id)))
+            yield look(binding, normal_key(table.spec, _key_text(entity_id)))
+
+
+def _key_text(entity_id: Any) -> str:
+    """A key's text. None and a list have one, too: that of a record which there is not."""
+    if entity_id is None or isinstance(entity_id, bytes | list | tuple | dict | set):
+        raise ConfigurationError(
+            f"The entity_id {entity_id!r} is no key.",
+            remedy='Give a text or number; one of several columns as a JSON array of texts, such as \'["a", "b"]\'.',
+        )
+    return str(entity_id)
 
 
 def strategy_of(method: ResolutionStrategy | str) -> ResolutionStrategy:
@@ -162,9 +172,10 @@ def table_of(entity_type: str, sync: str | None = None) -> BoundTable:
     return found[0]
 
 
-def _names(table: BoundTable) -> set[str | None]:
+def _names(table: BoundTable) -> list[str]:
     component = table.component
-    return {table.path, component.table_name, component.target_name(), getattr(component, "events_of", None)}
+    names = (table.path, component.table_name, component.target_name(), getattr(component, "events_of", None))
+    return [name for name in names if name is not None]
 
 
 def conflict_of(case: Case, strategy: Strategy, *, entity_type: str) -> EntityConflict:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.conflicts import Judging, Strategy
 from sync_pipelines.engine.deciding import Decision, Dispute, Disputing, Outcome, decide
-from sync_pipelines.engine.errors import ConfigurationError, RunError, UnknownRecordError
+from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
 from sync_pipelines.engine.merging import leaves, merge, with_leaves
 
 if TYPE_CHECKING:
@@ -150,6 +150,8 @@ def _side(case: Case, method: Strategy, values: Mapping[str, Any] | None) -> str
     """`source`, `target` or `merge`."""
     if values is not None and not isinstance(values, Mapping):
         raise ConfigurationError(f"values is no map but {type(values).__name__}.", remedy="Give values by property.")
+    if strange := [name for name in values or () if not isinstance(name, str)]:
+        raise ConfigurationError(f"values has no property {strange[0]!r}.", remedy="Name properties by texts.")
     if values and method is not Strategy.MERGE:
         raise ConfigurationError("Values belong to a merge.", remedy="Take `merge`, or leave them out.")
     if method in (Strategy.SOURCE_WINS, Strategy.TARGET_WINS):
@@ -269,8 +271,7 @@ def chosen(case: Case, picks: Mapping[str, str]) -> dict[str, Any]:
     """The values of properties of which somebody has named the side.
 
     Raises:
-        RunError: neither side has such a property.
-        ConfigurationError: a side is none, or nothing can be merged here.
+        ConfigurationError: neither side has such a property, a side is none, or nothing can be merged here.
     """
     if case.dispute is None:
         raise ConfigurationError(
@@ -284,6 +285,9 @@ def chosen(case: Case, picks: Mapping[str, str]) -> dict[str, Any]:
         if side not in sides:
             raise ConfigurationError(f"{name}={side}: a property is taken from source or target.")
         if not any(name in state for state in sides.values()):
-            raise RunError(f"{case.key!r}: neither side has a property {name!r}.")
+            there = sorted({known for state in states.values() for known in state})
+            raise ConfigurationError(
+                f"{case.key!r}: neither side has a property {name!r}.", remedy=f"There are: {', '.join(there)}."
+            )
         found[name] = sides[side].get(name)
     return found

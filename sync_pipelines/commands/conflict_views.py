@@ -186,7 +186,7 @@ def show_comparison(document: dict[str, Any]) -> None:
     for item in document["fields"]:
         cells = (Text("NULL" if item[side] is None else str(item[side])) for side in sides)
         merged = (item["merged"] or "",) if by_values else ()
-        table.add_row(item["field"], *cells, "differs" if item["differs"] else "", *merged)
+        table.add_row(Text(item["field"]), *cells, "differs" if item["differs"] else "", *merged)
     output.console().print(table)
 
 

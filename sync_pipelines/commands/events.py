@@ -41,11 +41,14 @@ def consume(
 
 def trace(
     correlation_id: Annotated[
-        str, typer.Argument(metavar="CORRELATION_ID", help="As the application gave it, or an event's own id.")
+        str, typer.Argument(metavar="CORRELATION_ID", help="As the application gave it, or the id of one event.")
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show the way of each event of a correlation id. Exit code 1 when no outbox holds one."""
+    """Show the way of each event of a correlation id, or of the one event of this id.
+
+    Exit code 1 when no outbox holds one.
+    """
     from sync_pipelines import tracing
 
     found = tracing.trace(correlation_id)
@@ -58,8 +61,10 @@ def trace(
 
 def _show(found: list[TracedEvent]) -> None:
     if not found:
-        output.say("No outbox holds an event of this correlation id: completed ones are kept 90 days.")
+        output.say("No outbox holds an event of this id: completed ones are kept 90 days.")
         return
+    from rich.text import Text  # ids and notes are the application's, and may hold what rich takes for markup
+
     table = output.table(
         "event", "entity", "version", "status", "published (UTC)", "took", "tries", "target has", "note"
     )
@@ -67,13 +72,13 @@ def _show(found: list[TracedEvent]) -> None:
         colour = _COLOURS.get(event.status, "")
         table.add_row(
             event.event_type,
-            f"{event.table or event.entity_type} {event.entity_id}",
+            Text(f"{event.table or event.entity_type} {event.entity_id}"),
             str(event.version),
             f"[{colour}]{event.status}[/]",
             output.moment(event.published_at),
             output.span(event.seconds),
             str(event.attempts),
             "-" if event.target_version is None else str(event.target_version),
-            event.quarantined or event.note or "",
+            Text(event.quarantined or event.note or ""),
         )
     output.console().print(table)

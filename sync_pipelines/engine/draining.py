@@ -238,7 +238,7 @@ class Drain:
         run, target = self.run, self.run.binding.target
         if self.deleted + len(keys) > run.limits.records:
             keys = target.existing(keys)
-            run.guard(deletes=self.deleted + len(keys), source_empty=False)
+            run.guard(deletes=self.deleted + len(keys), gone=self.deleted, source_empty=False)
         if keys:
             before = run.counts.deleted
             run.delete(target, keys)

@@ -46,6 +46,7 @@ class Guard:
         source_empty: bool,
         left: int | None = None,
         written: bool = True,
+        gone: int = 0,
         command: str = "",
         now: int | None = None,
         confirmed: int | None = None,
@@ -55,7 +56,7 @@ class Guard:
         """Stop before anything is deleted.
 
         Args:
-            deletes: records that would go.
+            deletes: records that would go; of these `gone` went before, one batch after the other.
             held: records in the target before what comes with the deletion was written (`measure.held_before`).
             source_empty: the source holds no record at all.
             left: records that the target would hold afterwards, where that is known.
@@ -74,7 +75,9 @@ class Guard:
             why = "the source is empty" if source_empty else "nothing would be left"
         now = held if now is None else now
         what = f"{deletes} of the target's {now} records would be deleted{_others(now, held, confirmed)}"
-        done = "Nothing was deleted; what was to be written has been written." if written else "Nothing was changed."
+        if gone:
+            what = f"{deletes} records would be deleted, of {gone + now} in all{_others(now, held, confirmed)}"
+        done = _done(gone, written=written)
         raise MassDeleteError(
             f"{what}: {why}. {done}",
             sync=sync,
@@ -110,6 +113,13 @@ class Guard:
             f"If it is right, allow it once: sync-pipelines {command} --allow-mass-delete "
             "(in the launchpad: allow_mass_delete: true).",
         )
+
+
+def _done(gone: int, *, written: bool) -> str:
+    """What became of the records so far."""
+    if gone:
+        return f"{gone} of them were deleted before; the others were not, and what was to be written has been written."
+    return "Nothing was deleted; what was to be written has been written." if written else "Nothing was changed."
 
 
 def _others(now: int, held: int, confirmed: int | None) -> str:

@@ -93,7 +93,9 @@ class Guarded(Held):
         if self.measured:
             note(self.binding, self.before, self.since)
 
-    def guard(self, *, deletes: int, source_empty: bool, left: int | None = None, written: bool = True) -> None:
+    def guard(
+        self, *, deletes: int, source_empty: bool, left: int | None = None, written: bool = True, gone: int = 0
+    ) -> None:
         """Stop before a deletion that the guard refuses; see `Guard.check`. Where nothing goes it is not asked."""
         sync, table = self.place
         if deletes:
@@ -103,6 +105,7 @@ class Guarded(Held):
                 source_empty=source_empty,
                 left=left,
                 written=written,
+                gone=gone,
                 now=self.binding.target.count(),
                 confirmed=self.since.records if self.since else None,
                 command=_COMMANDS.get(self.request.mode, "sync {path}").format(path=f"{sync}/{table}"),

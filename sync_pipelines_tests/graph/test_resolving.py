@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -11,9 +13,10 @@ from typer.testing import CliRunner
 import sync_pipelines.definitions
 from sync_pipelines import ConflictResolver, ResolutionStrategy
 from sync_pipelines.cli import app
+from sync_pipelines.commands.conflict_views import show_comparison
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
-from sync_pipelines_tests.graph.house import Academy, concept
+from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 from sync_pipelines_tests.graph.test_conflicts import conflicts, edit, held
 
 REVIEW = concept(conflicts={"strategy": "manual_review"})
@@ -260,3 +263,72 @@ def test_sensitive_values_are_masked_wherever_a_conflict_is_shown(
     assert found is not None
     assert {(data or {}).get("title") for data in (found.source_data, found.target_data)} == {"***"}
     assert "theirs" not in run("show", "learning/concept", "c2") + run("list")
+
+
+@pytest.mark.spare_where(graph="neo4j")
+@pytest.mark.parametrize("key", [None, ["c1"], ("c1",), b"c1"])
+def test_what_is_no_key_is_refused_and_not_taken_for_a_record_that_there_is_not(contested: Academy, key: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is no key"):
+        ConflictResolver().has_conflict(key, "concept")
+
+
+@pytest.mark.parametrize("entity_type", [None, ["concept"]])
+def test_what_is_no_type_is_that_of_no_table(entity_type: Any) -> None:
+    with pytest.raises(ConfigurationError, match="No table has the entity type"):
+        ConflictResolver().has_conflict("c1", entity_type)
+
+
+def test_a_property_whose_name_looks_like_markup_is_shown_as_it_is() -> None:
+    item = {"field": "[/x] [b]1", "source": "a", "target": "b", "differs": True}
+    document = {"sync": "s", "table": "t", "key": "k", "source_is": "changed", "target_is": "changed", "fields": [item]}
+    printed = StringIO()
+    with redirect_stdout(printed):
+        show_comparison(document)
+    assert "[/x] [b]1" in printed.getvalue()
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_a_relationship_is_merged_by_property_as_a_node_is(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> None:
+    review = prerequisite(conflicts={"strategy": "manual_review"})
+    use(monkeypatch, REVIEW, review)
+    academy.add("c1", "c2")
+    academy.sync(REVIEW)
+    academy.require(("c1", "c2"))
+    academy.sync(review)
+    academy.cypher("MATCH ()-[r:PREREQUISITE_OF]->() SET r.weight = 0.9")
+    academy.execute("UPDATE prerequisite SET weight = 0.1, updated_at = '2030-01-01Z'")
+    run("resolve", "learning/prerequisite", '["c2", "c1"]', "--take", "merge", "--property", "weight=target")
+    (found,) = academy.cypher(
+        "MATCH (a)-[r]->(b) RETURN a.sync_key AS a, b.sync_key AS b, r.weight AS w, r.updated_at AS u"
+    )
+    assert (found["a"], found["b"], found["w"], found["u"].year) == ("c1", "c2", 0.9, 2030)
+    academy.sync(review)
+    assert academy.cypher("MATCH ()-[r:PREREQUISITE_OF]->() RETURN r.weight AS w") == [{"w": 0.9}]
+    with pytest.raises(ConfigurationError, match="There are: weight, updated_at"):
+        ConflictResolver().resolve_conflict(
+            '["c2", "c1"]', "prerequisite", "merge", values={"weight": 0.5, "_key": "c9"}
+        )
+
+
+@pytest.mark.spare_where(graph="neo4j")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("difficulty", 2**63),
+        ("title", "a\ud800"),
+        ("tags", ["a\ud800"]),
+        ("title", {"a": object()}),
+        ("updated_at", "0001-01-01T00:00:00+14:00"),
+        (5, "five"),
+    ],
+)
+def test_a_value_that_no_property_can_hold_is_refused_by_its_name(contested: Academy, name: Any, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"property '?{name}"):
+        ConflictResolver().resolve_conflict("c1", "concept", "merge", values={"title": "both", name: value})
+    assert held(contested, "title", "difficulty") == ["theirs", 5]
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_an_option_that_names_no_property_is_wrong_as_a_setting_is(contested: Academy) -> None:
+    told = run("resolve", "learning/concept", "c1", "--take", "merge", "--property", "titel=target", code=3)
+    assert "neither side has a property 'titel'. There are: difficulty, id, " in told

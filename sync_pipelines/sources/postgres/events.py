@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 
@@ -233,14 +234,17 @@ RETURNING e.status = 'PROCESSING' AS taken, {_READ}"""
         ]
 
     def of_correlation(self, correlation_id: str) -> list[dict[str, Any]]:
-        """The events of a correlation id, of every type; times in UTC."""
+        """The events of a correlation id, or the one that has this id itself, of every type; times in UTC."""
+        where = f"e.correlation_id = {literal(correlation_id)}"
+        with suppress(ValueError):  # compared as UUIDs, by the index
+            where += f" OR e.event_id = {literal(str(UUID(correlation_id)))}::uuid"
         with self._writing() as session:
             rows = session.all(
                 "SELECT e.event_id::text AS event_id, e.event_type, e.entity_type, e.entity_id, "
                 "e.source_version AS version, e.status, e.attempts, e.created_at AS published_at, "
                 "e.published_at AS taken_at, e.completed_at, e.last_error AS note, "
                 "e.payload #>> '{start,id}' AS start_id, e.payload #>> '{end,id}' AS end_id "
-                f"FROM {self._log} AS e WHERE e.correlation_id = {literal(correlation_id)} ORDER BY e.id"
+                f"FROM {self._log} AS e WHERE {where} ORDER BY e.id"
             )
         return [{name: _utc(value) for name, value in row.items()} for row in rows]
 

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sync_pipelines.engine.errors import ConfigurationError
@@ -102,15 +102,9 @@ class Forms:
             ConfigurationError: a property of this kind cannot hold it.
         """
         kind = self.kinds[name]
-        if value is None or (kind is Kind.text and isinstance(value, str)):
-            return value
-        if kind is Kind.text and isinstance(value, dict):
-            return json.dumps(value, ensure_ascii=False)
-        if kind in LISTS and isinstance(value, list):
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         try:
-            return _NATIVE[kind](value)
-        except (KeyError, ValueError, TypeError):
+            return None if value is None else _made(value, kind)
+        except (KeyError, ValueError, TypeError, OverflowError):
             raise ConfigurationError(f"the property {name!r} is a {kind.value} and cannot hold this value.") from None
 
     def _plain(self, name: str, value: Any) -> Any:
@@ -173,6 +167,32 @@ def _maps(values: list[Any]) -> list[dict[str, Any] | None] | None:
     return read if any(read) else None
 
 
+def _made(value: Any, kind: Kind) -> Any:
+    """A value of JSON as a batch carries it; a KeyError, ValueError, TypeError or OverflowError where there is none."""
+    if kind is Kind.text:
+        return _encodable(json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else _exactly(str)(value))
+    if kind in LISTS and isinstance(value, list):
+        return _encodable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return _NATIVE[kind](value)
+
+
+def _encodable(text: str) -> str:
+    """A lone surrogate has no form in UTF-8: the error is a ValueError."""
+    text.encode()
+    return text
+
+
+def _bigint(value: Any) -> int:
+    if not -(2**63) <= _exactly(int)(value) < 2**63:
+        raise OverflowError
+    return value
+
+
+def _moment(value: Any) -> datetime:
+    found = datetime.fromisoformat(value)
+    return found.astimezone(UTC) if found.tzinfo else found
+
+
 def _exactly(*kinds: type) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if type(value) not in kinds:
@@ -183,10 +203,10 @@ def _exactly(*kinds: type) -> Callable[[Any], Any]:
 
 
 _NATIVE: dict[Kind, Callable[[Any], Any]] = {
-    Kind.integer: _exactly(int),
+    Kind.integer: _bigint,
     Kind.float: _exactly(float, int),
     Kind.boolean: _exactly(bool),
     Kind.date: date.fromisoformat,
     Kind.local: datetime.fromisoformat,
-    Kind.moment: datetime.fromisoformat,
+    Kind.moment: _moment,
 }

@@ -22,6 +22,7 @@ from sync_pipelines.targets.neo4j.client import Graph, run
 from sync_pipelines.targets.neo4j.elements import Elements
 from sync_pipelines.targets.neo4j.judgement import EditedError, Rules, TableBooks
 from sync_pipelines.targets.neo4j.judging import Judge
+from sync_pipelines.targets.neo4j.names import END_NAME, START_NAME
 from sync_pipelines.targets.neo4j.properties import Properties
 from sync_pipelines.targets.neo4j.writing import Writer
 
@@ -225,11 +226,13 @@ class Judged:
         Raises:
             RecordError: the graph refuses it. ConfigurationError: a value is of no property of its document.
         """
-        known = [name for name in row.schema.names if not name.startswith("sync_")]
+        properties = Properties(row.schema)
+        # a merge of relationships gives their ends, too, which may have been moved
+        known = {START_NAME, END_NAME}.intersection(row.schema.names).union(properties.names)
         if unknown := [name for name, value in values.items() if value is not None and name not in known]:
-            remedy = f"There are: {', '.join(known)}."
+            remedy = f"There are: {', '.join(properties.names)}."
             raise ConfigurationError(f"There is no property {unknown[0]!r} that is synced.", remedy=remedy)
-        writer = self._writer(Properties(row.schema), doubt="values")
+        writer = self._writer(properties, doubt="values")
         judge = self.judge(writer)
         assert judge is not None
         (key,) = row.column(KEY).to_pylist()
