@@ -120,6 +120,7 @@ def resolve(
     from sync_pipelines import settling
     from sync_pipelines.engine.conflicts import Strategy
 
+    _require_once(properties, values)
     method = {Side.source: Strategy.SOURCE_WINS, Side.target: Strategy.TARGET_WINS, Side.merge: Strategy.MERGE}[take]
     table, ended = _one(selector), dict[str, Any]()
     with closing(table.binding()) as binding:
@@ -156,6 +157,13 @@ def _pairs(given: Sequence[str] | None) -> dict[str, str]:
     if wrong := [item for item in given or () if "=" not in item]:
         raise output.wrong_usage(f"{wrong[0]}: write NAME=….")
     return found
+
+
+def _require_once(*options: Sequence[str] | None) -> None:
+    """Refuse two answers for one property: the last one would win in silence."""
+    names = [item.partition("=")[0] for given in options for item in given or ()]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise output.wrong_usage(f"{doubled[0]} is named twice: give --property or --set, once.")
 
 
 def _read(given: dict[str, str]) -> dict[str, Any]:

@@ -332,3 +332,10 @@ def test_a_value_that_no_property_can_hold_is_refused_by_its_name(contested: Aca
 def test_an_option_that_names_no_property_is_wrong_as_a_setting_is(contested: Academy) -> None:
     told = run("resolve", "learning/concept", "c1", "--take", "merge", "--property", "titel=target", code=3)
     assert "neither side has a property 'titel'. There are: difficulty, id, " in told
+
+
+@pytest.mark.spare_where(graph="neo4j")
+@pytest.mark.parametrize("more", [("--set", 'title="b"'), ("--property", "title=source")], ids=["value", "side"])
+def test_a_property_that_is_named_twice_is_wrong_usage(contested: Academy, more: tuple[str, str]) -> None:
+    told = run("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target", *more, code=2)
+    assert "title is named twice" in told
