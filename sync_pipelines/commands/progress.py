@@ -119,8 +119,9 @@ def _now_and_then() -> Show:
 def describe(progress: Progress) -> str:
     """One line: where the run is, and its numbers so far."""
     if progress.phase == "waiting":
+        # tables of one graph, or of one API, take one lock
         holder = f" (run {progress.holder})" if progress.holder else ""
-        return f"{progress.table}: waiting for another run of it{holder}"
+        return f"{progress.table}: waiting for the run that has its lock{holder}"
     if progress.counts is None:
         return f"{progress.table}: starting"
     counts = replace(progress.counts, embedded_texts=max(progress.counts.embedded_texts, progress.embedded))

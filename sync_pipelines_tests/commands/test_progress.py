@@ -28,7 +28,7 @@ def at(**how) -> Progress:
             at(counts=Counts(read=100, upserted=100, embedded_texts=100), embedded=164),
             "shop/article: 100 read, 100 upserted, 164 texts embedded",
         ),
-        (at(phase="waiting", holder="2"), "shop/article: waiting for another run of it (run 2)"),
+        (at(phase="waiting", holder="2"), "shop/article: waiting for the run that has its lock (run 2)"),
     ],
 )
 def test_how_far_a_run_is_says_what_was_embedded_before_the_first_batch_is_written(found, line):
