@@ -20,7 +20,7 @@ _ENTITIES = 50_000
 
 _HELD = """
 INSERT INTO sync.sync_event_log (event_id, correlation_id, event_type, entity_type, entity_id, payload, source_version)
-SELECT gen_random_uuid(), gen_random_uuid(), 'CONTENT_UPDATED', 'concept', 'c' || mod(n * 7919, {entities}),
+SELECT gen_random_uuid(), gen_random_uuid(), 'CONTENT_UPDATED', 'concept', 'c' || mod(n::bigint * 7919, {entities}),
     '{{"title": "Fractions"}}', n
 FROM generate_series({first}, {last}) AS n
 """
