@@ -91,6 +91,11 @@ def test_one_text_where_names_are_asked_for_is_not_taken_letter_by_letter(house:
     assert lakehouse.read("shop/score").to_pylist() == [{"i": 1, "d": 1}]
 
 
+def test_a_query_may_begin_with_any_number_of_comments(house: House):
+    lakehouse = DeltaLakehouse(house.resources.delta.settings())
+    assert lakehouse.execute_query("/* of us */ -- and\n" * 40 + "SELECT 1 AS a").to_pylist() == [{"a": 1}]
+
+
 @pytest.mark.parametrize("word", ["DROP TABLE", "-- so\n /* that */ create view", "Create Table"])
 def test_a_statement_that_would_change_nothing_in_a_folder_is_no_success(
     house: House, lakehouse: LakehouseResource, word: str

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sync_pipelines.sandbox.databricks.session import Engine
+from sync_pipelines.sandbox.databricks.session import Engine, in_background
 from sync_pipelines.sandbox.folders import read_json
 from sync_pipelines.sandbox.processes import LOOPBACK, POLITE, Launch, ProcessId, spawn, stop
 
@@ -93,9 +93,7 @@ class Runs:
 
     def start(self, run: Run) -> None:
         """Run the tasks in a thread of their own."""
-        from pyspark.util import InheritableThread
-
-        InheritableThread(target=self._work, args=(run,), daemon=True).start()
+        in_background(self._work, run)
 
     def working(self, run: Run) -> int:
         """How many jobs Spark runs for it, also after its end."""
@@ -120,14 +118,12 @@ class Runs:
         run.ended_at = int(time.time() * 1000)
 
     def _execute(self, task: Task, cancelled: threading.Event) -> None:
-        from pyspark.util import InheritableThread
-
         process = spawn(self._launch(task), record=lambda _: None)
         task.state = "RUNNING"
         self._wait(process, cancelled)
         self._engine.close_remote(task.session)
         if cancelled.is_set():
-            InheritableThread(target=self._insist, args=(task.session,), daemon=True).start()
+            in_background(self._insist, task.session)
         ending = read_json(self._file(task, "json"))
         if not ending and cancelled.is_set():
             task.result = "CANCELED"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -152,12 +152,12 @@ class Engine:
     def cancel_remote(self, session: str) -> None:
         """Cancel the jobs of a session that was closed while it was about to begin them."""
         for number in self.jobs_of(session):
-            cast(Any, self.spark.sparkContext._jsc).sc().cancelJob(number)
+            self._context.cancelJob(number)
 
     def jobs_of(self, session: str) -> list[int]:
         """The jobs that run for a session over Spark Connect."""
         running = self.jvm.java.util.List.of(self.jvm.org.apache.spark.JobExecutionStatus.RUNNING)
-        jobs = cast(Any, self.spark.sparkContext._jsc).sc().statusStore().jobsList(running)
+        jobs = self._context.statusStore().jobsList(running)
         found = [jobs.apply(number) for number in range(jobs.size())]
         return [job.jobId() for job in found if session in job.jobTags().mkString(" ")]
 
@@ -172,8 +172,20 @@ class Engine:
         self._process.wait(10)
 
     @property
+    def _context(self) -> Any:
+        """Java's SparkContext."""
+        return cast(Any, self.spark.sparkContext._jsc).sc()
+
+    @property
     def _process(self) -> Any:
         return cast(Any, self.spark.sparkContext._gateway).proc
+
+
+def in_background(work: Callable[..., object], *given: Any) -> None:
+    """Do this in a thread of its own, which Spark knows by one of Java's."""
+    from pyspark.util import InheritableThread
+
+    InheritableThread(target=work, args=given, daemon=True).start()
 
 
 def quoted(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sync_pipelines.sandbox.databricks import results
 from sync_pipelines.sandbox.databricks.results import Rows
-from sync_pipelines.sandbox.databricks.session import Engine, reason
+from sync_pipelines.sandbox.databricks.session import Engine, in_background, reason
 from sync_pipelines.sandbox.databricks.warehouses import Warehouse
 
 AT_ONCE = 8
@@ -100,20 +100,16 @@ class Statements:
             statement: the statement.
             failure: the message to fail with instead of running it: a fault on demand.
         """
-        from pyspark.util import InheritableThread
-
         self._forget_the_old()
         statement.warehouse.start()
         self._known[statement.id] = statement
-        InheritableThread(target=self._run, args=(statement, failure), daemon=True).start()
+        in_background(self._run, statement, failure)
 
     def cancel(self, statement: Statement) -> None:
         """Ask for a statement's end; one that is just being committed may still succeed."""
-        from pyspark.util import InheritableThread
-
         if not statement.cancelled.is_set():
             statement.cancelled.set()
-            InheritableThread(target=self._insist, args=(statement,), daemon=True).start()
+            in_background(self._insist, statement)
 
     def _insist(self, statement: Statement) -> None:
         while not statement.ended.wait(_INSIST_SECONDS):

@@ -23,8 +23,9 @@ from sync_pipelines.targets.retries import RetryPolicy
 
 _NAME = re.compile(r'"((?:[^"]|"")+)"|\b([A-Za-z_]\w*)\b')
 _COMMENT = r"--[^\n]*\n|/\*.*?\*/"
-_OF_THE_SESSION = re.compile(rf"(?:\s|{_COMMENT})*(CREATE|DROP)\b", re.IGNORECASE | re.DOTALL)
-"""Statements that DataFusion carries out in the session of the query, which ends with it."""
+_OF_THE_SESSION = re.compile(rf"(?:\s|{_COMMENT})*+(CREATE|DROP)\b", re.IGNORECASE | re.DOTALL)
+"""Statements that DataFusion carries out in the session of the query, which ends with it. Comments are passed without a
+way back (`*+`): each could also be several, and of thirty there are a thousand million ways."""
 
 _FILE_BYTES = 32 * 1024 * 1024
 
