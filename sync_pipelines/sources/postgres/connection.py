@@ -1,8 +1,8 @@
 """Reading transactions on PostgreSQL: one snapshot, fixed session settings, two clients.
 
 Small statements go through psycopg2 (a connection costs 3 ms and is pooled), bulk reading through ADBC (a
-connection costs 40 ms; it reads 4 times as fast as a server-side cursor, see facts/performance.md). Both run
-the same SQL text, which casts every column to a type that both clients give back alike.
+process's first connection costs 40 ms, the next 2; it reads 4 times as fast as a server-side cursor, see
+facts/performance.md). Both run the same SQL text, which casts every column to a type that both clients give back alike.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -273,32 +273,57 @@ def bulk_transaction(url: NormalisedUrl, *, locks: Sequence[str] = ()) -> Genera
             connection.close()
 
 
-def bulk_connection(url: NormalisedUrl) -> Any:
-    """One ADBC connection in autocommit mode; the caller closes it."""
+def bulk_connection(url: NormalisedUrl, *, types_of_today: bool = False) -> Any:
+    """One ADBC connection in autocommit mode; the caller closes it.
+
+    Args:
+        url: the database.
+        types_of_today: know the types that exist now (35 ms, and more with each table of the database); else those
+            that the process has found before, which is enough where all is cast to types of PostgreSQL's own.
+    """
     options = connect_options(sa.make_url(url.sqlalchemy), APPLICATION_NAME)
     named = {name: str(value) for name, value in options.items()}
     address = with_parameters(url.libpq, client_encoding="UTF8", **named)
-    connection = _connected(address)
-    if not _quotes_names(connection):
-        return connection
-    connection.close()
-    # only then: a pooler such as PgBouncer may refuse options in the first message
-    return _connected(with_setting(address, "quote_all_identifiers", "off"))
+    return _connected(_read_types(address) if types_of_today else _known_types(address))
 
 
-def _connected(address: str) -> Any:
-    from adbc_driver_postgresql import dbapi
+def _read_types(address: str) -> Any:
+    """The driver's database, which holds the types that it has read there, and no connection.
 
-    return dbapi.connect(address, autocommit=True)
-
-
-def _quotes_names(connection: Any) -> bool:
-    """Whether database or role set `quote_all_identifiers`.
-
-    The driver asks for its types when it connects, and knows none whose functions are quoted: all would be bytes.
+    It knows no type whose functions are quoted, as `quote_all_identifiers` of a database or a role has them: all would
+    be bytes.
     """
-    [row] = _Bulk(connection).all("SELECT pg_catalog.current_setting('quote_all_identifiers') AS said")
-    return row["said"] != "off"
+    import adbc_driver_postgresql
+
+    database = adbc_driver_postgresql.connect(address)
+    with closing(_connected(database)) as connection:
+        [row] = _Bulk(connection).all("SELECT pg_catalog.current_setting('quote_all_identifiers') AS said")
+    if row["said"] == "off":
+        return database
+    database.close()
+    # only then: a pooler such as PgBouncer may refuse options in the first message
+    return adbc_driver_postgresql.connect(with_setting(address, "quote_all_identifiers", "off"))
+
+
+_known_types = functools.lru_cache(maxsize=8)(_read_types)
+
+
+class _Kept:
+    """A driver's database that outlives the connections which would close it with themselves."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
+
+    def close(self) -> None:
+        pass
+
+
+def _connected(database: Any) -> Any:
+    import adbc_driver_manager
+    from adbc_driver_manager import dbapi
+
+    kept: Any = _Kept(database)
+    return dbapi.Connection(kept, adbc_driver_manager.AdbcConnection(database), autocommit=True)
 
 
 def bulk_session(connection: Any) -> Session:

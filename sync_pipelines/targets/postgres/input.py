@@ -19,7 +19,7 @@ def read_table(url: str, table: str, columns: Sequence[str] | None) -> pa.Table:
     """
     address = normalise_url(url)
     chosen = "*" if columns is None else ", ".join(map(identifier, columns))
-    with reading(address), bulk_connection(address) as connection, connection.cursor() as cursor:
+    with reading(address), bulk_connection(address, types_of_today=True) as connection, connection.cursor() as cursor:
         if address.schema:
             cursor.execute(f"SET search_path = {identifier(address.schema)}")
         cursor.execute(f"SELECT {chosen} FROM {table}")
