@@ -300,16 +300,11 @@ def fresh_database(server: PostgresServer, template: str | None) -> Iterator[str
 @pytest.fixture
 def chroma_database(chroma_server: ChromaServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """A Chroma database of the test's own; the variables point at it."""
-    import chromadb
-    from chromadb.config import Settings
+    from sync_pipelines_tests.own_chroma import create_database
 
     chroma_server.start()
     name = f"world_{next(_numbers)}"
-    host, port = chroma_server.url.removeprefix("http://").split(":")
-    settings = Settings(
-        chroma_api_impl="chromadb.api.fastapi.FastAPI", chroma_server_host=host, chroma_server_http_port=int(port)
-    )
-    chromadb.AdminClient(settings).create_database(name)
+    create_database(chroma_server.url, name)
     monkeypatch.setenv("CHROMA_URL", chroma_server.url)
     monkeypatch.setenv("CHROMA_DATABASE", name)
     monkeypatch.delenv("CHROMA_PATH", raising=False)

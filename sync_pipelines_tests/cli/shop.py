@@ -14,9 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import chromadb
 import dagster as dg
-from chromadb.config import Settings
 
 from sync_pipelines import migrations
 from sync_pipelines.components.base import SyncComponent
@@ -25,6 +23,7 @@ from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.registry import BoundTable, tables
 from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines_tests.dagster.project import article, definitions
+from sync_pipelines_tests.own_chroma import create_database, own_client
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -80,12 +79,8 @@ _numbers = count(1)
 
 def new_chroma_database(url: str) -> str:
     """A new, empty Chroma database; its name."""
-    host, port = url.removeprefix("http://").split(":")
     name = f"shop_{os.getpid()}_{next(_numbers)}"
-    settings = Settings(
-        chroma_api_impl="chromadb.api.fastapi.FastAPI", chroma_server_host=host, chroma_server_http_port=int(port)
-    )
-    chromadb.AdminClient(settings).create_database(name)
+    create_database(url, name)
     return name
 
 
@@ -162,8 +157,7 @@ class Shop:
 
     def stored(self, collection: str = "article") -> set[str]:
         """The ids that Chroma itself says it holds."""
-        host, port = self.chroma_url.removeprefix("http://").split(":")
-        client = chromadb.HttpClient(host=host, port=int(port), database=self.chroma_database)
+        client = own_client(self.chroma_url, self.chroma_database)
         return set(client.get_collection(collection, embedding_function=None).get(include=[])["ids"])
 
     def last_run(self, table: str = "article") -> Any:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import chromadb
 import dagster as dg
 
 from sync_pipelines import migrations
@@ -17,6 +16,7 @@ from sync_pipelines.engine.model import Counts
 from sync_pipelines.engine.proof import Proof
 from sync_pipelines.registry import BoundTable
 from sync_pipelines_tests.dagster.project import ARTICLE_DDL, article, definitions
+from sync_pipelines_tests.own_chroma import own_client
 from sync_pipelines_tests.sql import execute
 
 
@@ -130,8 +130,7 @@ class World:
 
     @property
     def client(self) -> Any:
-        host, port = self.chroma.url.removeprefix("http://").split(":")
-        return chromadb.HttpClient(host=host, port=int(port), database=self.chroma.database)
+        return own_client(self.chroma.url, self.chroma.database)
 
     @property
     def collection(self) -> Any:

@@ -88,10 +88,9 @@ def _die(order: Path, sync: str, run_id: str) -> None:
 
 
 def _stored(collection: str) -> list[list[str]]:
-    import chromadb
+    from sync_pipelines_tests.own_chroma import own_client
 
-    host, port = os.environ["CHROMA_URL"].removeprefix("http://").split(":")
-    client = chromadb.HttpClient(host=host, port=int(port), database=os.environ["CHROMA_DATABASE"])
+    client = own_client(os.environ["CHROMA_URL"], os.environ["CHROMA_DATABASE"])
     found = client.get_collection(collection, embedding_function=None).get(include=["documents", "metadatas"])
     pairs = zip(found["metadatas"] or (), found["documents"] or (), strict=True)
     return [[str(metadata["sync_key"]), document] for metadata, document in pairs]
