@@ -45,6 +45,7 @@ def storage(
     postgres_server.drop_database(name)
 
 
+@pytest.mark.spare_where(storage="sqlite")
 def test_a_change_arrives_by_the_sensor_and_a_schedule_ticks(world: World, storage: str, tmp_path: Path):
     world.put("a")
     with deployed(tmp_path, CODE) as deployment:

@@ -168,13 +168,13 @@ class Table:
         ]
 
     def spare(self) -> set[tuple[str, str]]:
-        """Cells whose neighbours stand for them: of six on a diagonal one stays, and of each boundary and fault one.
+        """Cells whose neighbours stand for them: of nine on a diagonal one stays, and of each boundary and fault one.
 
         What is told by name alone (`outcomes`) has no neighbour like it.
         """
         kept, rows = self.cells(), list(self.moments)
         for cell in self.cells():
-            is_between = (rows.index(cell[0]) + self.faults.index(cell[1])) % 6 > 0
+            is_between = (rows.index(cell[0]) + self.faults.index(cell[1])) % 9 > 0
             others = [other for other in kept if other != cell]
             has_others = all(any(other[place] == cell[place] for other in others) for place in (0, 1))
             if is_between and has_others and cell not in self.outcomes:

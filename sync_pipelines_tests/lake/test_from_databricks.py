@@ -58,6 +58,7 @@ def away(review: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
+@pytest.mark.spare_where(feed=False)  # `test_delta_to_postgres` has it
 def test_rows_arrive_change_and_go(away: Away, feed: bool):
     away.make("a", "b", "c", feed=feed)
     house = away.house
