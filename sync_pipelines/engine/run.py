@@ -20,7 +20,7 @@ from sync_pipelines.engine.conflicts import kept_by, without
 from sync_pipelines.engine.deciding import judged_by
 from sync_pipelines.engine.deleting import Deletes
 from sync_pipelines.engine.draining import Drain
-from sync_pipelines.engine.errors import SyncError, TargetDamagedError, TransientError
+from sync_pipelines.engine.errors import SyncError, TargetDamagedError
 from sync_pipelines.engine.filling import Filling, fill
 from sync_pipelines.engine.freeing import look_again
 from sync_pipelines.engine.ground import through, under_way
@@ -40,8 +40,8 @@ from sync_pipelines.engine.model import (
     Target,
     Watermark,
 )
+from sync_pipelines.engine.not_held import must_hold
 from sync_pipelines.engine.overwriting import Overwriting, overwrite
-from sync_pipelines.engine.sensitive import mask_of
 from sync_pipelines.engine.veil import Veil
 
 
@@ -223,7 +223,7 @@ class Run(Keeping):
         """Remove what the comparison with the whole source calls extra, if it finds nothing else."""
         self._leave_out_quarantined(differences)
         self.leave_out_kept(target, differences, note=True)
-        self._must_hold(differences.count("missing"), differences.count("stale"), differences)
+        must_hold(self.binding, target, differences)
         if guarded:
             self.guard(deletes=self.deletes.fresh_among(differences), source_empty=source_empty)
         for keys in differences.keys("extra"):
@@ -242,17 +242,6 @@ class Run(Keeping):
     def _leave_out_quarantined(self, differences: Comparison) -> None:
         for keys in differences.keys("missing", "stale"):
             differences.leave_out(self.binding.ledger.quarantined_among(*self.place, keys), label="quarantined")
-
-    def _must_hold(self, missing: int, stale: int, differences: Comparison) -> None:
-        # Chroma can lose upserts that it has acknowledged (chroma#6975): ask the store, not the writer.
-        if missing or stale:
-            keys = mask_of(self.binding.spec).keys(differences.sample("missing", 5) or differences.sample("stale", 5))
-            raise TransientError(
-                f"the target does not hold what was just written: {missing} missing, {stale} stale (such as {keys}).",
-                sync=self.place[0],
-                table=self.place[1],
-                remedy="Nothing was confirmed; the next run writes it again.",
-            )
 
     def delete(self, target: Target, keys: Sequence[str]) -> None:
         """Delete these records, and take them out of quarantine; the guard was asked before, `end_deletes` follows."""

@@ -330,8 +330,12 @@ def test_a_trigger_that_changes_rows_is_named(review: House, lake: Lake, caplog:
         "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.updated_at = now(); RETURN NEW; END'; "
         "CREATE TRIGGER touched BEFORE INSERT OR UPDATE ON review FOR EACH ROW EXECUTE FUNCTION touch()"
     )
-    table = back(columns=["stars", "note", "topics", "detail"])
     lake.write(rows(row("a")))
+    with pytest.raises(TransientError, match="1 stale") as failure:
+        review.sync(back())
+    assert "The trigger touched may change" in str(failure.value.remedy)
+    assert "leave it out of `columns`" in str(failure.value.remedy)
+    table = back(columns=["stars", "note", "topics", "detail"])
     review.sync(table)
     assert "touched" in caplog.text
     assert review.sync(table, mode="full").unchanged == 1

@@ -171,13 +171,8 @@ class PostgresTarget(Underived):
             RunError: it is not there, a column is missing on one side, no unique index covers the key.
         """
         self.__dict__.pop("layout", None)
-        if triggers := self.layout.catalog.triggers:
-            _log.warning(
-                "%s: the trigger %s may change rows as they are written; a column that it sets can never be equal: "
-                "leave it out of `columns`.",
-                "/".join(self._place),
-                ", ".join(triggers),
-            )
+        if altered := self.altered_by():
+            _log.warning("%s: %s", "/".join(self._place), altered)
         by = self._policy.by
         if by is not None and by not in self.layout.names:
             raise RunError(
@@ -186,6 +181,15 @@ class PostgresTarget(Underived):
                 table=self._place[1],
                 remedy=f"There are: {', '.join(self.layout.names)}.",
             )
+
+    def altered_by(self) -> str | None:
+        """The triggers that may change a row before it is stored, and what to do (`engine.not_held`)."""
+        if not (triggers := self.layout.catalog.triggers):
+            return None
+        return (
+            f"The trigger {', '.join(triggers)} may change rows as they are written; a column that it sets can never "
+            "be equal: leave it out of `columns`."
+        )
 
     def upsert(
         self,
