@@ -86,6 +86,7 @@ def test_rows_arrive_change_and_go(away: Away, feed: bool):
 
 
 @pytest.mark.slow
+@pytest.mark.spare_where(feed=False)
 def test_where_what_changed_cannot_be_told_everything_is_read(away: Away, feed: bool, monkeypatch: pytest.MonkeyPatch):
     from sync_pipelines.sources.delta import warehouse
 
