@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sync_pipelines.engine.conflicts import Judging, Strategy
 from sync_pipelines.engine.deciding import Decision, Dispute, Disputing, Outcome, decide
 from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
+from sync_pipelines.engine.fitting import require_fit
 from sync_pipelines.engine.merging import leaves, merge, with_leaves
 
 if TYPE_CHECKING:
@@ -163,7 +164,9 @@ def _side(case: Case, method: Strategy, values: Mapping[str, Any] | None) -> str
     if method is Strategy.LAST_WRITE_WINS:
         return "target" if decide(method, case.dispute.sides).outcome is Outcome.TARGET else "source"
     _require_open(case, values)
-    merged_values(case, values)
+    merged = merged_values(case, values)
+    assert case.row is not None
+    require_fit(case.binding, case.row, case.dispute.sides, merged)
     return "merge"
 
 
