@@ -310,7 +310,9 @@ def test_a_relationship_is_merged_by_property_as_a_node_is(academy: Academy, mon
             '["c2", "c1"]', "prerequisite", "merge", values={"weight": 0.5, "_key": "c9"}
         )
     with pytest.raises(ConfigurationError, match=f"'{START_NAME}' is part of the record's key"):
-        ConflictResolver().resolve_conflict('["c2", "c1"]', "prerequisite", "merge", values={START_NAME: "c2"})
+        ConflictResolver().resolve_conflict(
+            '["c2", "c1"]', "prerequisite", "merge", values={"weight": 0.5, START_NAME: "c9"}
+        )
 
 
 @pytest.mark.spare_where(graph="neo4j")

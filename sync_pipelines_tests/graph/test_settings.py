@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from sync_pipelines import run_consumer
+from sync_pipelines import ConflictResolver, ReconciliationJob, run_consumer
 from sync_pipelines.cli import app as cli
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
 from sync_pipelines.health_systems import FAR_SYSTEMS
@@ -119,3 +120,17 @@ def test_a_poll_interval_that_is_a_text_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("NEO4J_URI", "bolt://nowhere")
     with pytest.raises(ConfigurationError, match="A poll interval of '5' s is none"):
         run_consumer(poll_interval="5")  # ty: ignore
+
+
+@pytest.mark.parametrize("sync", [5, b"learning", ["learning"]])
+def test_what_is_no_name_of_a_sync_is_refused_by_what_was_given(sync: Any) -> None:
+    told = rf"{re.escape(repr(sync))} is no name of a sync or table. Give a text, such as"
+    for use in (ConflictResolver, ReconciliationJob, run_consumer):
+        with pytest.raises(ConfigurationError, match=told):
+            use(sync=sync)
+
+
+@pytest.mark.parametrize("use", [ReconciliationJob, run_consumer])
+def test_what_works_on_one_sync_does_not_take_none_for_all(use: Any) -> None:
+    with pytest.raises(ConfigurationError, match="None is no name of a sync or table"):
+        use(sync=None)
