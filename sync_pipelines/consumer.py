@@ -86,8 +86,9 @@ def run_consumer(
 
 def _tables(sync: str) -> list[BoundTable]:
     """The tables that follow events, nodes first."""
-    from sync_pipelines.registry import tables
+    from sync_pipelines.registry import require_name, tables
 
+    require_name(sync)
     found = tables(sync)
     chosen = [table for table in found if table.spec.capture == "outbox"]
     if not chosen:

@@ -101,6 +101,9 @@ class ReconciliationJob:
     """
 
     def __init__(self, *, sync: str = "learning", allow_mass_delete: bool = False) -> None:
+        from sync_pipelines.registry import require_name
+
+        require_name(sync)
         self._sync, self._allow = sync, allow_mass_delete
 
     def run_full_reconciliation(

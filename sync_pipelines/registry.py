@@ -118,6 +118,8 @@ def tables(selector: str | None = None, *, user: str | None = None) -> list[Boun
 
 def whole_tables(selector: str | None = None) -> list[BoundTable]:
     """As `tables`, each table whole, whoever its users are: no ledger is asked."""
+    if selector is not None:
+        require_name(selector)
     with _documents():
         from sync_pipelines.definitions import load
 
@@ -132,6 +134,19 @@ def whole_tables(selector: str | None = None) -> list[BoundTable]:
     near = difflib.get_close_matches(selector, known, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known) or 'none'}."
     raise ConfigurationError(f"There is no sync or table {selector!r}.", remedy=hint)
+
+
+def require_name(selector: object) -> None:
+    """Refuse what is no name of a sync or table: compared with one, it is merely another.
+
+    Raises:
+        ConfigurationError: it is no text.
+    """
+    if not isinstance(selector, str):
+        raise ConfigurationError(
+            f"{selector!r} is no name of a sync or table.",
+            remedy='Give a text, such as "learning" or "learning/concept".',
+        )
 
 
 def _is_named(table: BoundTable, selector: str | None) -> bool:

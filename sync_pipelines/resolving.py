@@ -64,11 +64,18 @@ class ConflictResolver:
     Args:
         strategy: how `resolve_conflict` decides where it is told no method.
         sync: where to look for an entity type; everywhere if left out.
+
+    Raises:
+        ConfigurationError: there is no such strategy, or `sync` is no text.
     """
 
     def __init__(
         self, strategy: ResolutionStrategy | str = ResolutionStrategy.LAST_WRITE_WINS, *, sync: str | None = None
     ) -> None:
+        from sync_pipelines.registry import require_name
+
+        if sync is not None:
+            require_name(sync)
         self.strategy, self._sync = strategy_of(strategy), sync
 
     def has_conflict(self, entity_id: Any, entity_type: str) -> bool:

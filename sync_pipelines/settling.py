@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sync_pipelines.engine.conflicts import Judging, Strategy
 from sync_pipelines.engine.deciding import Decision, Dispute, Disputing, Outcome, decide
 from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
-from sync_pipelines.engine.merging import leaves, merge, with_leaves
+from sync_pipelines.engine.fitting import require_fit
+from sync_pipelines.engine.merging import leaves, merge, same_state, with_leaves
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,14 +123,7 @@ def resolve(
         bring: runs the sync of the record, whose source wins; in this process if left out.
     """
     if not case.in_conflict and case.noted is None:
-        sync, table = case.binding.place
-        raise UnknownRecordError(
-            "no such record is in conflict.",
-            sync=sync,
-            table=table,
-            key=case.key,
-            remedy=f"`sync-pipelines conflicts list {sync}/{table}` lists them.",
-        )
+        raise no_conflict(case.binding, case.key, [case])
     words = _Words(notes=notes, method=method.value)
     words.by = by or words.by
     side = _side(case, method, values)  # before anything is written down
@@ -144,6 +138,27 @@ def resolve(
         resolution_notes=notes,
         still=settled.still,
     )
+
+
+def no_conflict(binding: Binding, key: str, cases: Iterable[Case]) -> UnknownRecordError:
+    """What to raise for a record that is in no conflict; where its target alone was changed, what helps then.
+
+    Args:
+        key: as it may be shown. cases: what was looked at, under each spelling of the key.
+    """
+    sync, table = binding.place
+    why, remedy = "no such record is in conflict.", f"`sync-pipelines conflicts list {sync}/{table}` lists them."
+    disputes = (case.dispute for case in cases if case.dispute is not None)
+    for dispute in (item for item in disputes if not same_state(item.sides.source, item.sides.target)):
+        gone = "deleted" if dispute.sides.target is None else "changed"
+        why = f"the record was {gone} in the target alone, which is no conflict."
+        remedy = f"`sync-pipelines repair {sync}/{table} --key …` brings the source's version."
+        if dispute.decision.stays:
+            remedy = (
+                f"`sync-pipelines check {sync}/{table} --deep` notes it, for the target's version stays "
+                f"({dispute.strategy.value}); then it can be resolved."
+            )
+    return UnknownRecordError(why, sync=sync, table=table, key=key, remedy=remedy)
 
 
 def _side(case: Case, method: Strategy, values: Mapping[str, Any] | None) -> str:
@@ -163,7 +178,9 @@ def _side(case: Case, method: Strategy, values: Mapping[str, Any] | None) -> str
     if method is Strategy.LAST_WRITE_WINS:
         return "target" if decide(method, case.dispute.sides).outcome is Outcome.TARGET else "source"
     _require_open(case, values)
-    merged_values(case, values)
+    merged = merged_values(case, values)
+    assert case.row is not None
+    require_fit(case.binding, case.row, case.dispute.sides, merged)
     return "merge"
 
 

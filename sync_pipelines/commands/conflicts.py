@@ -13,7 +13,7 @@ import typer
 from sync_pipelines.commands import conflict_views as views
 from sync_pipelines.commands import output, progress, selection
 from sync_pipelines.commands.output import AsJson, Selector
-from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
+from sync_pipelines.engine.errors import ConfigurationError
 from sync_pipelines.engine.sensitive import Mask, mask_of
 
 if TYPE_CHECKING:
@@ -195,17 +195,13 @@ def _case(binding: Binding, selector: str, key: str) -> Case:
     mask = mask_of(binding.spec)
     forms = list(dict.fromkeys([key, *selection.forms(selector, key), *_unmasked(binding, mask, key)]))
     found = binding.ledger.list_conflicts(*binding.place, keys=forms)
+    looked: list[Case] = []
     for one in [item.key for item in found] or [form for form in forms if not (mask.hides_keys and form == key)]:
         case = settling.look(binding, one)
         if case.in_conflict or case.noted is not None or binding.ledger.conflict_history(*binding.place, key=one):
             return case
-    raise UnknownRecordError(
-        "no such record is in conflict.",
-        sync=binding.place[0],
-        table=binding.place[1],
-        key=mask.key(key),
-        remedy=f"`sync-pipelines conflicts list {'/'.join(binding.place)}` lists them.",
-    )
+        looked.append(case)
+    raise settling.no_conflict(binding, mask.key(key), looked)
 
 
 def _unmasked(binding: Binding, mask: Mask, key: str) -> Sequence[str]:

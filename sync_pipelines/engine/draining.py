@@ -73,10 +73,21 @@ class Drain:
             MassDeleteError: more would go than the guard allows; nothing was taken.
         """
         limits = self.run.limits
-        waiting = self.outbox.deletions(most=limits.records + 1)
-        if waiting > limits.records:
-            self.run.guard(deletes=self.outbox.deletions(most=None), source_empty=False, written=False)
+        waiting = [] if limits.allow else self.outbox.deletions(after=None, most=limits.records + 1)
+        if len(waiting) > limits.records:
+            self.run.guard(deletes=self._doomed(), source_empty=False, written=False)
         look_again(self.run.binding, self.outbox)
+
+    def _doomed(self) -> int:
+        """Records that the deletions that wait would take: many may tell of what was made and deleted meanwhile, and
+        has never come into the target, or of what is there again."""
+        number, last = 0, None
+        while events := self.outbox.deletions(after=last, most=_PAGE):
+            last = events[-1].entity_id
+            named, _ = self._named(list(dict.fromkeys(map(self._key_of, events))))
+            gone = dict.fromkeys(found.key for found in named.values() if not found.found)
+            number += len(self.run.binding.target.existing(list(gone)))
+        return number
 
     def all(self) -> int:
         """Bring what is due, and what may go on then; how many events that was.

@@ -232,8 +232,8 @@ class Outbox(Protocol):
         """What waits now, counted up to `most`."""
         ...
 
-    def deletions(self, *, most: int | None) -> int:
-        """Entities of which a deletion waits, counted up to `most`."""
+    def deletions(self, *, after: str | None, most: int) -> list[Event]:
+        """The newest deletion that waits of each entity, in the order of these, behind the entity `after`."""
         ...
 
 

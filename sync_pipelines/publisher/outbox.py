@@ -55,9 +55,13 @@ class OutboxPublisher:
 
     Args:
         schema: the sync schema (`SYNC_SCHEMA`).
+
+    Raises:
+        TypeError, ValueError: the schema is no name.
     """
 
     def __init__(self, schema: str = "sync") -> None:
+        _require_name(schema)
         name = '"' + schema.replace('"', '""') + '"'
         one = f"SELECT CAST(source_version AS text) FROM {name}.publish_event("
         many = "SELECT CAST(json_agg(p.source_version ORDER BY e.n) AS text) FROM jsonb_array_elements("
@@ -259,6 +263,16 @@ class OutboxPublisher:
     def _publish(self, connection: Any, event_type: EventType, **values: Any) -> Any:
         given = {name: value for name, value in values.items() if value is not None or name in _NEEDED}
         return self.publish(connection, SyncEvent(event_type=event_type, **given))
+
+
+def _require_name(schema: Any) -> None:
+    if not isinstance(schema, str):
+        raise TypeError(
+            f"A {type(schema).__name__} is no schema: give the name of the sync schema, or nothing for 'sync'; the "
+            "connection is given to each call."
+        )
+    if not schema or "\0" in schema:
+        raise ValueError(f"{schema!r} is no name of a schema: give that of the sync schema, or nothing for 'sync'.")
 
 
 def _event(given: Any) -> SyncEvent:

@@ -215,6 +215,28 @@ def test_more_events_than_the_guard_lets_go_stop_before_the_first(academy: Acade
 
 
 @pytest.mark.spare_where(graph="neo4j")
+def test_deletions_of_what_never_came_or_is_there_again_are_none_that_the_guard_counts(
+    academy: Academy, app: Application
+) -> None:
+    from sync_pipelines.engine.errors import MassDeleteError
+
+    kept, fleeting = [f"c{number}" for number in range(1, 151)], [f"d{number}" for number in range(120)]
+    app.create(*kept)
+    academy.sync(concepts())
+    app.create(*fleeting)
+    app.delete(*fleeting)
+    app.delete(*kept[:110])
+    app.create(*kept[:109], title="again")
+    counts = academy.sync(concepts())
+    assert (len(titles(academy)), counts.deleted) == (149, 1)
+    app.create(*fleeting)
+    app.delete(*fleeting, *kept[:101])
+    with pytest.raises(MassDeleteError, match="101 of the target's 150"):
+        academy.sync(concepts())
+    assert len(titles(academy)) == 149
+
+
+@pytest.mark.spare_where(graph="neo4j")
 def test_the_guard_is_asked_of_rows_that_went_without_an_event_of_their_own(academy: Academy, app: Application) -> None:
     from sync_pipelines.engine.errors import MassDeleteError
 

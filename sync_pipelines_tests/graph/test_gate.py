@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sync_pipelines.engine.draining import Drain
 from sync_pipelines.sources.postgres import reading
 from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
@@ -39,6 +40,23 @@ def test_events_that_a_dump_brought_from_another_server_are_brought_at_once(
 def test_a_full_sync_covers_the_events_that_a_dump_brought(academy: Academy, restored: Application) -> None:
     academy.sync(concepts(), mode="full")
     assert {status for *_, status in restored.events()} == {"COMPLETED"}
+
+
+def test_a_full_sync_covers_no_event_that_was_published_after_it_had_read(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.create("c1")
+    covered = Drain.covered
+
+    def published_before(drain: Drain, snapshot: str) -> None:
+        app.update("c1", title="later")
+        covered(drain, snapshot)
+
+    monkeypatch.setattr(Drain, "covered", published_before)
+    academy.sync(concepts(), mode="full")
+    assert app.statuses("c1") == ["COMPLETED", "PENDING"]
+    academy.sync(concepts())
+    assert academy.titles() == ["c0", "later"]
 
 
 def test_a_transaction_that_shuts_the_gate_for_long_is_told_and_a_dump_shuts_none(

@@ -7,10 +7,12 @@ import pytest
 from sync_pipelines import ConflictResolver
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.draining import COVERED
+from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.outcome import GONE, STAYS
+from sync_pipelines.targets.neo4j.writing import NodeWriter
 from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
-from sync_pipelines_tests.graph.test_conflicts import conflicts, edit
+from sync_pipelines_tests.graph.test_conflicts import conflicts, edit, held
 from sync_pipelines_tests.graph.test_resolving import use
 
 _STATES = "SELECT entity_id, source_version, target_version, has_conflict, tombstone FROM sync.sync_status ORDER BY 1"
@@ -46,6 +48,38 @@ def test_an_edit_in_review_is_kept_over_events_and_has_their_versions(
     assert academy.titles() == ["c0", "new"]
     assert academy.execute(_STATES)[0] == ("c1", 3, 3, False, True)
     assert academy.prove(table, "deep").equal
+
+
+@pytest.mark.parametrize("strategy", ["manual_review", "target_wins", "merge", "last_write_wins"])
+def test_what_a_write_that_failed_has_left_is_nobodys_edit_when_the_row_has_changed_again(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    table = concepts(conflicts={"strategy": strategy})
+    app.create("c1", "c2", "c3")
+    academy.sync(table)
+    edit(academy, "n.title = 'theirs'", key="c3")
+
+    def lost(*_: object) -> int:
+        raise TransientError("the graph does not answer.")
+
+    def change(title: str) -> None:
+        for name in ("c1", "c2"):
+            app.update(name, title=f"{title} {name}")
+
+    change("second")
+    with monkeypatch.context() as patch:
+        patch.setattr(NodeWriter, "put", lost)
+        with pytest.raises(TransientError):
+            academy.sync(table)
+    assert held(academy, "title") == ["c1"]
+    change("third")
+    app.update("c3", difficulty=3)
+    academy.sync(table)
+    assert (held(academy, "title"), held(academy, "title", key="c2")) == (["third c1"], ["third c2"])
+    assert [item.key for item in conflicts(academy)] == ["c3"], "of what somebody has edited"
+    app.delete("c1")
+    academy.sync(table)
+    assert academy.node("c1") is None
 
 
 def disputed(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> OutboxToNeo4j:

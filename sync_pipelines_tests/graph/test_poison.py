@@ -64,6 +64,19 @@ def test_a_refused_event_is_tried_again_after_longer_and_longer_pauses_then_give
 
 
 @pytest.mark.spare_where(graph="neo4j")
+def test_what_was_deleted_stays_so_on_record_while_its_new_creation_is_refused(
+    academy: Academy, app: Application
+) -> None:
+    app.create("c1", title="first")
+    app.delete("c1")
+    academy.sync(concepts())
+    app.create("c1", title="c0")
+    academy.sync(concepts())
+    states = "SELECT tombstone, source_version, target_version, has_pending_changes FROM sync.sync_status"
+    assert academy.execute(states) == [(True, 3, 2, True)]
+
+
+@pytest.mark.spare_where(graph="neo4j")
 def test_an_event_is_given_up_after_as_many_tries_as_the_setting_says(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,6 +150,34 @@ def test_open_reviews_protected_edits_and_events_on_their_way_are_left_as_they_a
 
 
 @ONCE
+@pytest.mark.parametrize("status", ["PROCESSING", "BLOCKED", "FAILED"])
+def test_an_event_that_is_not_completed_is_on_its_way_whatever_its_state(
+    academy: Academy, app: Application, status: str
+) -> None:
+    """PROCESSING as a consumer that was killed has left it, BLOCKED behind another one, FAILED before a replay."""
+    app.update("c3", title="on its way")
+    app.run("UPDATE sync.sync_event_log SET status = %s WHERE status = 'PENDING'", status)
+    for kind in ("quick", "deep"):
+        proof = academy.prove(concepts(), kind)
+        assert (proof.equal, proof.stale, proof.pending) == (True, 0, 1)
+    assert academy.repair(concepts(), deep=True).repaired == 0
+    assert held(academy, "title", key="c3") == ["c3"]
+    assert app.statuses("c3")[-1] == status
+
+
+@ONCE
+def test_a_relationship_that_is_on_its_way_is_known_by_its_ends(academy: Academy, app: Application) -> None:
+    before = academy.arrows()
+    app.create("c6", "c7")
+    academy.sync(concepts())
+    app.require(("c6", "c7"))
+    proof = academy.prove(prerequisites())
+    assert (proof.equal, proof.missing, proof.pending) == (True, 0, 1)
+    assert academy.repair(prerequisites()).repaired == 0
+    assert academy.arrows() == before
+
+
+@ONCE
 @pytest.mark.slow
 def test_beside_a_consumer_at_work_it_finds_nothing_to_mend_and_holds_nothing_up(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

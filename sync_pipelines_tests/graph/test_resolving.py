@@ -16,6 +16,7 @@ from sync_pipelines.cli import app
 from sync_pipelines.commands.conflict_views import show_comparison
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
+from sync_pipelines.targets.neo4j.names import START_NAME
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 from sync_pipelines_tests.graph.test_conflicts import conflicts, edit, held
 
@@ -308,6 +309,10 @@ def test_a_relationship_is_merged_by_property_as_a_node_is(academy: Academy, mon
         ConflictResolver().resolve_conflict(
             '["c2", "c1"]', "prerequisite", "merge", values={"weight": 0.5, "_key": "c9"}
         )
+    with pytest.raises(ConfigurationError, match=f"'{START_NAME}' is part of the record's key"):
+        ConflictResolver().resolve_conflict(
+            '["c2", "c1"]', "prerequisite", "merge", values={"weight": 0.5, START_NAME: "c9"}
+        )
 
 
 @pytest.mark.spare_where(graph="neo4j")
@@ -326,6 +331,36 @@ def test_a_value_that_no_property_can_hold_is_refused_by_its_name(contested: Aca
     with pytest.raises(ConfigurationError, match=f"property '?{name}"):
         ConflictResolver().resolve_conflict("c1", "concept", "merge", values={"title": "both", name: value})
     assert held(contested, "title", "difficulty") == ["theirs", 5]
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_a_value_that_would_part_a_record_from_its_key_is_refused(contested: Academy) -> None:
+    words = ("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target")
+    assert "the property 'id' is part of the record's key" in run(*words, "--set", 'id="c9"', code=3)
+    assert "the property 'id' is part of the record's key" in run(*words, "--set", "id=null", code=3)
+    assert held(contested, "id", "title") == ["c1", "theirs"]
+    assert ConflictResolver().has_conflict("c1", "concept")
+    run(*words, "--set", 'id="c1"')
+    assert held(contested, "id", "difficulty") == ["c1", 5]
+
+
+@pytest.mark.spare_where(graph="neo4j")
+@pytest.mark.parametrize("value", ["1099511627776", "-2147483649"])
+def test_a_value_that_the_sources_column_cannot_hold_is_refused_with_its_type(contested: Academy, value: str) -> None:
+    words = ("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target")
+    told = " ".join(run(*words, "--set", f"difficulty={value}", code=3).split())
+    assert "column 'difficulty' of type integer, which cannot hold this value" in told
+    assert held(contested, "title", "difficulty") == ["theirs", 5]
+    assert ConflictResolver().has_conflict("c1", "concept")
+    run(*words, "--set", "difficulty=2147483647")
+    assert held(contested, "title", "difficulty") == ["theirs", 2147483647]
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_what_people_hold_in_the_graph_may_stay_although_the_source_could_not_hold_it(contested: Academy) -> None:
+    edit(contested, "n.difficulty = 1099511627776")
+    run("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target")
+    assert held(contested, "title", "difficulty", "tags") == ["theirs", 1099511627776, ["a", "b"]]
 
 
 @pytest.mark.spare_where(graph="neo4j")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from neo4j.exceptions import Neo4jError
 from typer.testing import CliRunner
 
-from sync_pipelines import run_consumer
+from sync_pipelines import ConflictResolver, ReconciliationJob, run_consumer
 from sync_pipelines.cli import app as cli
-from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, TransientError
 from sync_pipelines.health_systems import FAR_SYSTEMS
 from sync_pipelines.resources.neo4j import Neo4jResource
+from sync_pipelines.targets.neo4j.errors import classify
 from sync_pipelines.targets.neo4j.settings import GraphSettings
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 
@@ -119,3 +122,33 @@ def test_a_poll_interval_that_is_a_text_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("NEO4J_URI", "bolt://nowhere")
     with pytest.raises(ConfigurationError, match="A poll interval of '5' s is none"):
         run_consumer(poll_interval="5")  # ty: ignore
+
+
+@pytest.mark.parametrize("sync", [5, b"learning", ["learning"]])
+def test_what_is_no_name_of_a_sync_is_refused_by_what_was_given(sync: Any) -> None:
+    told = rf"{re.escape(repr(sync))} is no name of a sync or table. Give a text, such as"
+    for use in (ConflictResolver, ReconciliationJob, run_consumer):
+        with pytest.raises(ConfigurationError, match=told):
+            use(sync=sync)
+
+
+@pytest.mark.parametrize("use", [ReconciliationJob, run_consumer])
+def test_what_works_on_one_sync_does_not_take_none_for_all(use: Any) -> None:
+    with pytest.raises(ConfigurationError, match="None is no name of a sync or table"):
+        use(sync=None)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "remedy"),
+    [
+        ("The credentials of this connection are no longer valid", TransientError, "A server that stops says so"),
+        ("Invalid username or password", ConfigurationError, "Check NEO4J_USER and NEO4J_PASSWORD"),
+    ],
+)
+def test_a_login_that_a_stopping_server_takes_back_is_an_outage_and_a_wrong_one_is_not(
+    said: str, kind: type[Exception], remedy: str
+) -> None:
+    error = Neo4jError._hydrate_neo4j(code="Neo.ClientError.Security.Unauthorized", message=said)
+    found = classify(error, "write", place="bolt://h", sync="learning", table="concept")
+    assert type(found) is kind
+    assert remedy in str(found)

@@ -205,6 +205,18 @@ def test_what_is_no_connection_is_refused_by_its_name(outbox: Outbox, engine: sa
             updated(nothing)
 
 
+@pytest.mark.parametrize("schema", [None, 5, b"sync"])
+def test_what_is_no_schema_is_refused_with_what_is_expected(schema: Any):
+    with pytest.raises(TypeError, match=r"A \w+ is no schema: give the name of the sync schema"):
+        OutboxPublisher(schema)
+
+
+@pytest.mark.parametrize("schema", ["", "a\0b"])
+def test_a_schema_that_can_have_no_such_name_is_refused(schema: str):
+    with pytest.raises(ValueError, match="is no name of a schema"):
+        OutboxPublisher(schema)
+
+
 def test_what_is_no_event_is_refused_by_its_name(connection: Any):
     given = SyncEvent(event_type="USER_CREATED", entity_type="user", entity_id="u").to_dict()
     with pytest.raises(TypeError, match=r"A dict is no event.*SyncEvent\.from_dict"):

@@ -159,10 +159,17 @@ def test_a_version_is_above_the_last_one_or_given(outbox: Outbox, connection: An
     assert PUBLISHER.publish(connection, event(entity_type="lesson")).source_version == 1
 
 
-def test_after_the_last_of_all_versions_there_is_no_next(connection: Any):
+def test_after_the_last_of_all_versions_there_is_no_next_and_the_remedy_is_one(outbox: Outbox, connection: Any):
     PUBLISHER.publish(connection, event(source_version=2**63 - 1))
-    with pytest.raises(VersionConflictError, match="version next is not above 9223372036854775807"):
-        PUBLISHER.publish(connection, event())
+    connection.commit()
+    for version in (None, 5, 2**63 - 1):
+        with pytest.raises(VersionConflictError, match=r"concept 'c1'.*is 9223372036854775807, the highest") as caught:
+            PUBLISHER.publish(connection, event(source_version=version))
+        assert "lower its last_version in sync_entity_versions" in caught.value.remedy
+        assert "higher version" not in caught.value.remedy
+        connection.rollback()
+    outbox.run("UPDATE sync.sync_entity_versions SET last_version = 7")
+    assert PUBLISHER.publish(connection, event()).source_version == 8
 
 
 def test_the_same_event_id_twice_is_one_event_whatever_its_version(outbox: Outbox, connection: Any):

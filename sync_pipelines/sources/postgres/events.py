@@ -200,12 +200,13 @@ RETURNING e.status = 'PROCESSING' AS taken, {_READ}"""
         with self._writing() as session:
             return backlog(session, self._schema, self.entity_type, most=most)
 
-    def deletions(self, *, most: int | None) -> int:
-        chosen = f"SELECT DISTINCT e.entity_id FROM {self._log} AS e WHERE {self._type} AND e.{_WAITING} "
-        limit = "" if most is None else f" LIMIT {most}"
+    def deletions(self, *, after: str | None, most: int) -> list[Event]:
+        behind = "" if after is None else f"AND e.entity_id > {literal(after)} "
+        chosen = f"FROM {self._log} AS e WHERE {self._type} AND e.{_WAITING} AND e.event_type IN ({_DELETIONS}) "
+        order = f"ORDER BY e.entity_id, e.source_version DESC LIMIT {most}"
         with self._writing() as session:
-            counted = f"SELECT count(*) AS entities FROM ({chosen}AND e.event_type IN ({_DELETIONS}){limit}) AS d"
-            return session.all(counted)[0]["entities"]
+            rows = session.all(f"SELECT DISTINCT ON (e.entity_id) {_READ} {chosen}{behind}{order}")
+        return [_event(row) for row in rows]
 
     def strays(self, followed: Collection[str]) -> list[Strays]:
         """What waits of types that nobody follows, by type; counted up to 10,000 of each.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -28,6 +29,7 @@ from sync_pipelines.sources.postgres.connection import (
     plain_session,
     small_transaction,
 )
+from sync_pipelines.sources.postgres.declared import refused
 from sync_pipelines.sources.postgres.errors import InvalidKeyError, reading
 from sync_pipelines.sources.postgres.events import PostgresOutbox
 from sync_pipelines.sources.postgres.exporting import SnapshotExport, can_be_shared, exported_changes, has_rows
@@ -229,6 +231,12 @@ class PostgresSource:
             with small_transaction(self._url, pool_max=self._pool_max) as session:
                 rows = session.all(sql.named(keys_query(keys)))
         return {row["given"]: NamedKey(row["held"] if row["found"] else row["spelled"], row["found"]) for row in rows}
+
+    def refused(self, values: Mapping[str, Any]) -> list[str]:
+        """Those of these columns that cannot hold the value given for them, of JSON, as the table is declared."""
+        with self._guard():
+            _, sql = self._known_sql
+            return refused(self._url, sql.info.columns, values, pool_max=self._pool_max)
 
     def pending(self, since: Watermark | None, *, limit: int = PENDING_LIMIT) -> Pending:
         """What the next run would read. `changes` counts distinct keys among the first `limit` log lines."""

@@ -18,6 +18,9 @@ from sync_pipelines.engine.errors import (
 )
 
 _LOGIN = "Check NEO4J_USER and NEO4J_PASSWORD."
+_LOST_LOGIN = "credentials of this connection are no longer valid"
+"""What ArcadeDB answers on connections that have long logged in, while it stops."""
+
 _MOST = 500
 
 _OF_RECORDS = (
@@ -80,6 +83,9 @@ def _of_the_login(code: str, message: str, where: dict[str, Any]) -> SyncError |
     if code.endswith("Security.AuthenticationRateLimit"):
         # whoever was wrong three times, that user is locked out for some seconds
         return TransientError(f"{message.rstrip('.')}: too many wrong passwords.", remedy=_LOGIN, **where)
+    if _LOST_LOGIN in message:
+        remedy = "A server that stops says so; the next connection tells whether NEO4J_USER and NEO4J_PASSWORD hold."
+        return TransientError(message, remedy=remedy, **where)
     if code.endswith("Security.Forbidden"):
         remedy = "Give the user of NEO4J_USER the right to read, write and make constraints in NEO4J_DATABASE."
         return RunError(message, remedy=remedy, **where)

@@ -139,10 +139,15 @@ class Judge:
                 found.after[key] = KnownBase(row[FINGERPRINT], self._forms.state(row))
             elif base.fingerprint != row[FINGERPRINT]:
                 held[key] = Held(mark=base.fingerprint, state=self._forms.of_now(base.data or {}))
+                found.were[key] = base
                 self._note(found, row, held[key], base)
             elif _mark(there, key) != row[FINGERPRINT]:
                 found.odd.add(key)
         return found
+
+    def take_back(self, found: Judgement, keys: Sequence[str]) -> None:
+        """Undo what `ready` has noted of these: what stands there may be older, since a write failed, and no edit."""
+        self._books.keep({key: found.were[key] for key in keys if key in found.were})
 
     def note_made(self, bases: Mapping[str, KnownBase]) -> None:
         """Note the bases of what was made."""

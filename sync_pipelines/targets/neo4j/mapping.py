@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.fitting import from_columns
 from sync_pipelines.engine.keys import as_postgres
 from sync_pipelines.engine.model import FINGERPRINT, KEY, PROBLEM, SYSTEM_FIELDS, Rejection
 from sync_pipelines.targets.neo4j.lists import Unfit, canonical
@@ -106,8 +107,10 @@ class GraphMapper:
 
     def schema(self, source: pa.Schema) -> pa.Schema:
         """The properties of a source's schema, and a relationship's ends before them."""
-        ends = [pa.field(name, pa.string(), False) for name in (START_NAME, END_NAME)] if self.ends else []
-        fields = [tagged(name, kind_of(source.field(column))) for column, name in self.named(source.names).items()]
+        sides = () if self.ends is None else ((START_NAME, self.ends.start), (END_NAME, self.ends.end))
+        ends = [from_columns(pa.field(name, pa.string(), False), *end.columns) for name, end in sides]
+        named = self.named(source.names).items()
+        fields = [from_columns(tagged(name, kind_of(source.field(column))), column) for column, name in named]
         return pa.schema([*ends, *fields])
 
     def map(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[Rejection]]:

@@ -88,6 +88,7 @@ class StagedRows:
     def _anew(self, rows: pa.RecordBatch) -> Iterator[BatchResult]:
         """Look at rows again, and write them."""
         if self._judge is not None:
+            self._judge.take_back(self._found, rows.column(KEY).to_pylist())
             yield from self._judge.bring(rows)
             return
         yield replace(self._writer.bring_anew(rows), keys=rows.column(KEY).to_pylist())
