@@ -15,8 +15,6 @@ from sync_pipelines.engine.locks import TargetLock
 from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
 
-pytestmark = pytest.mark.spare_where(graph="neo4j")
-
 
 @dataclass
 class Clock:

@@ -10,7 +10,6 @@ from sync_pipelines_tests.graph.house import Academy, concept
 from sync_pipelines_tests.graph.test_resolving import run, use
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize(
     ("strategy", "remedy"),
     [

@@ -40,7 +40,6 @@ def synced(academy: Academy) -> Academy:
     return academy
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize(
     ("strategy", "title", "state"),
     [
@@ -104,7 +103,6 @@ def test_a_merge_keeps_the_edits_of_both_sides_and_takes_in_later_ones(synced: A
     assert "both changed difficulty" in conflicts(synced)[0].reason
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_merge_takes_maps_by_their_keys_and_leaves_a_value_of_another_type_to_a_person(synced: Academy) -> None:
     table = by("merge")
     synced.execute('ALTER TABLE concept ADD meta jsonb; UPDATE concept SET meta = \'{"a": 1, "b": {"x": 1}}\'')

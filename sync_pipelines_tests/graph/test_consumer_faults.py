@@ -159,7 +159,6 @@ def deaths(app: Application, events: int) -> Iterator[tuple[int, str, int]]:
         number += 1
 
 
-@pytest.mark.spare_where(own_graph="neo4j")
 @pytest.mark.parametrize("events", EVENTS)
 def test_killed_at_every_boundary_beside_late_publishers_it_loses_and_resurrects_nothing(
     academy: Academy, app: Application, events: int
@@ -197,8 +196,6 @@ def test_killed_at_every_boundary_beside_late_publishers_it_loses_and_resurrects
     assert app.run(disorder) == [(0,)]
 
 
-@pytest.mark.spare_where(graph="neo4j")
-@pytest.mark.spare_where(own_graph="neo4j")
 def test_an_outage_of_the_graph_uses_no_try_and_is_waited_out(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +219,6 @@ def test_an_outage_of_the_graph_uses_no_try_and_is_waited_out(
     assert academy.titles() == ["c0", "c1"]
 
 
-@pytest.mark.spare_where(own_graph="neo4j")
 def test_a_restart_of_postgresql_is_waited_out(academy: Academy, app: Application) -> None:
     with consumer():
         app.create("c1")
@@ -236,36 +232,6 @@ def test_a_restart_of_postgresql_is_waited_out(academy: Academy, app: Applicatio
     assert academy.titles() == ["c0", "c1", "c2"]
 
 
-@pytest.mark.spare_where(own_graph="neo4j")
-def test_a_trace_shows_the_way_of_each_event(academy: Academy, app: Application) -> None:
-    with app.transaction() as cursor:
-        cursor.execute("INSERT INTO concept (id, title) VALUES ('c1', 'one')")
-        publish(cursor, "CONTENT_CREATED", "concept", "c1", {}, correlation_id="request-7")
-    academy.sync(concepts())
-    app.publish("CONTENT_UPDATED", "c1", {}, correlation_id="request-7")
-    found = json.loads(traced("request-7", "--json"))["events"]
-    shown = [(event["table"], event["version"], event["status"], event["target_version"]) for event in found]
-    assert shown == [("learning/concept", 1, "COMPLETED", 1), ("learning/concept", 2, "PENDING", 1)]
-    assert found[0]["seconds"] > 0
-    alone = json.loads(traced(found[1]["event_id"].upper(), "--json"))["events"]
-    assert [event["version"] for event in alone] == [2]
-
-
-@pytest.mark.spare_where(own_graph="neo4j")
-def test_a_trace_shows_ids_that_look_like_markup_as_they_are(academy: Academy, app: Application) -> None:
-    app.publish("CONTENT_UPDATED", "[/x] [red]1", correlation_id="[/request] [b]7")
-    assert "concept [/x] [red]1" in traced("[/request] [b]7")
-
-
-def traced(*arguments: str) -> str:
-    """What `sync-pipelines trace` prints."""
-    words = [sys.executable, "-m", "sync_pipelines_tests.graph.consuming_child", "", "1", "trace", *arguments]
-    child = subprocess.run(words, capture_output=True, text=True)
-    assert child.returncode == 0, child.stderr
-    return child.stdout
-
-
-@pytest.mark.spare_where(own_graph="neo4j")
 def test_it_ends_within_seconds_while_the_graph_does_not_answer(academy: Academy, app: Application) -> None:
     """Both tables have books open then, which are to be confirmed at the end."""
     child = start("consume", "learning", "--poll-interval", "0.5", bout=60.0)

@@ -132,7 +132,6 @@ def test_two_at_once_beside_full_runs_bring_everything_in_order(academy: Academy
     assert all(academy.prove(table, "deep").equal for table in (concepts(), prerequisites()))
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_relationship_that_a_repair_put_aside_arrives_after_its_node_without_an_event(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:

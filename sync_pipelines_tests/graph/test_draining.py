@@ -45,7 +45,6 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return found
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize("detection", [True, False])
 def test_many_events_come_in_transactions_of_the_batch_size(
     academy: Academy, app: Application, written: list[list[str]], detection: bool
@@ -63,7 +62,6 @@ def test_many_events_come_in_transactions_of_the_batch_size(
     assert academy.prove(table, "deep").equal
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_what_is_under_way_and_all_of_its_entities_is_left_alone(academy: Academy, app: Application) -> None:
     app.create("c1", "c2", "c3")
     app.update("c1", title="later")
@@ -78,7 +76,6 @@ def test_what_is_under_way_and_all_of_its_entities_is_left_alone(academy: Academ
     assert {(event.entity_id, event.version) for event in outbox.take(10)} == {("c1", 2), ("c3", 1)}
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_where_one_transaction_fails_those_before_it_count_and_the_others_events_wait_untried(
     academy: Academy, app: Application, written: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +101,6 @@ def test_where_one_transaction_fails_those_before_it_count_and_the_others_events
     assert academy.prove(concepts(), "deep").equal
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_rows_that_are_large_together_are_read_in_parts(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +113,6 @@ def test_rows_that_are_large_together_are_read_in_parts(
     assert academy.titles() == ["c0", *MANY[5:]]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_an_edit_that_comes_between_the_look_and_the_write_is_judged_too(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +135,6 @@ def test_an_edit_that_comes_between_the_look_and_the_write_is_judged_too(
     assert academy.prove(table).stale == 0
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_two_entities_that_name_one_record_leave_it_as_its_row_is(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +176,6 @@ def test_two_entities_that_name_one_record_leave_it_as_its_row_is(
     assert academy.prove(table, "deep").equal
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_what_waited_for_a_node_that_came_and_went_at_once_waits_no_more(academy: Academy, app: Application) -> None:
     table = prerequisites()
     app.require(("c0", "c1"))

@@ -26,7 +26,6 @@ def arrows(academy: Academy) -> list[tuple[str, str]]:
     return [pair for pair in academy.arrows() if pair != ("c0", "c0")]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_events_bring_nodes_and_each_is_completed(academy: Academy, app: Application) -> None:
     app.create("c1", "c2")
     app.update("c1", title="new", difficulty=3)
@@ -44,7 +43,6 @@ def test_events_bring_nodes_and_each_is_completed(academy: Academy, app: Applica
     assert academy.sync(concepts()).read == 0
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_an_event_with_a_payload_of_a_megabyte_is_brought_as_any_other(academy: Academy, app: Application) -> None:
     title = "ab" * 524_288
     with app.transaction() as cursor:
@@ -55,7 +53,6 @@ def test_an_event_with_a_payload_of_a_megabyte_is_brought_as_any_other(academy: 
     assert app.statuses("c1") == ["COMPLETED"]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_an_event_that_is_on_its_way_is_no_difference(academy: Academy, app: Application) -> None:
     app.create("c1")
     proof = academy.prove(concepts())
@@ -64,7 +61,6 @@ def test_an_event_that_is_on_its_way_is_no_difference(academy: Academy, app: App
     assert academy.prove(concepts()).samples == {"missing": ["c2"]}
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_an_event_behind_an_open_transaction_waits_and_none_of_its_entity_passes_it(
     academy: Academy, app: Application
 ) -> None:
@@ -83,7 +79,6 @@ def test_an_event_behind_an_open_transaction_waits_and_none_of_its_entity_passes
     assert titles(academy) == ["let through before it"]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_events_that_come_again_or_late_change_nothing(academy: Academy, app: Application) -> None:
     app.create("c1", "c2")
     app.update("c1", title="second")
@@ -97,7 +92,6 @@ def test_events_that_come_again_or_late_change_nothing(academy: Academy, app: Ap
     assert {status for *_, status in app.events()} == {"COMPLETED"}
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_an_update_after_a_delete_brings_no_node_back_and_a_new_creation_does(
     academy: Academy, app: Application
 ) -> None:
@@ -114,7 +108,6 @@ def test_an_update_after_a_delete_brings_no_node_back_and_a_new_creation_does(
     assert academy.execute(status) == [(False, 4, 4, False)]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_an_event_without_a_row_says_so(academy: Academy, app: Application) -> None:
     app.publish("CONTENT_CREATED", "c9", {"title": "no row"})
     academy.sync(concepts())
@@ -122,7 +115,6 @@ def test_an_event_without_a_row_says_so(academy: Academy, app: Application) -> N
     assert "no such row" in app.events("last_error")[0][0]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_relationship_waits_for_its_node_and_arrives_after_it(academy: Academy, app: Application) -> None:
     app.create("c1", "c2")
     app.require(("c1", "c2"), ("c1", "c1"))
@@ -138,7 +130,6 @@ def test_a_relationship_waits_for_its_node_and_arrives_after_it(academy: Academy
     assert not academy.quarantined(prerequisites())
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_relationship_that_was_deleted_or_told_of_again_waits_for_what_it_still_needs(
     academy: Academy, app: Application
 ) -> None:
@@ -160,7 +151,6 @@ def test_a_relationship_that_was_deleted_or_told_of_again_waits_for_what_it_stil
     assert app.statuses("c1-c3") == ["COMPLETED"] * 2
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_with_a_node_go_its_relationships_and_those_whose_rows_stay_are_found(
     academy: Academy, app: Application
 ) -> None:
@@ -180,7 +170,6 @@ def test_with_a_node_go_its_relationships_and_those_whose_rows_stay_are_found(
     assert arrows(academy) == [("c1", "c2"), ("c2", "c3")]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_key_is_found_however_the_event_spells_it(academy: Academy, app: Application) -> None:
     academy.execute("CREATE TABLE lesson (number int PRIMARY KEY, title text)")
     lesson = concepts(
@@ -199,7 +188,6 @@ def test_a_key_is_found_however_the_event_spells_it(academy: Academy, app: Appli
     assert app.events("last_error")[-1][0].count("no key of this table") == 1
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_more_events_than_the_guard_lets_go_stop_before_the_first(academy: Academy, app: Application) -> None:
     from sync_pipelines.engine.errors import MassDeleteError
 
@@ -214,7 +202,6 @@ def test_more_events_than_the_guard_lets_go_stop_before_the_first(academy: Acade
     assert len(titles(academy)) == 30
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_deletions_of_what_never_came_or_is_there_again_are_none_that_the_guard_counts(
     academy: Academy, app: Application
 ) -> None:
@@ -236,7 +223,6 @@ def test_deletions_of_what_never_came_or_is_there_again_are_none_that_the_guard_
     assert len(titles(academy)) == 149
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_the_guard_is_asked_of_rows_that_went_without_an_event_of_their_own(academy: Academy, app: Application) -> None:
     from sync_pipelines.engine.errors import MassDeleteError
 
@@ -254,7 +240,6 @@ def test_the_guard_is_asked_of_rows_that_went_without_an_event_of_their_own(acad
     assert len(titles(academy)) == 30
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_full_sync_completes_the_events_that_it_has_seen(academy: Academy, app: Application) -> None:
     app.create("c1")
     with app.transaction() as late:

@@ -25,7 +25,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_PATIENCE", 0.5)
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.slow
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_a_run_that_was_killed_is_made_good_by_the_next(academy: Academy, boundary: str) -> None:
@@ -42,7 +41,6 @@ def test_a_run_that_was_killed_is_made_good_by_the_next(academy: Academy, bounda
     assert academy.prove(concept(), "deep").equal
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.slow
 def test_a_graph_that_is_down_fails_the_run_alone_and_one_that_was_killed_keeps_what_it_had(
     academy_url: str, own_graph: GraphServer, monkeypatch: pytest.MonkeyPatch, impatient: None
@@ -68,7 +66,6 @@ def test_a_graph_that_is_down_fails_the_run_alone_and_one_that_was_killed_keeps_
     assert academy.arrows() == [("c1", "c2")]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.slow
 def test_a_graph_that_restarts_within_a_run_is_waited_for(
     academy_url: str, own_graph: GraphServer, monkeypatch: pytest.MonkeyPatch
@@ -174,8 +171,6 @@ def test_a_node_that_goes_between_the_look_and_the_write_makes_its_relationship_
 
 
 @pytest.mark.slow
-@pytest.mark.spare_where(graph="neo4j")
-@pytest.mark.spare_where(own_graph="neo4j")
 def test_a_run_of_many_rows_takes_no_more_memory_than_one_of_few(academy: Academy) -> None:
     command = [sys.executable, "-m", "sync_pipelines_tests.graph.memory", "18000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -9,8 +9,6 @@ from sync_pipelines.sources.postgres import reading
 from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
 
-pytestmark = pytest.mark.spare_where(graph="neo4j")
-
 
 @pytest.fixture
 def restored(app: Application) -> Application:

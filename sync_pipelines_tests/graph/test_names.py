@@ -32,7 +32,6 @@ PROPERTIES = [
 KEYS = ["a b", "a`b", "مفهوم", "😀", 'it\'s "it"', "back\\slash", "new\nline", "$x", "", " ", "null", "∅", "k" * 8000]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize("label", LABELS)
 def test_a_label_and_a_type_may_be_spelled_in_any_way(academy: Academy, label: str) -> None:
     nodes = concept(target={"label": label}, name="nodes")
@@ -55,7 +54,6 @@ def test_a_label_and_a_type_may_be_spelled_in_any_way(academy: Academy, label: s
         assert academy.sync(table).deleted == 1
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_properties_may_be_spelled_in_any_way(academy: Academy) -> None:
     names = {f"c{number}": name for number, name in enumerate(PROPERTIES)}
     times = {f"t{number}": f"{name} at" for number, name in enumerate(PROPERTIES)}
@@ -72,7 +70,6 @@ def test_properties_may_be_spelled_in_any_way(academy: Academy) -> None:
     assert academy.prove(thing, "deep").equal
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_keys_may_be_spelled_in_any_way_of_nodes_and_of_their_relationships(academy: Academy) -> None:
     academy.add(*KEYS)
     academy.require(*((key, key) for key in KEYS if len(key) < 1000))
@@ -89,7 +86,6 @@ def test_keys_may_be_spelled_in_any_way_of_nodes_and_of_their_relationships(acad
     assert academy.arrows() == [("", "")]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_the_node_of_a_relationship_is_found_whatever_the_type_of_its_key(academy: Academy) -> None:
     academy.execute("CREATE TABLE day (d date, n numeric, u uuid, i int, PRIMARY KEY (d, n, u, i))")
     academy.execute("CREATE TABLE next (id int PRIMARY KEY, d date, n numeric, u uuid, i int)")
@@ -111,7 +107,6 @@ def test_the_node_of_a_relationship_is_found_whatever_the_type_of_its_key(academ
     assert academy.cypher("MATCH ()-[r:NEXT]->() RETURN r.number AS n") == [{"n": 7}]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize(
     ("target", "why"),
     [
@@ -136,7 +131,6 @@ def test_a_target_that_cannot_be_is_refused_by_its_document(target: dict, why: s
         concept(target=target)
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize(
     ("properties", "why"),
     [
@@ -151,7 +145,6 @@ def test_a_property_that_cannot_be_is_refused_by_its_document(properties: list |
         concept(properties=properties)
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_column_of_a_whole_table_that_can_be_no_property_stops_the_run_with_a_remedy(academy: Academy) -> None:
     academy.execute("""ALTER TABLE concept ADD COLUMN "@rid" text""")
     academy.add("c1")

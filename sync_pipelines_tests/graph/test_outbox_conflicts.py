@@ -128,7 +128,6 @@ def test_what_is_gone_from_both_sides_without_an_event_is_a_tombstone(
     assert academy.execute(_STATES)[0] == ("c1", 1, 1, False, True)
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_sync_of_the_whole_table_notes_of_each_entity_what_its_events_do(academy: Academy) -> None:
     table = concepts(conflicts={"strategy": "manual_review"})
     academy.add("c0")

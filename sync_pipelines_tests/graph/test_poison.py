@@ -63,7 +63,6 @@ def test_a_refused_event_is_tried_again_after_longer_and_longer_pauses_then_give
     assert academy.execute(pending) == [("c1", True), ("c2", False)]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_what_was_deleted_stays_so_on_record_while_its_new_creation_is_refused(
     academy: Academy, app: Application
 ) -> None:
@@ -76,7 +75,6 @@ def test_what_was_deleted_stays_so_on_record_while_its_new_creation_is_refused(
     assert academy.execute(states) == [(True, 3, 2, True)]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_an_event_is_given_up_after_as_many_tries_as_the_setting_says(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +123,6 @@ def test_a_drop_leaves_the_event_out_and_lets_those_behind_it_go_on(
     assert academy.prove(concepts()).equal
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_full_sync_leaves_the_events_of_what_the_graph_refused(academy: Academy, app: Application) -> None:
     app.create("c1", title="c0")
     app.create("c2")
@@ -139,7 +136,6 @@ def test_a_full_sync_leaves_the_events_of_what_the_graph_refused(academy: Academ
     assert not academy.quarantined(concepts())
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_more_refused_events_than_bad_records_explain_stop_the_run_and_the_events_stay(
     academy: Academy, app: Application
 ) -> None:
@@ -156,7 +152,6 @@ def test_more_refused_events_than_bad_records_explain_stop_the_run_and_the_event
     assert (app.statuses("x5"), app.statuses("y5")) == (["FAILED"], ["COMPLETED"])
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_full_sync_completes_what_was_given_up_when_its_record_is_mended_without_an_event(
     academy: Academy, app: Application
 ) -> None:

@@ -21,9 +21,6 @@ from sync_pipelines_tests.graph.test_conflicts import edit, held
 from sync_pipelines_tests.graph.test_consuming import completed, consumer, until
 from sync_pipelines_tests.graph.test_resolving import use
 
-ONCE = pytest.mark.spare_where(graph="neo4j")
-"""Where the engine of the graph makes no difference: its statements are those of other tests."""
-
 
 @pytest.fixture
 def app(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> Application:
@@ -47,7 +44,6 @@ def logged(*words: str) -> list[dict[str, Any]]:
     return json.loads(result.stdout)["proofs"]
 
 
-@ONCE
 def test_nodes_values_relationships_and_what_leads_nowhere_are_mended_nodes_first(
     academy: Academy, app: Application
 ) -> None:
@@ -68,7 +64,6 @@ def test_nodes_values_relationships_and_what_leads_nowhere_are_mended_nodes_firs
     assert (again.repaired, again.equal) == (0, True)
 
 
-@ONCE
 def test_each_has_a_row_that_says_who_when_what_and_what_was_left_out(academy: Academy, app: Application) -> None:
     academy.cypher("MATCH (n:Concept {sync_key: 'c4'}) DETACH DELETE n")
     app.update("c1", title="on its way")
@@ -103,7 +98,6 @@ UNKNOWN: list[tuple[Any, Any, type[RunError], str]] = [
 ]
 
 
-@ONCE
 def test_what_is_unknown_is_refused_before_anything_is_done(academy: Academy, app: Application) -> None:
     for types, ids, error, said in UNKNOWN:
         with pytest.raises(error) as caught:
@@ -115,7 +109,6 @@ def test_what_is_unknown_is_refused_before_anything_is_done(academy: Academy, ap
     assert academy.execute("SELECT count(*) FROM sync.reconciliation_runs") == [(0,)]
 
 
-@ONCE
 def test_a_type_that_fails_hides_none_of_the_others(academy: Academy, app: Application) -> None:
     academy.execute("ALTER TABLE concept RENAME TO elsewhere")
     academy.cypher("MATCH ()-[r:PREREQUISITE_OF]->() DELETE r")
@@ -125,7 +118,6 @@ def test_a_type_that_fails_hides_none_of_the_others(academy: Academy, app: Appli
     assert caught.value.result.types["learning/prerequisite"].repaired == 3
 
 
-@ONCE
 def test_open_reviews_protected_edits_and_events_on_their_way_are_left_as_they_are(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +141,6 @@ def test_open_reviews_protected_edits_and_events_on_their_way_are_left_as_they_a
     ]
 
 
-@ONCE
 @pytest.mark.parametrize("status", ["PROCESSING", "BLOCKED", "FAILED"])
 def test_an_event_that_is_not_completed_is_on_its_way_whatever_its_state(
     academy: Academy, app: Application, status: str
@@ -165,7 +156,6 @@ def test_an_event_that_is_not_completed_is_on_its_way_whatever_its_state(
     assert app.statuses("c3")[-1] == status
 
 
-@ONCE
 def test_a_relationship_that_is_on_its_way_is_known_by_its_ends(academy: Academy, app: Application) -> None:
     before = academy.arrows()
     app.create("c6", "c7")
@@ -177,7 +167,6 @@ def test_a_relationship_that_is_on_its_way_is_known_by_its_ends(academy: Academy
     assert academy.arrows() == before
 
 
-@ONCE
 @pytest.mark.slow
 def test_beside_a_consumer_at_work_it_finds_nothing_to_mend_and_holds_nothing_up(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -231,7 +220,6 @@ def test_copies_of_a_node_and_of_a_relationship_are_named_and_one_is_left(academ
     assert {"Concept", "PREREQUISITE_OF"} <= {name for row in unique for name in row["labelsOrTypes"]}
 
 
-@ONCE
 def test_a_lock_that_was_lost_after_the_last_look_at_it_writes_nothing(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:

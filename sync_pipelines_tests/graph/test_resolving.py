@@ -47,7 +47,6 @@ def contested(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> Academy:
     return academy
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_conflict_is_seen_with_its_three_states_before_any_run_meets_it(contested: Academy) -> None:
     resolver = ConflictResolver(strategy=ResolutionStrategy.MERGE)
     assert resolver.has_conflict("c1", "concept")
@@ -61,7 +60,6 @@ def test_a_conflict_is_seen_with_its_three_states_before_any_run_meets_it(contes
     assert found.source_version == found.target_version == "2024-01-01T00:00:00+00:00"
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize(
     ("method", "after"),
     [
@@ -95,7 +93,6 @@ def test_a_decision_is_carried_out_and_kept_with_who_and_why(
     assert [(data or {})["title"] for data in (found.source_data, found.target_data)] == ["ours", "theirs"]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_what_was_accepted_holds_until_the_sources_row_changes_and_stays_on_record(contested: Academy) -> None:
     contested.sync(REVIEW)
     ConflictResolver().resolve_conflict("c1", "concept", "target", "ada")
@@ -115,7 +112,6 @@ def test_what_was_accepted_holds_until_the_sources_row_changes_and_stays_on_reco
     assert len(conflicts(contested)) == 2
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_what_was_accepted_is_not_merged_any_more_but_by_properties_that_are_named(contested: Academy) -> None:
     contested.sync(REVIEW)
     resolver = ConflictResolver()
@@ -128,7 +124,6 @@ def test_what_was_accepted_is_not_merged_any_more_but_by_properties_that_are_nam
     assert held(contested, "title", "difficulty") == ["ours", 5]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_what_was_accepted_against_a_row_is_asked_again_when_the_row_is_deleted(contested: Academy) -> None:
     contested.sync(REVIEW)
     ConflictResolver().resolve_conflict("c1", "concept", "target", "ada")
@@ -142,7 +137,6 @@ def test_what_was_accepted_against_a_row_is_asked_again_when_the_row_is_deleted(
     assert [item.state for item in conflicts(contested)] == ["accepted", "resolved"]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_what_a_person_has_accepted_stands_over_the_tables_own_strategy(
     contested: Academy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,7 +151,6 @@ def test_what_a_person_has_accepted_stands_over_the_tables_own_strategy(
     assert held(contested, "title") == ["ours again"]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_an_edit_after_the_decision_for_the_source_is_held_again(contested: Academy) -> None:
     contested.sync(REVIEW)
     contested.bind(REVIEW).target.give_way(["c1"])
@@ -166,7 +159,6 @@ def test_an_edit_after_the_decision_for_the_source_is_held_again(contested: Acad
     assert held(contested, "title") == ["theirs again"]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize(
     ("key", "method", "error", "said"),
     [
@@ -186,7 +178,6 @@ def test_what_decides_nothing_is_refused_and_changes_nothing(
     assert conflicts(contested) == []
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_values_that_are_no_map_are_refused_and_change_nothing(contested: Academy) -> None:
     for given in (["title"], "title"):
         with pytest.raises(ConfigurationError, match="values is no map but"):
@@ -195,7 +186,6 @@ def test_values_that_are_no_map_are_refused_and_change_nothing(contested: Academ
     assert conflicts(contested) == []
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize("name", ["titel", "sync_key", "tags.x"])
 def test_a_value_of_a_property_that_there_is_not_is_refused_and_not_dropped(contested: Academy, name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"no property '{name}' that is synced. There are: .*title"):
@@ -204,7 +194,6 @@ def test_a_value_of_a_property_that_there_is_not_is_refused_and_not_dropped(cont
     assert ConflictResolver().has_conflict("c1", "concept")
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_deletions_against_edits_are_resolved_either_way(contested: Academy) -> None:
     contested.cypher("MATCH (n:Concept {sync_key: 'c2'}) DELETE n")
     contested.execute("UPDATE concept SET title = 'ours' WHERE id = 'c2'; DELETE FROM concept WHERE id = 'c1'")
@@ -228,7 +217,6 @@ def test_deletions_against_edits_are_resolved_either_way(contested: Academy) -> 
     ]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_an_operator_lists_shows_compares_and_merges(contested: Academy) -> None:
     contested.sync(REVIEW)
     assert [(item["key"], item["state"]) for item in run("list", "--json")["conflicts"]] == [("c1", "review")]
@@ -249,7 +237,6 @@ def test_an_operator_lists_shows_compares_and_merges(contested: Academy) -> None
     assert "merge" in run("list", "--history")
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_sensitive_values_are_masked_wherever_a_conflict_is_shown(
     contested: Academy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,7 +253,6 @@ def test_sensitive_values_are_masked_wherever_a_conflict_is_shown(
     assert "theirs" not in run("show", "learning/concept", "c2") + run("list")
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize("key", [None, ["c1"], ("c1",), b"c1"])
 def test_what_is_no_key_is_refused_and_not_taken_for_a_record_that_there_is_not(contested: Academy, key: Any) -> None:
     with pytest.raises(ConfigurationError, match="is no key"):
@@ -288,7 +274,6 @@ def test_a_property_whose_name_looks_like_markup_is_shown_as_it_is() -> None:
     assert "[/x] [b]1" in printed.getvalue()
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_relationship_is_merged_by_property_as_a_node_is(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> None:
     review = prerequisite(conflicts={"strategy": "manual_review"})
     use(monkeypatch, REVIEW, review)
@@ -315,7 +300,6 @@ def test_a_relationship_is_merged_by_property_as_a_node_is(academy: Academy, mon
         )
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -333,7 +317,6 @@ def test_a_value_that_no_property_can_hold_is_refused_by_its_name(contested: Aca
     assert held(contested, "title", "difficulty") == ["theirs", 5]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_a_value_that_would_part_a_record_from_its_key_is_refused(contested: Academy) -> None:
     words = ("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target")
     assert "the property 'id' is part of the record's key" in run(*words, "--set", 'id="c9"', code=3)
@@ -344,7 +327,6 @@ def test_a_value_that_would_part_a_record_from_its_key_is_refused(contested: Aca
     assert held(contested, "id", "difficulty") == ["c1", 5]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize("value", ["1099511627776", "-2147483649"])
 def test_a_value_that_the_sources_column_cannot_hold_is_refused_with_its_type(contested: Academy, value: str) -> None:
     words = ("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target")
@@ -356,20 +338,17 @@ def test_a_value_that_the_sources_column_cannot_hold_is_refused_with_its_type(co
     assert held(contested, "title", "difficulty") == ["theirs", 2147483647]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_what_people_hold_in_the_graph_may_stay_although_the_source_could_not_hold_it(contested: Academy) -> None:
     edit(contested, "n.difficulty = 1099511627776")
     run("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target")
     assert held(contested, "title", "difficulty", "tags") == ["theirs", 1099511627776, ["a", "b"]]
 
 
-@pytest.mark.spare_where(graph="neo4j")
 def test_an_option_that_names_no_property_is_wrong_as_a_setting_is(contested: Academy) -> None:
     told = run("resolve", "learning/concept", "c1", "--take", "merge", "--property", "titel=target", code=3)
     assert "neither side has a property 'titel'. There are: difficulty, id, " in told
 
 
-@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.parametrize("more", [("--set", 'title="b"'), ("--property", "title=source")], ids=["value", "side"])
 def test_a_property_that_is_named_twice_is_wrong_usage(contested: Academy, more: tuple[str, str]) -> None:
     told = run("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target", *more, code=2)

@@ -22,7 +22,6 @@ SAID = "2 events of the entity type 'lesson', which no document follows"
 
 
 @pytest.mark.slow
-@pytest.mark.spare_where(graph="neo4j")
 def test_events_of_a_type_that_no_document_follows_are_told_once_with_the_remedy(
     academy: Academy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
