@@ -94,8 +94,12 @@ def test_a_sync_tells_which_hotels_are_marked_and_counts_them_not_as_unchanged(h
     assert "gone from the API, marked (sync_status 'not_found') and kept: 1" in result.output
     hotels.cupid.restore(first)
     again = CliRunner().invoke(app, ["sync", "hotels/properties", "--full"]).stdout
-    assert "2 unchanged" in again
+    assert "2 read, 1 metadata only, 1 unchanged" in again
+    assert "back, their mark removed: 1" in again
     assert "gone from the API" not in again
+    last = CliRunner().invoke(app, ["sync", "hotels/properties", "--full"]).stdout
+    assert "2 unchanged" in last
+    assert "back" not in last
 
 
 def test_a_deep_check_by_hand_fetches_a_sample_anew_and_what_changed_is_due(hotels: Hotels) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sync_pipelines.targets.rowsets.books import STATUSES
 from sync_pipelines.targets.rowsets.layout import SqlTable
+from sync_pipelines.targets.rowsets.marking import BACK
 from sync_pipelines.targets.rowsets.reading import rows
 from sync_pipelines.targets.rowsets.target import RowsetTarget
 
@@ -53,7 +54,8 @@ def coverage(store: RowsetTarget) -> Coverage:
         reasons = rows(
             cursor,
             f"SELECT status, reason, count(*) AS n, min(record_key) AS key FROM {checks} "
-            f"WHERE {mine} AND asked AND reason IS NOT NULL GROUP BY 1, 2 ORDER BY n DESC LIMIT {_SAMPLES}",
+            f"WHERE {mine} AND asked AND status <> 'current' AND reason IS NOT NULL "
+            f"GROUP BY 1, 2 ORDER BY n DESC LIMIT {_SAMPLES}",
         )
         days = rows(
             cursor,
@@ -79,16 +81,18 @@ def absent(store: RowsetTarget) -> int:
         return cursor.fetchone()[0]
 
 
-def marked(store: RowsetTarget, since: datetime) -> int:
-    """How many of those that were there once the source said since then (UTC) that it has no more."""
+def marked(store: RowsetTarget, since: datetime) -> tuple[int, int]:
+    """How many of those that were there once the source said since then (UTC) that it has no more, or has again."""
     books = store.books
     with store.cursor() as cursor:
         cursor.execute(
-            f"SELECT count(*) FROM {books.checks} AS c JOIN {books.payloads} AS p USING (part, record_key) "
-            f"WHERE c.{books.mine} AND c.status = 'absent' AND c.checked_at >= %s",
-            [since],
+            "SELECT pg_catalog.count(*) FILTER (WHERE c.status = 'absent'), "
+            "pg_catalog.count(*) FILTER (WHERE c.status = 'current' AND c.reason = %s) "
+            f"FROM {books.checks} AS c JOIN {books.payloads} AS p USING (part, record_key) "
+            f"WHERE c.{books.mine} AND c.checked_at >= %s",
+            [BACK, since],
         )
-        return cursor.fetchone()[0]
+        return cursor.fetchone()
 
 
 @dataclass(frozen=True, kw_only=True)
