@@ -120,6 +120,20 @@ def test_those_that_are_gone_are_counted_over_all_batches_of_a_run(hotels: Hotel
     assert hotels.execute("SELECT count(*) FROM properties WHERE sync_status = 'synced'") == [(1,)]
 
 
+def test_one_that_was_found_in_an_earlier_batch_of_a_run_shows_that_the_address_is_right(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_MAX_CONCURRENT", "1")
+    found, *others = hotels.cupid.ids(6)
+    hotels.ask_for(found, *others)
+    hotels.sync()
+    hotels.execute("UPDATE property_checks SET status = 'failed' WHERE record_key = %s", str(found))  # asked for first
+    for key in others:
+        hotels.cupid.remove(key)
+    counts = hotels.sync(mode="full", batch_size=1)
+    assert (counts.unchanged, counts.metadata_only) == (1, 5)
+
+
 def test_a_hotel_that_does_not_answer_a_sample_is_counted_and_has_not_changed(
     hotels: Hotels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
