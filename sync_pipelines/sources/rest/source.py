@@ -139,7 +139,8 @@ class RestSource(Forgetful):
         watermark = None
         if scope.full and since is not None:
             watermark = replace(self._watermark(), taken_at=since.taken_at)
-        stream = Kept(self, scope.keys)
+        some = scope.planned and self.asked is not None and not self._is_mapped_otherwise(since)
+        stream = Kept(self, scope, due=(lambda: self._due(scope, self.settings())) if some else None)
         return ChangeSet(upserts=stream, deletes=(), watermark=watermark, reason=scope.reason, rows=self.store.count())
 
     def _ended(self, stream: Fetched) -> Mapping[str, Any]:
