@@ -15,6 +15,7 @@ from sync_pipelines.engine.plan import plan
 from sync_pipelines.sources.rest import asked, calls
 from sync_pipelines.sources.rest.client import KeyRefusedError
 from sync_pipelines.targets.rowsets import writing
+from sync_pipelines.targets.rowsets.looking import absent, coverage
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
 
@@ -264,3 +265,31 @@ def test_a_sensors_look_for_new_ids_reads_their_own_entries_of_the_index_and_no_
         found = json.dumps(cursor.fetchone()[0])
     assert "record_key = ANY" in found.partition('"Index Cond": ')[2].partition('", ')[0]
     assert max(map(float, re.findall(r'"Actual Rows": ([\d.]+)', found))) <= len(page)
+
+
+def test_a_hotel_that_nobody_asks_for_any_more_stays_and_is_asked_for_again_when_it_is_put_back(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "1")
+    well, failed, other, never = *hotels.cupid.ids(3), 999_999_999
+    hotels.ask_for(well, failed, other, never)
+    hotels.cupid.fault("500", key=str(failed))
+    hotels.sync()
+    bound = hotels.house.bind(documents()["properties"])
+    assert (coverage(bound.target).failure_rate, absent(bound.target)) == (0.25, 1)
+    hotels.execute("DELETE FROM property_ids WHERE hotel_id <> %s", other)
+    hotels.cupid.clear_seen()
+    counts = hotels.sync(mode="full")
+    assert (counts.read, counts.deleted, hotels.cupid.seen()["requests"]) == (1, 0, 1)
+    assert (coverage(bound.target).states, absent(bound.target)) == ({"current": 1}, 0)
+    assert hotels.quarantine() == {}
+    proof = hotels.prove()
+    assert (proof.equal, proof.source_count, proof.quarantined, proof.excluded) == (True, 2, 0, 0)
+    kept = "SELECT sync_status FROM properties WHERE hotel_id = %s"
+    assert hotels.execute(kept, well) == [("synced",)]
+    hotels.cupid.change(well, {"stars": 1})
+    hotels.cupid.clear_faults()
+    hotels.ask_for(well, failed)
+    hotels.execute("UPDATE property_checks SET checked_at = checked_at - interval '13 hours'")
+    assert hotels.sync().upserted == 2
+    assert hotels.quarantine() == {}

@@ -143,12 +143,26 @@ WHERE c.{self.books.mine} AND c.record_key > %s AND (c.asked OR EXISTS (
             [list(keys)],
         )
 
-    def forget_gone(self, cursor: Any) -> None:
-        """Forget those that the source has no more and of which nothing was ever kept, such as an item of a list that
-        had no key: no list names them again."""
+    def unasked(self, cursor: Any) -> list[str]:
+        """Keys that nobody asks for any more, of which nothing was ever kept, and that may be in quarantine."""
         cursor.execute(
-            f"DELETE FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND c.status = 'absent' AND NOT EXISTS ("
-            f"SELECT FROM {self.books.payloads} AS p WHERE p.{self.books.mine} AND p.record_key = c.record_key)"
+            f"SELECT c.record_key FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND NOT c.asked "
+            f"AND c.status IN ('failed', 'refused', 'waiting') AND {self._nothing_kept} ORDER BY 1"
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+    def forget_gone(self, cursor: Any, condition: str) -> None:
+        """Forget those for which a condition on `c` holds and of which nothing was ever kept: nobody names them again,
+        such as an item of a list that had no key."""
+        cursor.execute(
+            f"DELETE FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND {condition} AND {self._nothing_kept}"
+        )
+
+    @property
+    def _nothing_kept(self) -> str:
+        return (
+            f"NOT EXISTS (SELECT FROM {self.books.payloads} AS p "
+            f"WHERE p.{self.books.mine} AND p.record_key = c.record_key)"
         )
 
     def absent_among(self, cursor: Any, keys: Sequence[str]) -> list[str]:
@@ -179,3 +193,6 @@ FAILED = f"c.status = 'failed' AND NOT ({_FORBIDDEN})"
 """Condition on `c`: it was not answered; each run tries it again. One that is forbidden waits for its interval."""
 
 _TURN = f"CASE WHEN c.status <> 'failed' THEN 1 WHEN {_FORBIDDEN} THEN 2 ELSE 0 END"
+
+GONE, UNASKED = "c.status = 'absent'", "NOT c.asked"
+"""Conditions on `c`: the source has it no more; nobody asks for it any more."""

@@ -107,7 +107,7 @@ class RestSource(Forgetful):
         if scope.stored:
             return self._kept(scope, since)
         self._register()
-        settings, spool = self.settings(), Spool(self._spool)
+        settings, spool, whole = self.settings(), Spool(self._spool), scope.keys is None
         try:
             with KeyWriter(spool, "due") as writer:
                 for page in self._due(scope, settings):
@@ -122,12 +122,12 @@ class RestSource(Forgetful):
             )
             return ChangeSet(
                 upserts=stream,
-                deletes=(),
-                watermark=self._watermark() if scope.keys is None else None,
+                deletes=self._unasked() if whole else (),
+                watermark=self._watermark() if whole else None,
                 reason=scope.reason,
                 rows=writer.rows or int(self.asked is None),
                 touched=writer.rows,
-                ended=lambda: self._ended(stream),
+                ended=lambda: self._ended(stream, whole=whole),
                 on_close=[spool.close],
             )
         except BaseException:
@@ -143,14 +143,19 @@ class RestSource(Forgetful):
         stream = Kept(self, scope, due=(lambda: self._due(scope, self.settings())) if some else None)
         return ChangeSet(upserts=stream, deletes=(), watermark=watermark, reason=scope.reason, rows=self.store.count())
 
-    def _ended(self, stream: Fetched) -> Mapping[str, Any]:
+    def _ended(self, stream: Fetched, *, whole: bool) -> Mapping[str, Any]:
         """Count what was sent since the last batch, then tell of the fetching, or raise what cut it short."""
         self.count_sent()
         told = stream.ended()
-        if self.asked is None:
+        if self.asked is None or whole:
             with self.store.writing() as cursor:
-                self.checks.forget_gone(cursor)
+                self.checks.forget_gone(cursor, conditions.UNASKED if self.asked else conditions.GONE)
         return told
+
+    def _unasked(self) -> list[list[str]]:
+        """Those leave the quarantine: no run asks for them again, and no table has a row of theirs."""
+        with self.store.cursor() as cursor:
+            return list(pages(self.checks.unasked(cursor) if self.asked else ()))
 
     def count_sent(self) -> None:
         """Write down the requests that no batch has counted."""
