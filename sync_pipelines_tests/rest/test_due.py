@@ -293,3 +293,24 @@ def test_a_hotel_that_nobody_asks_for_any_more_stays_and_is_asked_for_again_when
     hotels.execute("UPDATE property_checks SET checked_at = checked_at - interval '13 hours'")
     assert hotels.sync().upserted == 2
     assert hotels.quarantine() == {}
+
+
+def test_a_hotel_that_fails_and_that_nobody_asks_for_any_more_leaves_the_quarantine_with_what_is_kept_of_it(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "1")
+    failed, broken, other = hotels.cupid.ids(3)
+    hotels.ask_for(failed, broken, other)
+    hotels.sync()
+    hotels.cupid.fault("500", key=str(failed))
+    hotels.cupid.fault("wrong_types", key=str(broken))
+    assert hotels.sync(mode="full").quarantined == 2
+    hotels.execute("DELETE FROM property_ids WHERE hotel_id <> %s", other)
+    hotels.sync()
+    assert list(hotels.quarantine()) == [str(broken)]  # its payload still breaks the contract
+    proof = hotels.prove()
+    assert (proof.equal, proof.source_count, proof.target_count, proof.quarantined) == (True, 3, 3, 1)
+    hotels.cupid.clear_faults()
+    assert hotels.sync().read == 0
+    hotels.ask_for(failed)
+    assert (hotels.sync().read, hotels.sync().read) == (1, 0)

@@ -122,7 +122,7 @@ class RestSource(Forgetful):
             )
             return ChangeSet(
                 upserts=stream,
-                deletes=self._unasked() if whole else (),
+                deletes=self._unasked(kept=False) if whole else (),
                 watermark=self._watermark() if whole else None,
                 reason=scope.reason,
                 rows=writer.rows or int(self.asked is None),
@@ -149,13 +149,13 @@ class RestSource(Forgetful):
         told = stream.ended()
         if self.asked is None or whole:
             with self.store.writing() as cursor:
-                self.checks.forget_gone(cursor, conditions.UNASKED if self.asked else conditions.GONE)
+                (self.checks.forget_unasked if self.asked else self.checks.forget_gone)(cursor)
         return told
 
-    def _unasked(self) -> list[list[str]]:
-        """Those leave the quarantine: no run asks for them again, and no table has a row of theirs."""
+    def _unasked(self, *, kept: bool) -> list[list[str]]:
+        """Those leave the quarantine, by what is kept of them, or by that nothing is: no run asks for them again."""
         with self.store.cursor() as cursor:
-            return list(pages(self.checks.unasked(cursor) if self.asked else ()))
+            return list(pages(self.checks.unasked(cursor, kept=kept) if self.asked else ()))
 
     def count_sent(self) -> None:
         """Write down the requests that no batch has counted."""
@@ -184,7 +184,8 @@ class RestSource(Forgetful):
 
     def _to_make_anew(self, scope: Scope, since: Watermark | None) -> Iterator[Document]:
         """Documents whose rows are made from what is kept: those that waited, and all where the mapping changed."""
-        for page in pages(scope.also):
+        unasked = self._unasked(kept=True) if scope.keys is None else ()
+        for page in (*pages(scope.also), *unasked):
             yield from self.documents(page)
         if scope.keys is None and self._is_mapped_otherwise(since):
             for page in self.store.kept_keys():
