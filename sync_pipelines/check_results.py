@@ -36,6 +36,20 @@ class Proven(Protocol):
     def full_sync_due(self) -> str: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Anew:
+    """What a deep look shows beside a proof: numbers, and a sentence where there is something to say."""
+
+    numbers: Mapping[str, Any]
+    sentence: str | None
+
+    def beside(self, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
+        """The proof's result with this."""
+        told = f"{result.description} {self.sentence}" if self.sentence else result.description
+        numbers: dict[str, Any] = {**(result.metadata or {}), **self.numbers}
+        return result._replace(description=told, metadata=numbers)
+
+
 SCOPE = "scope"
 """Metadata of a result that speaks of a part of the table: which (`touched`)."""
 

@@ -29,6 +29,7 @@ from sync_pipelines.unfollowed import unfollowed
 from sync_pipelines.user_checks import among_all, ask_each
 
 if TYPE_CHECKING:
+    from sync_pipelines.check_results import Anew
     from sync_pipelines.components.base import SyncComponent
     from sync_pipelines.engine.ledger.ledger import Ledger, RunRecord
     from sync_pipelines.engine.model import Watermark
@@ -142,7 +143,8 @@ def _deep(asked: Asked) -> dg.AssetCheckResult | None:
     if asked.sync_run is not None:
         return None  # "materialize" in the UI selects every check of an asset
     result = _result(asked, prove_and_record(asked.binding, "deep", run_id=asked.run_id))
-    return asked.component.with_sample(asked, result)
+    anew = asked.component.looked_anew(asked.binding)
+    return result if anew is None else anew.beside(result)
 
 
 def _result(asked: Asked, proof: Proof | Any, *, note: str = "", scope: str = "") -> dg.AssetCheckResult:
@@ -194,16 +196,23 @@ _CHECKS: dict[str, tuple[str, Work]] = {
 
 
 def report(
-    instance: dg.DagsterInstance, component: SyncComponent, proof: Proof, *names: str, ledger: Ledger | None = None
+    instance: dg.DagsterInstance,
+    component: SyncComponent,
+    proof: Proof,
+    *names: str,
+    ledger: Ledger | None = None,
+    anew: Anew | None = None,
 ) -> None:
     """Write a proof that was made outside of a check as the result of these checks, so that the UI shows it.
 
     Args:
         ledger: of a part of a table with users, what the others' last proofs are taken from; by default the
             environment's.
+        anew: what a deep look has shown beside it.
     """
     for name in names:
         found = result_of(proof, error_above=component.checks.error_above)
+        found = anew.beside(found) if anew is not None and name == "deep" else found
         if component.user is not None:
             found = among_all(component, found, name, instance, ledger)
         instance.report_runless_asset_event(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from sync_pipelines.check_results import Anew
 from sync_pipelines.engine.sensitive import mask_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from sync_pipelines.checks import Asked, Work
     from sync_pipelines.engine.binding import Binding
     from sync_pipelines.engine.sensitive import Mask
-    from sync_pipelines.sources.rest.kept import Sample
     from sync_pipelines.sources.rest.source import RestSource
     from sync_pipelines.targets.rowsets.looking import Coverage, Fields
     from sync_pipelines.targets.rowsets.target import RowsetTarget
@@ -110,27 +110,14 @@ def plausibility(asked: Asked) -> dg.AssetCheckResult:
     )
 
 
-def sampled(asked: Asked, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
-    """A deep proof's result with what a sample of records, fetched anew, shows: what changed since is due at once."""
-    found, told = fetched_anew(asked.binding)
-    numbers: dict[str, Any] = {
-        "sample": found.asked,
-        "sample_changed": len(found.changed),
-        "sample_unanswered": found.unanswered,
-    }
-    return result._replace(
-        description=f"{result.description}{f' {told}' if told else ''}",
-        metadata={**(result.metadata or {}), **numbers},
-    )
-
-
-def fetched_anew(binding: Binding) -> tuple[Sample, str | None]:
-    """A sample of records, fetched anew, and what it shows as a sentence; None where there is none to ask for."""
+def fetched_anew(binding: Binding) -> Anew:
+    """A sample of records, fetched anew, and what it shows: what changed since they were kept is due at once."""
     source: RestSource = binding.source  # ty: ignore[invalid-assignment]
     found = source.sample_anew()
     changed = ", ".join(mask_of(binding.spec).keys(found.changed))
     told = f"Of {found.asked} fetched anew {len(found.changed)} have changed since{f': {changed}' if changed else ''}."
-    return found, told if found.asked else None
+    numbers = {"sample": found.asked, "sample_changed": len(found.changed), "sample_unanswered": found.unanswered}
+    return Anew(numbers=numbers, sentence=told if found.asked else None)
 
 
 def _store(asked: Asked) -> RowsetTarget:

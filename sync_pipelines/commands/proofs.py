@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from sync_pipelines.engine.errors import SyncError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sync_pipelines.check_results import Anew
     from sync_pipelines.client import RunStatus
     from sync_pipelines.engine.ledger.ledger import ProofRecord
     from sync_pipelines.engine.proof import Proof
@@ -38,8 +40,8 @@ def check(selector: Named, deep: Deep = False, as_json: AsJson = False) -> None:
     samples: dict[str, str | None] = {}
 
     def prove(bound: BoundTable) -> Proof:
-        proof = _prove(bound, deep=deep)
-        samples[bound.path] = _sample(bound) if deep else None
+        proof, anew = _prove(bound, deep=deep)
+        samples[bound.path] = anew.sentence if anew else None
         return proof
 
     proofs, problems = each.of_each([selector], prove)
@@ -55,25 +57,30 @@ def check(selector: Named, deep: Deep = False, as_json: AsJson = False) -> None:
     each.leave(problems, good=equal)
 
 
-def _prove(bound: BoundTable, *, deep: bool) -> Proof:
-    """The proof, in the ledger and, where there is an instance of Dagster, in its event log."""
+def _prove(bound: BoundTable, *, deep: bool) -> tuple[Proof, Anew | None]:
+    """The proof and what a sample shows, in the ledger and, where there is an instance of Dagster, in its event log."""
     from sync_pipelines.launch import optional_instance
 
     proof = bound.prove("deep" if deep else "quick")
+    anew = _anew(bound) if deep else None
     with optional_instance() as instance:
         if instance is not None:
             from sync_pipelines.checks import report
 
-            report(instance, bound.component, proof, "count", "content", *(("deep",) if deep else ()))
-    return proof
+            names = ("count", "content", *(("deep",) if deep else ()))
+            report(instance, bound.component, proof, *names, anew=anew)
+    return proof, anew
 
 
-def _sample(bound: BoundTable) -> str | None:
+def _anew(bound: BoundTable) -> Anew | None:
     """What a sample that is fetched anew shows; an API that does not answer takes nothing from the proof."""
+    from sync_pipelines.check_results import Anew
+
     try:
-        return bound.component.sample_told(bound.resources)
+        with closing(bound.binding()) as binding:
+            return bound.component.looked_anew(binding)
     except SyncError as error:
-        return f"No sample could be fetched anew: {error}"
+        return Anew(numbers={}, sentence=f"No sample could be fetched anew: {error}")
 
 
 def _equal(proofs: dict[str, Proof]) -> bool:

@@ -38,6 +38,7 @@ from sync_pipelines.engine.spec import TableSpec
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sync_pipelines.check_results import Anew
     from sync_pipelines.engine.ledger.ledger import Ledger
 
 
@@ -205,12 +206,8 @@ class SyncComponent(Whole, Strict, dg.Component, dg.Model, dg.Resolvable):
         """What somebody who waited for a run that began then is told beside its numbers, as a clause."""
         return None
 
-    def with_sample(self, asked: Any, result: Any) -> Any:
-        """A deep proof's result, with what else a deep look shows."""
-        return result
-
-    def sample_told(self, resources: Any) -> str | None:
-        """That, as a sentence for somebody who waits for a deep proof."""
+    def looked_anew(self, binding: Binding) -> Anew | None:
+        """What a deep look shows beside the proof."""
         return None
 
     # What follows from it.

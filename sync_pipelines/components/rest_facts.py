@@ -34,8 +34,9 @@ def next_run(binding: Binding) -> datetime:
 
 
 def marks(binding: Binding, began: datetime) -> str | None:
-    """That records are marked which a run did not find any more, as a clause; None where it found all."""
+    """Which records a run did not find any more, and which it found again, as a clause; None where neither."""
     from sync_pipelines.targets.rowsets.looking import marked
 
-    count = marked(binding.target, began)  # ty: ignore[invalid-argument-type]
-    return f"gone from the API, marked (sync_status 'not_found') and kept: {count:,}" if count else None
+    gone, back = marked(binding.target, began)  # ty: ignore[invalid-argument-type]
+    told = [f"gone from the API, marked (sync_status 'not_found') and kept: {gone:,}"] if gone else []
+    return "; ".join(told + ([f"back, their mark removed: {back:,}"] if back else [])) or None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from sync_pipelines.check_results import Anew
     from sync_pipelines.engine.binding import Binding
     from sync_pipelines.engine.model import Rejection
     from sync_pipelines.engine.spec import TableSpec
@@ -195,16 +196,10 @@ class RestToPostgres(SyncComponent):
         with closing(self.bind(resources)) as binding:
             return marks(binding, began)
 
-    def with_sample(self, asked: Any, result: Any) -> Any:
-        from sync_pipelines.rest_checks import sampled
-
-        return sampled(asked, result)
-
-    def sample_told(self, resources: Any) -> str | None:
+    def looked_anew(self, binding: Binding) -> Anew:
         from sync_pipelines.rest_checks import fetched_anew
 
-        with closing(self.bind(resources)) as binding:
-            return fetched_anew(binding)[1]
+        return fetched_anew(binding)
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:

@@ -103,8 +103,7 @@ class Scope:
     change time lies in the half-open range (None is unlimited; `nulls` adds rows without a change time).
     `keys`: just these records, no watermark moves. None of them: what is pending (the incremental sync).
     `also`: read beside what is pending, since they wait for something in the target. `stored`: of a source that
-    keeps what it has fetched, just that.
-    """
+    keeps what it has fetched, just that; `planned`: just that of what it would ask for."""
 
     full: bool = False
     window: tuple[datetime | None, datetime | None] | None = None
@@ -112,6 +111,7 @@ class Scope:
     keys: tuple[str, ...] | None = None
     also: tuple[str, ...] = ()
     stored: bool = False
+    planned: bool = False
     reason: str = ""
 
 

@@ -27,7 +27,8 @@ class Plan:
 
     What the target has refused counts as `quarantined` again as long as its row is as it was: nothing is tried.
     Of an API nothing is fetched for a plan: `requests` is what would be sent, and `fetch_seconds` what that takes at
-    the rate that is allowed; the other numbers are of what is kept. `embeds`: whether the target embeds texts at all.
+    the rate that is allowed; the other numbers are of what is kept of those records, as if each answered as before.
+    `embeds`: whether the target embeds texts at all.
     """
 
     table: str
@@ -84,8 +85,8 @@ def plan(binding: Binding, *, mode: str = "incremental", scope: Scope | None = N
         wanted = with_waiting(binding, wanted, since)
     source = binding.source
     fetching = source.estimate(wanted, since) if isinstance(source, Fetching) else Estimate()
-    if fetching.requests is not None:
-        wanted = replace(wanted, stored=True)
+    if fetching.requests is not None and not wanted.stored:
+        wanted = replace(wanted, stored=True, planned=True)
     with source.changes(wanted, since=since) as changes:
         counts, refusals = Counts(), Refusals(guard=binding.guard, due=changes.rows, whole=changes.full)
         lost = _Lost(binding.target if mode == "rebuild" else None)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
@@ -94,18 +95,39 @@ def test_a_sync_tells_which_hotels_are_marked_and_counts_them_not_as_unchanged(h
     assert "gone from the API, marked (sync_status 'not_found') and kept: 1" in result.output
     hotels.cupid.restore(first)
     again = CliRunner().invoke(app, ["sync", "hotels/properties", "--full"]).stdout
-    assert "2 unchanged" in again
+    assert "2 read, 1 metadata only, 1 unchanged" in again
+    assert "back, their mark removed: 1" in again
     assert "gone from the API" not in again
+    last = CliRunner().invoke(app, ["sync", "hotels/properties", "--full"]).stdout
+    assert "2 unchanged" in last
+    assert "back" not in last
 
 
-def test_a_deep_check_by_hand_fetches_a_sample_anew_and_what_changed_is_due(hotels: Hotels) -> None:
+def last_result(check: str) -> Any:
+    """What the UI shows of a check of the hotels' properties."""
+    key = dg.AssetCheckKey(dg.AssetKey(["hotels", "properties"]), check)
+    with dg.DagsterInstance.get() as instance:
+        (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    return record.event.dagster_event.asset_check_evaluation_data
+
+
+def test_a_deep_check_by_hand_fetches_a_sample_anew_shows_it_in_the_ui_and_what_changed_is_due(hotels: Hotels) -> None:
     first, second = hotels.cupid.ids(2)
     hotels.ask_for(first, second)
     hotels.sync()
     hotels.cupid.change(second, {"stars": 1})
     result = CliRunner().invoke(app, ["check", "hotels/properties", "--deep"])
     assert result.exit_code == 0, result.output
-    assert f"Of 2 fetched anew 1 have changed since: {second}." in result.stdout.replace("\n", " ")
+    said = f"Of 2 fetched anew 1 have changed since: {second}."
+    assert said in result.stdout.replace("\n", " ")
+    shown = last_result("deep")
+    assert shown.description.endswith(said)
+    assert {name: shown.metadata[name].value for name in ("sample", "sample_changed", "sample_unanswered")} == {
+        "sample": 2,
+        "sample_changed": 1,
+        "sample_unanswered": 0,
+    }
+    assert "sample" not in last_result("content").metadata
     assert hotels.sync().upserted == 1
     hotels.cupid.clear_seen()
     assert told("check", "hotels/properties")["tables"]["hotels/properties"]["sample"] is None

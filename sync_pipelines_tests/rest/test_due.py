@@ -15,6 +15,7 @@ from sync_pipelines.engine.plan import plan
 from sync_pipelines.sources.rest import asked, calls
 from sync_pipelines.sources.rest.client import KeyRefusedError
 from sync_pipelines.targets.rowsets import writing
+from sync_pipelines.targets.rowsets.looking import absent, coverage
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
 
@@ -118,6 +119,20 @@ def test_those_that_are_gone_are_counted_over_all_batches_of_a_run(hotels: Hotel
         hotels.sync(mode="full", batch_size=1)
     # the first two batches are written: in smaller ones than 5 nobody can tell yet
     assert hotels.execute("SELECT count(*) FROM properties WHERE sync_status = 'synced'") == [(1,)]
+
+
+def test_one_that_was_found_in_an_earlier_batch_of_a_run_shows_that_the_address_is_right(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_MAX_CONCURRENT", "1")
+    found, *others = hotels.cupid.ids(6)
+    hotels.ask_for(found, *others)
+    hotels.sync()
+    hotels.execute("UPDATE property_checks SET status = 'failed' WHERE record_key = %s", str(found))  # asked for first
+    for key in others:
+        hotels.cupid.remove(key)
+    counts = hotels.sync(mode="full", batch_size=1)
+    assert (counts.unchanged, counts.metadata_only) == (1, 5)
 
 
 def test_a_hotel_that_does_not_answer_a_sample_is_counted_and_has_not_changed(
@@ -250,3 +265,52 @@ def test_a_sensors_look_for_new_ids_reads_their_own_entries_of_the_index_and_no_
         found = json.dumps(cursor.fetchone()[0])
     assert "record_key = ANY" in found.partition('"Index Cond": ')[2].partition('", ')[0]
     assert max(map(float, re.findall(r'"Actual Rows": ([\d.]+)', found))) <= len(page)
+
+
+def test_a_hotel_that_nobody_asks_for_any_more_stays_and_is_asked_for_again_when_it_is_put_back(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "1")
+    well, failed, other, never = *hotels.cupid.ids(3), 999_999_999
+    hotels.ask_for(well, failed, other, never)
+    hotels.cupid.fault("500", key=str(failed))
+    hotels.sync()
+    bound = hotels.house.bind(documents()["properties"])
+    assert (coverage(bound.target).failure_rate, absent(bound.target)) == (0.25, 1)
+    hotels.execute("DELETE FROM property_ids WHERE hotel_id <> %s", other)
+    hotels.cupid.clear_seen()
+    counts = hotels.sync(mode="full")
+    assert (counts.read, counts.deleted, hotels.cupid.seen()["requests"]) == (1, 0, 1)
+    assert (coverage(bound.target).states, absent(bound.target)) == ({"current": 1}, 0)
+    assert hotels.quarantine() == {}
+    proof = hotels.prove()
+    assert (proof.equal, proof.source_count, proof.quarantined, proof.excluded) == (True, 2, 0, 0)
+    kept = "SELECT sync_status FROM properties WHERE hotel_id = %s"
+    assert hotels.execute(kept, well) == [("synced",)]
+    hotels.cupid.change(well, {"stars": 1})
+    hotels.cupid.clear_faults()
+    hotels.ask_for(well, failed)
+    hotels.execute("UPDATE property_checks SET checked_at = checked_at - interval '13 hours'")
+    assert hotels.sync().upserted == 2
+    assert hotels.quarantine() == {}
+
+
+def test_a_hotel_that_fails_and_that_nobody_asks_for_any_more_leaves_the_quarantine_with_what_is_kept_of_it(
+    hotels: Hotels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTELS_RETRY_ATTEMPTS", "1")
+    failed, broken, other = hotels.cupid.ids(3)
+    hotels.ask_for(failed, broken, other)
+    hotels.sync()
+    hotels.cupid.fault("500", key=str(failed))
+    hotels.cupid.fault("wrong_types", key=str(broken))
+    assert hotels.sync(mode="full").quarantined == 2
+    hotels.execute("DELETE FROM property_ids WHERE hotel_id <> %s", other)
+    hotels.sync()
+    assert list(hotels.quarantine()) == [str(broken)]  # its payload still breaks the contract
+    proof = hotels.prove()
+    assert (proof.equal, proof.source_count, proof.target_count, proof.quarantined) == (True, 3, 3, 1)
+    hotels.cupid.clear_faults()
+    assert hotels.sync().read == 0
+    hotels.ask_for(failed)
+    assert (hotels.sync().read, hotels.sync().read) == (1, 0)

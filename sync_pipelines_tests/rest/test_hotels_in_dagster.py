@@ -68,6 +68,36 @@ def test_a_new_field_shows_as_drift_and_is_in_the_payload(hotels: Hotels, world:
     assert hotels.execute("SELECT payload -> 'wellness' FROM property_payloads") == [({"pool": True},)]
 
 
+def test_a_new_day_in_a_map_of_days_is_no_new_field_and_a_new_field_of_a_day_is(hotels: Hotels, world: World) -> None:
+    only = hotels.cupid.ids(1)[0]
+    hotels.ask_for(only)
+    hotels.cupid.change(only, {"prices": {"2026-11-27": {"amount": 1}}})
+    assert _checked(world)["drift"].passed
+    hotels.cupid.change(only, {"prices": {"2026-11-28": {"amount": 2}, "2026-11-29": {"amount": 2}}})
+    hotels.sync(mode="full")
+    assert _checked(world)["drift"].passed
+    hotels.cupid.change(only, {"prices": {"2026-11-28": {"amount": 2, "tax": 1}}})
+    hotels.sync(mode="full")
+    assert _checked(world)["drift"].description.startswith("new field prices.*.tax. They are kept")
+
+
+def test_days_that_were_noted_as_fields_of_their_own_become_one(hotels: Hotels, world: World) -> None:
+    only = hotels.cupid.ids(1)[0]
+    hotels.ask_for(only)
+    hotels.cupid.change(only, {"prices": {"2026-11-28": {"amount": 1}}})
+    _checked(world)
+    hotels.execute("DELETE FROM property_fields WHERE path ~ '[*]'")
+    hotels.execute(
+        "INSERT INTO property_fields (part, path, kinds, expected) "
+        "VALUES ('properties', 'prices.2026-11-27', '{object}', true), "
+        "('properties', 'prices.2026-11-27.amount', '{number}', true), "
+        "('properties', 'prices.2026-11-28', '{object}', false)"
+    )
+    assert _checked(world)["drift"].passed
+    noted = "SELECT path, expected FROM property_fields WHERE path ~ '^prices.' ORDER BY path"
+    assert hotels.execute(noted) == [("prices.*", True), ("prices.*.amount", True)]
+
+
 def _checked(world: World) -> dict[str, Any]:
     return {check.check_name: check for check in world.materialize().get_asset_check_evaluations()}
 

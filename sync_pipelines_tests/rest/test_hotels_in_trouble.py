@@ -36,8 +36,29 @@ def test_a_hotel_that_answers_404_is_marked_and_kept_and_comes_back_by_itself(ho
     assert proof.equal
     assert (proof.source_count, proof.target_count, proof.excluded) == (3, 2, 1)
     hotels.cupid.restore(first)
-    hotels.sync(mode="full")
+    back = hotels.sync(mode="full")
+    assert (back.upserted, back.metadata_only, back.unchanged) == (0, 1, 2)
     assert hotels.execute(STATUS, first) == [("synced", 1)]
+    reason = "SELECT reason FROM property_status WHERE hotel_id = %s"
+    assert "has it again" in hotels.execute(reason, first)[0][0]
+    assert hotels.sync(mode="full").unchanged == 3
+    assert hotels.execute(reason, first) == [(None,)]
+
+
+@pytest.mark.slow
+def test_a_hotel_that_comes_back_otherwise_is_counted_once(hotels: Hotels) -> None:
+    changed, broken, other = hotels.cupid.ids(3)
+    hotels.ask_for(changed, broken, other)
+    hotels.sync()
+    hotels.cupid.remove(changed)
+    hotels.cupid.remove(broken)
+    assert hotels.sync(mode="full").metadata_only == 2
+    hotels.cupid.restore(changed)
+    hotels.cupid.restore(broken)
+    hotels.cupid.change(changed, {"stars": 1})
+    hotels.cupid.fault("wrong_types", key=str(broken))
+    back = hotels.sync(mode="full")
+    assert (back.upserted, back.metadata_only, back.unchanged, back.quarantined) == (1, 0, 1, 1)
 
 
 @pytest.mark.slow

@@ -147,6 +147,33 @@ def test_a_plan_says_how_many_requests_a_run_takes_and_sends_none(hotels: Hotels
     assert hotels.cupid.seen()["requests"] == 0
 
 
+def test_a_plan_speaks_of_the_records_that_the_run_would_ask_for(hotels: Hotels) -> None:
+    from sync_pipelines.engine.plan import plan
+
+    edited, due, gone = hotels.cupid.ids(3)
+    hotels.ask_for(edited, due, gone)
+    hotels.sync()
+    binding = hotels.house.bind(documents()["properties"])
+
+    def planned(mode: str = "incremental") -> tuple[int, int, int]:
+        found = plan(binding, mode=mode)
+        return found.read, found.upserts, found.unchanged
+
+    hotels.execute("UPDATE properties SET hotel_name = 'edited' WHERE hotel_id = %s", edited)
+    hotels.execute("DELETE FROM property_ids WHERE hotel_id = %s", gone)
+    assert planned() == (0, 0, 0)
+    assert hotels.sync().read == 0
+    hotels.execute("UPDATE property_checks SET status = 'unfetched' WHERE record_key = %s", str(due))
+    assert planned() == (1, 0, 1)
+    assert (planned("full"), planned("reparse")) == ((2, 1, 1), (3, 1, 2))
+    hotels.execute("ALTER TABLE properties ALTER COLUMN phone TYPE varchar(500)")  # each row is made anew
+    anew = hotels.house.bind(documents()["properties"])
+    found = plan(anew)
+    assert (found.requests, found.read, found.upserts) == (1, 3, 1)
+    counts = hotels.sync()
+    assert (counts.read, counts.upserted) == (4, 1)
+
+
 def test_a_plan_expects_what_the_database_refused_to_be_refused_again(hotels: Hotels) -> None:
     from sync_pipelines.engine.plan import plan
 
@@ -160,9 +187,10 @@ def test_a_plan_expects_what_the_database_refused_to_be_refused_again(hotels: Ho
         found = plan(binding, mode=mode)
         return found.read, found.upserts, found.unchanged, found.quarantined
 
-    assert {mode: planned(mode) for mode in ("incremental", "full", "reparse")} == dict.fromkeys(
-        ("incremental", "full", "reparse"), (2, 0, 1, 1)
-    )
+    modes = ("incremental", "full", "reparse")
+    assert {mode: planned(mode) for mode in modes[1:]} == dict.fromkeys(modes[1:], (2, 0, 1, 1))
+    hotels.execute("UPDATE property_checks SET checked_at = checked_at - interval '13 hours'")
+    assert {mode: planned(mode) for mode in modes} == dict.fromkeys(modes, (2, 0, 1, 1))
     hotels.ledger.drop_quarantined("hotels", "properties", [str(bad)])
     assert planned("incremental") == (2, 0, 1, 0)
     hotels.execute(

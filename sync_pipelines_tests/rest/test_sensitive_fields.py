@@ -14,6 +14,7 @@ from sync_pipelines.components.rest_to_postgres import RestToPostgres
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.sensitive import masked
 from sync_pipelines.targets.rowsets.hiding import Hidden
+from sync_pipelines.targets.rowsets.paths import ANY, paths
 from sync_pipelines_tests.cli import hidden
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.lake.house import House
@@ -187,6 +188,45 @@ def test_sensitive_names_columns_where_the_document_has_them_and_else_paths() ->
 def test_a_sensitive_path_is_found_in_a_wrapped_payload_too():
     hidden = Hidden(paths=("latitude", "rooms.name", "pool"))
     assert hidden.unknown({"data": ["object"], "data.latitude": ["number"], "rooms[].name": ["text"]}) == ["pool"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("2026-11-27", "2026-11", "2026", "27.11.2026", "2026-11-27T14:30:00.5Z", "2026-11-27 14:30+01:00", "14:30"),
+        *("2026-W48", "2026-Q4", "2026-11-27/2026-11-29", "1270324", "-5", "1,000.5"),
+        *("8f14e45f-ceea-467f-9c5b-1d0f8a2b3c4d", "8F14E45F-CEEA-467F-9C5B-1D0F8A2B3C4D"),
+    ],
+)
+def test_a_name_that_is_data_stands_as_a_star(name: str):
+    assert [path for path, _ in paths({"of": [{name: {"x": 1}}]})] == ["of", "of[].*", "of[].*.x"]
+
+
+@pytest.mark.parametrize("name", ["fr", "rate_2", "2x", "1w", "3T", "24h", "-", "", "h-2026", "8f14e45f", "data"])
+def test_a_name_that_may_be_that_of_a_field_stands_as_it_is(name: str):
+    assert ANY not in dict(paths({name: 1}))
+
+
+@pytest.mark.parametrize(
+    ("path", "is_known"),
+    [
+        ("prices.*.guest", True),
+        ("prices.2026-11-27.guest", True),
+        ("rooms.0.name", True),
+        ("rooms.*.name", False),
+        ("prices.*.name", False),
+        ("prices.guest", False),
+    ],
+)
+def test_a_sensitive_path_into_a_map_of_days_or_an_item_of_a_list_is_known(path: str, is_known: bool):
+    found = dict(paths({"prices": {"2026-11-27": {"guest": SECRET}}, "rooms": [{"name": SECRET}]}))
+    assert Hidden(paths=(path,)).unknown(found) == ([] if is_known else [path])
+
+
+def test_a_sensitive_field_of_a_map_of_days_is_hidden_on_each_day():
+    payload = {"prices": {"2026-11-27": {"guest": "Anna Private"}, "2026-11-28": {"guest": "Otto Secret"}}}
+    said = "Anna Private, Otto Secret and somebody"
+    assert Hidden(paths=("prices.*.guest",)).text(said, ("1",), payload) == "***, *** and somebody"
 
 
 @pytest.mark.slow

@@ -143,13 +143,41 @@ WHERE c.{self.books.mine} AND c.record_key > %s AND (c.asked OR EXISTS (
             [list(keys)],
         )
 
+    def unasked(self, cursor: Any, *, kept: bool) -> list[str]:
+        """Keys that nobody asks for any more and that may be in quarantine for what no run tries again.
+
+        Args:
+            kept: those of which a payload is kept, or those of which nothing is. A kept one that breaks the contract,
+                or waits for others, does so as before.
+        """
+        bad, there = ("'failed'", "") if kept else ("'failed', 'refused', 'waiting'", "NOT ")
+        cursor.execute(
+            f"SELECT c.record_key FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND NOT c.asked "
+            f"AND c.status IN ({bad}) AND {there}{self._is_kept} ORDER BY 1"
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+    def forget_unasked(self, cursor: Any) -> None:
+        """Forget what came last of those that nobody asks for any more: they are asked at once when they are back."""
+        checks, mine = self.books.checks, self.books.mine
+        cursor.execute(f"DELETE FROM {checks} AS c WHERE c.{mine} AND NOT c.asked AND NOT {self._is_kept}")
+        cursor.execute(
+            f"UPDATE {checks} AS c SET status = 'unfetched' WHERE c.{mine} AND NOT c.asked AND c.status = 'failed'"
+        )
+
     def forget_gone(self, cursor: Any) -> None:
         """Forget those that the source has no more and of which nothing was ever kept, such as an item of a list that
         had no key: no list names them again."""
         cursor.execute(
-            f"DELETE FROM {self.books.checks} AS c WHERE c.{self.books.mine} AND c.status = 'absent' AND NOT EXISTS ("
-            f"SELECT FROM {self.books.payloads} AS p WHERE p.{self.books.mine} AND p.record_key = c.record_key)"
+            f"DELETE FROM {self.books.checks} AS c "
+            f"WHERE c.{self.books.mine} AND c.status = 'absent' AND NOT {self._is_kept}"
         )
+
+    @property
+    def _is_kept(self) -> str:
+        """Condition on `c`: a payload of it is kept."""
+        payloads, mine = self.books.payloads, self.books.mine
+        return f"EXISTS (SELECT FROM {payloads} AS p WHERE p.{mine} AND p.record_key = c.record_key)"
 
     def absent_among(self, cursor: Any, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that the source said it has not."""

@@ -12,6 +12,7 @@ from sync_pipelines.sources.rest.asked import pages
 from sync_pipelines.targets.rowsets.batch import Document, print_of, schema_of
 
 if TYPE_CHECKING:
+    from sync_pipelines.engine.model import Scope
     from sync_pipelines.sources.rest.source import RestSource
 
 
@@ -50,22 +51,37 @@ def sample_anew(source: RestSource) -> Sample:
 
 
 class Kept:
-    """A `RecordStream` of what is kept, of these keys or of all; then those that no run has heard of yet come, too, as
-    what was never fetched."""
+    """A `RecordStream` of what is kept, of the scope's keys or of all; then those that no run has heard of yet come,
+    too, as what was never fetched.
 
-    def __init__(self, source: RestSource, keys: Sequence[str] | None) -> None:
-        self._source, self._keys = source, keys
+    Args:
+        due: of a run that is planned, the keys that it would ask for: of others it writes those alone that wait.
+    """
+
+    def __init__(
+        self, source: RestSource, scope: Scope, *, due: Callable[[], Iterable[Sequence[str]]] | None = None
+    ) -> None:
+        self._source, self._scope, self._due = source, scope, due
 
     @property
     def schema(self) -> pa.Schema:
         return schema_of(self._source.store.layout.rows)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        chosen: Iterable[Sequence[str]] = self._source.known_pages() if self._keys is None else pages(self._keys)
-        for page in chosen:
+        for page in self._pages():
             yield from self._source.values(page)
-        if self._keys is None:
+        if self._scope.keys is None:
             yield from self._source.never_fetched()
+
+    def _pages(self) -> Iterable[Sequence[str]]:
+        if self._scope.keys is not None:
+            return pages(self._scope.keys)
+        return self._source.known_pages() if self._due is None else self._expected(self._due())
+
+    def _expected(self, due: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+        also = frozenset(self._scope.also)
+        yield from pages(self._scope.also)
+        yield from ([key for key in page if key not in also] for page in due)
 
 
 class Again:

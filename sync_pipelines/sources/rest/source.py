@@ -107,7 +107,7 @@ class RestSource(Forgetful):
         if scope.stored:
             return self._kept(scope, since)
         self._register()
-        settings, spool = self.settings(), Spool(self._spool)
+        settings, spool, whole = self.settings(), Spool(self._spool), scope.keys is None
         try:
             with KeyWriter(spool, "due") as writer:
                 for page in self._due(scope, settings):
@@ -122,12 +122,12 @@ class RestSource(Forgetful):
             )
             return ChangeSet(
                 upserts=stream,
-                deletes=(),
-                watermark=self._watermark() if scope.keys is None else None,
+                deletes=self._unasked(kept=False) if whole else (),
+                watermark=self._watermark() if whole else None,
                 reason=scope.reason,
                 rows=writer.rows or int(self.asked is None),
                 touched=writer.rows,
-                ended=lambda: self._ended(stream),
+                ended=lambda: self._ended(stream, whole=whole),
                 on_close=[spool.close],
             )
         except BaseException:
@@ -139,17 +139,23 @@ class RestSource(Forgetful):
         watermark = None
         if scope.full and since is not None:
             watermark = replace(self._watermark(), taken_at=since.taken_at)
-        stream = Kept(self, scope.keys)
+        some = scope.planned and self.asked is not None and not self._is_mapped_otherwise(since)
+        stream = Kept(self, scope, due=(lambda: self._due(scope, self.settings())) if some else None)
         return ChangeSet(upserts=stream, deletes=(), watermark=watermark, reason=scope.reason, rows=self.store.count())
 
-    def _ended(self, stream: Fetched) -> Mapping[str, Any]:
+    def _ended(self, stream: Fetched, *, whole: bool) -> Mapping[str, Any]:
         """Count what was sent since the last batch, then tell of the fetching, or raise what cut it short."""
         self.count_sent()
         told = stream.ended()
-        if self.asked is None:
+        if self.asked is None or whole:
             with self.store.writing() as cursor:
-                self.checks.forget_gone(cursor)
+                (self.checks.forget_unasked if self.asked else self.checks.forget_gone)(cursor)
         return told
+
+    def _unasked(self, *, kept: bool) -> list[list[str]]:
+        """Those leave the quarantine, by what is kept of them, or by that nothing is: no run asks for them again."""
+        with self.store.cursor() as cursor:
+            return list(pages(self.checks.unasked(cursor, kept=kept) if self.asked else ()))
 
     def count_sent(self) -> None:
         """Write down the requests that no batch has counted."""
@@ -178,7 +184,8 @@ class RestSource(Forgetful):
 
     def _to_make_anew(self, scope: Scope, since: Watermark | None) -> Iterator[Document]:
         """Documents whose rows are made from what is kept: those that waited, and all where the mapping changed."""
-        for page in pages(scope.also):
+        unasked = self._unasked(kept=True) if scope.keys is None else ()
+        for page in (*pages(scope.also), *unasked):
             yield from self.documents(page)
         if scope.keys is None and self._is_mapped_otherwise(since):
             for page in self.store.kept_keys():

@@ -94,11 +94,11 @@ ON CONFLICT (part, record_key) DO UPDATE SET
     reason = excluded.reason,
     failures = CASE WHEN excluded.status = 'failed' THEN c.failures + 1 ELSE 0 END"""
 
-    def newly_gone(self) -> str:
-        """How many of these keys (a parameter) have a payload, and were not gone when they were last asked for."""
+    def last_checks(self) -> str:
+        """Of those of these keys (a parameter) that have a payload: key, and what the last check has found."""
         return (
-            f"SELECT pg_catalog.count(*) FROM {self.payloads} AS p JOIN {self.checks} AS c USING (part, record_key) "
-            f"WHERE p.{self.mine} AND p.record_key = ANY (%s) AND c.status <> 'absent'"
+            f"SELECT record_key, c.status FROM {self.payloads} AS p JOIN {self.checks} AS c USING (part, record_key) "
+            f"WHERE p.{self.mine} AND p.record_key = ANY (%s)"
         )
 
     def note_payloads(self) -> str:

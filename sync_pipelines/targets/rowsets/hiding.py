@@ -9,6 +9,7 @@ from typing import Any
 
 from sync_pipelines.engine.rowsets import canonical
 from sync_pipelines.engine.sensitive import spellings, without
+from sync_pipelines.targets.rowsets.paths import ANY, general
 
 _WRAPPER = "data"
 """Answers may be an object in one of this name; a field has one path in both."""
@@ -20,6 +21,7 @@ class Hidden:
 
     Args:
         paths: into payloads, dotted; lists on the way need no mark: `rooms[].name` and `rooms.name` are one.
+            `*` is each name of a map.
         keys: whether the documents' keys are hidden, too.
     """
 
@@ -44,7 +46,7 @@ class Hidden:
         """Those paths that none of these fields has, which are named as the check `drift` names them."""
         known = {tuple(_parts(path)) for path in found}
         known |= {path[1:] for path in known if path[:1] == (_WRAPPER,)}
-        return [path for path in self.paths if tuple(_parts(path)) not in known]
+        return [path for path in self.paths if known.isdisjoint(_ways(path))]
 
     def _values(self, payload: Any) -> Iterator[Any]:
         inner = payload.get(_WRAPPER) if isinstance(payload, Mapping) else None
@@ -61,6 +63,12 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.replace("[]", "").split(".") if part]
 
 
+def _ways(path: str) -> Iterator[tuple[str, ...]]:
+    """How `drift` may name the field of a path: a name that is data as `*`, and the number of a list's item not."""
+    yield tuple(_parts(general(path)))
+    yield tuple(part for part in _parts(path) if not part.isdigit())
+
+
 def _at(found: Any, parts: Sequence[str]) -> Iterator[Any]:
     """The leaves below a path, of every item of a list on the way."""
     if isinstance(found, list):
@@ -68,7 +76,7 @@ def _at(found: Any, parts: Sequence[str]) -> Iterator[Any]:
         for item in found:
             yield from _at(item, parts[1:] if numbered else parts)
     elif isinstance(found, Mapping):
-        inner = found.values() if not parts else [found.get(parts[0])]
+        inner = found.values() if not parts or parts[0] == ANY else [found.get(parts[0])]
         for item in inner:
             yield from _at(item, parts[1:])
     elif not parts:

@@ -10,6 +10,8 @@ from typing import Any
 
 from sync_pipelines.targets.rowsets.books import STATUSES
 from sync_pipelines.targets.rowsets.layout import SqlTable
+from sync_pipelines.targets.rowsets.marking import BACK
+from sync_pipelines.targets.rowsets.paths import general, paths
 from sync_pipelines.targets.rowsets.reading import rows
 from sync_pipelines.targets.rowsets.target import RowsetTarget
 
@@ -53,7 +55,8 @@ def coverage(store: RowsetTarget) -> Coverage:
         reasons = rows(
             cursor,
             f"SELECT status, reason, count(*) AS n, min(record_key) AS key FROM {checks} "
-            f"WHERE {mine} AND asked AND reason IS NOT NULL GROUP BY 1, 2 ORDER BY n DESC LIMIT {_SAMPLES}",
+            f"WHERE {mine} AND asked AND status <> 'current' AND reason IS NOT NULL "
+            f"GROUP BY 1, 2 ORDER BY n DESC LIMIT {_SAMPLES}",
         )
         days = rows(
             cursor,
@@ -79,16 +82,18 @@ def absent(store: RowsetTarget) -> int:
         return cursor.fetchone()[0]
 
 
-def marked(store: RowsetTarget, since: datetime) -> int:
-    """How many of those that were there once the source said since then (UTC) that it has no more."""
+def marked(store: RowsetTarget, since: datetime) -> tuple[int, int]:
+    """How many of those that were there once the source said since then (UTC) that it has no more, or has again."""
     books = store.books
     with store.cursor() as cursor:
         cursor.execute(
-            f"SELECT count(*) FROM {books.checks} AS c JOIN {books.payloads} AS p USING (part, record_key) "
-            f"WHERE c.{books.mine} AND c.status = 'absent' AND c.checked_at >= %s",
-            [since],
+            "SELECT pg_catalog.count(*) FILTER (WHERE c.status = 'absent'), "
+            "pg_catalog.count(*) FILTER (WHERE c.status = 'current' AND c.reason = %s) "
+            f"FROM {books.checks} AS c JOIN {books.payloads} AS p USING (part, record_key) "
+            f"WHERE c.{books.mine} AND c.checked_at >= %s",
+            [BACK, since],
         )
-        return cursor.fetchone()[0]
+        return cursor.fetchone()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,16 +159,28 @@ def fields(store: RowsetTarget) -> Fields:
     found, looked_at = _fields_of_payloads(store)
     if not looked_at:
         return Fields(looked_at=0)
-    books = store.books
     with store.writing() as cursor:
-        known = {
-            row["path"]: row["expected"]
-            for row in rows(cursor, f"SELECT path, expected FROM {books.table('fields')} WHERE {books.mine}")
-        }
+        known = _known(cursor, store)
         _note(cursor, store, {path: found[path] for path in found if path not in known}, expected=not known)
     new = [path for path in found if not known.get(path, not known)]
     vanished = [path for path, expected in known.items() if expected and path not in found]
     return Fields(looked_at=looked_at, new=sorted(new), vanished=sorted(vanished), known=found)
+
+
+def _known(cursor: Any, store: RowsetTarget) -> dict[str, bool]:
+    """The paths that are noted, and whether they are expected; a name in them that is data is noted as `*` now."""
+    noted, mine = store.books.table("fields"), store.books.mine
+    held = rows(cursor, f"SELECT path, kinds, expected FROM {noted} WHERE {mine}")
+    known: dict[str, bool] = {}
+    for row in held:
+        path = general(row["path"])
+        known[path] = known.get(path, False) or row["expected"]
+    if dated := [row for row in held if general(row["path"]) != row["path"]]:
+        cursor.execute(f"DELETE FROM {noted} WHERE {mine} AND path = ANY (%s)", [[row["path"] for row in dated]])
+        for row in dated:
+            path = general(row["path"])
+            _note(cursor, store, {path: row["kinds"]}, expected=known[path])
+    return known
 
 
 def _note(cursor: Any, store: RowsetTarget, new: Mapping[str, Sequence[str]], *, expected: bool) -> None:
@@ -194,25 +211,3 @@ def _fields_of_payloads(store: RowsetTarget) -> tuple[dict[str, list[str]], int]
                 for path, kind in set(paths(payload)):
                     found.setdefault(path, Counter())[kind] += 1
     return {path: sorted(kinds) for path, kinds in found.items()}, number
-
-
-def paths(payload: Any, at: str = "") -> Iterator[tuple[str, str]]:
-    """Each field of a payload with the kind of its value: `rooms[].max_adults`, number."""
-    if isinstance(payload, Mapping):
-        for name, value in payload.items():
-            path = f"{at}.{name}" if at else str(name)
-            yield path, _kind(value)
-            yield from paths(value, path)
-    elif isinstance(payload, list):
-        for item in payload:
-            yield from paths(item, f"{at}[]")
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    return {str: "text", dict: "object", list: "list"}[type(value)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from sync_pipelines.targets.rowsets.batch import STORED, Document, hash_of, part
 from sync_pipelines.targets.rowsets.books import Books
 from sync_pipelines.targets.rowsets.difference import Difference, unwritten
 from sync_pipelines.targets.rowsets.layout import Documents, Layout, SqlTable
+from sync_pipelines.targets.rowsets.marking import BACK, Marking, Marks
 from sync_pipelines.targets.rowsets.reading import Payload, arrays, payloads, stored, versions
 
 
@@ -53,7 +54,7 @@ class Writer:
         requests: Callable[[], tuple[str, int]] | None = None,
         check_marks: Callable[[int, int], object] = lambda gone, found: None,
     ) -> None:
-        self._check_marks, self._gone, self._found = check_marks, 0, 0
+        self._marking = Marking(books, check_marks)
         self._url, self._documents, self._layout, self._books = url, documents, layout, books
         self._before_write, self._requests = before_write, requests
         self._connection: Any = None
@@ -94,27 +95,14 @@ class Writer:
     def _together(self, documents: Sequence[Document]) -> Done:
         done = Done()
         with self._transaction() as cursor:
-            gone, there = self._to_mark(cursor, documents)
+            marks = self._marking.of(cursor, documents)
             found = self._differences(cursor, [item for item in documents if item.rows is not None])
-            if any(item.noted for item in found) or any(item.status == "absent" for item in documents):
+            if marks.back or any(item.noted for item in found) or any(item.status == "absent" for item in documents):
                 self._before_write()
             self._write_rows(cursor, found)
-            self._note(cursor, documents, found, done)
-        done.counts += Counts(metadata_only=gone - self._gone, unchanged=self._gone - gone)
-        self._gone, self._found = gone, there
+            self._note(cursor, documents, found, marks, done)
+        self._marking.keep(marks)
         return done
-
-    def _to_mark(self, cursor: Any, documents: Sequence[Document]) -> tuple[int, int]:
-        """Documents that are marked as gone by the end of this batch though they were there, and those found."""
-        there = self._found + sum(item.status == "current" for item in documents)
-        absent = [item.key for item in documents if item.status == "absent"]
-        if not absent:
-            return self._gone, there
-        cursor.execute(self._books.newly_gone(), [absent])
-        gone = self._gone + cursor.fetchone()[0]
-        if gone > self._gone:
-            self._check_marks(gone, there)
-        return gone, there
 
     def _one_by_one(self, documents: Sequence[Document]) -> Done:
         done = Done()
@@ -254,17 +242,19 @@ class Writer:
 
     # Books
 
-    def _note(self, cursor: Any, documents: Sequence[Document], found: list[Difference], done: Done) -> None:
+    def _note(
+        self, cursor: Any, documents: Sequence[Document], found: list[Difference], marks: Marks, done: Done
+    ) -> None:
         self._note_payloads(cursor, found)
         self._note_broken(cursor, [item for item in documents if _broken(item)])
         self._note_history(cursor, found)
         gone = [item for item in documents if item.status == "absent" and item.has_key]
         self._keep_status(cursor, gone, "not_found")
         self._keep_status(cursor, [item for item in documents if item.status == "current"], "synced")
-        self._note_checks(cursor, documents)
+        self._note_checks(cursor, documents, back=marks.back)
         self._note_requests(cursor)
         done.rejected += [_rejection(item) for item in documents if item.problem]
-        done.counts += _counted(documents, found)
+        done.counts += _counted(documents, found, marks)
 
     def _note_broken(self, cursor: Any, documents: Sequence[Document]) -> None:
         """Keep the payloads of documents that give no rows, or none that the tables take."""
@@ -300,7 +290,13 @@ class Writer:
         _values(cursor, self._books.note_changes(), rows, template="(%s, %s::bigint, %s, %s::jsonb, %s::jsonb, %s)")
 
     def _note_checks(
-        self, cursor: Any, documents: Sequence[Document], *, status: str | None = None, reason: str | None = None
+        self,
+        cursor: Any,
+        documents: Sequence[Document],
+        *,
+        status: str | None = None,
+        reason: str | None = None,
+        back: Collection[str] = (),
     ) -> None:
         rows = [
             (
@@ -309,7 +305,7 @@ class Writer:
                 None if item.status in ("failed", "absent") else item.at,
                 status or ("refused" if item.problem and item.status == "current" else item.status),
                 item.http_status,
-                reason or item.problem,
+                reason or item.problem or (BACK if item.key in back else None),
             )
             for item in documents
             if item.status != STORED
@@ -355,14 +351,14 @@ def _rejection(item: Document) -> Rejection:
     return Rejection(key=item.key, reason=item.problem or "", stage=stage)
 
 
-def _counted(documents: Sequence[Document], found: Sequence[Difference]) -> Counts:
+def _counted(documents: Sequence[Document], found: Sequence[Difference], marks: Marks) -> Counts:
     written = sum(item.changed for item in found)
-    payload_alone = sum(item.noted and not item.changed for item in found)
+    beside = sum(item.noted and not item.changed for item in found) + marks.alone(found)
     refused = sum(item.problem is not None for item in documents)
     return Counts(
         upserted=written,
-        metadata_only=payload_alone,
-        unchanged=len(documents) - written - payload_alone - refused,
+        metadata_only=beside,
+        unchanged=len(documents) - written - beside - refused,
         quarantined=refused,
     )
 
