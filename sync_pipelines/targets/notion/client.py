@@ -117,7 +117,8 @@ class Notion:
         try:
             return require_object(call(self._client), doing, host=self.settings.host, **self.where)
         except Exception as error:
-            found = classify(error, doing, host=self.settings.host, **self.where)
+            settings = self.settings
+            found = classify(error, doing, host=settings.host, user=settings.user, **self.where)
             if isinstance(found, RateLimitedError):
                 self._ease(found)
             raise found from error
