@@ -4,6 +4,7 @@ answer; and what is theirs on a page is more than blocks."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -91,6 +92,13 @@ def test_a_title_that_is_edited_between_the_listing_and_the_look_at_its_page_is_
     assert "edited" in desk.prints()["2"]
     assert list(desk.bring(note("2", "1\ntwo\nthree", title="by Keep")).kept) == ["2"]
     assert head(desk, "2").values["title"] == "by hand"
+
+
+def test_what_a_slow_answer_lists_is_known_as_of_the_question(desk: Desk):
+    desk.bring(note())
+    desk.hands.fault("slow", endpoint="data_sources.query", seconds=0.3, times=1)
+    listed = head(desk).at
+    assert desk.target.notion.now - listed >= timedelta(seconds=0.3)
 
 
 def test_a_block_that_is_edited_between_our_writes_is_seen_though_the_last_answer_came_minutes_later(
