@@ -91,6 +91,8 @@ def ask(component: SyncComponent, context: Any, work: Work, *, attempt: int | No
         closing(component.bind(context.resources)) as binding,
     ):
         binding.ledger.check()
+        if work is not _deep:  # which takes so long that it asks for itself
+            component.share(binding, context.resources, run_id=context.run.run_id)
         found = binding.ledger.logs(*binding.place, run_id=context.run.run_id, limit=1)
         ours = next((record for record in found if record.mode not in PARTIAL_MODES), None)
         return work(Asked(component=component, binding=binding, context=context, sync_run=ours))

@@ -288,6 +288,7 @@ def _ask_notion(user: User, secrets: Secrets, base_url: str | None, known: Seque
 
     place = user.target
     settings = NotionSettings(
+        user=user.name,
         token=secrets.notion_token,
         base_url=base_url or BASE_URL,
         database=place.database,

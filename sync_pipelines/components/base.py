@@ -190,6 +190,9 @@ class SyncComponent(Whole, Strict, dg.Component, dg.Model, dg.Resolvable):
                 remedy=f"Run `sync-pipelines sync {self.path} --full`, which reads everything.",
             )
 
+    def share(self, binding: Binding, resources: Any, *, run_id: str) -> None:
+        """Let a check use what another one of its run was told; each asks for itself by default."""
+
     def more_checks(self) -> dict[str, Any]:
         """Further asset checks: name → description and work (`checks.Work`)."""
         return {}

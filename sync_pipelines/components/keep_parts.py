@@ -107,6 +107,7 @@ def notion_settings(component: KeepToNotion, given: Given) -> NotionSettings:
 
     (user, secrets), block = given.user, component.target
     return NotionSettings(
+        user=user.name,
         token=secrets.notion_token,
         base_url=given.resources.notes.notion_url(),
         parent_page=user.target.parent_page,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from sync_pipelines.resources import environment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sync_pipelines.engine.vault import Vault
+    from sync_pipelines.targets.notion.shared import SharedListings
 
 NOTION_URL = "https://api.notion.com"
 
@@ -21,6 +25,7 @@ class NotesResource(dg.ConfigurableResource):
     keep_api_url: str | None = None
     keep_auth_url: str | None = None
     keep_media_url: str | None = None
+    _listings: Any = PrivateAttr(default=None)
 
     def notion_url(self) -> str:
         """`NOTION_BASE_URL`, else Notion's own."""
@@ -43,3 +48,15 @@ class NotesResource(dg.ConfigurableResource):
         from sync_pipelines.engine.vault import VARIABLE, Vault
 
         return Vault(environment.value(VARIABLE))
+
+    def listings(self, run_id: str, folder: Path | None) -> SharedListings:
+        """What the checks of a run share; those of the run before go.
+
+        Args:
+            folder: where listings are spooled.
+        """
+        from sync_pipelines.targets.notion.shared import SharedListings
+
+        if self._listings is None or self._listings.run_id != run_id:
+            self._listings = SharedListings(run_id, folder)
+        return self._listings

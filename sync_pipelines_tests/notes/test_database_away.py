@@ -56,7 +56,7 @@ def test_every_command_says_that_the_database_is_away_and_what_to_do(
     told = [tested.output, str(asset["problems"]), str(health["dependencies"]["notion"]), checked.output]
     told.append(next(str(one.description) for one in schema if one.check_name == "schema"))
     for text in told:
-        for part in (said, "trash", "share it with the connection", "users set"):
+        for part in (said, "trash", "share it with the connection", "`sync-pipelines users set ann --database …`"):
             assert part in " ".join(text.split()), text
 
 

@@ -25,13 +25,13 @@ class ExportOrigin:
 
     Args:
         paths: as `takeout.Takeout`'s. complete: somebody states that all parts are there, so that what is missing
-            was deleted.
+            was deleted. user: whose it is, for the command that states it.
     """
 
     tells_changes = False
 
-    def __init__(self, paths: Sequence[str], *, complete: bool = False) -> None:
-        self.takeout, self.complete = Takeout(paths), complete
+    def __init__(self, paths: Sequence[str], *, complete: bool = False, user: str = "NAME") -> None:
+        self.takeout, self.complete, self.user = Takeout(paths), complete, user
 
     def look(self, *, anew: bool = False) -> ExportLook:
         signature = self.takeout.signature()
@@ -49,7 +49,8 @@ class ExportOrigin:
 
     def warnings(self) -> list[str]:
         """What an operator should know of the export."""
-        told = [] if self.complete else [f"{_NOT_COMPLETE}, so deletions are not followed (`users set --complete`)"]
+        state = f"`sync-pipelines users set {self.user} --complete`"
+        told = [] if self.complete else [f"{_NOT_COMPLETE}, so deletions are not followed ({state})"]
         with suppress(SyncError):  # that a path names nothing is told by whoever reads it
             if self.complete and (why := self.whole()) is not None:
                 told.append(f"{why}, so deletions are not followed")

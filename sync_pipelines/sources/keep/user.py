@@ -179,7 +179,7 @@ def origin_of(
     from sync_pipelines.sources.keep.state import SealedStates
 
     if isinstance(user.source, Export):
-        return ExportOrigin(user.source.paths, complete=user.source.complete)
+        return ExportOrigin(user.source.paths, complete=user.source.complete, user=user.name)
     if secrets.master_token is None:
         raise ConfigurationError(
             f"user {user.name!r} has given no master token of the account.",

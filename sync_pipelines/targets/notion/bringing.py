@@ -158,7 +158,7 @@ class Bringing(Judged):
                     base=standing_for(case),
                     state=state_of(row.values),
                     edited=case.seen.head.edited,
-                    seen=case.seen.at,
+                    seen=case.seen.as_of,
                     editor=self.notion.us,
                     note=note,
                 )
@@ -195,7 +195,7 @@ class Bringing(Judged):
             known = record or Record(key=seen.head.key, fingerprint=seen.head.fingerprint, editor=self.notion.us)
             state = dict(seen.base_state)
             looked = replace(known, page_id=seen.head.id, base=seen.region.base, state=state, calm=calm)
-            self.records.keep([replace(looked, edited=seen.head.edited, seen=seen.at)])
+            self.records.keep([replace(looked, edited=seen.head.edited, seen=seen.as_of)])
         return calm
 
 

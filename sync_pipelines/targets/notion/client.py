@@ -8,8 +8,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -61,6 +62,7 @@ class Notion:
         self._never = threading.Event()
         self._client: Client | None = None
         self._clock: datetime | None = None
+        self._sent, self._took = 0.0, timedelta()
         self._us: str | None = None
         self.can_start = True
         self.reads_comments = False  # it is not known yet that it may
@@ -70,6 +72,11 @@ class Notion:
     def now(self) -> datetime:
         """Notion's clock, as its last answer told it: a page's times are by that."""
         return self._clock or datetime.now(UTC)
+
+    @property
+    def asked_at(self) -> datetime:
+        """When the last answer was asked for, by Notion's clock or a little before: it tells of no later edit."""
+        return self.now - self._took
 
     @property
     def us(self) -> str:
@@ -117,7 +124,8 @@ class Notion:
         try:
             return require_object(call(self._client), doing, host=self.settings.host, **self.where)
         except Exception as error:
-            found = classify(error, doing, host=self.settings.host, **self.where)
+            settings = self.settings
+            found = classify(error, doing, host=settings.host, user=settings.user, **self.where)
             if isinstance(found, RateLimitedError):
                 self._ease(found)
             raise found from error
@@ -137,7 +145,9 @@ class Notion:
 
         # no proxy leads to this machine, whatever the environment says
         local = _is_loopback(self.settings.base_url)
-        transport = httpx.Client(trust_env=not local, event_hooks={"response": [self._see]})
+        transport = httpx.Client(
+            trust_env=not local, event_hooks={"request": [self._send_off], "response": [self._see]}
+        )
         return Client(
             client=transport,
             auth=self.settings.token,
@@ -148,7 +158,11 @@ class Notion:
             log_level=logging.CRITICAL,
         )
 
+    def _send_off(self, request: httpx.Request) -> None:
+        self._sent = time.monotonic()
+
     def _see(self, response: httpx.Response) -> None:
+        self._took = timedelta(seconds=time.monotonic() - self._sent)
         try:
             self._clock = parsedate_to_datetime(response.headers["date"]).astimezone(UTC)
         except (KeyError, ValueError):

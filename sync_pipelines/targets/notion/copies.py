@@ -52,7 +52,7 @@ def drop(writer: PageWriter, copy: Copy) -> bool:
     """Put a copy of the sync's own making into the trash, unless anything of people is on it; whether it went."""
     notion = writer.notion
     try:
-        head = head_of(notion.page(copy.head.id), notion.settings.columns)
+        head = head_of(notion.page(copy.head.id), notion.settings.columns, at=notion.asked_at)
         if not copy.ours or head.in_trash or (head.edited, head.editor) != (copy.head.edited, copy.head.editor):
             return False
         seen = read_page(notion, head, None)

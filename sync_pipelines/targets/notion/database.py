@@ -59,7 +59,8 @@ def _require_own(notion: Notion, records: Records, found: Database) -> None:
         raise RunError(
             f"The Notion database {found.database} is that of {others[0]}: each would mark the other's pages as "
             "deleted.",
-            remedy="Name another database for one of them, or another page (`users set NAME --parent-page …`).",
+            remedy="Name another database for one of them, or another page "
+            f"(`sync-pipelines users set {notion.settings.user} --parent-page …`).",
             **notion.where,
         )
 

@@ -45,18 +45,18 @@ class RestrictedError(RunError):
     """The connection may not do this."""
 
 
-def classify(error: Exception, doing: str, *, host: str, **where: Any) -> SyncError:
+def classify(error: Exception, doing: str, *, host: str, user: str, **where: Any) -> SyncError:
     """An error of notion_client, or of what is below it, as one of ours.
 
     Args:
-        doing: what was tried, for the sentence (`write a page`).
+        doing: what was tried, for the sentence (`write a page`). user: whose token it was tried with.
     """
     from notion_client.errors import HTTPResponseError, RequestTimeoutError
 
     if isinstance(error, SyncError):
         return error
     if isinstance(error, HTTPResponseError):
-        return _of_an_answer(error, doing, host, where)
+        return _of_an_answer(error, doing, host, user, where)
     if isinstance(error, RequestTimeoutError):
         return DoubtfulError(f"{host} gave no answer in time: could not {doing}.", **where)
     if isinstance(error, ValueError) and not isinstance(error, UnicodeError):  # a proxy's page in the place of JSON
@@ -64,7 +64,7 @@ def classify(error: Exception, doing: str, *, host: str, **where: Any) -> SyncEr
     return _of_the_way(error, doing, host, where)
 
 
-def _of_an_answer(error: Any, doing: str, host: str, where: dict[str, Any]) -> SyncError:
+def _of_an_answer(error: Any, doing: str, host: str, user: str, where: dict[str, Any]) -> SyncError:
     status = int(error.status)
     code = str(getattr(error.code, "value", error.code))
     text = _said(error, status, code)
@@ -76,7 +76,7 @@ def _of_an_answer(error: Any, doing: str, host: str, where: dict[str, Any]) -> S
         kind = TransientError if status in _NOT_DONE else DoubtfulError
         return kind(message, retry_after=after, **where)
     if status == 401:
-        remedy = "Give the user a token that is valid: `sync-pipelines users rotate NAME`."
+        remedy = f"Give the user a token that is valid: `sync-pipelines users rotate {user}`."
         return ConfigurationError(message, remedy=remedy, **where)
     if status == 403:
         remedy = "Give the connection access to it in Notion, and the capabilities to read, insert and update."

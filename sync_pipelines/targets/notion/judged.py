@@ -74,7 +74,9 @@ class Judged:
         except GoneError:
             return None
         parent = given.get("parent") or {}
-        return head_of(given, self.notion.settings.columns) if parent.get("data_source_id") == self.source_id else None
+        if parent.get("data_source_id") != self.source_id:
+            return None
+        return head_of(given, self.notion.settings.columns, at=self.notion.asked_at)
 
     @property
     def source_id(self) -> str:
@@ -177,7 +179,7 @@ class Judged:
                     base=base,
                     state=state_of(note.values),
                     edited=head.edited,
-                    seen=case.seen.at,
+                    seen=case.seen.as_of,
                     editor=self.notion.us,
                     left=case.seen.mark,
                 )

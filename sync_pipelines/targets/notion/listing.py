@@ -24,7 +24,8 @@ class Head:
     Args:
         fingerprint: of the note that it was last made equal to; empty while that is under way.
         edited: to the minute. editor, author: ids of who last edited it, and made it.
-        values: its title and properties, as `Columns.values`.
+        values: its title and properties, as `Columns.values`. at: when this was asked for, by Notion's clock; an edit
+            after it is not told.
     """
 
     id: str
@@ -38,10 +39,11 @@ class Head:
     author: str
     url: str
     values: Mapping[str, Any]
+    at: datetime
 
 
-def head_of(page: Mapping[str, Any], columns: Columns) -> Head:
-    """A page object of an answer."""
+def head_of(page: Mapping[str, Any], columns: Columns, *, at: datetime) -> Head:
+    """A page object of an answer; `at`: when that was asked for."""
     return Head(
         id=page["id"],
         key=columns.value("key", page),
@@ -54,6 +56,7 @@ def head_of(page: Mapping[str, Any], columns: Columns) -> Head:
         author=(page.get("created_by") or {}).get("id") or "",
         url=page.get("url") or "",
         values=columns.values(page),
+        at=at,
     )
 
 
@@ -103,12 +106,13 @@ class Pages:
         return wanted[0] if len(wanted) == 1 else {"and": wanted}
 
     def _heads(self, answer: Mapping[str, Any]) -> Iterator[Head]:
+        at = self._notion.asked_at
         pages = [page for page in answer["results"] if page.get("object") == "page"]
         if pages and not self._columns.are_all_on(pages[0]):
             # an empty property is there all the same: this one was renamed, deleted or changed for all pages at once
             there.fitting(self._notion, self._source)
         for page in pages:
-            head = head_of(page, self._columns)
+            head = head_of(page, self._columns, at=at)
             if not head.in_trash:
                 yield head
 

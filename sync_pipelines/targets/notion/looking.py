@@ -22,7 +22,7 @@ class Seen:
     """A page and its managed region.
 
     Args:
-        at: when it was read, by Notion's clock. known: whether a base was on record.
+        at: when its blocks were read, by Notion's clock. known: whether a base was on record.
         base_state: the title and properties that the sync last wrote, as hashes.
     """
 
@@ -31,6 +31,11 @@ class Seen:
     at: datetime
     base_state: Mapping[str, Any]
     known: bool
+
+    @property
+    def as_of(self) -> datetime:
+        """Up to when no edit is missing: title and properties were listed before the blocks were read."""
+        return min(self.head.at, self.at)
 
     @property
     def base(self) -> State:

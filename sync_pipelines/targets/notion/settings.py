@@ -23,7 +23,7 @@ class NotionSettings:
     """How to reach a database; `repr` shows no secret.
 
     Args:
-        token: the connection's. base_url: without the version of the API.
+        user: whose database it is, for messages. token: the connection's. base_url: without the version of the API.
         parent_page: the page below which the sync makes the database; database: an existing one, or
             data_source: one of its data sources. One of them at least; an existing one is taken before a new one.
         title: of the database that the sync makes. columns: how its properties are called.
@@ -34,6 +34,7 @@ class NotionSettings:
         retry: of each request.
     """
 
+    user: str
     token: str = field(repr=False)
     base_url: str = BASE_URL
     parent_page: str | None = None

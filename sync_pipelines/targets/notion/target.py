@@ -43,6 +43,7 @@ from sync_pipelines.targets.notion.looking import Seen, read_page
 from sync_pipelines.targets.notion.reading import page_text
 from sync_pipelines.targets.notion.records import Record, Records
 from sync_pipelines.targets.notion.settings import NotionSettings
+from sync_pipelines.targets.notion.shared import SharedListing
 from sync_pipelines.targets.notion.uploads import OpenAttachment
 from sync_pipelines.targets.notion.writing import PageWriter
 
@@ -58,6 +59,8 @@ class NotionTarget(Bringing, Underived):
         ledger: keeps what was made of each page. rate: keeps the connection's rate; the ledger if None.
         strategy: who wins where people have edited the managed region.
         open_attachment: key and name of an attachment → its bytes.
+
+    `shared`: a listing that this target asks for once, with others, where it only reads.
     """
 
     at_once = 50
@@ -81,6 +84,7 @@ class NotionTarget(Bringing, Underived):
         self.notion = Notion(settings, rate=self._rate, where=self._place)
         self._source: str | None = None
         self._added: list[str] = []
+        self.shared: SharedListing | None = None
         self.written = 0
 
     def fence(self, check: Callable[[], object]) -> None:
@@ -123,11 +127,18 @@ class NotionTarget(Bringing, Underived):
 
     # What a listing is asked
 
+    def _listed(self, *, deleted: bool = False) -> Iterator[Head]:
+        """Every page; also those whose note is deleted, if asked for. One listing serves all who share it."""
+        if self.shared is None:
+            return self.pages.all(deleted=deleted)
+        heads = self.shared.heads(lambda: self.pages.all(deleted=True))
+        return heads if deleted else (head for head in heads if not head.deleted)
+
     def count(self) -> int:
         """Notes that have a page: each once, however many copies of it there are; none that is marked as deleted."""
         if self.records.database() is None:
             return 0
-        return len({head.key for head in self.pages.all()})
+        return len({head.key for head in self._listed()})
 
     def digests(self) -> Mapping[int, Digest] | None:
         """None: they are added up where they are compared."""
@@ -142,7 +153,7 @@ class NotionTarget(Bringing, Underived):
             return
         told: set[str] = set()
         copies: dict[str, list[Head]] = {}
-        for page in _grouped(self.pages.all(), 100):
+        for page in _grouped(self._listed(), 100):
             records = self.records.of([head.key for head in page])
             mine = []
             for head in page:
@@ -286,7 +297,7 @@ class NotionTarget(Bringing, Underived):
         found: dict[str, list[Head]] = {}
         if self.records.database() is None:
             return {}
-        for head in self.pages.all(deleted=True):
+        for head in self._listed(deleted=True):
             found.setdefault(head.key, []).append(head)
         several = {key: heads for key, heads in found.items() if len(heads) > 1}
         records = self.records.of(list(several))

@@ -9,11 +9,6 @@ from sync_pipelines.engine.errors import RunError
 from sync_pipelines.targets.notion.client import Notion
 from sync_pipelines.targets.notion.errors import GoneError, RestrictedError
 
-GONE = (
-    "Take it out of Notion's trash, share it with the connection (in Notion: the page's menu, Connections), or name "
-    "another database or page for the user: `sync-pipelines users set NAME --database …` or `--parent-page …`."
-)
-
 
 def data_source(notion: Notion, source: str) -> Mapping[str, Any]:
     """A data source that can be read and written.
@@ -61,10 +56,18 @@ def asked(notion: Notion, what: str, call: Any) -> Mapping[str, Any]:
         return notion.ask(f"look at the {what}", call)
     except (GoneError, RestrictedError) as error:
         message = f"The user's Notion {what} is gone, or no longer shared with the connection: {error.message}"
-        raise RunError(message, remedy=GONE, **notion.where) from error
+        raise RunError(message, remedy=_bring_back(notion), **notion.where) from error
+
+
+def _bring_back(notion: Notion) -> str:
+    name = f"`sync-pipelines users set {notion.settings.user} --database …`"
+    return (
+        "Take it out of Notion's trash, share it with the connection (in Notion: the page's menu, Connections), or "
+        f"name another database or page for the user: {name} or `--parent-page …`."
+    )
 
 
 def _require_out_of_trash(notion: Notion, what: str, found: Mapping[str, Any]) -> None:
     parents = [found, found.get("parent") or {}]
     if any(one.get("in_trash") or one.get("archived") for one in parents):
-        raise RunError(f"The user's Notion {what} is in the trash.", remedy=GONE, **notion.where)
+        raise RunError(f"The user's Notion {what} is in the trash.", remedy=_bring_back(notion), **notion.where)

@@ -94,7 +94,7 @@ class PageWriter:
         properties = columns.requests({item: value for item, value in values.items() if value is not None})
 
         return self._sent_once(
-            lambda: head_of(self.notion.create_page(self.source, properties, children), columns),
+            lambda: self._head(self.notion.create_page(self.source, properties, children)),
             lambda: next(iter(self.pages.named([row.key])), None),
         )
 
@@ -176,7 +176,7 @@ class PageWriter:
         if head.key != row.key:
             changes["key"] = row.key
         head = self._set(head, {**changes, "fingerprint": row.mark})
-        self._done(row, plan, head, uploads, at=seen.at, before=record.note if record is not None else None)
+        self._done(row, plan, head, uploads, at=seen.as_of, before=record.note if record is not None else None)
 
     def _require_to_tell(self, operations: Sequence[Operation]) -> None:
         """Insist on being told of comments before the first write, where blocks are to go.
@@ -194,7 +194,7 @@ class PageWriter:
         Raises:
             RecordError: somebody has edited them meanwhile; the next sync takes it for the edit that it is.
         """
-        now = head_of(self.notion.page(head.id), self.notion.settings.columns)
+        now = self._head(self.notion.page(head.id))
         if now.values != head.values:
             remedy = "The next sync looks at it again."
             raise RecordError("its page was edited while it was written.", key=key, remedy=remedy, **self.notion.where)
@@ -300,7 +300,7 @@ class PageWriter:
 
     def restore(self, head: Head) -> Head:
         """Take a page out of the trash."""
-        return head_of(self.notion.update_page(head.id, in_trash=False), self.notion.settings.columns)
+        return self._head(self.notion.update_page(head.id, in_trash=False))
 
     # What all of them need
 
@@ -310,7 +310,10 @@ class PageWriter:
 
     def _set(self, head: Head, values: Mapping[str, Any]) -> Head:
         columns = self.notion.settings.columns
-        return head_of(self.notion.update_page(head.id, properties=columns.requests(values)), columns)
+        return self._head(self.notion.update_page(head.id, properties=columns.requests(values)))
+
+    def _head(self, answer: Mapping[str, Any]) -> Head:
+        return head_of(answer, self.notion.settings.columns, at=self.notion.asked_at)
 
     def _uploads(self, row: Row, goals: Sequence[Any]) -> Uploads:
         uploads = Uploads(self.notion, row.key, self.open_attachment)

@@ -36,7 +36,7 @@ class Exported:
         self.folder = as_folder(self.root / f"export-{self.number}", files)
 
     def source(self, **changes: Any) -> KeepSource:
-        origin = ExportOrigin([str(self.folder)], complete=self.complete)
+        origin = ExportOrigin([str(self.folder)], complete=self.complete, user="ann")
         return KeepSource(origin, replace(SPEC, **changes), ledger=self.ledger, spool=self.root / "spool")
 
     def run(self, since: Watermark | None = None, **scope: Any) -> tuple[dict[str, Any], ChangeSet]:
@@ -181,7 +181,7 @@ def test_only_a_complete_export_says_what_was_deleted(ann: Exported) -> None:
     ann.put({"Keep/a.json": a_note()})
     source = ann.source()
     assert source.absent_stays == "the export is not stated complete: what it lacks may still be in Keep"
-    assert "`users set --complete`" in source.capture_warnings()[0]
+    assert "`sync-pipelines users set ann --complete`" in source.capture_warnings()[0]
     _, changes = ann.run()
     missing = source.changes(Scope(keys=(str(FIRST), "404")), since=changes.watermark)
     assert list(missing.deletes) == []

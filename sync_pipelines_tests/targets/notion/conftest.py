@@ -149,7 +149,7 @@ def desk(notion_workspace: WorkspaceControl, house_url: str) -> Iterator[Desk]:
         yield io.BytesIO(files[name])
 
     def make(strategy: Strategy = Strategy.MANUAL_REVIEW, **more: Any) -> NotionTarget:
-        usual: dict[str, Any] = {"token": notion_workspace.token, "base_url": notion_workspace.url}
+        usual: dict[str, Any] = {"user": "ann", "token": notion_workspace.token, "base_url": notion_workspace.url}
         usual |= {"parent_page": notion_workspace.page, "rate_limit": 10_000.0, "timeout": 2.0}
         usual["retry"] = RetryPolicy(attempts=4, sleep=lambda _: None)
         settings = NotionSettings(**(usual | more))

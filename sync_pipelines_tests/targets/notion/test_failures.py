@@ -211,7 +211,7 @@ def test_a_revoked_token_and_a_database_that_is_gone_end_the_run_with_a_remedy(d
     desk.hands.revoke(desk.hands.token)
     with pytest.raises(ConfigurationError, match="token") as raised:
         desk.target.count()
-    assert "users rotate" in str(raised.value)  # `users add` refuses a name that is taken
+    assert "`sync-pipelines users rotate ann`" in str(raised.value)  # `users add` refuses a name that is taken
 
 
 def test_the_database_is_made_once_also_where_the_answer_is_lost(desk: Desk):

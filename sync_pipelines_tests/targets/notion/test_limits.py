@@ -60,7 +60,8 @@ def test_a_listing_goes_on_behind_the_last_page_that_a_query_gives(monkeypatch: 
     monkeypatch.setattr(calls, "MOST_RESULTS", 7)
     with Notion(key="ntn_listing") as stand_in:
         hands = WorkspaceControl.new(stand_in.url, stand_in.key)
-        settings = NotionSettings(token=hands.token, base_url=hands.url, parent_page=hands.page, rate_limit=1000.0)
+        reached = {"token": hands.token, "base_url": hands.url, "parent_page": hands.page}
+        settings = NotionSettings(user="ann", rate_limit=1000.0, **reached)
         connection = Connection(settings, rate=LocalRate(), where={})
         made = connection.ask(
             "make",

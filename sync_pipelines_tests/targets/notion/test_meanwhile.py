@@ -4,6 +4,7 @@ answer; and what is theirs on a page is more than blocks."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -65,6 +66,39 @@ def test_a_title_that_is_edited_while_the_blocks_of_its_page_are_written_stays(d
     desk.later()
     assert list(desk.bring(changed).kept) == ["1"]
     assert head(desk).values["title"] == "by hand"
+
+
+def test_a_title_that_is_edited_between_the_listing_and_the_look_at_its_page_is_seen(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    notes = [note(key) for key in "12"]
+    desk.bring(*notes)
+    desk.later()
+    desk.bring(*(note(key, "1\ntwo\nthree") for key in "12"))  # by several requests: each page is read once more
+    second, children = head(desk, "2").id, desk.target.notion.children
+
+    def edit() -> None:
+        desk.hands.set_title(second, "by hand")
+        desk.later()
+
+    looked = once(edit, at=1)
+
+    def read(parent: str) -> Iterator[dict[str, Any]]:
+        looked()
+        yield from children(parent)
+
+    monkeypatch.setattr(desk.target.notion, "children", read)
+    desk.prints()
+    assert "edited" in desk.prints()["2"]
+    assert list(desk.bring(note("2", "1\ntwo\nthree", title="by Keep")).kept) == ["2"]
+    assert head(desk, "2").values["title"] == "by hand"
+
+
+def test_what_a_slow_answer_lists_is_known_as_of_the_question(desk: Desk):
+    desk.bring(note())
+    desk.hands.fault("slow", endpoint="data_sources.query", seconds=0.3, times=1)
+    listed = head(desk).at
+    assert desk.target.notion.now - listed >= timedelta(seconds=0.3)
 
 
 def test_a_block_that_is_edited_between_our_writes_is_seen_though_the_last_answer_came_minutes_later(
