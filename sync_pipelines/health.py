@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from sync_pipelines.health_systems import FAR_SYSTEMS, Dependency, asked
 from sync_pipelines.sync_health import SyncHealth, sync_health
 
 if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
     from sync_pipelines.registry import BoundTable, Database
 
 DEFS = Path(__file__).resolve().parent / "defs"
@@ -57,7 +60,12 @@ def health(*, connect: bool = False) -> Health:
     from sync_pipelines.registry import tables
 
     chosen = [bound for bound in tables() if not bound.not_configured()]
-    dependencies = dict(_dependencies(tables(), in_use=bool(chosen)))
+    with ExitStack() as stack:
+        # once: a storage that refuses the password does so for 10 s
+        instance, dagster = _dagster(stack)
+        dependencies = dict(_systems(tables(), in_use=bool(chosen)))
+        dependencies |= {"dagster": dagster, "dagster_daemon": _daemon(instance, dagster)}
+        syncs = _syncs(instance)
     findings = tuple(_findings(chosen)) if connect else None
     wrong = {finding.where for finding in findings or ()}
     warnings = tuple(_warnings([bound for bound in chosen if bound.path not in wrong])) if connect else None
@@ -67,32 +75,24 @@ def health(*, connect: bool = False) -> Health:
         version=__version__,
         checked_at=datetime.now(UTC),
         dependencies=dependencies,
-        syncs=_syncs(),
+        syncs=syncs,
         findings=findings,
         warnings=warnings,
     )
 
 
-def _syncs() -> dict[str, SyncHealth]:
+def _syncs(instance: DagsterInstance | None) -> dict[str, SyncHealth]:
     """How each sync is, by its tables' last proofs and Dagster's own state of what starts it."""
-    from sync_pipelines.launch import optional_instance
     from sync_pipelines.reporting import status_report
     from sync_pipelines.switching import started
 
-    try:
-        with optional_instance() as instance:
-            running = None if instance is None else started(instance)
-    except SyncError:
-        running = None  # the dependency tells it
-    return sync_health(status_report(), running)
+    return sync_health(status_report(), None if instance is None else started(instance))
 
 
-def _dependencies(found: list[BoundTable], *, in_use: bool) -> Iterator[tuple[str, Dependency]]:
+def _systems(found: list[BoundTable], *, in_use: bool) -> Iterator[tuple[str, Dependency]]:
     yield from _databases(in_use=in_use)
     for system in sorted({name for bound in found for name in bound.component.far_systems}):
         yield system, FAR_SYSTEMS[system](found[0].resources)
-    yield "dagster", _dagster()
-    yield "dagster_daemon", _daemon()
 
 
 def _databases(*, in_use: bool) -> Iterator[tuple[str, Dependency]]:
@@ -129,40 +129,40 @@ def _ask_database(database: Database) -> str:
     return place(database.url)
 
 
-def _dagster() -> Dependency:
+def _dagster(stack: ExitStack) -> tuple[DagsterInstance | None, Dependency]:
+    """The instance, open until the stack is closed, and how it is; None where there is none to ask."""
     if not os.environ.get("DAGSTER_HOME", "").strip():
-        return Dependency(status="not configured", detail="DAGSTER_HOME is not set")
-    answers: list[Dependency] = []
-    opened = asked(lambda: answers.append(_ask_instance()))
-    return answers[0] if answers else opened
+        return None, Dependency(status="not configured", detail="DAGSTER_HOME is not set")
+    answers: list[tuple[DagsterInstance, Dependency]] = []
+    opened = asked(lambda: answers.append(_open_instance(stack)))
+    return answers[0] if answers else (None, opened)
 
 
-def _ask_instance() -> Dependency:
+def _open_instance(stack: ExitStack) -> tuple[DagsterInstance, Dependency]:
     """Ask an instance that is open already: opening it imports and migrates, which is not its latency."""
     from sync_pipelines.launch import dagster_instance
 
-    with dagster_instance() as instance:
+    instance = stack.enter_context(dagster_instance())
 
-        def question() -> str:
-            instance.get_runs_count()
-            return instance.root_directory
+    def question() -> str:
+        instance.get_runs_count()
+        return instance.root_directory
 
-        question()
-        return asked(question)
+    question()
+    return instance, asked(question)
 
 
-def _daemon() -> Dependency:
+def _daemon(instance: DagsterInstance | None, dagster: Dependency) -> Dependency:
     """Down when its heartbeats are old; an environment that never had a daemon is none the worse."""
     from sync_pipelines.daemons import expected, silent_daemons
-    from sync_pipelines.launch import HEARTBEAT_SECONDS, dagster_instance
+    from sync_pipelines.launch import HEARTBEAT_SECONDS
 
-    if not os.environ.get("DAGSTER_HOME", "").strip():
-        return Dependency(status="not configured", detail="DAGSTER_HOME is not set")
+    if instance is None:
+        return dagster
     try:
-        with dagster_instance() as instance:
-            beats = [heartbeat.timestamp for heartbeat in instance.get_daemon_heartbeats().values()]
-            silent = silent_daemons(instance)
-            why = None if beats else expected(instance)
+        beats = [heartbeat.timestamp for heartbeat in instance.get_daemon_heartbeats().values()]
+        silent = silent_daemons(instance)
+        why = None if beats else expected(instance)
     except Exception as error:
         return Dependency(status="down", error=redact(str(error)))
     if not beats:

@@ -120,6 +120,23 @@ def test_the_latency_of_dagster_is_that_of_a_question_and_not_of_opening_it(sett
 
 
 @pytest.mark.slow
+def test_a_storage_of_dagster_that_refuses_is_asked_once(settled: Shop, monkeypatch):
+    import dagster as dg
+
+    asked: list[None] = []
+
+    def refused() -> dg.DagsterInstance:
+        asked.append(None)
+        raise ConnectionError("password authentication failed")
+
+    monkeypatch.setattr(dg.DagsterInstance, "get", refused)
+    found = health(code=1)["dependencies"]
+    assert {found[name]["status"] for name in ("dagster", "dagster_daemon")} == {"down"}
+    assert "authentication failed" in found["dagster_daemon"]["error"]
+    assert len(asked) == 1
+
+
+@pytest.mark.slow
 def test_a_daemon_counts_from_the_day_it_was_started(shop: Shop):
     assert health()["dependencies"]["dagster_daemon"]["status"] == "never started"
     _heartbeat(shop, age=0.0)
