@@ -8,6 +8,9 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from sync_pipelines.targets.databricks.writing import Unlike, Writer
+from sync_pipelines.targets.lake.groups import Layout
+from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines_tests.lake.engines import name_warehouse
 from sync_pipelines_tests.lake.house import House, document
 from sync_pipelines_tests.sandbox.databricks.shared import Schema
@@ -40,6 +43,16 @@ def test_a_merge_finds_the_rows_by_any_value_of_the_sort_column(house: House, ki
     assert house.sync(table).upserted == (1200 if many else 20)
     assert len(house.rows(table)) == 1500
     assert house.prove(table, "deep").equal
+
+
+@pytest.mark.parametrize(("odd", "pruned"), [(float("nan"), False), (float("inf"), True)])
+def test_a_warehouse_leaves_no_files_out_where_a_place_is_nan(odd: float, pruned: bool):
+    shape = Shape(columns=pa.schema([("place", pa.float64())]))
+    absent: Any = None
+    layout = Layout(sort_by="place")
+    writer = Writer(warehouse=absent, table=absent, staging=absent, shape=shape, layout=layout)
+    condition, _ = writer._pruning(Unlike(keys=frozenset(), places=(odd, *map(float, range(900)))))
+    assert bool(condition) is pruned
 
 
 @pytest.mark.slow
