@@ -222,7 +222,7 @@ class PostgresToDelta(SyncComponent):
             return self._by_warehouse(table)
         from sync_pipelines.targets.spark.target import SparkTarget
 
-        measures = self.spark.model_dump()
+        measures = {**self.spark.model_dump(), "quiet": bool(self.sensitive)}
         return SparkTarget(job=resources.databricks.job(self.source.connection).sized(**measures), **table)
 
     def _by_warehouse(self, table: dict[str, Any]) -> LakeTarget:

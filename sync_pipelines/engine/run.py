@@ -141,7 +141,9 @@ class Run(Keeping):
         # of another thread, and the process hung.
         with (
             closing(self._mapped(upserts, given=lambda mapped: written.update(prints_of(mapped)))) as mapped,
-            closing(self.veil.results(target.upsert(mapped, doubt=doubt, before_write=self.mark))) as results,
+            closing(
+                self.veil.results(target.upsert(mapped, doubt=doubt, before_write=self.mark), rows=lambda: upserts)
+            ) as results,
         ):
             for result in results:
                 self._note(result, written)

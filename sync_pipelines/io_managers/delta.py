@@ -59,7 +59,9 @@ class DeltaIOManager(dg.ConfigurableIOManager):
 
 def _names(columns: Any) -> Sequence[str] | None:
     found = plain(columns)
-    return None if found is None else tuple(str(name) for name in found)
+    if found is None or isinstance(found, str):  # which is refused: it would be taken letter by letter
+        return found
+    return tuple(str(name) for name in found)
 
 
 _KINDS = {

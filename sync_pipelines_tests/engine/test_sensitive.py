@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.errors import RunError, TransientError
 from sync_pipelines.engine.model import KEY, BatchResult, Counts, Rejection
 from sync_pipelines.engine.proof import Proof
 from sync_pipelines.engine.sensitive import Mask, is_masked, mask_of, masked, spellings, without
@@ -119,7 +119,7 @@ ROWS = {"id": ["anna", "ben"], "body": [TEXT, "another text of some length"], "p
 def test_refusals_quote_the_sensitive_columns_of_no_row():
     veil = Veil(spec("id", "body", "price"))
     _, rejected = veil.mapping(Refuses().map)(batch(**ROWS))
-    results = veil.results(Refuses().upsert(batch(**ROWS)))
+    results = veil.results(Refuses().upsert(batch(**ROWS)), rows=list)
     assert {item.reason for item in rejected} == {"metadata: ***"}
     assert [item.reason for item in next(results).rejected] == ["*** has ***"] * 2
     assert [item.key for item in rejected] == ["anna", "ben"]
@@ -130,7 +130,55 @@ def test_refusals_quote_the_sensitive_columns_of_no_row():
 def test_a_column_that_is_not_sensitive_is_quoted():
     veil = Veil(spec("body"))
     veil.mapping(Refuses().map)(batch(**ROWS))
-    assert next(veil.results(Refuses().upsert(batch(**ROWS)))).rejected[0].reason == "anna has 12345"
+    assert next(veil.results(Refuses().upsert(batch(**ROWS)), rows=list)).rejected[0].reason == "anna has 12345"
+
+
+class RefusesTheFirst:
+    """A target that answers after it has taken everything."""
+
+    def upsert(self, batches: list[pa.RecordBatch]):
+        (first, *_) = [row for rows in batches for row in rows.to_pylist()]
+        yield BatchResult(
+            counts=Counts(), rejected=[Rejection(key=first[KEY], reason=f"no {first['body']}", stage="write")]
+        )
+        raise RunError(f"no answer for {first['body']}")
+
+
+def batches(number: int) -> list[pa.RecordBatch]:
+    return [batch(id=[f"r{row}"], body=[f"the text of row {row}."], price=[row]) for row in range(number)]
+
+
+def test_small_batches_are_remembered_until_a_target_has_refused_what_it_refuses():
+    veil, given = Veil(spec("body")), batches(300)
+    mapper = veil.mapping(lambda rows: (rows, []))
+    results = veil.results(RefusesTheFirst().upsert([mapper(rows)[0] for rows in given]), rows=list)
+    assert next(results).rejected[0].reason == "no ***"
+    with pytest.raises(RunError, match=r"no answer for \*\*\*"):
+        next(results)
+
+
+def test_an_error_that_speaks_of_rows_long_gone_quotes_none_of_them(monkeypatch: pytest.MonkeyPatch):
+    for name, most in {"_BATCHES": 2, "_ROWS": 5, "_BYTES": 1}.items():
+        monkeypatch.setattr(f"sync_pipelines.engine.veil.{name}", most)
+    veil, given = Veil(spec("body")), batches(300)
+    mapper = veil.mapping(lambda rows: (rows, []))
+    results = veil.results(RefusesTheFirst().upsert([mapper(rows)[0] for rows in given]), rows=lambda: given)
+    assert len(veil._rows) == 2
+    next(results)
+    with pytest.raises(RunError, match=r"no answer for \*\*\*"):
+        next(results)
+
+
+def test_rows_that_cannot_be_read_again_hide_no_error():
+    def gone() -> list[pa.RecordBatch]:
+        raise OSError("the spool is gone")
+
+    veil, given = Veil(spec("body")), batches(3)
+    mapper = veil.mapping(lambda rows: (rows, []))
+    results = veil.results(RefusesTheFirst().upsert([mapper(rows)[0] for rows in given]), rows=gone)
+    next(results)
+    with pytest.raises(RunError, match=r"no answer for \*\*\*"):
+        next(results)
 
 
 def test_without_sensitive_columns_nothing_is_remembered():

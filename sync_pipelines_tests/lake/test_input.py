@@ -105,6 +105,22 @@ def test_each_kind_of_frame_holds_the_rows_and_columns_that_are_named(house: Hou
     assert found == [1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "asked", "said"),
+    [
+        (pa.Table, {"columns": "id"}, r"columns: 'id' is one text, not a list of names\. Give \['id'\]"),
+        (pa.Table, {"columns": []}, "columns: there is none in the list"),
+        (DeltaTable, {"columns": ["id"]}, "DeltaTable is the whole table"),
+        (DeltaTable, {"where": "id = 1"}, "DeltaTable is the whole table"),
+    ],
+)
+def test_an_input_that_cannot_be_narrowed_so_is_one_sentence(
+    house: House, kind: type, asked: dict[str, Any], said: str
+):
+    with pytest.raises(dg.Failure, match=said):
+        downstream(filled(house), kind, id, **asked)
+
+
 def test_a_frame_has_the_columns_that_are_named_and_else_none_of_the_syncs_own(house: House):
     table = filled(house)
     assert downstream(table, pa.Table, lambda found: found.column_names, columns=["word"]) == ["word"]

@@ -113,6 +113,18 @@ def test_a_relation_of_duckdb_answers_every_question(house: House, engine: str, 
     assert sorted(relation.fetchall()) == sorted(relation.fetchall()) == [(1,), (2,)]
 
 
+def test_a_query_that_finds_nothing_has_its_columns_all_the_same(
+    house: House, engine: str, lakehouse: LakehouseResource
+):
+    frame = lakehouse.execute_query("SELECT 1 AS n, 'x' AS word WHERE 1 = 2", kind="pandas")
+    assert (list(frame.columns), len(frame)) == (["n", "word"], 0)
+    if engine == "databricks":
+        with pytest.raises(
+            ConfigurationError, match=r"'main\.nope' does not exist\. Check the name, DATABRICKS_CATALOG"
+        ):
+            lakehouse.list_tables("nope")
+
+
 def test_a_merge_leaves_no_column_out_in_silence(house: House, engine: str, lakehouse: LakehouseResource):
     lakehouse.write(pa.table({"id": [1], "word": ["a"]}), "shop/score")
     with pytest.raises(RunError, match="colour"):

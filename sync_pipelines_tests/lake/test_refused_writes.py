@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
+from sync_pipelines.engine.errors import RunError
+from sync_pipelines.targets.postgres import spelling
 from sync_pipelines_tests.cli.hidden import TOLD
 from sync_pipelines_tests.lake.house import House, Lake, back
 from sync_pipelines_tests.lake.reviews import row, rows
@@ -38,3 +41,49 @@ def test_no_reason_quotes_what_stands_in_the_row_that_is_overwritten(review: Hou
     told = review.execute(TOLD)[0][0]
     assert "left out for sensitive columns" in told
     assert not [secret for secret in (SECRETS[1], "person@canary") if secret in told]
+
+
+REFUSED = {
+    "tsvector": "'secret person",
+    "jsonpath": "$. secret person (((",
+    "regtype": "secret person",
+    "jsonb": "[" * 60_000 + "]" * 60_000,  # deeper than PostgreSQL reads
+    "json": '{"a": secret person}',
+    "bit(3)": "secret person",
+    "int4range": "secret person",
+}
+"""Types that PostgreSQL alone can read, each with a text that it refuses, by SQLSTATEs of four classes."""
+
+
+@pytest.mark.slow
+def test_a_text_that_is_no_value_of_its_type_is_quarantined_alone_whatever_postgresql_calls_that(
+    house: House, lake: Lake
+):
+    names = {kind: f"c{number}" for number, kind in enumerate(REFUSED)}
+    columns = ", ".join(f"{name} {kind}" for kind, name in names.items())
+    house.execute(f"CREATE TABLE review (id text PRIMARY KEY, {columns})")
+    table = back(sensitive=list(names.values()))
+    bad = [{"id": kind, names[kind]: text} for kind, text in REFUSED.items()]
+    given = [*({"id": f"n{number}", names["tsvector"]: "a b"} for number in range(20)), *bad]
+    lake.write(pa.Table.from_pylist(given, schema=pa.schema([(name, pa.string()) for name in ("id", *names.values())])))
+    counts = house.sync(table)
+    assert (counts.upserted, counts.quarantined) == (20, len(REFUSED))
+    found = {item.key: item.reason for item in house.bind(table).ledger.list_quarantine("shop", "review")}
+    assert found.keys() == REFUSED.keys()
+    assert "syntax error in tsvector" in found["tsvector"]
+    assert "stack depth" in found["jsonb"]
+    assert "it is no value of this type" in found["bit(3)"]
+    assert "secret" not in str(found)
+    assert house.prove(table, "deep").equal
+
+
+@pytest.mark.slow
+def test_what_postgresql_cannot_answer_at_all_is_no_fault_of_a_value(
+    house: House, lake: Lake, monkeypatch: pytest.MonkeyPatch
+):
+    house.execute("CREATE TABLE review (id text PRIMARY KEY, note tsvector)")
+    lake.write([{"id": "a", "note": "x"}])
+    monkeypatch.setattr(spelling, "value_sql", lambda *_, **__: "no_such_function(t.v)")
+    with pytest.raises(RunError, match="no_such_function"):
+        house.sync(back())
+    assert house.bind(back()).ledger.quarantined("shop", "review") == 0

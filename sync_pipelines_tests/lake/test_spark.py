@@ -25,6 +25,7 @@ from sync_pipelines.sources.postgres.exporting import page_ranges
 from sync_pipelines.targets.spark.errors import of_job
 from sync_pipelines.targets.spark.launching import Launcher
 from sync_pipelines.targets.spark.settings import JobSettings, jdbc_url
+from sync_pipelines_tests.cli.hidden import TOLD
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.lake.engines import PASSWORD, name_job
 from sync_pipelines_tests.lake.house import House, by_spark
@@ -146,6 +147,27 @@ def test_a_job_that_fails_says_where_and_what_to_do_and_leaves_nothing(
         house.sync(by_spark())
     assert left_in(far) == []
     assert house.rows(by_spark()) == []
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_for_a_row_quotes_no_sensitive_value_of_it(house: House, far: Schema, capfd):
+    secret = "the diagnosis of Anna Private"
+    house.execute("CREATE TABLE item (id int PRIMARY KEY, note text)")
+    table = by_spark(sensitive=["note"])
+    house.capture(table)
+    house.sync(table)
+    target = house.bind(table).target
+    target.warehouse.run(f"ALTER TABLE {target.table.sql} ADD CONSTRAINT short CHECK (length(note) < 9)", doing="alter")
+    house.execute("INSERT INTO item SELECT n, 'n' FROM generate_series(2, 50) AS n")
+    house.execute("INSERT INTO item VALUES (1, %s)", secret)
+    with pytest.raises(RunError, match=r"DELTA_VIOLATE_CONSTRAINT_WITH_VALUES.*left out for sensitive columns") as told:
+        house.sync(table, mode="full")
+    number = int(str(told.value).rpartition("/")[2].rstrip("."))
+    run = far.client.jobs.get_run(number)
+    said = [str(told.value), str(run.as_dict()), *capfd.readouterr(), house.execute(TOLD)[0][0]]
+    said.append(str(far.client.jobs.get_run_output(run.tasks[0].run_id).as_dict()))
+    assert [secret in text for text in said] == [False] * len(said)
+    assert left_in(far) == []
 
 
 class Numbered(Launcher):

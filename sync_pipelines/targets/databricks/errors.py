@@ -30,6 +30,9 @@ _NO_SCHEMA = re.compile(r"SCHEMA_NOT_FOUND|NO_SUCH_CATALOG|CATALOG_NOT_FOUND|NO_
 _DENIED = re.compile(r"PERMISSION_DENIED|INSUFFICIENT_P\w+|does not have \S+ (privilege|permission)", re.IGNORECASE)
 _AWAY = re.compile(r"TEMPORARILY_UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED|SERVICE_UNDER_MAINTENANCE|IO_ERROR")
 _FEATURE = re.compile(r"DELTA_UNSUPPORTED_FEATURES_FOR_(READ|WRITE)|DELTA_INVALID_PROTOCOL_VERSION")
+_NAMES = re.compile(r"\b(Schema|Catalog) '", re.I)
+_NAMELESS = "Check the name, DATABRICKS_CATALOG and DATABRICKS_SCHEMA, or make it (CREATE SCHEMA)."
+_NOWHERE = "Check DATABRICKS_HTTP_PATH (the warehouse) and DATABRICKS_VOLUME (CREATE VOLUME)."
 _MOST_TEXT = 600
 
 
@@ -65,9 +68,7 @@ def _of_http(error: Exception, doing: str, place: dict[str, Any]) -> SyncError |
             message, remedy="Check DATABRICKS_HOST, DATABRICKS_TOKEN and the grants of its user.", **place
         )
     if isinstance(error, sdk.NotFound):
-        return ConfigurationError(
-            message, remedy="Check DATABRICKS_HTTP_PATH (the warehouse) and DATABRICKS_VOLUME (CREATE VOLUME).", **place
-        )
+        return ConfigurationError(message, remedy=_NAMELESS if _NAMES.search(message) else _NOWHERE, **place)
     if isinstance(error, sdk.TooManyRequests | sdk.TemporarilyUnavailable | sdk.InternalError | sdk.DeadlineExceeded):
         return TransientError(message, retry_after=getattr(error, "retry_after_secs", None), **place)
     if isinstance(error, sdk.DatabricksError):

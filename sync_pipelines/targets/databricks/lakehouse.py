@@ -14,6 +14,7 @@ from sync_pipelines.targets.databricks.input import read_table
 from sync_pipelines.targets.databricks.settings import TableName, WarehouseSettings, quoted
 from sync_pipelines.targets.databricks.staging import Staging
 from sync_pipelines.targets.databricks.target import DatabricksTarget
+from sync_pipelines.targets.databricks.types import nested_schema
 from sync_pipelines.targets.databricks.warehouse import Warehouse
 from sync_pipelines.targets.lake.contention import contend
 from sync_pipelines.targets.lake.frames import plain_schema
@@ -47,10 +48,10 @@ class DatabricksLakehouse(Lakehouse):
             RunError: the warehouse refuses it.
         """
         check_kind(kind)
-        batches = self.warehouse.stream(query, doing="run a query")
+        columns, batches = self.warehouse.query(query, doing="run a query")
         first = next(batches, None)
         if first is None:
-            return as_kind(kind, pa.RecordBatchReader.from_batches(pa.schema([]), []))
+            return as_kind(kind, pa.RecordBatchReader.from_batches(nested_schema(columns), []))
         schema = plain_schema(first.schema)
 
         def each() -> Any:

@@ -94,11 +94,18 @@ class Warehouse:
     def columns(self, statement: str, *, doing: str) -> list[tuple[str, str]]:
         """The names of a query's columns and their types as SQL spells them."""
         done = self._finish(statement, doing, {}, arrow=False)
-        return [(column.name, column.type_text) for column in done.manifest.schema.columns or ()]
+        return _columns_of(done)
 
     def stream(self, statement: str, *, doing: str, **parameters: Parameter) -> Iterator[pa.RecordBatch]:
         """However many rows, as Arrow batches: a chunk is fetched when it is its turn, and nothing is held."""
-        done = self._finish(statement, doing, parameters, arrow=True)
+        yield from self._batches(self._finish(statement, doing, parameters, arrow=True), doing)
+
+    def query(self, statement: str, *, doing: str) -> tuple[list[tuple[str, str]], Iterator[pa.RecordBatch]]:
+        """As `stream`, and what the columns are called and their types as SQL spells them: also where no row comes."""
+        done = self._finish(statement, doing, {}, arrow=True)
+        return _columns_of(done), self._batches(done, doing)
+
+    def _batches(self, done: Any, doing: str) -> Iterator[pa.RecordBatch]:
         links = list((done.result.external_links if done.result else None) or ())
         while links:
             for link in links:
@@ -193,6 +200,11 @@ class Warehouse:
         if state in ("CANCELED", "CLOSED"):
             raise TransientError(f"Databricks: could not {doing}: somebody has cancelled it ({state}).", **self.place)
         raise of_statement(error.error_code.value if error and error.error_code else state, text, doing, self.place)
+
+
+def _columns_of(done: Any) -> list[tuple[str, str]]:
+    schema = done.manifest.schema if done.manifest else None
+    return [(column.name, column.type_text) for column in (schema.columns if schema else None) or ()]
 
 
 def _download(link: ExternalLink, file: IO[bytes]) -> None:

@@ -110,8 +110,8 @@ class Writer:
     def _pruning(self, unlike: Unlike) -> tuple[str, Mapping[str, Parameter]]:
         """Which files the MERGE must read: those that hold the changed records' current values of the sort column."""
         column, places = self.layout.sort_by, unlike.places
-        if column is None or not places:
-            return "", {}
+        if column is None or not places or any(place != place for place in places):
+            return "", {}  # what is NaN stands in no order
         name, kind = f"t.{quoted(column)}", self.shape.schema.field(column).type
         edges = sorted(places) if len(places) <= _LIST else [min(places), max(places)]
         terms = [statements.bound(f"p{number}", place, kind) for number, place in enumerate(edges)]

@@ -22,7 +22,7 @@ from sync_pipelines.engine.usage import Spent
 from sync_pipelines.targets.delta.features import foreign_features
 from sync_pipelines.targets.delta.rewriting import Rewriter
 from sync_pipelines.targets.delta.settings import DeltaSettings
-from sync_pipelines.targets.delta.store import DeltaStore, stamp_number
+from sync_pipelines.targets.delta.store import DeltaStore, name_of, stamp_number
 from sync_pipelines.targets.delta.upkeep import optimize, vacuum
 from sync_pipelines.targets.delta.writing import Filler, Writer, value_literal
 from sync_pipelines.targets.lake.groups import Group, groups
@@ -188,9 +188,9 @@ class DeltaTarget(LakeTarget):
             for row in batch.to_pylist():
                 values = {name: row[name] for name in columns}
                 conditions = [
-                    f'"{name}" IS NULL'
+                    f"{name_of(name)} IS NULL"
                     if value is None
-                    else f'"{name}" = {value_literal(value, schema.field(name).type)}'
+                    else f"{name_of(name)} = {value_literal(value, schema.field(name).type)}"
                     for name, value in values.items()
                 ]
                 found[stranger_key(values)] = " AND ".join([f"{KEY} IS NULL", *conditions])

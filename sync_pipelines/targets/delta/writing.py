@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -175,8 +176,8 @@ class Writer:
     def _pruning(self, places: Sequence[Any]) -> str:
         """Which files a merge must read: those that hold the changed records' current values of the sort column."""
         column = self._layout.sort_by
-        if column is None or not places or None in places:
-            return ""
+        if column is None or not places or any(place is None or place != place for place in places):
+            return ""  # what is NaN stands in no order
         name = f"target.{name_of(column)}"
         kind = self._shape.schema.field(column).type
         if len(places) <= _LIST:
@@ -291,8 +292,12 @@ def value_literal(value: Any, kind: pa.DataType) -> str:
     if isinstance(value, datetime):
         text = value.astimezone(UTC).isoformat() if value.tzinfo else value.isoformat()
         return f"arrow_cast({literal(text)}, {literal(_arrow_name(kind))})"
+    if isinstance(value, float) and not isfinite(value):
+        return f"arrow_cast({literal(str(value))}, 'Float64')"
     if isinstance(value, bool | int | float):
         return str(value)
+    if isinstance(value, bytes):
+        return f"X'{value.hex()}'"
     if pa.types.is_date(kind):
         return f"arrow_cast({literal(value.isoformat())}, 'Date32')"
     if pa.types.is_decimal(kind):

@@ -36,6 +36,13 @@ class Wanted:
         """Refuse what is none of the kinds: it would be read as Arrow, and fail in the hands that wanted another."""
         check_kind(self.kind, *KINDS, "handle")
         refuse_text("columns", self.columns)
+        if self.columns is not None and not self.columns:
+            raise ConfigurationError("columns: there is none in the list.", remedy="Leave it out for all of them.")
+        if self.kind == "handle" and (self.columns or self.where):
+            raise ConfigurationError(
+                "a deltalake.DeltaTable is the whole table: `columns` and `where` narrow it by nothing.",
+                remedy="Leave them out, or annotate the input as pyarrow.RecordBatchReader, or a kind of frame.",
+            )
 
     @property
     def reaches_back(self) -> bool:

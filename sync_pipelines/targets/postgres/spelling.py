@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.sql import literal
 from sync_pipelines.sources.postgres.errors import InvalidKeyError
 from sync_pipelines.sources.postgres.types import Column, arrow_field, problem_sql, value_sql
@@ -61,22 +63,39 @@ def _asked(table: PostgresTable, column: Column, texts: pa.Array, kind: pa.DataT
         "changed": _changed(column),
     }
     chosen = ", ".join(f"{sql} AS {name}" for name, sql in asked.items() if sql)
+    rows = _answer(table, column, chosen, texts.to_pylist())
+    if asked["problem"] and any(row["problem"] for row in rows):
+        raise Unfit("it is infinite, BC or after the year 9999")
+    if asked["changed"] and any(row["changed"] for row in rows):
+        raise Unfit(f"{column.pg_type} would round it or cut it off")
+    return pa.array([row["value"] for row in rows], kind)
+
+
+def _answer(table: PostgresTable, column: Column, chosen: str, texts: list[str | None]) -> list[dict[str, Any]]:
+    """What PostgreSQL says of texts.
+
+    A type of its own, or of an extension, refuses a value by any SQLSTATE (tsvector, jsonpath and ltree by that of a
+    syntax error): that the value is at fault is known by the same question without one.
+
+    Raises:
+        Unfit: one of them is no value of the column's type. SyncError: PostgreSQL cannot be asked.
+    """
     # one literal: of a list of 5,000 PostgreSQL's parser makes as many nodes; and JSON is made in C
-    values = literal(json.dumps(texts.to_pylist(), ensure_ascii=False))
+    values = literal(json.dumps(texts, ensure_ascii=False))
     statement = (
         f"SELECT {chosen} FROM (SELECT u.n, u.x, u.x::{column.exact_type or column.base_type} AS v FROM "
         f"pg_catalog.json_array_elements_text({values}::pg_catalog.json) WITH ORDINALITY AS u(x, n)) AS t ORDER BY t.n"
     )
     try:
         with table.session() as session:
-            rows = session.all(statement)
-    except InvalidKeyError as error:
-        raise Unfit(_words(error.message)) from None
-    if asked["problem"] and any(row["problem"] for row in rows):
-        raise Unfit("it is infinite, BC or after the year 9999")
-    if asked["changed"] and any(row["changed"] for row in rows):
-        raise Unfit(f"{column.pg_type} would round it or cut it off")
-    return pa.array([row["value"] for row in rows], kind)
+            return session.all(statement)
+    except RunError as error:
+        if isinstance(error, InvalidKeyError):
+            raise Unfit(_words(error.message)) from None
+        if texts == [None]:
+            raise
+        _answer(table, column, chosen, [None])
+        raise Unfit(f"{column.pg_type} does not take it: {_words(error.message)}") from None
 
 
 def _changed(column: Column) -> str | None:
@@ -94,4 +113,5 @@ def _changed(column: Column) -> str | None:
 def _words(message: str) -> str:
     """PostgreSQL's own words without the value that it quotes."""
     text = re.sub(r"^PostgreSQL [^:]*(?::\d+/[^:]*)?: ", "", message)
-    return re.sub(r'(: "|")[^"]*"?.*$', "", text).rstrip(". ") or "it is no value of this type"
+    told = re.sub(r'(: "|")[^"]*"?.*$', "", text).rstrip(". ")
+    return "it is no value of this type" if told in ("", "PostgreSQL") else told

@@ -20,6 +20,7 @@ from sync_pipelines.engine.model import (
     FINGERPRINTS_SCHEMA,
     KEY,
     UNDELETED,
+    WAITING,
     BatchResult,
     Child,
     Counts,
@@ -68,6 +69,10 @@ class _Books:
 
     def forget(self, keys: Sequence[str]) -> None:
         self._ledger.forget_bases(*self._place, keys)
+
+    def waiting(self, keys: Sequence[str]) -> set[str]:
+        found = self._ledger.list_quarantine(*self._place, keys=keys, limit=None)
+        return {item.key for item in found if item.stage == WAITING}
 
 
 class PostgresTarget(Underived):

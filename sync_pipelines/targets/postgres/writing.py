@@ -6,7 +6,7 @@ else may be quicker).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -36,6 +36,7 @@ class Books(Protocol):
 
     def bases(self, keys: list[str]) -> Mapping[str, Base]: ...
     def note(self, prints: Mapping[str, str]) -> None: ...
+    def waiting(self, keys: Sequence[str]) -> set[str]: ...
 
 
 @dataclass
@@ -167,7 +168,7 @@ class Writer:
     def _orphans_of(self, foreign: ForeignKey, verdict: Verdict) -> bool:
         """Take the orphans of one foreign key out of the stage; whether there were any."""
         lost = self._rows(self._statements.orphans(foreign))
-        known = self._bases([key for key, held, *_ in lost if not held])
+        known = self._went([key for key, held, *_ in lost if not held])
         columns = ", ".join(foreign.columns)
         for key, _, *values in lost:
             if key in known:
@@ -177,6 +178,14 @@ class Writer:
                 verdict.parents[key] = Parent(constraint=foreign.name, columns=foreign.columns, values=tuple(values))
         self._unstage(key for key, *_ in lost)
         return bool(lost)
+
+    def _went(self, keys: list[str]) -> set[str]:
+        """Those of these orphans, which the table lacks, that went with their parent.
+
+        One that waits for another parent than it was written with may lose its row with that one: it still waits.
+        """
+        known = list(self._bases(keys))
+        return set(known) - self._books.waiting(known) if self._books is not None and known else set()
 
     def _unstage(self, keys: Iterable[str]) -> None:
         if chosen := list(keys):

@@ -8,11 +8,13 @@ dagster-pipes and what the runtime brings. What it is to do comes as Pipes' extr
 * left: a condition on a row that is staged but not merged; its column's name is left_column.
 * staged: the folder of the staged Parquet files.
 * steps: statements, each with `doing`, and with a query `unless_empty` whose empty answer skips it.
+* quiet: whether the table has sensitive columns; then of a failed statement's words its code is all that is told.
 
 It answers by one custom message: rows, left, written and seconds.
 """
 
 import random
+import re
 import sys
 import time
 from functools import reduce
@@ -27,6 +29,8 @@ from dagster_pipes import (
 from pyspark.sql import SparkSession
 
 TRIES = 10
+CODE = re.compile(r"\[[A-Z][A-Z0-9_.]+\]")
+LEFT_OUT = "what else Spark says of it is left out for sensitive columns"
 CONFLICTS = ("CONCURRENT", "METADATA_CHANGED", "MetadataChanged", "Concurrent")
 
 
@@ -82,10 +86,18 @@ class Job:
             try:
                 return self.once(step)
             except Exception as error:
-                if tried == TRIES or not any(word in str(error) for word in CONFLICTS):
-                    raise
-                self.tell(f"another writer has committed while this one was to {step['doing']}: once more")
-                time.sleep(random.uniform(0, min(30, 0.5 * 2**tried)))
+                failed = error
+            if tried == TRIES or not any(word in str(failed) for word in CONFLICTS):
+                raise self.shown(failed, step)  # not within `except`: what is raised there is printed with its context
+            self.tell(f"another writer has committed while this one was to {step['doing']}: once more")
+            time.sleep(random.uniform(0, min(30, 0.5 * 2**tried)))
+
+    def shown(self, error, step):
+        """An error as it may be shown: a constraint's quotes the row that violates it."""
+        if not self.extras["quiet"]:
+            return error
+        code = CODE.search(str(error))  # the first one: what follows may be of a value
+        return RuntimeError(f"{code[0] if code else type(error).__name__} could not {step['doing']}: {LEFT_OUT}")
 
     def once(self, step):
         if step["unless_empty"] and not self.spark.sql(step["unless_empty"]).head(1):

@@ -45,6 +45,7 @@ class Work:
             "left": left(columns),
             "left_column": LEFT,
             "staged": self.staged.path,
+            "quiet": self.settings.quiet,
             "steps": self._steps(taken(self.staged.sql, columns)),
         }
 

@@ -25,6 +25,7 @@ class JobSettings:
         jdbc_connection: a JDBC connection of Unity Catalog, which knows address and password by itself.
         rows: tables with fewer are read by this process. connections: to PostgreSQL at a time.
         fetch_rows: rows that a connection holds. poll_seconds: between two looks at the job.
+        quiet: the job must not tell what a failed statement says, which may quote a sensitive column.
     """
 
     connection: str
@@ -36,6 +37,7 @@ class JobSettings:
     connections: int = 8
     fetch_rows: int = 1000
     poll_seconds: float = 5.0
+    quiet: bool = False
 
     @property
     def serverless(self) -> bool:
