@@ -253,6 +253,15 @@ def test_an_application_that_has_a_table_of_hotels_is_told_what_to_do_with_it_an
     migrations.check(empty_database_url, "hotels", "hotels")
 
 
+def test_hotels_that_cupid_had_no_more_are_known_as_gone_after_an_upgrade(empty_database_url):
+    migrations.upgrade(empty_database_url, branch="hotels", revision="hotels_0001")
+    there = "('properties', '1', 'absent'), ('reviews', '2', 'failed')"
+    rows(empty_database_url, f"INSERT INTO sync.property_checks (part, record_key, status) VALUES {there}")
+    migrations.upgrade(empty_database_url, branch="hotels")
+    found = "SELECT record_key, gone FROM sync.property_checks ORDER BY 1"
+    assert rows(empty_database_url, found) == [("1", True), ("2", False)]
+
+
 def test_a_missing_schema_is_named_with_database_branch_revision_and_remedy(empty_database_url):
     url = empty_database_url.replace("postgres@", "postgres:hunter2@")
     with pytest.raises(MigrationDueError) as caught:

@@ -173,7 +173,8 @@ class RowsetTarget(Underived):
             self._insist_on_tables()
             return
         with self.writing() as cursor:
-            if not _lacking(cursor, [*self.documents.made(), *self.books.tables()]):
+            cursor.execute(self.books.are_of_before())
+            if not cursor.fetchone()[0] and not _lacking(cursor, [*self.documents.made(), *self.books.tables()]):
                 return
             cursor.execute("SET LOCAL client_min_messages = warning")
             for statement in (*self.documents.ddl(), *self.books.ddl()):
