@@ -64,6 +64,13 @@ class Books:
         """The tables' names, quoted."""
         return [self.table(what) for what in _BOOKS]
 
+    def additions(self) -> list[str]:
+        """The statements that bring tables of an earlier version to this one; they wait for all who read them."""
+        return [
+            f"ALTER TABLE {self.checks} ADD COLUMN IF NOT EXISTS gone boolean NOT NULL DEFAULT false",
+            f"UPDATE {self.checks} SET gone = true WHERE status = 'absent'",
+        ]
+
     def are_of_before(self) -> str:
         """Whether the checks lack the column that was added last."""
         checks = f"pg_catalog.to_regclass({literal(self.checks)})"
@@ -169,10 +176,9 @@ _DDL = (
     http_status int,
     reason text,
     failures int NOT NULL DEFAULT 0,
+    gone boolean NOT NULL DEFAULT false,
     PRIMARY KEY (part, record_key)
 ) WITH (fillfactor = 70)""",
-    "ALTER TABLE {checks} ADD COLUMN IF NOT EXISTS gone boolean NOT NULL DEFAULT false",
-    "UPDATE {checks} SET gone = true WHERE status = 'absent' AND NOT gone",
     """CREATE TABLE IF NOT EXISTS {changes} (
     part text NOT NULL,
     record_key text NOT NULL,

@@ -174,10 +174,11 @@ class RowsetTarget(Underived):
             return
         with self.writing() as cursor:
             cursor.execute(self.books.are_of_before())
-            if not cursor.fetchone()[0] and not _lacking(cursor, [*self.documents.made(), *self.books.tables()]):
+            additions = self.books.additions() if cursor.fetchone()[0] else []
+            if not additions and not _lacking(cursor, [*self.documents.made(), *self.books.tables()]):
                 return
             cursor.execute("SET LOCAL client_min_messages = warning")
-            for statement in (*self.documents.ddl(), *self.books.ddl()):
+            for statement in (*additions, *self.documents.ddl(), *self.books.ddl()):
                 cursor.execute(statement)
 
     def _insist_on_tables(self) -> None:
