@@ -10,7 +10,7 @@ from sync_pipelines.targets.rowsets.batch import Document
 from sync_pipelines.targets.rowsets.books import Books
 from sync_pipelines.targets.rowsets.difference import Difference
 
-BACK = "The API had it not when it was last asked for, and has it again."
+BACK = "The API had it not when it last answered, and has it again."
 """The reason that the check of a document bears which came back, until the next check."""
 
 
