@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from sync_pipelines.components.schema import QUOTES, READ_AS
 from sync_pipelines.envelope import NO_DOCUMENT, no_document, schema, wrong_type
 from sync_pipelines.strays import READ
 
@@ -68,6 +69,7 @@ def _of_envelope(tree: Any) -> Iterator[str]:
 
 def _of_attributes(tree: Any, kind: Any, attributes: dict[str, Any]) -> Iterator[str]:
     found = list(_of_schema(tree, kind.get_model_cls().model_json_schema(), attributes, ["attributes"]))
+    found = found or [_line(_where(tree, ["attributes", *path]), path, QUOTES) for path in _truths(attributes, [])]
     yield from found
     if not found and (refused := _refused(kind, attributes)):
         field = _FIELD.match(refused)
@@ -80,6 +82,15 @@ def _of_schema(tree: Any, expected: dict[str, Any], value: Any, below: list[str]
     for error in Draft202012Validator(expected).iter_errors(value):
         for field, sentence in _told(error):
             yield _line(_where(tree, [*below, *field]), field, sentence)
+
+
+def _truths(value: Any, place: list[Any]) -> Iterator[list[Any]]:
+    """Where true or false is the name of something: no schema of JSON sees that."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in inner:
+        if isinstance(name, bool):
+            yield [*place, name]
+        yield from _truths(item, [*place, name])
 
 
 _FIELD = re.compile(r"[\w.]+(?=: )")
@@ -97,7 +108,7 @@ def _told(error: Any) -> Iterator[tuple[list[str | int], str]]:
     """Field and sentence of an error of jsonschema's; of several unknown fields, one each."""
     place = list(error.absolute_path)
     if error.validator != "additionalProperties":
-        yield place, _worded(error.message)
+        yield place, _worded(error.message) + (f"; {QUOTES}" if _is_truth_for_text(error) else "")
         return
     known = error.schema["properties"]
     for name in (name for name in error.instance if name not in known):
@@ -106,7 +117,13 @@ def _told(error: Any) -> Iterator[tuple[list[str | int], str]]:
         yield [*place, name], f"{_TRUTH if isinstance(name, bool) else 'there is no such field'}; {offered}"
 
 
-_TRUTH = "YAML reads on, off, yes and no as true and false, and no field is named so"
+_TRUTH = f"{READ_AS}, and no field is named so"
+
+
+def _is_truth_for_text(error: Any) -> bool:
+    """Whether true or false stands where texts are expected, alone or in a list."""
+    given = error.instance if isinstance(error.instance, list) else [error.instance]
+    return "string" in str(error.validator_value) and any(isinstance(item, bool) for item in given)
 
 
 def _there(known: Iterable[str]) -> str:
@@ -154,12 +171,18 @@ def why(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, ValidationError):
-        return "; ".join(_item(item) for item in error.errors())
+        found = [_item(item) for item in error.errors()]
+        hint = [QUOTES] if any(_became_a_truth(item) for item in error.errors()) else []
+        return "; ".join(found + hint)
     return _of_resolution(str(error)) or one_line(str(error))
 
 
 def _item(item: Any) -> str:
     return _line("", item["loc"], _bare(item["msg"])).removeprefix(": ")
+
+
+def _became_a_truth(item: Any) -> bool:
+    return item["type"] == "string_type" and isinstance(item["input"], bool)
 
 
 _PLACE = re.compile(r"^(?P<file>\S+?):(?P<line>\d+) - (?:attributes\.?)?(?P<field>\S*)")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipelines.documents import problems
+from sync_pipelines.components.schema import QUOTES
+from sync_pipelines.documents import problems, why
 from sync_pipelines.strays import strays
 from sync_pipelines.targets import embedding, embedding_functions
 from sync_pipelines_tests.dagster.project import article
@@ -25,6 +26,15 @@ attributes:
   source: {connection: shop, table: Article, key: [id]}
   target: {collection: articles}
   text: [body]
+"""
+
+REST = """\
+type: sync_pipelines.RestToPostgres
+attributes:
+  sync: rates
+  source: {connection: rates, path: currencies, key: [id]}
+  target: {connection: rates, table: currency}
+  columns: {code: id, title: name}
 """
 
 
@@ -98,6 +108,15 @@ WRONG = [
     ("type: sync_pipelines.PostgresToChroma\nattributes: [a, b]\n", "2: attributes: ['a', 'b'] is not of type 'obj"),
     (document("1: x"), "7: 1: there is no such field; there are sync, source, "),
     (document("sensor: {on: false}"), "7: sensor.True: YAML reads on, off, yes and no as true and false, and no field"),
+    (
+        document(source="{connection: shop, table: A, key: [no]}"),
+        "key: [False] is not valid under any of the given schemas; YAML reads on,",
+    ),
+    (document(source="{connection: shop, table: on, key: [a]}"), "table: True is not of type 'string'; YAML reads on,"),
+    (document("runs: {batch_size: on}"), "7: runs.batch_size: True is not of type 'integer', 'null'"),
+    (REST.replace("title: name", "no: name"), "6: columns.False: YAML reads on, off, yes and no as true and false: w"),
+    (REST.replace("title: name", "title: no"), "6: columns.title: False is no path into the payload; YAML reads on, "),
+    (REST.replace("title: name", "title: {path: no}"), "columns.title: False is no path into the payload; YAML reads "),
     (document("metadata: [sync_foo]"), "7: metadata: the metadata field 'sync_foo' cannot be used: "),
     (document("metadata: [languages]", "languages: [title]"), "8: languages: a column languages in `meta"),
     (document(text="[]"), "6: text: no column is named"),
@@ -121,6 +140,17 @@ def test_what_is_wrong_is_one_line_with_the_field_also_of_the_first_of_several(t
         assert "errors.pydantic.dev" not in line
         assert "[type=" not in line
         assert "Traceback" not in line
+
+
+def test_a_truth_that_should_be_a_name_is_told_as_that_by_what_dagster_says_too():
+    from yaml import safe_load
+
+    from sync_pipelines.components.rest_to_postgres import RestToPostgres
+
+    attributes = safe_load(REST.replace("title: name", "no: name"))["attributes"]
+    with pytest.raises(Exception, match="valid string") as caught:
+        RestToPostgres.resolve_from_dict(attributes)
+    assert why(caught.value).endswith("Input should be a valid string; " + QUOTES)
 
 
 def test_a_good_document_and_one_with_templates_have_nothing_wrong(tmp_path: Path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.components.fetching import like, listed, several_like
+from sync_pipelines.components.schema import QUOTES
 
 if TYPE_CHECKING:
     from sync_pipelines.components.rest_to_postgres import RestToPostgres
@@ -27,6 +28,8 @@ def column_of(name: str, column: Any) -> Any:
     """
     from sync_pipelines.targets.rowsets.layout import TYPES
 
+    if isinstance(column, bool):
+        raise ValueError(f"columns.{name}: {column!r} is no path into the payload; {QUOTES}")
     if not isinstance(column, dict):
         column = _as_text(column)  # Dagster makes a number of a text that looks like one
         if not isinstance(column, str):
@@ -34,6 +37,8 @@ def column_of(name: str, column: Any) -> Any:
         return column
     if not {"path", "type", "required"}.issuperset(column):
         raise ValueError(f"columns.{name}: write a path, or path, type and required")
+    if isinstance(column.get("path"), bool):
+        raise ValueError(f"columns.{name}: {column['path']!r} is no path into the payload; {QUOTES}")
     path, kind, required = _as_text(column.get("path", "")), column.get("type", "text"), column.get("required", False)
     if not isinstance(path, str):
         raise ValueError(f"columns.{name}: {path!r} is no path into the payload, such as price.amount")

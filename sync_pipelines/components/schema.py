@@ -20,6 +20,10 @@ CRON = r"^\S+( +\S+){4}$|^@[a-z]+$"
 DATE = r"^\d{4}-(0[1-9]|1[0-2])-[0-3]\d"
 DURATION = r"^\d+(\.\d+)?[smhd]$"
 
+READ_AS = "YAML reads on, off, yes and no as true and false"
+QUOTES = f"{READ_AS}: write such a name in quotes"
+"""What is told where a name or a path became a truth."""
+
 _TEMPLATE = {"type": "string", "pattern": r"\{\{"}
 
 

@@ -253,6 +253,35 @@ def test_an_application_that_has_a_table_of_hotels_is_told_what_to_do_with_it_an
     migrations.check(empty_database_url, "hotels", "hotels")
 
 
+def test_hotels_that_cupid_had_no_more_are_known_as_gone_after_an_upgrade(empty_database_url):
+    migrations.upgrade(empty_database_url, branch="hotels", revision="hotels_0001")
+    there = "('properties', '1', 'absent'), ('reviews', '2', 'failed')"
+    rows(empty_database_url, f"INSERT INTO sync.property_checks (part, record_key, status) VALUES {there}")
+    migrations.upgrade(empty_database_url, branch="hotels")
+    found = "SELECT record_key, gone FROM sync.property_checks ORDER BY 1"
+    assert rows(empty_database_url, found) == [("1", True), ("2", False)]
+
+
+OF_HOTELS = ("properties", "rooms", "photos", "facilities", "policies", "reviews", "translations")
+
+
+def test_the_tables_of_hotels_say_what_they_are_for_have_keys_and_find_what_belongs_to_a_hotel(empty_database_url):
+    migrations.upgrade(empty_database_url, branch="hotels")
+    made = """SELECT relname, relkind FROM pg_class
+        WHERE relnamespace = 'sync'::regnamespace AND relkind IN ('r', 'v') AND relname !~ '^alembic'"""
+    silent = f"{made} AND obj_description(oid, 'pg_class') IS NULL"
+    primary = "SELECT FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'p'"
+    keyless = f"{made} AND relkind = 'r' AND NOT EXISTS ({primary})"
+    assert set(OF_HOTELS) < {name for name, _ in rows(empty_database_url, made)}
+    assert rows(empty_database_url, silent) == rows(empty_database_url, keyless) == []
+    # a foreign key without an index lets each deletion of a parent read the whole table
+    references = """SELECT conrelid::regclass::text, confrelid::regclass::text, EXISTS (
+            SELECT FROM pg_index WHERE indrelid = conrelid AND (indkey::int2[])[0:cardinality(conkey) - 1] = conkey)
+        FROM pg_constraint WHERE contype = 'f' AND connamespace = 'sync'::regnamespace"""
+    parts = {(f"sync.{name}", "sync.properties", True) for name in OF_HOTELS[1:]}
+    assert set(rows(empty_database_url, references)) == {*parts, ("sync.photos", "sync.rooms", True)}
+
+
 def test_a_missing_schema_is_named_with_database_branch_revision_and_remedy(empty_database_url):
     url = empty_database_url.replace("postgres@", "postgres:hunter2@")
     with pytest.raises(MigrationDueError) as caught:

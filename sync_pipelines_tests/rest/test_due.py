@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from sync_pipelines.engine.errors import MassDeleteError, TransientError
 from sync_pipelines.engine.plan import plan
 from sync_pipelines.sources.rest import asked, calls
+from sync_pipelines.sources.rest.asked import Asked
 from sync_pipelines.sources.rest.client import KeyRefusedError
 from sync_pipelines.targets.rowsets import writing
 from sync_pipelines.targets.rowsets.looking import absent, coverage
@@ -265,6 +268,31 @@ def test_a_sensors_look_for_new_ids_reads_their_own_entries_of_the_index_and_no_
         found = json.dumps(cursor.fetchone()[0])
     assert "record_key = ANY" in found.partition('"Index Cond": ')[2].partition('", ')[0]
     assert max(map(float, re.findall(r'"Actual Rows": ([\d.]+)', found))) <= len(page)
+
+
+def test_a_sensor_reads_no_ids_where_more_is_due_than_it_counts(hotels: Hotels) -> None:
+    hotels.execute(
+        "INSERT INTO property_checks (part, record_key) SELECT 'properties', n::text FROM generate_series(1, 5) AS n"
+    )
+    bound: Any = source(hotels)
+    read: list[str] = []
+    bound.asked = Asked(ids=NoisyIds([str(number) for number in range(3, 9)], read))
+    assert (bound.pending(None, limit=5).changes, read) == (5, [])
+    assert (bound.pending(None, limit=6).changes, bound.pending(None, limit=100).changes) == (6, 8)
+    assert read
+
+
+@dataclass
+class NoisyIds:
+    """Ids that tell of being read."""
+
+    given: list[str]
+    read: list[str]
+
+    def ids(self) -> Iterator[str]:
+        for key in self.given:
+            self.read.append(key)
+            yield key
 
 
 def test_a_hotel_that_nobody_asks_for_any_more_stays_and_is_asked_for_again_when_it_is_put_back(

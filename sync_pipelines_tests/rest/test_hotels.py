@@ -27,6 +27,9 @@ def test_only_what_changed_is_written_and_the_history_says_what_it_was(hotels: H
     hotels.ask_for(first, second)
     hotels.sync()
     before = dict(hotels.execute("SELECT hotel_id, xmin::text FROM properties"))
+    rooms = dict(hotels.execute("SELECT (hotel_id, room_id)::text, xmin::text FROM rooms"))
+    times = "SELECT hotel_id, last_updated, last_synced FROM property_status"
+    was = {key: rest for key, *rest in hotels.execute(times)}
     name = hotels.execute("SELECT hotel_name FROM properties WHERE hotel_id = %s", first)[0][0]
     hotels.cupid.change(first, {"hotel_name": "The Other Inn", "stars": 1})
     counts = hotels.sync(mode="full")
@@ -37,6 +40,13 @@ def test_only_what_changed_is_written_and_the_history_says_what_it_was(hotels: H
     assert told[0] == (str(first), 2, "hotel_name", name, "The Other Inn")
     assert [row[2] for row in told] == ["hotel_name", "stars"]
     assert hotels.execute("SELECT data_version FROM properties WHERE hotel_id = %s", first) == [(2,)]
+    now = {key: rest for key, *rest in hotels.execute(times)}
+    assert now[second][0] == was[second][0]
+    assert was[second][1] < now[second][1]
+    assert was[first][1] < now[first][0] <= hotels.execute("SELECT now()")[0][0]
+    changed = hotels.execute("SELECT DISTINCT changed_at FROM property_changes ORDER BY 1")
+    assert all(was[first][1] < moment <= hotels.execute("SELECT now()")[0][0] for (moment,) in changed)
+    assert dict(hotels.execute("SELECT (hotel_id, room_id)::text, xmin::text FROM rooms")) == rooms
     assert hotels.prove(kind="deep").equal
 
 

@@ -49,6 +49,20 @@ def test_a_materialization_tells_requests_and_its_checks_tell_what_is_odd(
     assert checks["plausibility"].metadata["latitude"].value == [str(ids[1])]
 
 
+def test_ratings_and_coordinates_beyond_what_can_be_are_odd_and_the_last_that_can_be_is_not(hotels: Hotels) -> None:
+    (only,) = hotels.cupid.ids(1)
+    hotels.ask_for(only)
+    odd = {"rating": 10.1, "stars": 8, "latitude": -90.1, "longitude": 180.1, "review_count": -1}
+    last = {"rating": 10.0, "stars": 7, "latitude": -90.0, "longitude": 180.0, "review_count": 0}
+    table = documents()["properties"]
+    store: Any = hotels.house.bind(table).target
+    for values, told in ((odd, set(odd)), (last, set())):
+        hotels.cupid.change(only, values)
+        hotels.sync(mode="full")
+        assert {item.column for item in implausible(store, table.ranges)} == told
+    assert documents()["reviews"].ranges == {"average_score": (0.0, 10.0)}
+
+
 @pytest.mark.parametrize("column", ["hotel_name", "raiting"])
 def test_a_range_of_what_is_no_column_of_numbers_is_told_by_its_name(hotels: Hotels, column: str) -> None:
     store: Any = hotels.house.bind(documents()["properties"]).target

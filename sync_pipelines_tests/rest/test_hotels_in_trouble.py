@@ -61,6 +61,32 @@ def test_a_hotel_that_comes_back_otherwise_is_counted_once(hotels: Hotels) -> No
     assert (back.upserted, back.metadata_only, back.unchanged, back.quarantined) == (1, 0, 1, 1)
 
 
+def test_a_failure_between_says_nothing_of_whether_a_hotel_is_gone(hotels: Hotels) -> None:
+    ids = hotels.cupid.ids(6)
+    hotels.ask_for(*ids)
+    hotels.sync()
+    for key in ids[:5]:
+        hotels.cupid.remove(key)
+    assert hotels.sync(mode="full").metadata_only == 5
+    for status in ("500", "500"):
+        for key in ids:
+            hotels.cupid.fault(status, key=str(key))
+        assert hotels.sync(mode="full").quarantined == 6
+    hotels.cupid.clear_faults()
+    hotels.cupid.remove(ids[5])
+    # the last one is newly gone; were the five counted again, it would be 6 of 6, and the guard would stop the run
+    assert hotels.sync(mode="full").metadata_only == 1
+    hotels.cupid.fault("500", key=str(ids[0]))
+    hotels.sync(mode="full")
+    hotels.cupid.clear_faults()
+    hotels.cupid.restore(ids[0])
+    back = hotels.sync(mode="full")
+    assert (back.upserted, back.metadata_only, back.unchanged) == (0, 1, 5)
+    assert hotels.execute(STATUS, ids[0]) == [("synced", 1)]
+    reason = "SELECT reason FROM property_status WHERE hotel_id = %s"
+    assert "has it again" in hotels.execute(reason, ids[0])[0][0]
+
+
 @pytest.mark.slow
 def test_a_hotel_that_is_gone_after_its_payload_broke_the_contract_is_left_out_and_an_edit_of_another_is_not(
     hotels: Hotels,

@@ -23,12 +23,15 @@ def test_a_new_column_is_filled_from_the_payloads_without_a_request(hotels: Hote
     hotels.execute("ALTER TABLE properties DROP COLUMN airport_code")
     hotels.sync()
     hotels.execute("ALTER TABLE properties ADD COLUMN airport_code text")
+    first_seen = "SELECT record_key, first_seen_at, hash FROM property_payloads ORDER BY 1"
+    seen = hotels.execute(first_seen)
     hotels.cupid.clear_seen()
     properties = hotels.house.bind(documents()["properties"])
     waiting = properties.source.pending(properties.ledger.watermark("hotels", "properties"))
     assert waiting.full_reason == "the mapping, or a column, changed"
     assert hotels.sync(mode="reparse").upserted == 3
     assert hotels.cupid.seen()["requests"] == 0
+    assert hotels.execute(first_seen) == seen  # the payloads are those of before, though their rows are not
     kept = (
         "SELECT payload ->> 'airport_code' FROM property_payloads WHERE part = 'properties' ORDER BY record_key::int8"
     )
@@ -36,6 +39,11 @@ def test_a_new_column_is_filled_from_the_payloads_without_a_request(hotels: Hote
     assert filled == [(code or None,) for (code,) in hotels.execute(kept)]
     assert any(code for (code,) in filled)
     assert not properties.source.pending(properties.ledger.watermark("hotels", "properties"))
+    hotels.cupid.change(ids[0], {"stars": 1})
+    hotels.sync(mode="full")
+    assert {old[0] for old, new in zip(seen, hotels.execute(first_seen), strict=True) if old[1] < new[1]} == {
+        str(ids[0])
+    }
 
 
 def test_what_broke_the_contract_is_kept_whole_and_arrives_when_the_mapping_allows_it(hotels: Hotels) -> None:

@@ -48,6 +48,14 @@ def test_those_that_the_api_has_not_are_counted_and_are_no_failures(hotels: Hote
     assert (found.passed, found.description) == (True, told)
 
 
+def test_without_a_word_of_anybody_a_sync_of_an_api_has_the_values_that_the_readme_names() -> None:
+    for table in documents().values():
+        found = fetch_settings(table.fetch, Held(sync="hotels", stored={}, environment={}))
+        assert (found.interval, found.patience) == (timedelta(hours=12), timedelta(minutes=1))
+        assert (found.rate_limit, found.max_concurrent, found.retry_attempts) == (10.0, 5, 3)
+        assert (found.budget, found.sample, table.default_batch_size) == (None, 20, 10)
+
+
 def test_minutes_hold_where_no_interval_is_set_by_its_own_name(hotels: Hotels, monkeypatch: pytest.MonkeyPatch) -> None:
     def interval() -> timedelta:
         return hotels.house.bind(documents()["properties"]).source.settings().interval

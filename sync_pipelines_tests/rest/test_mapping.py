@@ -181,6 +181,17 @@ def test_a_table_that_somebody_dropped_is_made_and_filled_anew(
     assert rates.prove(table, "deep").equal
 
 
+def test_books_of_an_earlier_version_get_the_column_that_they_lack_with_what_is_known(
+    rates: House, catalogue: Catalogue, table: RestToPostgres
+) -> None:
+    rates.sync(table)
+    catalogue.items.pop(1)
+    assert rates.sync(table, mode="full").metadata_only == 1
+    rates.execute("ALTER TABLE currency_checks DROP COLUMN gone")
+    assert rates.sync(table, mode="full").metadata_only == 0
+    assert rates.execute("SELECT record_key FROM currency_checks WHERE gone") == [("brl",)]
+
+
 def test_tables_that_share_their_books_are_each_made(rates: House, catalogue: Catalogue) -> None:
     for name in ("currency", "coin"):
         table = RestToPostgres.model_validate(

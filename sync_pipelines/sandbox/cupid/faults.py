@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from sync_pipelines.sandbox.stand_ins import faults
 from sync_pipelines.sandbox.stand_ins.front import WIRE
 
-STATUSES = ("400", "401", "403", "404", "422", "429", "500", "502", "503", "504")
+STATUSES = ("400", "401", "403", "404", "422", "429", "500", "501", "502", "503", "504")
 SHAPES = ("wrong_types", "strings", "old_checkin", "wrapped", "flat", "missing", "extra")
 KINDS = (*STATUSES, *WIRE, *SHAPES)
 """A status; trouble on the wire; another shape of the body.

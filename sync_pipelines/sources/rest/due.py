@@ -79,8 +79,11 @@ class Checks:
         return cursor.fetchone()[0]
 
     def new_among(self, cursor: Any, keys: Iterable[str], *, limit: int) -> int:
-        """How many of the keys that are asked for, each once, were never heard of; exact up to a limit."""
+        """How many of the keys that are asked for, each once, were never heard of; exact up to a limit, and where there
+        is none left no key is read."""
         found = 0
+        if limit <= 0:
+            return found
         for page in pages(keys, 5000):
             # by the index; as an anti join, each page would read the whole table
             cursor.execute(

@@ -371,7 +371,7 @@ class RestSource(Forgetful):
             return Pending(changes=int(due), oldest=since.taken_at + every if due and since is not None else None)
         with self.store.cursor() as cursor:
             found = self.checks.count_due(cursor, every)
-            new = self.checks.new_among(cursor, self.asked.keys(), limit=limit)
+            new = self.checks.new_among(cursor, self.asked.keys(), limit=limit - found.records)
         oldest = found.oldest or (now if found.records + new else None)
         return Pending(changes=min(found.records + new, limit), oldest=oldest)
 

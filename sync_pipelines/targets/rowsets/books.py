@@ -64,6 +64,21 @@ class Books:
         """The tables' names, quoted."""
         return [self.table(what) for what in _BOOKS]
 
+    def additions(self) -> list[str]:
+        """The statements that bring tables of an earlier version to this one; they wait for all who read them."""
+        return [
+            f"ALTER TABLE {self.checks} ADD COLUMN IF NOT EXISTS gone boolean NOT NULL DEFAULT false",
+            f"UPDATE {self.checks} SET gone = true WHERE status = 'absent'",
+        ]
+
+    def are_of_before(self) -> str:
+        """Whether the checks lack the column that was added last."""
+        checks = f"pg_catalog.to_regclass({literal(self.checks)})"
+        return (
+            f"SELECT {checks} IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute "
+            f"WHERE attrelid = {checks} AND attname = 'gone' AND NOT attisdropped)"
+        )
+
     def _names(self) -> dict[str, str]:
         names = {what: self.table(what) for what in _BOOKS}
         statuses = ", ".join(map(literal, STATUSES))
@@ -81,10 +96,10 @@ class Books:
         """
         behind = f"greatest(pg_catalog.now() - {literal(now.isoformat())}::timestamptz, '0'::interval)"
         return f"""
-INSERT INTO {self.checks} AS c (part, record_key, checked_at, fetched_at, status, http_status, reason, failures)
+INSERT INTO {self.checks} AS c (part, record_key, checked_at, fetched_at, status, http_status, reason, failures, gone)
 SELECT {literal(self.part)}, v.record_key, least(v.checked_at + {behind}, pg_catalog.now()),
     CASE WHEN v.fetched_at IS NOT NULL THEN least(v.fetched_at + {behind}, pg_catalog.now()) END,
-    v.status, v.http_status, v.reason, (v.status = 'failed')::int
+    v.status, v.http_status, v.reason, (v.status = 'failed')::int, v.status = 'absent'
 FROM (VALUES %s) AS v(record_key, checked_at, fetched_at, status, http_status, reason)
 ON CONFLICT (part, record_key) DO UPDATE SET
     checked_at = excluded.checked_at,
@@ -92,12 +107,14 @@ ON CONFLICT (part, record_key) DO UPDATE SET
     status = excluded.status,
     http_status = excluded.http_status,
     reason = excluded.reason,
-    failures = CASE WHEN excluded.status = 'failed' THEN c.failures + 1 ELSE 0 END"""
+    failures = CASE WHEN excluded.status = 'failed' THEN c.failures + 1 ELSE 0 END,
+    gone = excluded.gone OR c.gone AND excluded.status = 'failed'"""
 
-    def last_checks(self) -> str:
-        """Of those of these keys (a parameter) that have a payload: key, and what the last check has found."""
+    def last_answers(self) -> str:
+        """Of those of these keys (a parameter) that have a payload: key, and whether the last answer was that there is
+        none; that it failed since is no answer."""
         return (
-            f"SELECT record_key, c.status FROM {self.payloads} AS p JOIN {self.checks} AS c USING (part, record_key) "
+            f"SELECT record_key, c.gone FROM {self.payloads} AS p JOIN {self.checks} AS c USING (part, record_key) "
             f"WHERE p.{self.mine} AND p.record_key = ANY (%s)"
         )
 
@@ -159,6 +176,7 @@ _DDL = (
     http_status int,
     reason text,
     failures int NOT NULL DEFAULT 0,
+    gone boolean NOT NULL DEFAULT false,
     PRIMARY KEY (part, record_key)
 ) WITH (fillfactor = 70)""",
     """CREATE TABLE IF NOT EXISTS {changes} (
@@ -189,6 +207,7 @@ _DDL = (
     "COMMENT ON TABLE {payloads} IS 'Each document as it was last fetched, whole; first_seen_at is of this payload, "
     "data_version counts the real changes of its rows, changed_at is the time of the last.'",
     "COMMENT ON TABLE {checks} IS 'When each document was last asked for, and what came; written at each check.'",
+    "COMMENT ON COLUMN {checks}.gone IS 'Its last answer was that there is none; a failure leaves it so.'",
     "COMMENT ON TABLE {changes} IS 'What changed in the rows of a document, from what to what, and when.'",
     "COMMENT ON TABLE {fields} IS 'The fields that the documents have; expected is false of one that is new.'",
     "COMMENT ON TABLE {requests} IS 'Requests sent to an API a day (UTC), by which a budget is kept.'",

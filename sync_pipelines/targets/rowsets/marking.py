@@ -10,7 +10,7 @@ from sync_pipelines.targets.rowsets.batch import Document
 from sync_pipelines.targets.rowsets.books import Books
 from sync_pipelines.targets.rowsets.difference import Difference
 
-BACK = "The API had it not when it was last asked for, and has it again."
+BACK = "The API had it not when it last answered, and has it again."
 """The reason that the check of a document bears which came back, until the next check."""
 
 
@@ -43,10 +43,10 @@ class Marking:
         self._books, self._check, self._gone, self._found = books, check, 0, 0
 
     def of(self, cursor: Any, documents: Sequence[Document]) -> Marks:
-        """What these documents change, by their last checks; asks whether so many may be marked as gone."""
-        cursor.execute(self._books.last_checks(), [[item.key for item in documents]])
+        """What these documents change, by their last answers; asks whether so many may be marked as gone."""
+        cursor.execute(self._books.last_answers(), [[item.key for item in documents]])
         before = dict(cursor.fetchall())
-        was_gone = {key for key, status in before.items() if status == "absent"}
+        was_gone = {key for key, gone in before.items() if gone}
         absent = {item.key for item in documents if item.status == "absent"}
         current = {item.key for item in documents if item.status == "current" and item.problem is None}
         gone, back = absent & before.keys() - was_gone, current & was_gone

@@ -173,10 +173,12 @@ class RowsetTarget(Underived):
             self._insist_on_tables()
             return
         with self.writing() as cursor:
-            if not _lacking(cursor, [*self.documents.made(), *self.books.tables()]):
+            cursor.execute(self.books.are_of_before())
+            additions = self.books.additions() if cursor.fetchone()[0] else []
+            if not additions and not _lacking(cursor, [*self.documents.made(), *self.books.tables()]):
                 return
             cursor.execute("SET LOCAL client_min_messages = warning")
-            for statement in (*self.documents.ddl(), *self.books.ddl()):
+            for statement in (*additions, *self.documents.ddl(), *self.books.ddl()):
                 cursor.execute(statement)
 
     def _insist_on_tables(self) -> None:

@@ -27,7 +27,7 @@ from sync_pipelines.sources.rest.pauses import pause_before
 from sync_pipelines_tests.sources.rest.conftest import Connect, settings_of
 from sync_pipelines_tests.sources.rest.helpers import calls, fetched
 
-PASSING = ("429", "500", "502", "503", "504", "cut", "drop", "html", "text")
+PASSING = ("429", "500", "501", "502", "503", "504", "cut", "drop", "html", "text")
 
 
 def test_every_record_gets_one_answer_that_says_what_became_of_it(cupid: Cupid, connect: Connect):
@@ -89,6 +89,11 @@ def test_a_pause_grows_and_is_never_shorter_than_the_api_asks_for(retry_after: f
     assert pause_before(1, error, 0.5) <= max(least, 0.5) + 0.5
 
 
+def test_pauses_before_the_same_try_differ_so_that_not_all_ask_at_once():
+    error = FaultError("the API answers 503", http_status=503)
+    assert len({round(pause_before(2, error, 0.5), 2) for _ in range(50)}) > 5
+
+
 def test_a_request_that_was_not_sent_is_not_counted(cupid: Cupid, connect: Connect):
     client = connect(rate_limit=2.0)
     next(answers := client.fetch(calls(cupid.ids(20))))
@@ -142,6 +147,17 @@ def test_answers_that_take_longer_and_longer_slow_the_rate_before_the_api_says_4
     assert not any(latency.grows(0.1) for _ in range(50))
     assert not any(latency.grows(1.0) for _ in range(1))
     assert any(latency.grows(1.0) for _ in range(5))
+
+
+def test_a_client_whose_answers_take_longer_slows_the_rate_for_all_who_share_it(cupid: Cupid, connect: Connect):
+    rate = LocalRate()
+    client = connect(rate=rate)
+    fetched(client, cupid.ids(40))
+    assert rate.change_rate(take(seconds=1.0, spacing=1.0)).spacing == 1.0
+    cupid.fault("slow", seconds=0.8)
+    fetched(client, cupid.ids(5))
+    assert rate.change_rate(take(seconds=1.0, spacing=1.0)).spacing > 1.5
+    assert cupid.seen()["limited"] == 0
 
 
 def test_slots_that_were_slept_through_are_lost_and_not_made_up_for():
