@@ -144,7 +144,7 @@ class Database:
 
     Args:
         source: the id of its data source. database: its own. made: whether the sync made it, below the page `parent`.
-        blocks: how many blocks the sync has made there in all.
+        blocks: how many blocks the sync has made there in all. properties: ours → the ids that Notion knew them by.
     """
 
     source: str
@@ -152,6 +152,7 @@ class Database:
     made: bool = False
     parent: str = ""
     blocks: int = 0
+    properties: Mapping[str, str] = field(default_factory=dict)
 
 
 class Records:
@@ -189,10 +190,12 @@ class Records:
             made=bool(body.get("made")),
             parent=body.get("parent", ""),
             blocks=int(body.get("made_blocks", 0)),
+            properties=body.get("properties", {}),
         )
 
     def keep_database(self, found: Database) -> None:
         body = {"database": found.database, "made": found.made, "made_blocks": found.blocks, "parent": found.parent}
+        body["properties"] = dict(found.properties)
         self.ledger.keep_pages(*self.place, [PageRow(key=DATABASE, page_id=found.source, body=body)])
 
     def others_of(self, source: str) -> list[str]:
