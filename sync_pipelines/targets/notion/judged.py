@@ -60,10 +60,14 @@ class Judged:
 
     def heads(self, keys: Sequence[str], records: Mapping[str, Record]) -> dict[str, Head]:
         """The page of each of these notes: that on record, else the oldest; those that are marked as deleted, too."""
+        return {key: chosen(heads, records.get(key)) for key, heads in self.every_head(keys).items()}
+
+    def every_head(self, keys: Sequence[str]) -> dict[str, list[Head]]:
+        """All pages of each of these notes, copies included."""
         found: dict[str, list[Head]] = {}
         for head in self.pages.named(list(keys)):
             found.setdefault(head.key, []).append(head)
-        return {key: chosen(heads, records.get(key)) for key, heads in found.items()}
+        return found
 
     def lost(self, record: Record | None) -> Head | None:
         """A page that the listing does not have any more although it is on record: in the trash, or without its key."""
