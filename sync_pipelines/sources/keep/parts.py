@@ -171,7 +171,8 @@ def reading_of(path: Path) -> Generator[None]:
     except (FileNotFoundError, NotADirectoryError):
         raise TransientError(
             f"{str(path)!r} is not there any more.",
-            remedy="Wait until the export is copied as a whole, or correct its path: `sync-pipelines users set`.",
+            remedy="Wait until the export is copied as a whole, or correct its path: "
+            "`sync-pipelines users set NAME --takeout …`.",
         ) from None
     except OSError as error:
         raise RunError(
@@ -235,7 +236,8 @@ def _named(text: str) -> list[Path]:
     if not matches:
         raise ConfigurationError(
             f"There is no file or folder {text!r}.",
-            remedy="Name the export's zip files, or the folder that it was unpacked to: `sync-pipelines users set`.",
+            remedy="Name the export's zip files, or the folder that it was unpacked to: "
+            "`sync-pipelines users set NAME --takeout …`.",
         )
     return matches
 

@@ -66,8 +66,7 @@ class Bringing(Judged):
             try:
                 if self.notion.now - at > FRESH:
                     heads, at = self.heads(due[place:], known.records), self.notion.now
-                case = self.case(key, rows[key], heads, known)
-                yield from self._written(case, writer, doubt)
+                yield from self._written(self._case(key, rows[key], heads, known, doubt), writer, doubt)
             except RecordError as error:
                 if isinstance(error, GoneError | RefusedError):
                     there.fitting(self.notion, self.source_id)  # of a database that is away no note is to blame
@@ -80,18 +79,25 @@ class Bringing(Judged):
             return False
         return head.fingerprint == row.mark == record.fingerprint and record.calm and record.tells(head)
 
+    def _case(self, key: str, row: Row, heads: Mapping[str, Head], known: Known, doubt: Doubt | None) -> Case:
+        """A note and its page, whose blocks are read unless it stays as the last look has found it."""
+        if not doubt:
+            case = self.decidable(key, row, heads, known)
+            if case.recalled is None or self._is_at_rest(case) or judge(case, self.strategy).decision.stays:
+                return case
+        return self.case(key, row, heads, known)
+
     def _written(self, case: Case, writer: PageWriter, doubt: Doubt | None) -> Iterator[BatchResult]:
         row = case.row
         assert row is not None
-        at_rest = case.seen is not None and self._is_at_rest(case)
-        if case.seen is not None and at_rest and not doubt:
-            self.looked(case.seen, case.record)
+        at_rest = self._is_at_rest(case)
+        if at_rest and not doubt:
+            self._put_on_record(case)
             yield BatchResult(counts=Counts(unchanged=1), keys=[row.key])
             return
         dispute = judge(case, self.strategy)
         if dispute.decision.stays:
-            if case.seen is not None and case.record is not None:
-                self.looked(case.seen, case.record)
+            self._put_on_record(case)
             told = [dispute] if is_told(dispute.decision) and not at_rest else []
             yield BatchResult(counts=Counts(unchanged=1), keys=[row.key], kept={row.key: dispute.why}, disputes=told)
             return
@@ -103,11 +109,15 @@ class Bringing(Judged):
 
     def _is_at_rest(self, case: Case) -> bool:
         """Whether a page bears its note's fingerprint and stands as it was left with somebody's consent."""
-        assert case.row is not None
-        assert case.seen is not None
-        head = case.seen.head
+        if case.row is None or case.sight is None:
+            return False
+        head = case.sight.head
         same = head.fingerprint == case.row.mark and not head.deleted and case.noted is None
         return same and case.is_as_accepted
+
+    def _put_on_record(self, case: Case) -> None:
+        if case.seen is not None and case.record is not None:
+            self.looked(case.seen, case.record)
 
     def _carry_out(self, row: Row, case: Case, dispute: Dispute, writer: PageWriter) -> bool:
         """Write what was decided; whether anything was to be written."""
@@ -182,9 +192,9 @@ class Bringing(Judged):
         return PlannedWrites(counts=counts)
 
     def _stays(self, row: Row, heads: Mapping[str, Head], known: Known) -> bool:
-        case = self.case(row.key, row, heads, known)
+        case = self.decidable(row.key, row, heads, known)
         decision = judge(case, self.strategy).decision
-        head = case.seen.head if case.seen is not None else None
+        head = case.sight.head if case.sight is not None else None
         done = decision.outcome is Outcome.SAME and head is not None and head.fingerprint == row.mark
         return decision.stays or done
 
@@ -195,7 +205,8 @@ class Bringing(Judged):
             known = record or Record(key=seen.head.key, fingerprint=seen.head.fingerprint, editor=self.notion.us)
             state = dict(seen.base_state)
             looked = replace(known, page_id=seen.head.id, base=seen.region.base, state=state, calm=calm)
-            self.records.keep([replace(looked, edited=seen.head.edited, seen=seen.as_of)])
+            found = None if same_state(seen.state, seen.base) else seen.found
+            self.records.keep([replace(looked, edited=seen.head.edited, seen=seen.as_of, found=found)])
         return calm
 
 

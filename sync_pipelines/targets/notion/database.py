@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sync_pipelines.engine.errors import RunError
@@ -165,24 +166,34 @@ def _given(notion: Notion, found: Database) -> Mapping[str, Any]:
 
 
 def _fit(notion: Notion, records: Records, found: Database) -> list[str]:
-    """See to it that the properties are there; those that were not.
+    """See to it that the properties are there; those that were not, or were others.
 
     Raises:
         RunError: they are not, and the database is not the sync's own; or one is of another type.
     """
-    given = _given(notion, found)
-    missing = notion.settings.columns.missing(given)
-    if not missing:
-        return []
-    # what a page lost with its property was no edit of that page: it is filled in again
-    records.emptied(notion.settings.columns.empty(missing))
-    _require_mendable(notion, found, given)
+    given, columns = _given(notion, found), notion.settings.columns
+    missing = columns.missing(given)
+    if missing:
+        _require_mendable(notion, found, given)
+        given = _added(notion, found, missing)
+    ids = columns.ids(given)
+    replaced = [columns.name(item) for item, name in ids.items() if found.properties.get(item, name) != name]
+    fresh = list(dict.fromkeys([*missing, *replaced]))
+    if fresh:
+        # what a page lost with its property was no edit of that page: it is filled in again
+        records.emptied(columns.empty(fresh))
+    if ids != found.properties:
+        records.keep_database(replace(found, properties=ids))
+    return fresh
+
+
+def _added(notion: Notion, found: Database, missing: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add these properties; all that there are then."""
     notion.before_write()
-    notion.ask(
+    return notion.ask(
         "add properties to the database",
-        lambda client: client.data_sources.update(found.source, properties=missing),
-    )
-    return list(missing)
+        lambda client: client.data_sources.update(found.source, properties=dict(missing)),
+    )["properties"]
 
 
 def _require_mendable(notion: Notion, found: Database, given: Mapping[str, Any]) -> None:

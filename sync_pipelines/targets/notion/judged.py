@@ -26,7 +26,7 @@ from sync_pipelines.targets.notion.judgement import (
     whole_plan,
 )
 from sync_pipelines.targets.notion.listing import Head, Pages, head_of
-from sync_pipelines.targets.notion.looking import read_page
+from sync_pipelines.targets.notion.looking import read_page, recall
 from sync_pipelines.targets.notion.properties import state_of
 from sync_pipelines.targets.notion.reading import readable
 from sync_pipelines.targets.notion.records import Record, Records
@@ -60,10 +60,14 @@ class Judged:
 
     def heads(self, keys: Sequence[str], records: Mapping[str, Record]) -> dict[str, Head]:
         """The page of each of these notes: that on record, else the oldest; those that are marked as deleted, too."""
+        return {key: chosen(heads, records.get(key)) for key, heads in self.every_head(keys).items()}
+
+    def every_head(self, keys: Sequence[str]) -> dict[str, list[Head]]:
+        """All pages of each of these notes, copies included."""
         found: dict[str, list[Head]] = {}
         for head in self.pages.named(list(keys)):
             found.setdefault(head.key, []).append(head)
-        return {key: chosen(heads, records.get(key)) for key, heads in found.items()}
+        return found
 
     def lost(self, record: Record | None) -> Head | None:
         """A page that the listing does not have any more although it is on record: in the trash, or without its key."""
@@ -91,22 +95,30 @@ class Judged:
         seen = read_page(self.notion, head, record) if head is not None and not head.in_trash else None
         return Case(key=key, row=row, seen=seen, record=record, noted=known.conflicts.get(key))
 
+    def decidable(self, key: str, row: Row | None, heads: Mapping[str, Head], known: Known) -> Case:
+        """A note and its page, to decide by: its blocks are read only where the last look does not tell of them."""
+        record = known.records.get(key)
+        recalled = recall(heads[key], record) if key in heads else None
+        if recalled is None:
+            return self.case(key, row, heads, known)
+        return Case(key=key, row=row, seen=None, record=record, noted=known.conflicts.get(key), recalled=recalled)
+
     def known(self, keys: Sequence[str]) -> Known:
         return Known(self.records.of(keys), self.records.conflicts(keys))
 
-    def _cases(self, rows: Mapping[str, Row], keys: Sequence[str]) -> Iterator[Case]:
+    def _cases(self, rows: Mapping[str, Row], keys: Sequence[str], *, read: bool = True) -> Iterator[Case]:
         for page in paged(keys):
             known = self.known(page)
             heads = self.heads(page, known.records)
             for key in page:
-                yield self.case(key, rows.get(key), heads, known)
+                yield (self.case if read else self.decidable)(key, rows.get(key), heads, known)
 
     # Judging
 
     def excused(self, rows: pa.RecordBatch) -> Mapping[str, str]:
         """Those of these rows that a run would not write, since the page's version stays."""
         found = rows_of(rows)
-        disputes = {case.key: judge(case, self.strategy) for case in self._cases(found, list(found))}
+        disputes = {case.key: judge(case, self.strategy) for case in self._cases(found, list(found), read=False)}
         return {key: item.why for key, item in disputes.items() if item.decision.stays}
 
     def keeps(self, keys: Sequence[str]) -> Mapping[str, str]:
@@ -128,13 +140,13 @@ class Judged:
                 record = known.records.get(key)
                 if record is not None and record.tells(heads[key]) and record.calm and record.left is None:
                     continue
-                item = judge(self.case(key, None, heads, known), self.strategy)
+                item = judge(self.decidable(key, None, heads, known), self.strategy)
                 told += [item] if is_told(item.decision) else []
         return told
 
     def judged(self, rows: pa.RecordBatch | None, keys: Sequence[str]) -> Mapping[str, Dispute]:
         """What would be decided now of these records."""
-        return {case.key: judge(case, self.strategy) for case in self._cases(rows_of(rows), keys)}
+        return {case.key: judge(case, self.strategy) for case in self._cases(rows_of(rows), keys, read=False)}
 
     def shown(self, rows: pa.RecordBatch | None, keys: Sequence[str]) -> Mapping[str, Sides]:
         """The states of these records as people may read them; of the base nothing but hashes is kept."""
@@ -166,7 +178,8 @@ class Judged:
             record = case.record or Record(key=note.key)
             items = _all_absent(whole_plan(case).entries())
             state = state_of(note.values)
-            self.records.keep([replace(record, fingerprint=note.mark, base=items, state=state, under_way=None)])
+            left = replace(record, fingerprint=note.mark, base=items, state=state, under_way=None, found=None)
+            self.records.keep([left])
             return
         base = standing_for(case)
         head = self._writer().set_fingerprint(case.seen.head, note.mark)

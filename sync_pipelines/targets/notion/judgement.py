@@ -15,7 +15,7 @@ from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
 from sync_pipelines.engine.model import FINGERPRINT, KEY
 from sync_pipelines.targets.notion.blocks import Block, children_of, digest, mark_of
 from sync_pipelines.targets.notion.editing import Goal, goals_of
-from sync_pipelines.targets.notion.looking import Seen, State
+from sync_pipelines.targets.notion.looking import Recalled, Seen, Sight, State
 from sync_pipelines.targets.notion.mapping import TOLD
 from sync_pipelines.targets.notion.properties import state_of, wanted_values
 from sync_pipelines.targets.notion.records import Record
@@ -67,7 +67,8 @@ class Case:
 
     Args:
         row: None where the source lacks the note. seen: None where there is no page, or it lies in the trash.
-        noted: the conflict that is open.
+        noted: the conflict that is open. recalled: in the place of `seen`, of a page that need not be read again; it
+            is enough to decide by.
     """
 
     key: str
@@ -75,12 +76,18 @@ class Case:
     seen: Seen | None
     record: Record | None
     noted: OpenConflict | None = None
+    recalled: Recalled | None = None
+
+    @property
+    def sight(self) -> Sight | None:
+        """What there is of the page."""
+        return self.seen or self.recalled
 
     @property
     def base(self) -> tuple[Entry, ...]:
         """The blocks that the sync last wrote."""
-        if self.seen is not None:
-            return self.seen.region.base
+        if self.sight is not None:
+            return self.sight.entries
         return self.record.base if self.record is not None else ()
 
     @property
@@ -92,17 +99,17 @@ class Case:
     def is_as_accepted(self) -> bool:
         """Whether the page holds what somebody has accepted of it, or what a merge has made."""
         left = self.record.left if self.record is not None else None
-        return self.seen is not None and left is not None and left == self.seen.mark
+        return self.sight is not None and left is not None and left == self.sight.mark
 
 
 def sides_of(case: Case) -> Sides:
     """The three states of a page, as hashes."""
     return Sides(
         source=_source(case),
-        target=case.seen.state if case.seen else None,
+        target=case.sight.state if case.sight else None,
         base=_base(case),
         source_version=_source_version(case),
-        target_version=_minute(case.seen.head.edited) if case.seen else None,
+        target_version=_minute(case.sight.head.edited) if case.sight else None,
     )
 
 
@@ -113,8 +120,8 @@ def _source(case: Case) -> State | None:
 
 
 def _base(case: Case) -> State | None:
-    if case.seen is not None:
-        return case.seen.base
+    if case.sight is not None:
+        return case.sight.base
     if case.record is None or not case.record.known:
         return None
     return {**case.record.state, "blocks": body_of_base(case.record.base)}

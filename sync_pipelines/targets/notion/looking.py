@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,26 +12,77 @@ from sync_pipelines.targets.notion.blocks import Live, digest, live_of
 from sync_pipelines.targets.notion.client import Notion
 from sync_pipelines.targets.notion.listing import Head
 from sync_pipelines.targets.notion.properties import state_of
-from sync_pipelines.targets.notion.records import Record
+from sync_pipelines.targets.notion.records import Found, Record
 from sync_pipelines.targets.notion.region import Entry, Region, body_of_base, body_of_page, find
 
 State = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """A page and its managed region.
+class Sight(ABC):
+    """What decisions need of a page.
 
     Args:
-        at: when its blocks were read, by Notion's clock. known: whether a base was on record.
         base_state: the title and properties that the sync last wrote, as hashes.
     """
 
     head: Head
+    base_state: Mapping[str, Any]
+
+    @property
+    @abstractmethod
+    def entries(self) -> tuple[Entry, ...]:
+        """The blocks that the sync last wrote."""
+
+    @property
+    @abstractmethod
+    def body(self) -> dict[str, str]:
+        """What has become of those, as `body_of_page`."""
+
+    @property
+    @abstractmethod
+    def shown(self) -> str:
+        """A hash of what stands there of them."""
+
+    @property
+    def base(self) -> State:
+        """What the sync last made of the page, for decisions."""
+        return {**self.base_state, "blocks": body_of_base(self.entries)}
+
+    @property
+    def state(self) -> State:
+        """What stands there, for decisions."""
+        return {**state_of(self.head.values), "blocks": self.body}
+
+    @property
+    def mark(self) -> str:
+        """A hash of what stands there, by which a later look knows it again."""
+        return digest([self.shown, state_of(self.head.values)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen(Sight):
+    """A page whose blocks were read, and its managed region.
+
+    Args:
+        at: when its blocks were read, by Notion's clock. known: whether a base was on record.
+    """
+
     region: Region
     at: datetime
-    base_state: Mapping[str, Any]
     known: bool
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return self.region.base
+
+    @property
+    def body(self) -> dict[str, str]:
+        return body_of_page(self.region)
+
+    @property
+    def shown(self) -> str:
+        return self.region.seen()
 
     @property
     def as_of(self) -> datetime:
@@ -38,19 +90,42 @@ class Seen:
         return min(self.head.at, self.at)
 
     @property
-    def base(self) -> State:
-        """What the sync last made of the page, for decisions."""
-        return {**self.base_state, "blocks": body_of_base(self.region.base)}
+    def found(self) -> Found:
+        """What is to be kept of this look, where somebody has edited the page."""
+        base, body = body_of_base(self.entries), self.body
+        names = {*base, *body}
+        changed = {name: body.get(name) for name in names if body.get(name) != base.get(name)}
+        return Found(body=changed, shown=self.shown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recalled(Sight):
+    """A page that cannot have changed since somebody's edits were found there: what is on record of that look."""
+
+    record: Record
+    was: Found
 
     @property
-    def state(self) -> State:
-        """What stands there, for decisions."""
-        return {**state_of(self.head.values), "blocks": body_of_page(self.region)}
+    def entries(self) -> tuple[Entry, ...]:
+        return self.record.base
 
     @property
-    def mark(self) -> str:
-        """A hash of what stands there, by which a later look knows it again."""
-        return digest([self.region.seen(), state_of(self.head.values)])
+    def body(self) -> dict[str, str]:
+        body = {**body_of_base(self.entries), **self.was.body}
+        return {name: mark for name, mark in body.items() if mark is not None}
+
+    @property
+    def shown(self) -> str:
+        return self.was.shown
+
+
+def recall(head: Head, record: Record | None) -> Recalled | None:
+    """What the last look at a page has found, where it was in a later minute than the page's last edit."""
+    if record is None or record.found is None or not record.known:
+        return None
+    if not record.tells(head) or not record.is_of_later_minute:
+        return None
+    return Recalled(head=head, base_state=record.state, record=record, was=record.found)
 
 
 def read_page(notion: Notion, head: Head, record: Record | None) -> Seen:

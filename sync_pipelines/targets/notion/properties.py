@@ -105,6 +105,10 @@ class Columns:
             )
         return {name: kind for name, kind in self.schema().items() if name not in found}
 
+    def ids(self, found: Mapping[str, Any]) -> dict[str, str]:
+        """By what Notion knows the properties of ours: whoever renames one leaves that."""
+        return {item: found[self.name(item)]["id"] for item in KINDS if self.name(item) in found}
+
     def title_remedy(self, found: Mapping[str, Any]) -> str:
         """What to do where the title of a database has another name: each has exactly one, so none can be added.
 

@@ -19,6 +19,19 @@ DATABASE = ""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a look has found in the managed region of a page that somebody has edited; hashes.
+
+    Args:
+        body: place → token, of those that are not as in the base; None where there is nothing.
+        shown: of all that stands there (`Region.seen`).
+    """
+
+    body: Mapping[str, str | None]
+    shown: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """What the sync last made of a page, and when it last looked.
 
@@ -31,6 +44,7 @@ class Record:
         calm: whether the page was then as the sync left it. left: of a page that was left otherwise than the source
             has it, with somebody's consent: the hash of what stood there.
         under_way: the blocks that a write was making which has not ended. note: what a person should know.
+        found: what the last look has found there, where that is otherwise than `base`.
     """
 
     key: str
@@ -47,6 +61,7 @@ class Record:
     under_way: tuple[Entry, ...] | None = None
     next_state: Mapping[str, Any] | None = None
     note: str | None = None
+    found: Found | None = None
 
     @property
     def known(self) -> bool:
@@ -64,18 +79,22 @@ class Record:
         Times are rounded to the minute: what was looked at in the minute of its last edit may have been edited after
         it. Unless one request made the page, whose author is its last editor still: then nobody else has edited it.
         """
-        if self.page_id != head.id or self.edited is None or self.seen is None or self.under_way is not None:
+        if self.page_id != head.id or self.edited != head.edited or self.under_way is not None:
             return False
-        if self.edited != head.edited:
+        return self.is_of_later_minute or (self.sole and self.editor == head.editor and self.seen is not None)
+
+    @property
+    def is_of_later_minute(self) -> bool:
+        """Whether the last look was in a later minute than the edit that it has found."""
+        if self.edited is None or self.seen is None:
             return False
-        later = self.seen.replace(second=0, microsecond=0) > self.edited
-        return later or (self.sole and self.editor == head.editor)
+        return self.seen.replace(second=0, microsecond=0) > self.edited
 
 
 def record_of(row: PageRow) -> Record:
     """A row of the ledger."""
     body = row.body
-    under_way = body.get("under_way")
+    under_way, found = body.get("under_way"), body.get("found")
     return Record(
         key=row.key,
         page_id=row.page_id,
@@ -91,6 +110,7 @@ def record_of(row: PageRow) -> Record:
         under_way=None if under_way is None else tuple(map(entry_from_json, under_way["blocks"])),
         next_state=None if under_way is None else under_way["state"],
         note=row.note,
+        found=None if found is None else Found(body=found["body"], shown=found["shown"]),
     )
 
 
@@ -102,6 +122,8 @@ def row_of(record: Record) -> PageRow:
     if record.under_way is not None:
         blocks = [entry_to_json(entry) for entry in record.under_way]
         body["under_way"] = {"blocks": blocks, "state": dict(record.next_state or {})}
+    if record.found is not None:
+        body["found"] = {"body": dict(record.found.body), "shown": record.found.shown}
     state = dict(record.state)
     return PageRow(
         key=record.key,
@@ -122,7 +144,7 @@ class Database:
 
     Args:
         source: the id of its data source. database: its own. made: whether the sync made it, below the page `parent`.
-        blocks: how many blocks the sync has made there in all.
+        blocks: how many blocks the sync has made there in all. properties: ours → the ids that Notion knew them by.
     """
 
     source: str
@@ -130,6 +152,7 @@ class Database:
     made: bool = False
     parent: str = ""
     blocks: int = 0
+    properties: Mapping[str, str] = field(default_factory=dict)
 
 
 class Records:
@@ -167,10 +190,12 @@ class Records:
             made=bool(body.get("made")),
             parent=body.get("parent", ""),
             blocks=int(body.get("made_blocks", 0)),
+            properties=body.get("properties", {}),
         )
 
     def keep_database(self, found: Database) -> None:
         body = {"database": found.database, "made": found.made, "made_blocks": found.blocks, "parent": found.parent}
+        body["properties"] = dict(found.properties)
         self.ledger.keep_pages(*self.place, [PageRow(key=DATABASE, page_id=found.source, body=body)])
 
     def others_of(self, source: str) -> list[str]:

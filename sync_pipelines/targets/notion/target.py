@@ -179,7 +179,8 @@ class NotionTarget(Bringing, Underived):
 
     def _print(self, head: Head, record: Record | None) -> str | None:
         if record is not None and record.page_id not in (None, head.id):
-            record = None
+            # a copy, whose note's own page is marked as deleted or out of sight: looking makes it no page of ours
+            return _mark(head, None, calm=is_calm(read_page(self.notion, head, None), None))
         if record is not None and record.under_way is not None:
             return head.fingerprint or None  # a write that was interrupted: the next one finishes it
         if record is not None and record.tells(head):
@@ -249,16 +250,23 @@ class NotionTarget(Bringing, Underived):
         """Mark the pages of these notes as deleted; with `on_delete: trash` those go that hold nothing of people."""
         gone, refused = 0, []
         for page in paged(keys):
-            known = self.known(page)
-            for key, head in self.heads(page, known.records).items():
-                if head.deleted:
-                    continue
+            records = self.records.of(page)
+            for key, heads in self.every_head(page).items():
+                left = [head for head in heads if not head.deleted]
                 try:
-                    self._end(key, head, known.records.get(key))
-                    gone += 1
+                    self._end_all(key, left, chosen(heads, records.get(key)), records.get(key))
+                    gone += bool(left)
                 except RecordError as error:
                     refused.append(Rejection(key=key, reason=error.message, stage=UNDELETED))
         return Deletion(deleted=gone, refused=refused)
+
+    def _end_all(self, key: str, left: Sequence[Head], own: Head, record: Record | None) -> None:
+        """End a note's page; copies that people made of it are marked as deleted, whatever becomes of the page."""
+        for head in left:
+            if head.id == own.id:
+                self._end(key, head, record)
+            else:
+                self._writer().mark_deleted(head)
 
     def _end(self, key: str, head: Head, record: Record | None) -> None:
         writer = self._writer()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError, TransientError
-from sync_pipelines.sources.keep import takeout
+from sync_pipelines.sources.keep import parts, takeout
 from sync_pipelines.sources.keep.takeout import Found, Takeout
 from sync_pipelines_tests.sources.keep.exports import FIRST, a_note, as_folder, as_zip
 
@@ -260,8 +260,11 @@ def test_the_signature_tells_exports_apart_and_opens_nothing(tmp_path: Path) -> 
 
 
 def test_a_path_that_names_nothing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="There is no file or folder"):
+    with pytest.raises(ConfigurationError, match="There is no file or folder") as raised:
         read(tmp_path / "no" / "*.zip")
+    assert "`sync-pipelines users set NAME --takeout …`" in str(raised.value)
+    with pytest.raises(TransientError, match="`sync-pipelines users set NAME --takeout …`"), parts.reading_of(tmp_path):
+        (tmp_path / "gone").stat()
     (tmp_path / "a.tgz").write_bytes(b"\x1f\x8b")
     with pytest.raises(ConfigurationError, match="neither a folder nor a zip file"):
         read(tmp_path / "a.tgz")

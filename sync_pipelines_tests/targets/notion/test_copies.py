@@ -100,3 +100,23 @@ def test_a_copy_that_a_person_made_is_theirs_and_stays(desk: Desk):
     assert "sync has made" not in text
     assert desk.target.tidy() == 0
     assert len(desk.pages()) == 2
+
+
+def test_a_deleted_note_keeps_its_page_and_its_copies_by_hand_are_marked_too(desk: Desk):
+    desk.bring(note())
+    page = desk.page()
+    desk.later()
+    copy = desk.hands.duplicate_page(page)
+    desk.target.delete(["1"])
+    assert (desk.prints(), desk.target.count()) == ({}, 0)
+    later = desk.hands.duplicate_page(page)
+    desk.hands.set_property(later, "Deleted in Keep", {"checkbox": False})
+    assert set(desk.prints()) == {"1"}
+    assert desk.target.records.of(["1"])["1"].page_id == page
+    assert desk.target.tidy() == 0
+    assert desk.target.delete(["1"]).deleted == 1
+    assert desk.prints() == {}
+    assert {row["id"] for row in desk.pages()} == {page, copy, later}
+    desk.bring(note())
+    assert list(desk.prints()) == ["1"]
+    assert not desk.hands.client().pages.retrieve(page)["properties"]["Deleted in Keep"]["checkbox"]

@@ -219,3 +219,11 @@ def test_a_file_of_any_name_is_uploaded_under_one_that_notion_takes(
     assert desk.bring(mine).counts.upserted == 1
     assert (asked, desk.target.notes()) == ([sent], {})
     assert desk.holds(mine)
+
+
+def test_bytes_that_a_note_has_twice_are_uploaded_once(desk: Desk):
+    desk.files.update({"a.png": b"png", "b.png": b"png"})
+    mine = note(attachments=[attachment(name, b"png") for name in desk.files])
+    desk.bring(mine)
+    assert desk.requests().count("file_uploads.send") == 1
+    assert desk.holds(mine)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sync_pipelines.defs.notes.page import MAX_FILE_BYTES
-from sync_pipelines.engine.errors import RunError
 from sync_pipelines.targets.notion import records
 from sync_pipelines.targets.notion.region import entry_to_json
 from sync_pipelines_tests.targets.notion.conftest import READS, Desk, attachment, batch_of, note
@@ -331,31 +329,6 @@ def test_what_a_person_does_to_the_syncs_own_properties_is_mended(desk: Desk):
     assert desk.bring(note(), note("2"), note("3"), doubt="values").counts.upserted == 3
     assert desk.prints() == right
     assert {row["id"] for row in desk.pages()} == set(pages.values())
-
-
-@pytest.mark.parametrize("again", ["prepare", "by hand"])
-def test_what_pages_lose_with_a_property_of_their_database_is_no_edit_of_theirs_and_comes_back(desk: Desk, again: str):
-    desk.bring(note(), note("2", labels=[]), note("3", labels=["home", "work"]))
-    right = desk.prints()
-    desk.later()
-    source = desk.target.source_id
-    desk.hands.rename_property(source, "Labels", "Tags")
-    if again == "prepare":
-        desk.target.prepare()
-    else:
-        foreign = desk.make(data_source=source)
-        found = foreign.records.database()
-        assert found is not None
-        foreign.records.keep_database(replace(found, made=False))
-        with pytest.raises(RunError, match=r"'Labels' \(multi_select\)"):
-            foreign.prepare()
-        desk.hands.client().data_sources.update(source, properties={"Labels": {"multi_select": {}}})
-    found = desk.prints()
-    assert [key for key, mark in right.items() if found[key] != mark] == ["1", "3"]
-    assert not desk.target.excused(batch_of(note(), note("3", labels=["home", "work"])))
-    assert desk.bring(note(), note("2", labels=[]), note("3", labels=["home", "work"])).counts.upserted == 2
-    assert desk.prints() == right
-    assert desk.holds(note(), note("2", labels=[]), note("3", labels=["home", "work"]))
 
 
 def test_another_connection_takes_over_the_pages_of_the_one_before(desk: Desk):

@@ -1,0 +1,69 @@
+"""The database itself: which one is ours, and what its properties become."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sync_pipelines.engine.errors import RunError
+from sync_pipelines_tests.targets.notion.conftest import Desk, batch_of, note
+
+
+def test_a_database_of_ours_with_another_title_is_not_taken_for_this_one(desk: Desk):
+    first = desk.target.source_id
+    desk.ledger.forget_pages("notes", "pages:ann")
+    other = desk.make(title="Recipes")
+    other.prepare()
+    assert other.source_id != first
+    desk.ledger.forget_pages("notes", "pages:ann")
+    again = desk.make()
+    again.prepare()
+    assert again.source_id == first
+
+
+@pytest.mark.parametrize("again", ["prepare", "by hand"])
+def test_what_pages_lose_with_a_property_of_their_database_is_no_edit_of_theirs_and_comes_back(desk: Desk, again: str):
+    desk.bring(note(), note("2", labels=[]), note("3", labels=["home", "work"]))
+    right = desk.prints()
+    desk.later()
+    source = desk.target.source_id
+    desk.hands.rename_property(source, "Labels", "Tags")
+    if again == "prepare":
+        desk.target.prepare()
+    else:
+        foreign = desk.make(data_source=source)
+        found = foreign.records.database()
+        assert found is not None
+        foreign.records.keep_database(replace(found, made=False))
+        with pytest.raises(RunError, match=r"'Labels' \(multi_select\)"):
+            foreign.prepare()
+        desk.hands.client().data_sources.update(source, properties={"Labels": {"multi_select": {}}})
+        foreign.prepare()
+        assert foreign.was_lacking == "the Notion database lacked 'Labels'"
+        foreign.prepare()
+        assert foreign.was_lacking is None
+    found = desk.prints()
+    assert [key for key, mark in right.items() if found[key] != mark] == ["1", "3"]
+    assert not desk.target.excused(batch_of(note(), note("3", labels=["home", "work"])))
+    assert desk.bring(note(), note("2", labels=[]), note("3", labels=["home", "work"])).counts.upserted == 2
+    assert desk.prints() == right
+    assert desk.holds(note(), note("2", labels=[]), note("3", labels=["home", "work"]))
+
+
+def test_a_property_that_somebody_renamed_and_called_so_again_has_changed_no_page(desk: Desk):
+    desk.bring(note(), note("2"))
+    desk.later()
+    source, held = desk.target.source_id, desk.target.records.database()
+    assert held is not None
+    desk.target.records.keep_database(replace(held, made=False))
+    desk.target = desk.make(data_source=source)
+    desk.hands.rename_property(source, "Labels", "Tags")
+    with pytest.raises(RunError, match=r"'Labels' \(multi_select\)"):
+        desk.target.prepare()
+    desk.hands.rename_property(source, "Tags", "Labels")
+    desk.target.prepare()
+    assert desk.target.was_lacking is None
+    result = desk.bring(note(labels=["work"]), note("2"))
+    assert (result.counts.upserted, result.counts.unchanged, result.disputes) == (1, 1, [])
+    assert desk.holds(note(labels=["work"]), note("2"))
