@@ -55,6 +55,11 @@ class Intake:
         self.left = list(self.groups)
         self.lost, self.refused, self.staged, self.rows, self.size = [], {}, None, 0, 0
 
+    def doubted(self) -> set[str]:
+        """The records that whoever took one of their events before may have written, or not."""
+        found = ((key, event) for key, group in self.groups.items() for entity in group for event in entity.events)
+        return {key for key, event in found if event.again}
+
     def arrived(self) -> list[tuple[str, Entity]]:
         return [(key, item) for key, group in self.groups.items() if key not in self.refused for item in group]
 
@@ -122,7 +127,9 @@ class Reader:
         assert isinstance(target, Staging), "a target that follows events"
         if mapped.num_rows:
             with run.veil.errors():
-                intake.staged = target.stage(mapped, size=size, before_write=run.mark, check=run.lock.check)
+                intake.staged = target.stage(
+                    mapped, size=size, doubted=intake.doubted(), before_write=run.mark, check=run.lock.check
+                )
 
 
 def no_key(entity: Entity, why: str) -> Rejection:

@@ -7,7 +7,7 @@ judged anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +70,7 @@ class Judge:
         result = self._written(found)
         bad = {item.key for item in result.rejected}
         self._books.keep({key: base for key, base in found.after.items() if key not in bad})
+        self.take_back(found, bad)
         counts = Counts(unchanged=len(found.kept))
         counts += result.counts
         stays = [item for item in found.told if item.decision.stays]
@@ -103,13 +104,13 @@ class Judge:
 
     # Making ready
 
-    def ready(self, batch: pa.RecordBatch, *, check: Callable[[], object]) -> Judgement:
+    def ready(self, batch: pa.RecordBatch, *, doubted: Collection[str], check: Callable[[], object]) -> Judgement:
         """Look at sorted rows, and note the bases of what is about to be changed, but for what is `odd`.
 
         Args:
-            check: called before anything is noted.
+            doubted: nobody knows which of their bases these have now. check: called before anything is noted.
         """
-        found = self._foreseen(batch) if self._elements.ends is None else self.look(batch, trust=True)
+        found = self._foreseen(batch, doubted) if self._elements.ends is None else self.look(batch, trust=True)
         found.odd |= {item.key for item in found.told}
         self._writer.known = self._known(found, None)
         check()
@@ -117,10 +118,11 @@ class Judge:
         self._books.keep({key: base for key, base in found.before.items() if key not in found.odd})
         return found
 
-    def _foreseen(self, batch: pa.RecordBatch) -> Judgement:
+    def _foreseen(self, batch: pa.RecordBatch, doubted: Collection[str]) -> Judgement:
         """What nodes must be unless somebody has edited them, which is seen as they are written: no look at the graph.
 
-        What would be written as it was last synced is looked for there, and what was noted is judged by itself.
+        What would be written as it was last synced is looked for there; what was noted, or is doubted, is judged by
+        itself: the base that it has now would be lost if another one was noted, and the write failed once more.
         """
         rows = batch.to_pylist()
         bases, noted = self._books.known([row[KEY] for row in rows])
@@ -132,21 +134,20 @@ class Judge:
         found = Judgement(rows=batch, held=held, there=there)
         for row in rows:
             key, base = row[KEY], bases.get(row[KEY])
-            if key in noted or (base is not None and base.data is None):
+            if key in noted or key in doubted or (base is not None and base.data is None):
                 found.odd.add(key)
             elif base is None:
                 held[key] = Held(mark=None, state={})
                 found.after[key] = KnownBase(row[FINGERPRINT], self._forms.state(row))
             elif base.fingerprint != row[FINGERPRINT]:
                 held[key] = Held(mark=base.fingerprint, state=self._forms.of_now(base.data or {}))
-                found.were[key] = base
                 self._note(found, row, held[key], base)
             elif _mark(there, key) != row[FINGERPRINT]:
                 found.odd.add(key)
         return found
 
-    def take_back(self, found: Judgement, keys: Sequence[str]) -> None:
-        """Undo what `ready` has noted of these: what stands there may be older, since a write failed, and no edit."""
+    def take_back(self, found: Judgement, keys: Collection[str]) -> None:
+        """Undo what was noted of these, which were not written: what stands there may be older, and no edit."""
         self._books.keep({key: found.were[key] for key in keys if key in found.were})
 
     def note_made(self, bases: Mapping[str, KnownBase]) -> None:
@@ -181,7 +182,7 @@ class Judge:
             for row in suspects
             if row[KEY] in doubtful
         }
-        found.told = [item for item in judged.values() if _is_told(item.decision)]
+        found.told = [item for item in judged.values() if item.decision.told]
         self._fill(found, rows, judged, bases)
         return found
 
@@ -336,6 +337,7 @@ class Judge:
         else:
             # what the ledger has of it stays there, and is not sent again
             kept = base is not None and base.data is not None and base.fingerprint == held.mark
+            found.were |= {} if base is None else {key: base}
             found.before[key] = replace(now, previous=held.mark, previous_data=None if kept else self._last(held, base))
 
     # Records that the source lacks, and what people are shown
@@ -353,7 +355,7 @@ class Judge:
             sides = self._sides(None, found, bases.get(key))
             accepted = key in noted and noted[key].accepted and noted[key].source_fingerprint is None
             dispute = self._dispute(key, sides, fingerprint=None, accepted=accepted)
-            if _is_told(dispute.decision):
+            if dispute.decision.told:
                 told.append(dispute)
         return held, told
 
@@ -389,10 +391,6 @@ class Judge:
     def held(self, keys: Sequence[str]) -> dict[str, Held]:
         """What the graph holds of these records now."""
         return self._held(keys, self._books.known(keys)[0])
-
-
-def _is_told(decision: Decision) -> bool:
-    return decision.stays or decision.conflict
 
 
 def _mark(there: Mapping[str, Mapping[str, Any]], key: str) -> Any:
