@@ -46,6 +46,10 @@ class Event:
     ends: tuple[str, str] | None = None
 
     @property
+    def creates(self) -> bool:
+        return self.event_type.endswith("_CREATED")
+
+    @property
     def deletes(self) -> bool:
         return self.event_type.endswith("_DELETED")
 
