@@ -135,11 +135,13 @@ def test_an_edit_that_comes_between_the_look_and_the_write_is_judged_too(
     assert academy.prove(table).stale == 0
 
 
+@pytest.mark.parametrize("weight", [None, 9.0])
+@pytest.mark.parametrize("strategy", ["last_write_wins", "manual_review"])
 def test_two_entities_that_name_one_record_leave_it_as_its_row_is(
-    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, weight: float | None, strategy: str
 ) -> None:
-    """The second is looked at when the first is not written yet, and its row is again what the graph holds."""
-    table = prerequisites()
+    """The second is looked at when the first is not written yet, and its row may be again what the graph holds."""
+    table = prerequisites(conflicts={"strategy": strategy})
     flipped, looked = threading.Event(), threading.Event()
     take, stage, write = PostgresOutbox.take, GraphTarget.stage, StagedRows.write
 
@@ -163,7 +165,7 @@ def test_two_entities_that_name_one_record_leave_it_as_its_row_is(
 
     def late(rows: StagedRows) -> Iterator[Any]:
         if not flipped.is_set():
-            say("another name", None)
+            say("another name", weight)
             flipped.set()
             assert looked.wait(20)
         return write(rows)
@@ -174,6 +176,8 @@ def test_two_entities_that_name_one_record_leave_it_as_its_row_is(
     monkeypatch.setattr(StagedRows, "write", late)
     academy.sync(table, batch_size=1)
     assert academy.prove(table, "deep").equal
+    assert academy.cypher("MATCH ()-[r:PREREQUISITE_OF]->() RETURN r.weight AS w") == [{"w": weight}]
+    assert not academy.bind(table).ledger.conflict_history("learning", table.table_name)
 
 
 def test_what_waited_for_a_node_that_came_and_went_at_once_waits_no_more(academy: Academy, app: Application) -> None:

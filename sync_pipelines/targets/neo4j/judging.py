@@ -108,21 +108,21 @@ class Judge:
         """Look at sorted rows, and note the bases of what is about to be changed, but for what is `odd`.
 
         Args:
-            doubted: nobody knows which of their bases these have now. check: called before anything is noted.
+            doubted: nobody knows which of their bases these have now, and it would be lost if another one was noted
+                and the write failed once more; they are judged by themselves. check: called before anything is noted.
         """
-        found = self._foreseen(batch, doubted) if self._elements.ends is None else self.look(batch, trust=True)
-        found.odd |= {item.key for item in found.told}
+        found = self._foreseen(batch) if self._elements.ends is None else self.look(batch, trust=True)
+        found.odd |= {item.key for item in found.told}.union(doubted)
         self._writer.known = self._known(found, None)
         check()
         self._books.forget([key for key in found.lost if key not in found.odd])
         self._books.keep({key: base for key, base in found.before.items() if key not in found.odd})
         return found
 
-    def _foreseen(self, batch: pa.RecordBatch, doubted: Collection[str]) -> Judgement:
+    def _foreseen(self, batch: pa.RecordBatch) -> Judgement:
         """What nodes must be unless somebody has edited them, which is seen as they are written: no look at the graph.
 
-        What would be written as it was last synced is looked for there; what was noted, or is doubted, is judged by
-        itself: the base that it has now would be lost if another one was noted, and the write failed once more.
+        What would be written as it was last synced is looked for there, and what was noted is judged by itself.
         """
         rows = batch.to_pylist()
         bases, noted = self._books.known([row[KEY] for row in rows])
@@ -134,7 +134,7 @@ class Judge:
         found = Judgement(rows=batch, held=held, there=there)
         for row in rows:
             key, base = row[KEY], bases.get(row[KEY])
-            if key in noted or key in doubted or (base is not None and base.data is None):
+            if key in noted or (base is not None and base.data is None):
                 found.odd.add(key)
             elif base is None:
                 held[key] = Held(mark=None, state={})
