@@ -128,10 +128,11 @@ class Reader:
         intake.refused.update({item.key: item for item in refused})
         target, size = run.binding.target, run.binding.batch_size
         assert isinstance(target, Staging), "a target that follows events"
+        doubted = list(intake.groups) if run.cut_off else intake.doubted()
         if mapped.num_rows:
             with run.veil.errors():
                 intake.staged = target.stage(
-                    mapped, size=size, doubted=intake.doubted(), before_write=run.mark, check=run.lock.check
+                    mapped, size=size, doubted=doubted, before_write=run.mark, check=run.lock.check
                 )
 
 
