@@ -6,7 +6,7 @@ import pytest
 
 from sync_pipelines.engine.consuming import TableConsumer
 from sync_pipelines_tests.graph.app import Application, change, concepts, prerequisites, publish
-from sync_pipelines_tests.graph.house import Academy
+from sync_pipelines_tests.graph.house import Academy, concept
 
 
 @pytest.fixture
@@ -187,6 +187,25 @@ def test_a_key_is_found_however_the_event_spells_it(academy: Academy, app: Appli
     assert academy.node("7", "Lesson") == {"number": 7, "title": "x"}
     assert (app.statuses("007"), app.statuses("seven")) == (["COMPLETED"], ["PENDING"])
     assert app.events("last_error")[-1][0].count("no key of this table") == 1
+
+
+def test_what_waits_for_a_node_of_a_label_that_its_document_names_no_more_waits_for_the_other_one(
+    academy: Academy, app: Application
+) -> None:
+    app.require(("c0", "c9"))
+    academy.sync(prerequisites())
+    assert app.statuses("c0-c9") == ["BLOCKED"]
+    start, end = ({"label": "Topic", "key": key} for key in ("requires_id", "concept_id"))
+    arrows = prerequisites(target={"relationship": "PREREQUISITE_OF", "start": start, "end": end})
+    topics = concept(name="topic", target={"label": "Topic"})
+    for _ in range(2):
+        academy.sync(arrows)
+    assert ("of label Topic" in app.events("last_error")[0][0], app.statuses("c0-c9")) == (True, ["BLOCKED"])
+    academy.capture(topics)
+    academy.add("c9")
+    for table in (topics, arrows):
+        academy.sync(table)
+    assert app.statuses("c0-c9") == ["COMPLETED"]
 
 
 def test_more_events_than_the_guard_lets_go_stop_before_the_first(academy: Academy, app: Application) -> None:

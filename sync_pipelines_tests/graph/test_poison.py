@@ -110,6 +110,7 @@ def test_a_replay_frees_the_events_of_its_record(academy: Academy, app: Applicat
     app.update("c1", title="mended")
     academy.sync(concepts(), mode="records", keys=("c1",))
     assert not academy.quarantined(concepts())
+    assert app.statuses("c1") == ["PENDING", "PENDING"], "whoever consumes now takes it"
     academy.sync(concepts())
     assert app.events("status, attempts") == [("COMPLETED", 0), ("COMPLETED", 0)]  # it had its tries anew
     assert academy.titles() == ["c0", "mended"]
