@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.errors import LockLostError, TransientError
 from sync_pipelines.sources.postgres import connection, few
 from sync_pipelines.sources.postgres.events import PostgresOutbox
 from sync_pipelines.targets.neo4j.staging import StagedRows
@@ -99,6 +99,23 @@ def test_where_one_transaction_fails_those_before_it_count_and_the_others_events
     academy.sync(concepts())
     assert app.run(_DONE) == [(len(MANY),)]
     assert academy.prove(concepts(), "deep").equal
+
+
+def test_what_was_taken_by_a_writer_that_lost_its_lock_is_left_to_the_one_that_has_it_now(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.create("c1")
+
+    def lost(*_: object) -> Iterator[Any]:
+        raise LockLostError("the lock was lost.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(StagedRows, "write", lost)
+        with pytest.raises(LockLostError):
+            academy.sync(concepts())
+    assert app.statuses("c1") == ["PROCESSING"], "perhaps by somebody else, who has taken it meanwhile"
+    academy.sync(concepts())
+    assert app.statuses("c1") == ["COMPLETED"]
 
 
 def test_rows_that_are_large_together_are_read_in_parts(
