@@ -173,6 +173,9 @@ def _tables(sync: str, entity_types: Iterable[str] | None) -> list[BoundTable]:
 
     if isinstance(entity_types, str):
         entity_types = [entity_types]
+    if entity_types is not None and (isinstance(entity_types, bytes) or not isinstance(entity_types, Iterable)):
+        remedy = "Give a list of names, such as ['concept']."
+        raise ConfigurationError(f"entity_types is {entity_types!r}, which is no list of types.", remedy=remedy)
     named = tables(sync) if entity_types is None else [table_of(name, sync) for name in entity_types]
     if not named:
         raise ConfigurationError("entity_types names no type.", remedy="Name at least one, or leave it out.")
@@ -187,7 +190,8 @@ def _keys(tables: Sequence[BoundTable], entity_ids: Iterable[Any] | None) -> tup
 
     if entity_ids is None:
         return None
-    if isinstance(entity_ids, str | bytes):  # its characters could be keys, too: those of other records
+    # the characters of a text could be keys, too: those of other records
+    if isinstance(entity_ids, str | bytes) or not isinstance(entity_ids, Iterable):
         remedy = f"Give a list, such as [{entity_ids!r}]."
         raise ConfigurationError(f"entity_ids is {entity_ids!r}, which is no list of keys.", remedy=remedy)
     given = [str(entity_id) for entity_id in entity_ids]

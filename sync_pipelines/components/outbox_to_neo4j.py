@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from sync_pipelines.targets.neo4j.mapping import GraphMapper
     from sync_pipelines.targets.neo4j.target import GraphTarget
 
+_LONGEST_TYPE = 256
+"""Bytes of an entity_type that `sync.publish_event` takes."""
+
 
 def _can_be(name: str) -> str:
     from sync_pipelines.targets.neo4j.names import wrong_label
@@ -133,6 +136,11 @@ class OutboxToNeo4j(SyncComponent):
             raise ValueError(f"source.capture: {self.source.capture} is for events: table")
         if self.entity_type == "":
             raise ValueError("entity_type is empty")
+        if self.events == "outbox" and (size := len(self.events_of.encode(errors="surrogatepass"))) > _LONGEST_TYPE:
+            raise ValueError(
+                f"entity_type: {self.events_of[:40]!r}… has {size} bytes, and no event can be published of a type of "
+                f"over {_LONGEST_TYPE}; give a shorter one"
+            )
         return self
 
     @model_validator(mode="after")

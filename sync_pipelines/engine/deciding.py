@@ -73,6 +73,11 @@ class Decision:
         """Whether the target is left as it is although the source says otherwise."""
         return self.outcome in (Outcome.TARGET, Outcome.REVIEW)
 
+    @property
+    def told(self) -> bool:
+        """Whether there is anything to say of it."""
+        return self.stays or self.conflict
+
 
 def decide(strategy: Strategy, sides: Sides) -> Decision:
     """What becomes of a record.

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from sync_pipelines.engine.aside import Aside
 from sync_pipelines.engine.errors import ConfigurationError, LockLostError, SyncError
 from sync_pipelines.engine.events import EntityNote, Event, Outbox, folded, key_of
+from sync_pipelines.engine.fleeting import Fleeting
 from sync_pipelines.engine.freeing import look_again
 from sync_pipelines.engine.intake import Intake, Reader, no_key
 from sync_pipelines.engine.keys import NamedKey
@@ -47,7 +48,7 @@ class Drain:
     """Brings events within a run, whose lock is held at each call.
 
     Args:
-        brought: events that were taken so far. deleted: records that went for their sake.
+        brought: events that were taken so far. deleted: records that were there before and went for their sake.
         correlations: what the last of them belonged to.
     """
 
@@ -61,6 +62,10 @@ class Drain:
     @cached_property
     def _reader(self) -> Reader:
         return Reader(run=self.run, outbox=self.outbox)
+
+    @cached_property
+    def _fleeting(self) -> Fleeting:
+        return Fleeting(target=self.run.binding.target)
 
     @cached_property
     def _outcome(self) -> Outcome:
@@ -179,6 +184,7 @@ class Drain:
 
     def _bring(self, intake: Intake) -> None:
         self.run.lock.check()
+        self._fleeting.before(intake)
         self._write(intake)
         self._outcome.put_aside(intake)
         self._tell(intake.events)
@@ -247,13 +253,13 @@ class Drain:
     def _remove(self, keys: Sequence[str]) -> None:
         """Delete records; the guard is asked before more have gone than it lets go without a question."""
         run, target = self.run, self.run.binding.target
-        if self.deleted + len(keys) > run.limits.records:
-            keys = target.existing(keys)
-            run.guard(deletes=self.deleted + len(keys), gone=self.deleted, source_empty=False)
-        if keys:
-            before = run.counts.deleted
-            run.delete(target, keys)
-            self.deleted += run.counts.deleted - before
+        lost = self._fleeting.others(keys)
+        if self.deleted + len(lost) > run.limits.records:
+            lost = target.existing(lost)
+            run.guard(deletes=self.deleted + len(lost), gone=self.deleted, source_empty=False)
+        before = run.counts.deleted
+        run.delete(target, keys)
+        self.deleted += min(run.counts.deleted - before, len(lost))
 
     # What a full sync has brought
 

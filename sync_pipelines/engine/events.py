@@ -31,7 +31,7 @@ class Event:
 
     Args:
         number: of the row. version: orders the events of one entity, and nothing else does.
-        attempts: how often the target has refused it.
+        attempts: how often the target has refused it. again: it was taken before, and what came of that is not known.
         ends: of a relationship's payload, the keys of its start and end where both stand there.
     """
 
@@ -42,7 +42,12 @@ class Event:
     entity_id: str
     version: int
     attempts: int = 0
+    again: bool = False
     ends: tuple[str, str] | None = None
+
+    @property
+    def creates(self) -> bool:
+        return self.event_type.endswith("_CREATED")
 
     @property
     def deletes(self) -> bool:

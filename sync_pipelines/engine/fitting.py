@@ -23,7 +23,7 @@ class Declared(Protocol):
     """A source whose columns have declared types."""
 
     def refused(self, values: Mapping[str, Any]) -> Sequence[str]:
-        """Those of these columns that cannot hold the value given for them, of JSON."""
+        """Those of these columns that cannot hold the value given for them, of JSON; of None that is NULL."""
         ...
 
 
@@ -51,10 +51,9 @@ def require_fit(binding: Binding, row: pa.RecordBatch, sides: Sides, merged: Sta
                 remedy=f"Leave it out, or take the source's ({name}=source); another key is another record.",
             )
     new = {
-        columns[0]: value
-        for name, value in merged.items()
-        if len(columns := made_of.get(name, ())) == 1
-        and not any(same(value, side.get(name)) for side in (source, target))
+        columns[0]: merged.get(name)
+        for name, columns in made_of.items()
+        if len(columns) == 1 and not any(same(merged.get(name), side.get(name)) for side in (source, target))
     }
     _require_types(binding, made_of, new)
 
@@ -65,8 +64,9 @@ def _require_types(binding: Binding, made_of: Mapping[str, Sequence[str]], value
         return
     name = next(name for name, columns in made_of.items() if list(columns) == [refused[0]])
     kind = next(column.pg_type for column in source.inspect().columns if column.name == refused[0])
+    why = "must not be empty" if values[refused[0]] is None else "cannot hold this value"
     raise ConfigurationError(
-        f"the property {name!r} is the source's column {refused[0]!r} of type {kind}, which cannot hold this value.",
+        f"the property {name!r} is the source's column {refused[0]!r} of type {kind}, which {why}.",
         remedy="Give one that the column could hold, or one side's.",
     )
 

@@ -110,6 +110,11 @@ class Ground:
         """Why the target's mark is not the one that it must be; None where it is."""
         return self._look()[0]
 
+    def bears(self) -> str | None:
+        """The id of the run whose mark the target bears, where that is not the confirmed one's."""
+        bearing = self._look()[1]
+        return None if bearing is None else bearing.run
+
     def _look(self) -> tuple[str | None, Bearing | None]:
         """That reason, and the run whose mark the target bears where it is not the confirmed one's."""
         mark = self.target.stamp()

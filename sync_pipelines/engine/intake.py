@@ -34,6 +34,7 @@ class Intake:
     Args:
         groups: key → the entities that name it. strange: those that name no record, with why.
         refused: key → why; prints: fingerprints of the rows that were read.
+        shared: keys that events which were under way then name, too.
         lost: keys without a row; gone: records that the source has no more; left: keys that are still to be read.
         staged: what the target has made ready of the rows that were read last; rows, size: how many, in bytes.
     """
@@ -43,6 +44,7 @@ class Intake:
     strange: list[tuple[Entity, Rejection]] = field(default_factory=list)
     refused: dict[str, Rejection] = field(default_factory=dict)
     prints: dict[str, str] = field(default_factory=dict)
+    shared: set[str] = field(default_factory=set)
     lost: list[str] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     left: Sequence[str] = ()
@@ -54,6 +56,11 @@ class Intake:
         """Forget what was read."""
         self.left = list(self.groups)
         self.lost, self.refused, self.staged, self.rows, self.size = [], {}, None, 0, 0
+
+    def doubted(self) -> set[str]:
+        """The records that somebody may have written since, or not: who took one of their events before, or beside."""
+        found = ((key, event) for key, group in self.groups.items() for entity in group for event in entity.events)
+        return self.shared.union(key for key, event in found if event.again)
 
     def arrived(self) -> list[tuple[str, Entity]]:
         return [(key, item) for key, group in self.groups.items() if key not in self.refused for item in group]
@@ -90,6 +97,7 @@ class Reader:
         intake = Intake(events=events)
         noted(intake)
         self._assign(folded(events), intake)
+        intake.shared.update(key for item in beside for key in list(item.groups) if key in intake.groups)
         self.read(list(intake.groups), intake)
         return intake
 
@@ -120,9 +128,12 @@ class Reader:
         intake.refused.update({item.key: item for item in refused})
         target, size = run.binding.target, run.binding.batch_size
         assert isinstance(target, Staging), "a target that follows events"
+        doubted = list(intake.groups) if run.cut_off else intake.doubted()
         if mapped.num_rows:
             with run.veil.errors():
-                intake.staged = target.stage(mapped, size=size, before_write=run.mark, check=run.lock.check)
+                intake.staged = target.stage(
+                    mapped, size=size, doubted=doubted, before_write=run.mark, check=run.lock.check
+                )
 
 
 def no_key(entity: Entity, why: str) -> Rejection:

@@ -18,9 +18,11 @@ class Scoped(Guarded):
     """A run that decides what it reads, once it holds the target's lock.
 
     Args:
+        cut_off: the run that has written to the target last may have ended between what it noted and what it wrote.
         _counted: what was counted before anything was written, and how often a `Listed` target had been written to.
     """
 
+    cut_off: bool = False
     _counted: tuple[int, int | None] | None = None
 
     def measure(self) -> int:
@@ -52,7 +54,10 @@ class Scoped(Guarded):
             if asked.keys is not None:
                 raise
             return self._built_anew(error.message)
-        due = due_whole(due_scope(asked, self.ground, held=held), self.binding.target)
+        ground = self.ground
+        if self.binding.outbox is not None and ground is not None:
+            self.cut_off = (last := ground.bears()) is not None and not self.binding.ledger.is_completed(last)
+        due = due_whole(due_scope(asked, ground, held=held), self.binding.target)
         return with_waiting(self.binding, due, self.since)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
@@ -26,13 +26,20 @@ class Staging(Protocol):
     """A target that can be asked to look at records, in another thread, while it writes others."""
 
     def stage(
-        self, rows: pa.RecordBatch, *, size: int, before_write: Callable[[], object], check: Callable[[], object]
+        self,
+        rows: pa.RecordBatch,
+        *,
+        size: int,
+        doubted: Collection[str],
+        before_write: Callable[[], object],
+        check: Callable[[], object],
     ) -> Staged:
         """Make ready what `engine.model.Target.upsert` would do with these; nothing is written to the target.
 
         Args:
             rows: mapped, each key once; none of them is among those that are being written.
             size: the most records of a transaction.
+            doubted: keys of those that somebody was about to write before, and may have written or not.
             before_write: called before anything is written; where nothing is to be written it is not.
             check: called before the ledger is told of what is about to be written: the lock must be held still.
         """

@@ -97,3 +97,18 @@ def test_a_consumer_that_lost_its_sign_of_life_stops_before_its_books_are_closed
     with pytest.raises(LockLostError):
         consumer.step()
     assert app.statuses("c2") == ["PENDING"]
+
+
+def test_the_watermark_of_a_bout_is_of_its_end_for_it_has_read_rows_until_then(
+    academy: Academy, app: Application, consumers: list[TableConsumer]
+) -> None:
+    consumer = consumers[0]
+    app.create("c1")
+    consumer.step()
+    app.create("c2")
+    (begun,) = academy.execute("SELECT clock_timestamp()")[0]
+    consumer.step()
+    consumer.end()
+    found = academy.bind(concepts()).ledger.watermark("learning", "concept")
+    assert found is not None
+    assert found.taken_at > begun

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.engine.errors import LockLostError, TransientError
 from sync_pipelines.sources.postgres import connection, few
 from sync_pipelines.sources.postgres.events import PostgresOutbox
 from sync_pipelines.targets.neo4j.staging import StagedRows
@@ -101,6 +101,23 @@ def test_where_one_transaction_fails_those_before_it_count_and_the_others_events
     assert academy.prove(concepts(), "deep").equal
 
 
+def test_what_was_taken_by_a_writer_that_lost_its_lock_is_left_to_the_one_that_has_it_now(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.create("c1")
+
+    def lost(*_: object) -> Iterator[Any]:
+        raise LockLostError("the lock was lost.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(StagedRows, "write", lost)
+        with pytest.raises(LockLostError):
+            academy.sync(concepts())
+    assert app.statuses("c1") == ["PROCESSING"], "perhaps by somebody else, who has taken it meanwhile"
+    academy.sync(concepts())
+    assert app.statuses("c1") == ["COMPLETED"]
+
+
 def test_rows_that_are_large_together_are_read_in_parts(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,11 +152,13 @@ def test_an_edit_that_comes_between_the_look_and_the_write_is_judged_too(
     assert academy.prove(table).stale == 0
 
 
+@pytest.mark.parametrize("weight", [None, 9.0])
+@pytest.mark.parametrize("strategy", ["last_write_wins", "manual_review"])
 def test_two_entities_that_name_one_record_leave_it_as_its_row_is(
-    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, weight: float | None, strategy: str
 ) -> None:
-    """The second is looked at when the first is not written yet, and its row is again what the graph holds."""
-    table = prerequisites()
+    """The second is looked at when the first is not written yet, and its row may be again what the graph holds."""
+    table = prerequisites(conflicts={"strategy": strategy})
     flipped, looked = threading.Event(), threading.Event()
     take, stage, write = PostgresOutbox.take, GraphTarget.stage, StagedRows.write
 
@@ -163,7 +182,7 @@ def test_two_entities_that_name_one_record_leave_it_as_its_row_is(
 
     def late(rows: StagedRows) -> Iterator[Any]:
         if not flipped.is_set():
-            say("another name", None)
+            say("another name", weight)
             flipped.set()
             assert looked.wait(20)
         return write(rows)
@@ -174,6 +193,8 @@ def test_two_entities_that_name_one_record_leave_it_as_its_row_is(
     monkeypatch.setattr(StagedRows, "write", late)
     academy.sync(table, batch_size=1)
     assert academy.prove(table, "deep").equal
+    assert academy.cypher("MATCH ()-[r:PREREQUISITE_OF]->() RETURN r.weight AS w") == [{"w": weight}]
+    assert not academy.bind(table).ledger.conflict_history("learning", table.table_name)
 
 
 def test_what_waited_for_a_node_that_came_and_went_at_once_waits_no_more(academy: Academy, app: Application) -> None:

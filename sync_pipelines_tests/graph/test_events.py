@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sync_pipelines.engine.consuming import TableConsumer
 from sync_pipelines_tests.graph.app import Application, change, concepts, prerequisites, publish
-from sync_pipelines_tests.graph.house import Academy
+from sync_pipelines_tests.graph.house import Academy, concept
 
 
 @pytest.fixture
@@ -188,6 +189,25 @@ def test_a_key_is_found_however_the_event_spells_it(academy: Academy, app: Appli
     assert app.events("last_error")[-1][0].count("no key of this table") == 1
 
 
+def test_what_waits_for_a_node_of_a_label_that_its_document_names_no_more_waits_for_the_other_one(
+    academy: Academy, app: Application
+) -> None:
+    app.require(("c0", "c9"))
+    academy.sync(prerequisites())
+    assert app.statuses("c0-c9") == ["BLOCKED"]
+    start, end = ({"label": "Topic", "key": key} for key in ("requires_id", "concept_id"))
+    arrows = prerequisites(target={"relationship": "PREREQUISITE_OF", "start": start, "end": end})
+    topics = concept(name="topic", target={"label": "Topic"})
+    for _ in range(2):
+        academy.sync(arrows)
+    assert ("of label Topic" in app.events("last_error")[0][0], app.statuses("c0-c9")) == (True, ["BLOCKED"])
+    academy.capture(topics)
+    academy.add("c9")
+    for table in (topics, arrows):
+        academy.sync(table)
+    assert app.statuses("c0-c9") == ["COMPLETED"]
+
+
 def test_more_events_than_the_guard_lets_go_stop_before_the_first(academy: Academy, app: Application) -> None:
     from sync_pipelines.engine.errors import MassDeleteError
 
@@ -238,6 +258,41 @@ def test_the_guard_is_asked_of_rows_that_went_without_an_event_of_their_own(acad
     assert len(titles(academy)) == 50  # as many as go without a question
     academy.sync(concepts(), allow=True)
     assert len(titles(academy)) == 30
+
+
+@pytest.mark.parametrize("version", [None, 2_000])
+def test_what_comes_and_goes_within_a_bout_is_no_loss_that_the_guard_counts(
+    academy: Academy, app: Application, version: int | None
+) -> None:
+    from sync_pipelines.engine.errors import MassDeleteError
+
+    few = concepts(checks={"mass_delete": {"records": 4, "share": 0.1}})
+    old = [f"c{number}" for number in range(1, 11)]
+    app.create(*old)
+    academy.sync(few)
+    consumer = TableConsumer(binding=academy.bind(few))
+
+    def turn(*new: str) -> int:
+        """These come, and one that was there goes and comes again; then these go."""
+        for name in new:
+            app.run("INSERT INTO concept (id, title) VALUES (%s, %s)", name, name)
+            app.publish("CONTENT_CREATED", name, {"title": name}, **({"source_version": version} if version else {}))
+        app.delete("c1")
+        taken = consumer.step()
+        app.create("c1")
+        app.delete(*new)
+        return taken + consumer.step()
+
+    for number in range(4):
+        assert turn(f"x{number}", f"y{number}") == 6
+    assert titles(academy) == sorted(old)
+    for name in old[1:5]:
+        app.publish("CONTENT_CREATED", name, {"title": name})  # once more, of what is there
+    assert consumer.step() == 4
+    app.delete(*old[1:5])
+    with pytest.raises(MassDeleteError, match="5 records would be deleted, of 12 in all"):
+        consumer.step()
+    assert titles(academy) == sorted(old)
 
 
 def test_a_full_sync_completes_the_events_that_it_has_seen(academy: Academy, app: Application) -> None:

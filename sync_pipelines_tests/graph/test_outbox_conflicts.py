@@ -50,9 +50,10 @@ def test_an_edit_in_review_is_kept_over_events_and_has_their_versions(
     assert academy.prove(table, "deep").equal
 
 
+@pytest.mark.parametrize("modes", [["incremental"], ["incremental", "incremental"], ["full", "incremental"]])
 @pytest.mark.parametrize("strategy", ["manual_review", "target_wins", "merge", "last_write_wins"])
-def test_what_a_write_that_failed_has_left_is_nobodys_edit_when_the_row_has_changed_again(
-    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, strategy: str
+def test_what_writes_that_failed_have_left_is_nobodys_edit_when_the_row_has_changed_again(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, strategy: str, modes: list[str]
 ) -> None:
     table = concepts(conflicts={"strategy": strategy})
     app.create("c1", "c2", "c3")
@@ -66,11 +67,12 @@ def test_what_a_write_that_failed_has_left_is_nobodys_edit_when_the_row_has_chan
         for name in ("c1", "c2"):
             app.update(name, title=f"{title} {name}")
 
-    change("second")
-    with monkeypatch.context() as patch:
-        patch.setattr(NodeWriter, "put", lost)
-        with pytest.raises(TransientError):
-            academy.sync(table)
+    for mode in modes:
+        change(f"second {mode}")
+        with monkeypatch.context() as patch:
+            patch.setattr(NodeWriter, "put", lost)
+            with pytest.raises(TransientError):
+                academy.sync(table, mode=mode)
     assert held(academy, "title") == ["c1"]
     change("third")
     app.update("c3", difficulty=3)

@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sync_pipelines.cli import app as cli
-from sync_pipelines.engine.errors import MassRefusalError
+from sync_pipelines.engine.errors import MassRefusalError, TransientError
+from sync_pipelines.targets.neo4j.writing import NodeWriter
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
@@ -36,6 +37,14 @@ def _refuse(academy: Academy, app: Application, *, times: int = 3) -> None:
     for _ in range(times):
         academy.sync(concepts())
         app.run("UPDATE sync.sync_event_log SET retry_at = now() WHERE retry_at IS NOT NULL")
+
+
+def _drop(key: str, *, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As somebody does it by command."""
+    with monkeypatch.context() as patched:
+        patched.setattr("sync_pipelines.definitions.load", lambda: (None, (concepts(),)))
+        ended = CliRunner().invoke(cli, ["quarantine", "drop", "learning/concept", "--key", key])
+    assert ended.exit_code == 0, ended.output
 
 
 def _states(app: Application, name: str) -> list[tuple[object, ...]]:
@@ -101,6 +110,7 @@ def test_a_replay_frees_the_events_of_its_record(academy: Academy, app: Applicat
     app.update("c1", title="mended")
     academy.sync(concepts(), mode="records", keys=("c1",))
     assert not academy.quarantined(concepts())
+    assert app.statuses("c1") == ["PENDING", "PENDING"], "whoever consumes now takes it"
     academy.sync(concepts())
     assert app.events("status, attempts") == [("COMPLETED", 0), ("COMPLETED", 0)]  # it had its tries anew
     assert academy.titles() == ["c0", "mended"]
@@ -112,15 +122,42 @@ def test_a_drop_leaves_the_event_out_and_lets_those_behind_it_go_on(
     app.create("c1", title="c0")
     _refuse(academy, app)
     app.update("c1", title="mended")
-    with monkeypatch.context() as patched:
-        patched.setattr("sync_pipelines.definitions.load", lambda: (None, (concepts(),)))
-        ended = CliRunner().invoke(cli, ["quarantine", "drop", "learning/concept", "--key", "c1"])
-    assert (ended.exit_code, app.statuses("c1")) == (0, ["COMPLETED", "PENDING"]), ended.output
+    _drop("c1", monkeypatch=monkeypatch)
+    assert app.statuses("c1") == ["COMPLETED", "PENDING"]
     academy.sync(concepts())
     assert app.statuses("c1") == ["COMPLETED", "COMPLETED"]
     assert "dropped" in app.events("last_error")[0][0]
     assert academy.titles() == ["c0", "mended"]
     assert academy.prove(concepts()).equal
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_stands_after_refusals_and_an_outage_is_nobodys_edit(
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    table = concepts(conflicts={"strategy": "manual_review"})
+    app.create("c1")
+    academy.sync(table)
+    app.update("c1", title="c0")
+    monkeypatch.setenv("SYNC_RETRY_MAX", str(times))
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(times):
+            World(url=academy.url, chroma=None, instance=instance, component=table).materialize()
+            app.run("UPDATE sync.sync_event_log SET retry_at = now() WHERE retry_at IS NOT NULL")
+    _drop("c1", monkeypatch=monkeypatch)
+    app.update("c1", title="second")
+
+    def lost(*_: object) -> int:
+        raise TransientError("the graph does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(NodeWriter, "put", lost)
+        with pytest.raises(TransientError):
+            academy.sync(table)
+    app.update("c1", title="third")
+    academy.sync(table)
+    assert academy.titles() == ["c0", "third"]
+    assert not academy.bind(table).ledger.conflict_history("learning", "concept")
 
 
 def test_a_full_sync_leaves_the_events_of_what_the_graph_refused(academy: Academy, app: Application) -> None:

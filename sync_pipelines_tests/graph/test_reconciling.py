@@ -91,9 +91,13 @@ def test_each_has_a_row_that_says_who_when_what_and_what_was_left_out(academy: A
 UNKNOWN: list[tuple[Any, Any, type[RunError], str]] = [
     (["lesson"], None, ConfigurationError, "'lesson'. There are: concept, prerequisite."),
     ([], None, ConfigurationError, "names no type"),
+    (5, None, ConfigurationError, "entity_types is 5, which is no list of types. Give a list of names, such as"),
+    (b"concept", None, ConfigurationError, "entity_types is b'concept', which is no list of types"),
+    ([5], None, ConfigurationError, "No table has the entity type 5"),
     (None, ["c1"], ConfigurationError, "entity_ids are those of one type. Name it in entity_types: concept"),
     (["concept"], [], ConfigurationError, "names no record"),
     (["concept"], "12", ConfigurationError, "'12', which is no list of keys. Give a list, such as ['12']"),
+    (["concept"], 12, ConfigurationError, "entity_ids is 12, which is no list of keys. Give a list, such as [12]"),
     (["concept"], ["c1", "nobody"], UnknownRecordError, "no such record in source or target (key 'nobody')"),
 ]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.plan import plan
 from sync_pipelines.engine.waiting import can_arrive
+from sync_pipelines.targets.neo4j.judging import Judge
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 
 
@@ -46,23 +50,51 @@ def test_a_deleted_row_takes_its_relationship_and_leaves_the_nodes(academy: Acad
     assert academy.titles() == ["c1", "c2", "c3"]
 
 
-def test_a_relationship_that_leads_elsewhere_now_is_made_anew(academy: Academy) -> None:
+def follows(academy: Academy, **more: Any) -> OutboxToNeo4j:
+    """Relationships with a key of their own, which may lead elsewhere: of three concepts two follow the second."""
     academy.execute("CREATE TABLE follows (id int PRIMARY KEY, who text, whom text, since int)")
     ends = {name: {"label": "Concept", "key": key} for name, key in (("start", "who"), ("end", "whom"))}
-    follows = prerequisite(
+    table = prerequisite(
         source={"connection": "learning", "table": "follows", "key": ["id"]},
         target={"relationship": "FOLLOWS", **ends},
+        **more,
     )
-    academy.capture(follows)
+    academy.capture(table)
     academy.add("c1", "c2", "c3")
     academy.execute("INSERT INTO follows VALUES (1, 'c1', 'c2', 2020), (2, 'c2', 'c2', 2021)")
-    for table in (concept(), follows):
-        academy.sync(table)
-    academy.execute("UPDATE follows SET whom = 'c3', since = 2022 WHERE id = 1")
-    academy.sync(follows)
+    for each in (concept(), table):
+        academy.sync(each)
+    return table
+
+
+def followers(academy: Academy) -> list[tuple[Any, ...]]:
     text = "MATCH (a)-[r:FOLLOWS]->(b) RETURN a.sync_key AS a, b.sync_key AS b, r.since AS s, r.id AS id ORDER BY id"
-    assert [tuple(row.values()) for row in academy.cypher(text)] == [("c1", "c3", 2022, 1), ("c2", "c2", 2021, 2)]
-    assert academy.prove(follows, "deep").equal
+    return [tuple(row.values()) for row in academy.cypher(text)]
+
+
+def test_a_relationship_that_leads_elsewhere_now_is_made_anew(academy: Academy) -> None:
+    table = follows(academy)
+    academy.execute("UPDATE follows SET whom = 'c3', since = 2022 WHERE id = 1")
+    academy.sync(table)
+    assert followers(academy) == [("c1", "c3", 2022, 1), ("c2", "c2", 2021, 2)]
+    assert academy.prove(table, "deep").equal
+
+
+def test_an_edit_of_a_relationship_that_is_about_to_lead_elsewhere_is_judged_before_it_goes(
+    academy: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = follows(academy, conflicts={"strategy": "merge"})
+    written, edits = Judge._written, iter([1999])
+
+    def late(self: Judge, found: Any) -> Any:
+        for year in edits:
+            academy.cypher("MATCH ()-[r:FOLLOWS {id: 1}]->() SET r.since = $year", year=year)
+        return written(self, found)
+
+    monkeypatch.setattr(Judge, "_written", late)
+    academy.execute("UPDATE follows SET whom = 'c3' WHERE id = 1")
+    academy.sync(table)
+    assert followers(academy) == [("c1", "c3", 1999, 1), ("c2", "c2", 2021, 2)]
 
 
 def test_a_relationship_whose_node_is_not_there_waits_and_arrives_after_it(academy: Academy) -> None:

@@ -338,6 +338,24 @@ def test_a_value_that_the_sources_column_cannot_hold_is_refused_with_its_type(co
     assert held(contested, "title", "difficulty") == ["theirs", 2147483647]
 
 
+def test_a_property_whose_column_must_have_a_value_is_not_emptied(contested: Academy) -> None:
+    words = ("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target")
+    told = " ".join(run(*words, "--set", "updated_at=null", code=3).split())
+    assert "column 'updated_at' of type timestamp with time zone, which must not be empty" in told
+    run(*words, "--set", "difficulty=null")
+    assert held(contested, "title", "difficulty") == ["theirs", None]
+
+
+def test_a_text_that_spells_no_json_is_no_value_of_a_column_of_json(contested: Academy) -> None:
+    contested.execute("ALTER TABLE concept ADD COLUMN more jsonb")
+    words = ("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target")
+    told = " ".join(run(*words, "--set", 'more="plain"', code=3).split())
+    assert "column 'more' of type jsonb, which cannot hold this value" in told
+    assert ConflictResolver().has_conflict("c1", "concept")
+    run(*words, "--set", 'more="[1, 2]"')
+    assert held(contested, "title", "more") == ["theirs", "[1, 2]"]
+
+
 def test_what_people_hold_in_the_graph_may_stay_although_the_source_could_not_hold_it(contested: Academy) -> None:
     edit(contested, "n.difficulty = 1099511627776")
     run("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=target")

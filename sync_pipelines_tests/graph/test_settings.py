@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from neo4j.exceptions import Neo4jError
+from psycopg2 import DatabaseError
 from typer.testing import CliRunner
 
 from sync_pipelines import ConflictResolver, ReconciliationJob, run_consumer
 from sync_pipelines.cli import app as cli
+from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, TransientError
 from sync_pipelines.health_systems import FAR_SYSTEMS
 from sync_pipelines.resources.neo4j import Neo4jResource
@@ -20,6 +22,7 @@ from sync_pipelines.targets.neo4j.errors import classify
 from sync_pipelines.targets.neo4j.settings import GraphSettings
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 
+SOURCE = {"connection": "learning", "table": "concept", "key": ["id"], "changed_at": "updated_at"}
 NAMES = ("NEO4J_URI", "NEO4J_USER", "NEO4J_PASSWORD", "NEO4J_DATABASE")
 
 
@@ -130,6 +133,30 @@ def test_what_is_no_name_of_a_sync_is_refused_by_what_was_given(sync: Any) -> No
     for use in (ConflictResolver, ReconciliationJob, run_consumer):
         with pytest.raises(ConfigurationError, match=told):
             use(sync=sync)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"entity_type": "concept"}, "entity_type belongs to events: outbox"),
+        ({"events": "outbox", "entity_type": ""}, "entity_type is empty"),
+        ({"events": "outbox", "entity_type": "ä" * 129}, "has 258 bytes, and no event can be published of a type of"),
+        ({"events": "outbox", "target": {"label": "Ab" * 90}}, "has 269 bytes"),
+        ({"events": "outbox", "source": {**SOURCE, "capture": "cursor"}}, "capture: cursor is for events: table"),
+    ],
+)
+def test_an_entity_type_that_no_event_can_have_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        OutboxToNeo4j.model_validate({"sync": "learning", "source": SOURCE, "target": {"label": "L"}, **given})
+
+
+def test_an_entity_type_may_be_as_long_as_events_have_it(academy: Academy) -> None:
+    longest = "ä" * 128
+    assert concept(events="outbox", entity_type=longest).events_of == longest
+    publish = "SELECT sync.publish_event('CONTENT_CREATED', %s, 'c1', '{}')"
+    academy.execute(publish, longest)
+    with pytest.raises(DatabaseError, match="longer than 256 bytes"):
+        academy.execute(publish, longest + "x")
 
 
 @pytest.mark.parametrize("use", [ReconciliationJob, run_consumer])

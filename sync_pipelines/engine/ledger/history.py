@@ -173,6 +173,12 @@ class HistoryBook(Store):
                 return
             offset += _PAGE
 
+    def is_completed(self, sync_id: str) -> bool:
+        """Whether the run of this id has ended, and well."""
+        logs = self._tables.logs
+        chosen = sa.select(logs.c.status).where(logs.c.sync_id == UUID(sync_id))
+        return self._transaction(lambda connection: connection.execute(chosen).scalar()) == "completed"
+
     def last_runs(self, sync: str, table: str, limit: int = 10) -> list[RunRecord]:
         """The newest runs of a table, the newest first."""
         return self.logs(sync, table, limit=limit)

@@ -34,7 +34,9 @@ _DUE = "(e.retry_at IS NULL OR e.retry_at <= pg_catalog.clock_timestamp())"
 _DELETIONS = "'CONTENT_DELETED', 'RELATIONSHIP_DELETED', 'USER_DELETED'"
 _READ = (
     "e.id, e.event_id::text AS event_id, e.correlation_id, e.event_type, e.entity_id, e.source_version, e.attempts, "
-    "e.payload #>> '{start,id}' AS start_id, e.payload #>> '{end,id}' AS end_id"
+    "e.payload #>> '{start,id}' AS start_id, e.payload #>> '{end,id}' AS end_id, "
+    # who takes it for the first time sets the time after the statement has begun
+    "coalesce(e.published_at < pg_catalog.statement_timestamp(), false) AS again"
 )
 
 
@@ -303,6 +305,7 @@ def _event(row: Mapping[str, Any]) -> Event:
         entity_id=row["entity_id"],
         version=row["source_version"],
         attempts=row["attempts"],
+        again=row["again"],
         ends=None if None in ends else ends,
     )
 

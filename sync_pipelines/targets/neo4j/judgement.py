@@ -69,7 +69,7 @@ class Judgement:
         rows: what is to be written, merged where that was decided. told: what was decided, by key.
         held: what the graph held of those that were judged; there: fingerprint and ends of all.
         before, after: bases to keep before and after they are written.
-        were: bases that were noted anew for records which nobody has looked at, as they stood.
+        were: bases as they stood where others are noted before the records are written.
         lost: records whose bases say nothing any more. doubt: of the writer.
         odd: those of which something is told, or that are like the source by their fingerprint alone.
     """

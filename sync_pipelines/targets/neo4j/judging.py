@@ -7,7 +7,7 @@ judged anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,6 +70,7 @@ class Judge:
         result = self._written(found)
         bad = {item.key for item in result.rejected}
         self._books.keep({key: base for key, base in found.after.items() if key not in bad})
+        self.take_back(found, bad)
         counts = Counts(unchanged=len(found.kept))
         counts += result.counts
         stays = [item for item in found.told if item.decision.stays]
@@ -103,14 +104,15 @@ class Judge:
 
     # Making ready
 
-    def ready(self, batch: pa.RecordBatch, *, check: Callable[[], object]) -> Judgement:
+    def ready(self, batch: pa.RecordBatch, *, doubted: Collection[str], check: Callable[[], object]) -> Judgement:
         """Look at sorted rows, and note the bases of what is about to be changed, but for what is `odd`.
 
         Args:
-            check: called before anything is noted.
+            doubted: nobody knows which of their bases these have now, and it would be lost if another one was noted
+                and the write failed once more; they are judged by themselves. check: called before anything is noted.
         """
         found = self._foreseen(batch) if self._elements.ends is None else self.look(batch, trust=True)
-        found.odd |= {item.key for item in found.told}
+        found.odd |= {item.key for item in found.told}.union(doubted)
         self._writer.known = self._known(found, None)
         check()
         self._books.forget([key for key in found.lost if key not in found.odd])
@@ -139,14 +141,13 @@ class Judge:
                 found.after[key] = KnownBase(row[FINGERPRINT], self._forms.state(row))
             elif base.fingerprint != row[FINGERPRINT]:
                 held[key] = Held(mark=base.fingerprint, state=self._forms.of_now(base.data or {}))
-                found.were[key] = base
                 self._note(found, row, held[key], base)
             elif _mark(there, key) != row[FINGERPRINT]:
                 found.odd.add(key)
         return found
 
-    def take_back(self, found: Judgement, keys: Sequence[str]) -> None:
-        """Undo what `ready` has noted of these: what stands there may be older, since a write failed, and no edit."""
+    def take_back(self, found: Judgement, keys: Collection[str]) -> None:
+        """Undo what was noted of these, which were not written: what stands there may be older, and no edit."""
         self._books.keep({key: found.were[key] for key in keys if key in found.were})
 
     def note_made(self, bases: Mapping[str, KnownBase]) -> None:
@@ -181,7 +182,7 @@ class Judge:
             for row in suspects
             if row[KEY] in doubtful
         }
-        found.told = [item for item in judged.values() if _is_told(item.decision)]
+        found.told = [item for item in judged.values() if item.decision.told]
         self._fill(found, rows, judged, bases)
         return found
 
@@ -336,6 +337,7 @@ class Judge:
         else:
             # what the ledger has of it stays there, and is not sent again
             kept = base is not None and base.data is not None and base.fingerprint == held.mark
+            found.were |= {} if base is None else {key: base}
             found.before[key] = replace(now, previous=held.mark, previous_data=None if kept else self._last(held, base))
 
     # Records that the source lacks, and what people are shown
@@ -353,7 +355,7 @@ class Judge:
             sides = self._sides(None, found, bases.get(key))
             accepted = key in noted and noted[key].accepted and noted[key].source_fingerprint is None
             dispute = self._dispute(key, sides, fingerprint=None, accepted=accepted)
-            if _is_told(dispute.decision):
+            if dispute.decision.told:
                 told.append(dispute)
         return held, told
 
@@ -389,10 +391,6 @@ class Judge:
     def held(self, keys: Sequence[str]) -> dict[str, Held]:
         """What the graph holds of these records now."""
         return self._held(keys, self._books.known(keys)[0])
-
-
-def _is_told(decision: Decision) -> bool:
-    return decision.stays or decision.conflict
 
 
 def _mark(there: Mapping[str, Mapping[str, Any]], key: str) -> Any:

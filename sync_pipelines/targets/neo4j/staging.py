@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ class StagedRows:
 
     Args:
         rows: mapped, each key once. size: the most of them in a transaction.
+        doubted: keys of those that somebody may have written before, which are judged by themselves.
         judge: where people edit the graph, too. check: called before the ledger is told of what is about to be written.
     """
 
@@ -38,12 +39,13 @@ class StagedRows:
         rows: pa.RecordBatch,
         *,
         size: int,
+        doubted: Collection[str] = (),
         judge: Judge | None = None,
         check: Callable[[], object] = lambda: None,
     ) -> None:
         self._writer, self._judge, self._size = writer, judge, size
         rows = rows.sort_by(KEY)
-        self._found = Judgement(rows=rows) if judge is None else judge.ready(rows, check=check)
+        self._found = Judgement(rows=rows) if judge is None else judge.ready(rows, doubted=doubted, check=check)
         # what was decided by itself is judged when its turn has come, and told before it is written
         self._odd = among(rows, self._found.odd)
         rows = rows if not self._odd.num_rows else among(rows, self._found.odd, outside=True)
@@ -95,6 +97,8 @@ class StagedRows:
 
     def _keep_after(self, keys: Sequence[str], result: BatchResult) -> None:
         bad = {item.key for item in result.rejected}
+        if self._judge is not None:
+            self._judge.take_back(self._found, bad)
         after = self._found.after
         self._made |= {key: after[key] for key in keys if key in after and key not in bad}
 

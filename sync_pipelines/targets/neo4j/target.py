@@ -204,11 +204,17 @@ class GraphTarget(Judged, Underived):
             yield BatchResult(counts=result.counts, rejected=result.rejected, keys=keys)
 
     def stage(
-        self, rows: pa.RecordBatch, *, size: int, before_write: Callable[[], object], check: Callable[[], object]
+        self,
+        rows: pa.RecordBatch,
+        *,
+        size: int,
+        doubted: Collection[str],
+        before_write: Callable[[], object],
+        check: Callable[[], object],
     ) -> StagedRows:
         """Look at mapped rows, each key once; the result writes them."""
         writer = self._writer(self._prepared(rows.schema), before_write=before_write)
-        return StagedRows(writer, rows, size=size, judge=self.judge(writer), check=check)
+        return StagedRows(writer, rows, size=size, doubted=doubted, judge=self.judge(writer), check=check)
 
     def _prepared(self, schema: pa.Schema) -> Properties:
         """The properties of batches, whose names are noted before the first is written: so none is left behind.
