@@ -354,7 +354,9 @@ def test_without_a_terminal_progress_is_timestamped_lines_on_standard_error(shop
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("closed", "options"), [(">&-", ["--json"]), ("2>&-", [])])
+@pytest.mark.parametrize(
+    ("closed", "options"), [(">&-", ["--json"]), pytest.param("2>&-", [], marks=pytest.mark.exhaustive)]
+)
 def test_a_standard_stream_that_is_closed_leads_nowhere(shop: Shop, closed: str, options: list[str]):
     shop.put("a")
     words = ["sh", "-c", f'exec "$@" {closed}', "sh", *command("sync", "shop/article", *options)]

@@ -12,6 +12,7 @@ from sync_pipelines_tests.dagster.project import article
 from sync_pipelines_tests.dagster.test_checks import check, synced
 from sync_pipelines_tests.dagster.test_repair import plan, repair
 from sync_pipelines_tests.dagster.world import World
+from sync_pipelines_tests.spare import spare
 
 VECTOR = [0.1] * 16
 LONG = " ".join(f"word{number} of a long text." for number in range(30))
@@ -185,7 +186,7 @@ def test_a_field_of_the_syncs_own_that_it_did_not_write_is_stale_and_removed(chu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sync_generation", "sync_text", "sync_chunks", "sync_fingerprint"])
+@pytest.mark.parametrize("name", ["sync_chunks", "sync_fingerprint", *spare("sync_generation", "sync_text")])
 def test_a_list_in_a_field_of_the_syncs_own_crashes_neither_a_proof_nor_a_sync(chunked: World, name: str):
     before = [chunked.metadata(item) for item in ("a", "a#1")]
     chunked.collection.update(ids=["a", "a#1", "b"], metadatas=[{name: ["x", "y"]}] * 3)

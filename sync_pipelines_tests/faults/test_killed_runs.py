@@ -78,12 +78,12 @@ def kill_then_run_again(
     [
         *spare(("opened", 1), ("embedded", 1), ("extras", 1), ("heads", 1)),
         ("orphans", 1),
-        ("embedded", 2),
+        *spare(("embedded", 2)),
         ("heads", 3),
         *spare(("before delete", 3), ("confirmed", 1)),
         ("after delete", 3),
         ("before confirm", 1),
-        ("noted", 1),
+        *spare(("noted", 1)),
     ],
     ids=lambda boundary: " ".join(map(str, boundary)),
 )

@@ -33,6 +33,7 @@ def add(schema: Schema, *ids: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.spare_where(feed=False)
 @pytest.mark.parametrize(
     "properties",
     [{"delta.enableDeletionVectors": "true"}, {"delta.columnMapping.mode": "name"}],
