@@ -112,6 +112,9 @@ PLACES = {
 
 
 @pytest.mark.slow
+@pytest.mark.spare_where(place="booked")
+@pytest.mark.spare_where(place="read")
+@pytest.mark.spare_where(place="nearly closed")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_cancellation_that_strikes_inside_a_step_leaves_nothing(
     world: World, spools: Path, monkeypatch: pytest.MonkeyPatch, place: str

@@ -48,6 +48,7 @@ def test_loading_connects_to_nothing_needs_no_variable_and_imports_no_client():
 
 
 @pytest.mark.slow
+@pytest.mark.spare_where(command="dagster definitions validate")
 @pytest.mark.parametrize(
     "command", ["dg check yaml", "dg check defs", "dg list defs --json", "dagster definitions validate"]
 )

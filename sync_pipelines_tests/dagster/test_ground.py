@@ -49,6 +49,7 @@ def restore(world: World) -> None:
     assert set(world.stored()) == {"a", "late"}
 
 
+@pytest.mark.spare_where(mode="full")
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 def test_a_database_that_was_restored_with_its_ledger_is_recognised(world: World, mode: str):
     restore(world)

@@ -138,7 +138,7 @@ def test_a_check_that_is_killed_says_nothing_and_the_next_one_is_right(
 
 
 @pytest.mark.parametrize(
-    "boundary", [*spare("reading", "embedded", "before delete", "proving"), "heads", "after delete"]
+    "boundary", [*spare("reading", "embedded", "before delete", "proving", "heads"), "after delete"]
 )
 def test_a_repair_that_is_killed_is_ended_by_the_next_one(
     world: World, children: Children, variables: Mapping[str, str], boundary: str
