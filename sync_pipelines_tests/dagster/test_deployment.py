@@ -71,6 +71,7 @@ def _tables_of_dagster(url: str | None) -> bool:
         connection.close()
 
 
+@pytest.mark.exhaustive  # `faults/test_killed_under_the_daemon` kills at every boundary
 def test_a_run_killed_by_sigkill_has_a_successor_that_ends_equal(world: World, tmp_path: Path):
     world.execute("""INSERT INTO "Article" SELECT 'k' || n, '{"en": "t"}', repeat('x', 500) || n, 1
                      FROM generate_series(1, 6000) n""")
