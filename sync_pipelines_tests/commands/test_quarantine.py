@@ -13,6 +13,8 @@ from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.model import Rejection
 from sync_pipelines_tests.engine.ledger_helpers import emptied
 
+pytestmark = pytest.mark.slow
+
 PLACE = ("knowledge", "knowledge_reference")
 
 

@@ -22,6 +22,8 @@ from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.dagster.test_checks import check
 from sync_pipelines_tests.dagster.world import World
 
+pytestmark = pytest.mark.slow
+
 
 def _old(world: World):
     repository = definitions(world.component).get_repository_def()
@@ -32,7 +34,6 @@ def _runs(world: World) -> set[str]:
     return {run.run_id for run in world.instance.get_runs()}
 
 
-@pytest.mark.slow
 def test_the_newest_word_of_each_partition_and_check_stays_however_old(world: World):
     world.put("a")
     first = world.materialize().run_id
@@ -73,7 +74,6 @@ def _rows(instance: dg.DagsterInstance, table: str) -> list[Any]:
         return list(connection.execute(sa.text(f"SELECT * FROM {table}")).mappings())
 
 
-@pytest.mark.slow
 def test_nothing_of_a_removed_run_stays_and_of_what_had_none_the_newest(
     world: World, kept: dg.DagsterInstance, tmp_path: Path
 ):
@@ -119,7 +119,6 @@ def test_of_a_run_whose_removal_was_killed_nothing_stays_after_the_next(kept: dg
         assert not [*tmp_path.rglob(f"{run_id}*")]
 
 
-@pytest.mark.slow
 def test_what_was_reported_today_without_a_run_stays(world: World, kept: dg.DagsterInstance):
     for _ in range(2):
         recheck(world.component, world.component.bind(world.resources), kept, run_id=None, deep=False)
@@ -131,7 +130,6 @@ def test_what_was_reported_today_without_a_run_stays(world: World, kept: dg.Dags
     assert (len(_rows(kept, "asset_check_executions")), len(_rows(kept, "event_logs"))) == counted
 
 
-@pytest.mark.slow
 def test_a_run_of_today_and_one_of_somebody_else_stay(world: World):
     @dg.job
     def strange(): ...
@@ -171,7 +169,6 @@ def test_an_ad_hoc_run_is_ours_where_its_whole_selection_is(world: World, asset,
     assert (run.run_id in _old(world).run_ids) is ours
 
 
-@pytest.mark.slow
 def test_the_job_removes_nothing_unless_it_is_told_to(world: World, monkeypatch: pytest.MonkeyPatch):
     import sync_pipelines.definitions as project
     from sync_pipelines import dagster_retention

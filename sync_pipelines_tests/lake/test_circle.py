@@ -11,6 +11,8 @@ from sync_pipelines.definitions import load
 from sync_pipelines.sandbox import analysis
 from sync_pipelines_tests.lake.house import House
 
+pytestmark = pytest.mark.slow
+
 SUBMISSION = """INSERT INTO voice_submissions (id, user_id, file_path, file_name, file_size, mime_type, language,
     transcription) VALUES (%s, gen_random_uuid(), 'p', 'f', 1, 'audio/mp4', 'en', 'Thank you, it is wonderful.')"""
 NEW = "00000000-0000-4000-8000-000000000001"
@@ -50,7 +52,6 @@ def test_submissions_go_round_and_both_tables_are_equal(voice: House):
     assert (again.upserted, again.unchanged) == (0, 23)
 
 
-@pytest.mark.slow
 def test_what_changes_in_the_application_comes_back_changed_and_what_goes_is_gone(voice: House):
     out(voice)
     voice.sync(table("ai_analyses"))
@@ -67,7 +68,6 @@ def test_what_changes_in_the_application_comes_back_changed_and_what_goes_is_gon
         assert (proof.equal, proof.excluded) == (True, 0)
 
 
-@pytest.mark.slow
 def test_an_analysis_that_a_person_corrected_stays_until_a_newer_one_comes(voice: House):
     out(voice)
     voice.sync(table("ai_analyses"))

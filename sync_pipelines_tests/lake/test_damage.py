@@ -9,6 +9,8 @@ import pytest
 from sync_pipelines.engine.errors import MassDeleteError, RunError
 from sync_pipelines_tests.lake.house import House, document
 
+pytestmark = pytest.mark.slow
+
 DAMAGE = {
     "gone": lambda file: file.unlink(),
     "empty": lambda file: file.write_bytes(b""),

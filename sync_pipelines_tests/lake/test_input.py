@@ -16,6 +16,8 @@ from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.lake.house import House, document
 
+pytestmark = pytest.mark.slow
+
 ALL = {1, 2, 3, 4, 5, 6}
 
 

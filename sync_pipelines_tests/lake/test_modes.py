@@ -22,6 +22,8 @@ from sync_pipelines_tests.lake.engines import name_warehouse
 from sync_pipelines_tests.lake.house import House, document
 from sync_pipelines_tests.sandbox.databricks.shared import Schema
 
+pytestmark = pytest.mark.slow
+
 
 def of_mode(mode: str, **more: Any) -> PostgresToDelta:
     return document(target={"table": "shop/item", "mode": mode}, **more)
@@ -57,7 +59,6 @@ def mended(house: House, table: PostgresToDelta, *, deep: bool = False) -> int:
     return repair(house.bind(table), request, Wanted(deep=deep)).repaired
 
 
-@pytest.mark.slow
 @pytest.mark.spare_where(engine="databricks")
 def test_a_history_keeps_every_state_and_its_proof_takes_the_newest(house: House, history: PostgresToDelta):
     for amount in (1, 0):
@@ -81,7 +82,6 @@ def test_a_history_keeps_every_state_and_its_proof_takes_the_newest(house: House
         assert (proof.equal, proof.source_count, proof.target_count) == (True, 3, 3)
 
 
-@pytest.mark.slow
 @pytest.mark.spare_where(engine="databricks")
 def test_a_state_that_is_there_is_skipped_whatever_asks_for_it(house: House, history: PostgresToDelta):
     before = states(house, history)
@@ -117,7 +117,6 @@ def test_a_deleted_record_keeps_what_it_held_last(house: House, history: Postgre
     assert gone["synced_at"] is not None
 
 
-@pytest.mark.slow
 @pytest.mark.spare_where(engine="databricks")
 def test_what_somebody_did_to_a_history_is_named_and_mended_by_a_newer_state(house: House, history: PostgresToDelta):
     house.opened(history).edit("2", 77)
@@ -134,7 +133,6 @@ def test_what_somebody_did_to_a_history_is_named_and_mended_by_a_newer_state(hou
     assert [state for state in states(house, history) if state[0] == "2"] == [("2", 1, 77, False), ("2", 2, 0, False)]
 
 
-@pytest.mark.slow
 def test_a_history_of_many_records_is_counted_and_listed(house: House):
     history = filled(house, of_mode("append", checks={"mass_delete": {"share": 1.0}}))
     house.execute("INSERT INTO item SELECT 'n' || i, 0 FROM generate_series(1, 25000) AS i")
@@ -157,7 +155,6 @@ def test_the_guard_holds_for_a_history_too(house: House, in_folder: PostgresToDe
     assert not [state for state in states(house, in_folder) if state[3]]
 
 
-@pytest.mark.slow
 @pytest.mark.spare_where(engine="databricks")
 def test_a_column_that_is_added_stands_in_newer_states(house: House, history: PostgresToDelta):
     house.execute("ALTER TABLE item ADD COLUMN colour text; UPDATE item SET colour = 'red' WHERE id = '1'")
@@ -178,7 +175,6 @@ def test_a_history_is_not_built_anew(house: House, history: PostgresToDelta):
         of_mode("append", schema_change="rebuild")
 
 
-@pytest.mark.slow
 @pytest.mark.spare_where(engine="databricks")
 @pytest.mark.parametrize("change", ["DROP COLUMN tags", "ALTER COLUMN amount TYPE text"])
 def test_a_history_whose_columns_cannot_follow_goes_on_in_another_table(
@@ -222,7 +218,6 @@ def test_a_record_that_is_doubled_and_deleted_is_buried_once(house: House, histo
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.spare_where(engine="databricks")
 @pytest.mark.parametrize("gone", [True, False])
 def test_of_two_states_of_one_version_the_one_that_is_not_gone_counts(
@@ -251,7 +246,6 @@ def test_a_version_that_nothing_follows_stops_its_record_alone(house: House, his
     assert house.prove(history, "deep").quarantined == 2
 
 
-@pytest.mark.slow
 @pytest.mark.spare_where(engine="databricks")
 @pytest.mark.usefixtures("engine")
 def test_a_table_that_is_merged_does_not_become_a_history_unnoticed(house: House):
@@ -262,7 +256,6 @@ def test_a_table_that_is_merged_does_not_become_a_history_unnoticed(house: House
     assert house.prove(of_mode("append"), "deep").equal
 
 
-@pytest.mark.slow
 def test_a_table_that_was_merged_can_be_planned_and_proven_before_its_first_run_as_a_history(house: House):
     filled(house, of_mode("merge"))
     house.execute("UPDATE item SET amount = 1 WHERE id = '1'")
@@ -276,7 +269,6 @@ def test_a_table_that_was_merged_can_be_planned_and_proven_before_its_first_run_
     assert (counts.upserted, counts.unchanged) == (1, 2)
 
 
-@pytest.mark.slow
 @pytest.mark.exhaustive
 def test_a_warehouse_that_loses_answers_or_conflicts_adds_no_state_twice(
     house: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch

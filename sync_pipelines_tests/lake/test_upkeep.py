@@ -13,6 +13,8 @@ from sync_pipelines.lake_upkeep import UpkeepConfig, build_lake_upkeep, upkeep
 from sync_pipelines.targets.delta.upkeep import vacuum
 from sync_pipelines_tests.lake.house import House, document
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fragmented(house: House) -> House:
@@ -82,7 +84,6 @@ def test_it_waits_for_the_writer_of_the_table(fragmented: House, monkeypatch: py
     assert files(fragmented) == 5
 
 
-@pytest.mark.slow
 def test_the_job_reports_what_it_did_to_each_table(fragmented: House, tmp_path):
     definitions = dg.Definitions.merge(
         build_lake_upkeep([document()], timezone="UTC"), dg.Definitions(resources=vars(fragmented.resources))

@@ -10,6 +10,8 @@ from sync_pipelines.sandbox.notion.control import WorkspaceControl
 from sync_pipelines_tests.cli.test_commands import answer, invoke
 from sync_pipelines_tests.notes.study import PATH, Study, note
 
+pytestmark = pytest.mark.slow
+
 
 def trashed(workspace: WorkspaceControl, database: str) -> None:
     workspace.trash_database(database)

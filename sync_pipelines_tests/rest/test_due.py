@@ -21,6 +21,8 @@ from sync_pipelines.targets.rowsets import writing
 from sync_pipelines.targets.rowsets.looking import absent, coverage
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
+pytestmark = pytest.mark.slow
+
 
 def source(hotels: Hotels) -> Any:
     return hotels.house.bind(documents()["properties"]).source

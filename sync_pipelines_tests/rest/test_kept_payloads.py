@@ -16,6 +16,8 @@ from sync_pipelines_tests.lake.house import House
 from sync_pipelines_tests.rest.catalogue import DOCUMENT, Catalogue
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_new_column_is_filled_from_the_payloads_without_a_request(hotels: Hotels) -> None:
     ids = hotels.cupid.ids(3)
@@ -100,7 +102,6 @@ def test_a_hotel_whose_payload_somebody_removed_goes_on_from_the_version_of_its_
     assert hotels.execute("SELECT stars, data_version FROM properties") == [(1, 5)]
 
 
-@pytest.mark.slow
 def test_an_edit_behind_the_syncs_back_is_found_and_mended_from_the_payload(hotels: Hotels) -> None:
     from sync_pipelines.engine.model import Scope
     from sync_pipelines.engine.repair import Wanted, repair
@@ -253,7 +254,6 @@ House(os.environ["DATABASE_URL"]).sync(documents()["properties"], mode="reparse"
 """
 
 
-@pytest.mark.slow
 def test_a_reparse_that_was_killed_leaves_no_half_and_the_next_one_ends_equal_without_a_request(hotels: Hotels) -> None:
     hotels.ask_for(*hotels.cupid.ids(3))
     hotels.sync()

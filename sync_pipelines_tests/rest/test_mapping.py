@@ -15,6 +15,8 @@ from sync_pipelines_tests.lake.house import House
 from sync_pipelines_tests.rest.catalogue import DOCUMENT, Catalogue, currency
 from sync_pipelines_tests.rest.hotels import Hotels, documents
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def table() -> RestToPostgres:
@@ -168,7 +170,6 @@ def test_a_mapping_function_that_gives_rows_of_another_hotel_is_refused(hotels: 
     )
 
 
-@pytest.mark.slow
 def test_a_table_that_somebody_dropped_is_made_and_filled_anew(
     rates: House, catalogue: Catalogue, table: RestToPostgres
 ) -> None:

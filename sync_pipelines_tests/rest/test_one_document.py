@@ -13,6 +13,8 @@ from sync_pipelines.engine.plan import plan
 from sync_pipelines_tests.lake.house import House
 from sync_pipelines_tests.rest.catalogue import DOCUMENT, Catalogue, currency
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def table() -> RestToPostgres:
@@ -32,7 +34,6 @@ def test_a_list_in_pages_becomes_a_table_and_is_proven_equal(
         assert rates.prove(table, kind).equal
 
 
-@pytest.mark.slow
 def test_what_the_list_has_no_more_is_marked_and_stays_and_comes_back_by_itself(
     rates: House, catalogue: Catalogue, table: RestToPostgres
 ) -> None:
