@@ -181,7 +181,7 @@ class PostgresToDelta(SyncComponent):
         return self._in_folder(resources, table)
 
     def _in_folder(self, resources: Any, table: dict[str, Any]) -> LakeTarget:
-        self._refuse_clustering()
+        self._refuse_layout()
         self._refuse_features()
         table |= {"settings": resources.delta.settings()}
         match self.target.mode:
@@ -240,13 +240,20 @@ class PostgresToDelta(SyncComponent):
 
                 return DatabricksTarget(**table)
 
-    def _refuse_clustering(self) -> None:
+    def _refuse_layout(self) -> None:
+        """Stop what delta-rs cannot do, at once or by the first upkeep."""
+        where = {"sync": self.sync, "table": self.table_name}
         if self.layout.cluster_by:
             raise ConfigurationError(
                 "layout.cluster_by: delta-rs cannot write a table with liquid clustering.",
-                sync=self.sync,
-                table=self.table_name,
                 remedy="Take sort_by or z_order, or set target.engine: databricks.",
+                **where,
+            )
+        if nested := [name for name in self.layout.z_order if "." in name]:
+            raise ConfigurationError(
+                f"layout.z_order: delta-rs takes {nested[0]!r} for a field within a column.",
+                remedy="Take sort_by, or columns without a dot in their names, or set target.engine: databricks.",
+                **where,
             )
 
     def _refuse_features(self) -> None:

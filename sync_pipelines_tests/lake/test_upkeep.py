@@ -103,3 +103,18 @@ def test_the_upkeep_of_voice_is_weekly_on_sunday():
     schedule = load()[0].get_repository_def().get_schedule_def("voice_upkeep_schedule")
     assert schedule.cron_schedule == "0 4 * * 0"
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        ({"cluster_by": ["amount"]}, "cluster_by: delta-rs cannot write a table with liquid clustering"),
+        ({"z_order": ["amount", "a.b"]}, "z_order: delta-rs takes 'a.b' for a field within a column"),
+    ],
+)
+def test_a_layout_that_delta_rs_cannot_write_is_told_before_a_table_is_made(
+    house: House, layout: dict[str, list[str]], said: str
+):
+    with pytest.raises(ConfigurationError, match=said) as refused:
+        house.sync(document(layout=layout))
+    assert "target.engine: databricks" in str(refused.value)
