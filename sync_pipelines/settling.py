@@ -149,15 +149,16 @@ def no_conflict(binding: Binding, key: str, cases: Iterable[Case]) -> UnknownRec
     sync, table = binding.place
     why, remedy = "no such record is in conflict.", f"`sync-pipelines conflicts list {sync}/{table}` lists them."
     disputes = (case.dispute for case in cases if case.dispute is not None)
-    for dispute in (item for item in disputes if not same_state(item.sides.source, item.sides.target)):
+    dispute = next((item for item in disputes if not same_state(item.sides.source, item.sides.target)), None)
+    if dispute is not None:
         gone = "deleted" if dispute.sides.target is None else "changed"
         why = f"the record was {gone} in the target alone, which is no conflict."
-        remedy = f"`sync-pipelines repair {sync}/{table} --key …` brings the source's version."
-        if dispute.decision.stays:
-            remedy = (
-                f"`sync-pipelines check {sync}/{table} --deep` notes it, for the target's version stays "
-                f"({dispute.strategy.value}); then it can be resolved."
-            )
+        remedy = (
+            f"`sync-pipelines check {sync}/{table} --deep` notes it, for the target's version stays "
+            f"({dispute.strategy.value}); then it can be resolved."
+            if dispute.decision.stays
+            else f"`sync-pipelines repair {sync}/{table} --key …` brings the source's version."
+        )
     return UnknownRecordError(why, sync=sync, table=table, key=key, remedy=remedy)
 
 

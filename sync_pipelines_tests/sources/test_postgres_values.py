@@ -16,6 +16,7 @@ from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.postgres import changes, connection
 from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines.sources.postgres.source import PostgresSource
+from sync_pipelines.targets.postgres.input import read_table
 from sync_pipelines_tests.sources.helpers import ITEM, Connection, make_item, reader, spec_of
 
 _TYPES = """
@@ -282,6 +283,19 @@ def test_a_database_or_role_that_quotes_all_names_is_read_as_any_other(url: str,
     place = connection.normalise_url(url + "?options=-c%20statement_timeout%3D12345")
     with connection.bulk_transaction(place) as bulk:
         assert bulk.all("SELECT current_setting('statement_timeout') AS said") == [{"said": "12345ms"}]
+
+
+def test_a_process_reads_the_types_of_a_database_once_and_an_asset_gets_values_of_those_made_since(
+    url: str, db: Connection
+) -> None:
+    place, before = connection.normalise_url(url), connection._known_types.cache_info().misses
+    for said in ("off", "on"):  # what a database says of names later changes nothing
+        db.run(f'ALTER DATABASE "{url.rpartition("/")[2]}" SET quote_all_identifiers = {said}')
+        with connection.bulk_transaction(place) as bulk:
+            assert bulk.all("SELECT 7 AS number, 'a'::text AS letter") == [{"number": 7, "letter": "a"}]
+    assert connection._known_types.cache_info().misses == before + 1
+    db.run("CREATE TYPE tint AS ENUM ('red')", "CREATE TABLE paint AS SELECT 'red'::tint AS colour")
+    assert read_table(url, "paint", None).column("colour").to_pylist() == ["red"]
 
 
 def test_a_text_is_made_alike_where_a_key_is_logged_and_where_it_is_read(url: str, db: Connection) -> None:
