@@ -204,9 +204,9 @@ def create(instance: dg.DagsterInstance, order: Order, *, own_process: bool) -> 
 
 def job_definition(name: str) -> dg.JobDefinition:
     """A job of this project by its name."""
-    from sync_pipelines.definitions import load
+    from sync_pipelines.registry import project
 
-    return load()[0].resolve_job_def(name)
+    return project()[0].resolve_job_def(name)
 
 
 def daemon_is_alive(instance: dg.DagsterInstance, *, now: float | None = None) -> bool:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError
 
 if TYPE_CHECKING:
+    from dagster import Definitions
+
     from sync_pipelines.components.base import SyncComponent
     from sync_pipelines.engine.ledger.ledger import Ledger
     from sync_pipelines.engine.proof import Proof
@@ -25,11 +27,22 @@ def resources() -> SimpleNamespace:
 
     Where a run waits out a restart of the ledger's database, somebody at a terminal is told at once.
     """
-    with _documents():
-        from sync_pipelines.definitions import default_resources
+    from sync_pipelines.definitions import default_resources
     from sync_pipelines.resources.postgres import LedgerResource
 
     return SimpleNamespace(**{**default_resources(), "ledger": LedgerResource(patient=False)})
+
+
+def project() -> tuple[Definitions, tuple[SyncComponent, ...]]:
+    """The project's definitions and its tables, as `definitions.load` gives them.
+
+    Raises:
+        ConfigurationError: a document below defs/ is wrong.
+    """
+    from sync_pipelines.definitions import load
+
+    with _documents():
+        return load()
 
 
 @contextmanager
@@ -120,11 +133,8 @@ def whole_tables(selector: str | None = None) -> list[BoundTable]:
     """As `tables`, each table whole, whoever its users are: no ledger is asked."""
     if selector is not None:
         require_name(selector)
-    with _documents():
-        from sync_pipelines.definitions import load
-
     given = resources()
-    found = [BoundTable(component, given) for component in load()[1] if component.enabled]
+    found = [BoundTable(component, given) for component in project()[1] if component.enabled]
     chosen = [table for table in found if _is_named(table, selector)]
     if chosen or selector is None:
         return chosen

