@@ -52,13 +52,12 @@ def _documents() -> Generator[None]:
     from dagster.components.core.component_tree import ComponentTreeException
     from dagster_shared.check import CheckError
     from dagster_shared.error import DagsterUnresolvableSymbolError
-    from pydantic import ValidationError
     from yaml import YAMLError
 
     from sync_pipelines.documents import problems, why
 
     # of an envelope Dagster raises what its libraries do, unwrapped
-    envelope = (CheckError, DagsterUnresolvableSymbolError, ValidationError)
+    envelope = (CheckError, DagsterUnresolvableSymbolError, ValueError)  # pydantic's, and of a type without a dot
     try:
         yield
     except (ComponentTreeException, DagsterInvalidDefinitionError, YAMLError, *envelope) as error:

@@ -272,6 +272,7 @@ def test_a_wrong_envelope_is_one_sentence_of_every_command_with_exit_code_3(copy
         GOOD + "---\n",
         "",
         GOOD.replace("Chroma", "Chrom"),
+        GOOD.replace("sync_pipelines.", ""),
         GOOD.partition("\n")[2],
         GOOD + "colour: red\n",
         GOOD.replace("attributes:", "atributes:"),
