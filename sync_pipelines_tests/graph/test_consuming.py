@@ -115,6 +115,9 @@ def test_while_it_runs_the_sensor_asks_for_nothing(academy: Academy, app: Applic
     assert isinstance(decided, Skip)
     assert "sync-pipelines consume learning" in decided.reason
     until(lambda: concepts().not_watched(resources) is None)  # the server ends the session after the client has left
+    with consumer(app, sync="learning/concept"):
+        until(lambda: concepts().not_watched(resources))
+        assert prerequisites().not_watched(resources) is None
 
 
 def test_two_at_once_beside_full_runs_bring_everything_in_order(academy: Academy, app: Application) -> None:
