@@ -36,7 +36,6 @@ def test_an_event_without_ends_means_those_of_the_one_before_it_or_of_the_first_
         by_record(entity(None), SPEC)
 
 
-
 def test_of_several_records_of_an_entity_the_newest_that_arrived_counts_and_any_that_did_not_is_pending() -> None:
     gone = EntityNote(entity_id="r1", source_version=2, target_version=2, tombstone=True)
     made = EntityNote(entity_id="r1", source_version=3, target_version=3)
