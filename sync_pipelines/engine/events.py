@@ -106,7 +106,12 @@ def record_key(entity_id: str, ends: tuple[str, str] | None, spec: TableSpec) ->
         if values.keys() >= set(spec.key):
             parts = [values[column] for column in spec.key]
             return parts[0] if len(parts) == 1 else as_postgres(parts)
-    return normal(entity_id, spec.key)
+    try:
+        return normal(entity_id, spec.key)
+    except ValueError as error:
+        known_by_ends = spec.ends is not None and {name for end in spec.ends for name in end} >= set(spec.key)
+        more = "; or publish its start and end with it" if known_by_ends and ends is None else ""
+        raise ValueError(f"{error}{more}") from None
 
 
 def by_record(entity: Entity, spec: TableSpec) -> dict[str, Entity]:

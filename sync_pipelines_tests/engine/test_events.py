@@ -32,7 +32,7 @@ def entity(*ends: tuple[str, str] | None) -> Entity:
 def test_an_event_without_ends_means_those_of_the_one_before_it_or_of_the_first_that_has_some() -> None:
     found = by_record(entity(None, ("a", "b"), None, ("a", "c"), None, ("a", "b")), SPEC)
     assert {key: part.numbers for key, part in found.items()} == {'["b", "a"]': [1, 2, 3, 6], '["c", "a"]': [4, 5]}
-    with pytest.raises(ValueError, match="JSON array"):
+    with pytest.raises(ValueError, match="JSON array of 2 texts; or publish its start and end"):
         by_record(entity(None), SPEC)
 
 
