@@ -81,7 +81,7 @@ def run_consumer(
         stack.callback(reporter.close)
         stack.enter_context(patience_of(_PATIENCE))
         waker = stack.enter_context(_waker(stop or threading.Event()))
-        _Consumer(consumers, urls, _lock(tables[0]), waker, interval, lambda: _tell_of_strays(tables)).run()
+        _Consumer(consumers, urls, _lock(tables, sync), waker, interval, lambda: _tell_of_strays(tables)).run()
 
 
 def _tables(sync: str) -> list[BoundTable]:
@@ -131,8 +131,11 @@ def _consumer(table: BoundTable, batch_size: int | None, reporter: _Reporter) ->
     return TableConsumer(binding=replace(binding, **settings), report=lambda bout: reporter.report(table, bout))
 
 
-def _lock(table: BoundTable) -> ConsumerLock:
-    return ConsumerLock(table.resources.ledger.database_url(), table.component.sync)
+def _lock(tables: Sequence[BoundTable], asked: str) -> ConsumerLock:
+    """Of one table alone the sensors of the others go on: nobody else would bring their events."""
+    first = tables[0]
+    whole = asked == first.component.sync
+    return ConsumerLock(first.resources.ledger.database_url(), asked if whole else first.path)
 
 
 @dataclass

@@ -32,7 +32,8 @@ def consume(
 ) -> None:
     """Bring the events of an outbox as they are published, until SIGTERM or Ctrl-C.
 
-    What is under way is finished then. It may run twice, and beside scheduled runs; while it runs, sensors rest.
+    What is under way is finished then. It may run twice, and beside scheduled runs; while it runs, the sensors of its
+    tables rest.
     """
     from sync_pipelines.consumer import run_consumer
 

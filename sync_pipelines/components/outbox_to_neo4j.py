@@ -13,7 +13,7 @@ from sync_pipelines.components.base import SyncComponent, snake_case
 from sync_pipelines.components.blocks import Block, ReviewedConflictsBlock
 from sync_pipelines.components.schema import field_errors
 from sync_pipelines.engine.events import RETRY_MAX
-from sync_pipelines.engine.locks import consumer_is_alive
+from sync_pipelines.engine.locks import alive_consumer
 from sync_pipelines.engine.settings import positive, resolve
 
 if TYPE_CHECKING:
@@ -285,9 +285,10 @@ class OutboxToNeo4j(SyncComponent):
         return {**super().run_settings(ledger, batch_size=batch_size), "retry_max": tries}
 
     def not_watched(self, resources: Any) -> str | None:
-        if self.events == "outbox" and consumer_is_alive(resources.ledger.database_url(), self.sync):
-            return f"a consumer brings the events (`sync-pipelines consume {self.sync}`)"
-        return None
+        if self.events == "table":
+            return None
+        found = alive_consumer(resources.ledger.database_url(), [self.sync, self.path])
+        return found and f"a consumer brings the events (`sync-pipelines consume {found}`)"
 
     def target_parts(self, resources: Any) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -80,11 +80,6 @@ class Entity:
     def numbers(self) -> list[int]:
         return [event.number for event in self.events]
 
-    @property
-    def ends(self) -> tuple[str, str] | None:
-        """Those of the newest event that has them."""
-        return next((event.ends for event in reversed(self.events) if event.ends is not None), None)
-
 
 def folded(events: Iterable[Event]) -> list[Entity]:
     """The events by entity, each entity's by version."""
@@ -111,7 +106,29 @@ def record_key(entity_id: str, ends: tuple[str, str] | None, spec: TableSpec) ->
         if values.keys() >= set(spec.key):
             parts = [values[column] for column in spec.key]
             return parts[0] if len(parts) == 1 else as_postgres(parts)
-    return normal(entity_id, spec.key)
+    try:
+        return normal(entity_id, spec.key)
+    except ValueError as error:
+        known_by_ends = spec.ends is not None and {name for end in spec.ends for name in end} >= set(spec.key)
+        more = "; or publish its start and end with it" if known_by_ends and ends is None else ""
+        raise ValueError(f"{error}{more}") from None
+
+
+def by_record(entity: Entity, spec: TableSpec) -> dict[str, Entity]:
+    """The entity's events by the record that they name: a relationship that leads elsewhere under the same id is
+    another one, and the one that it was has to be looked at, too.
+
+    An event without ends means those of the one before it; where none has any before, those of the first that has.
+
+    Raises:
+        ValueError: one of them names no record; one clause says why.
+    """
+    ends = next((event.ends for event in entity.events if event.ends is not None), None)
+    found: dict[str, list[Event]] = {}
+    for event in entity.events:
+        ends = event.ends or ends
+        found.setdefault(record_key(entity.entity_id, ends, spec), []).append(event)
+    return {key: replace(entity, events=events) for key, events in found.items()}
 
 
 def key_of(event: Event, spec: TableSpec) -> str:
@@ -152,6 +169,23 @@ class EntityNote:
     target_version: int | None = None
     pending: bool = False
     tombstone: bool = False
+
+
+def together(notes: Iterable[EntityNote]) -> list[EntityNote]:
+    """One note an entity, of those of its several records."""
+    found: dict[str, EntityNote] = {}
+    for note in sorted(notes, key=lambda note: note.source_version):
+        before = found.get(note.entity_id)
+        if before is not None:
+            arrived = before if note.target_version is None else note
+            note = replace(
+                note,
+                target_version=arrived.target_version,
+                pending=before.pending or note.pending,
+                tombstone=arrived.tombstone,
+            )
+        found[note.entity_id] = note
+    return list(found.values())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from sync_pipelines.engine.batches import prints_of
-from sync_pipelines.engine.events import Entity, Event, Outbox, folded, record_key
+from sync_pipelines.engine.events import Entity, Event, Outbox, by_record, folded
 from sync_pipelines.engine.model import Rejection
 from sync_pipelines.engine.staging import Staged, Staging
 
@@ -32,7 +32,8 @@ class Intake:
     """Events that were taken together, and what is known of them.
 
     Args:
-        groups: key → the entities that name it. strange: those that name no record, with why.
+        groups: key → the entities that name it, each with the events that do. strange: those that name no record, with
+            why.
         refused: key → why; prints: fingerprints of the rows that were read.
         shared: keys that events which were under way then name, too.
         lost: keys without a row; gone: records that the source has no more; left: keys that are still to be read.
@@ -104,7 +105,8 @@ class Reader:
     def _assign(self, entities: Iterable[Entity], intake: Intake) -> None:
         for entity in entities:
             try:
-                intake.groups[record_key(entity.entity_id, entity.ends, self.run.binding.spec)].append(entity)
+                for key, events in by_record(entity, self.run.binding.spec).items():
+                    intake.groups[key].append(events)
             except ValueError as error:
                 intake.strange.append((entity, no_key(entity, str(error))))
 

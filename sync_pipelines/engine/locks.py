@@ -11,7 +11,7 @@ import hashlib
 import json
 import selectors
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -304,10 +304,14 @@ class RunLock(_SharedLock):
 
 
 class ConsumerLock(_SharedLock):
-    """The sign of life of a sync's long-running consumers: each of them holds it, shared."""
+    """The sign of life of the long-running consumers of a sync, or of one table: each of them holds it, shared.
 
-    def __init__(self, url: str, sync: str) -> None:
-        super().__init__(url, _consumer_name(sync), f"sync consumer {sync}")
+    Args:
+        name: `sync`, or `sync/table`, as the consumer was started.
+    """
+
+    def __init__(self, url: str, name: str) -> None:
+        super().__init__(url, _consumer_name(name), f"sync consumer {name}")
 
     def hold(self) -> None:
         """Take it where it is not held, or is no longer: the database was restarted.
@@ -322,13 +326,15 @@ class ConsumerLock(_SharedLock):
         self.try_acquire()
 
 
-def consumer_is_alive(url: str, sync: str) -> bool:
-    """Whether a long-running consumer of this sync is there; `url` is the ledger's database."""
-    return bool(_asked(url, _HELD, keys=[lock_key(_consumer_name(sync))]))
+def alive_consumer(url: str, names: Sequence[str]) -> str | None:
+    """The first of these names (`sync`, `sync/table`) that a long-running consumer consumes; of the ledger's `url`."""
+    keys = [lock_key(_consumer_name(name)) for name in names]
+    held = {key for (key,) in _asked(url, _HELD, keys=keys)}
+    return next((name for name, key in zip(names, keys, strict=True) if key in held), None)
 
 
-def _consumer_name(sync: str) -> str:
-    return f"consumer:{sync}"
+def _consumer_name(name: str) -> str:
+    return f"consumer:{name}"
 
 
 def run_is_alive(url: str, run_id: str) -> bool:

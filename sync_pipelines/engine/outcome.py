@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sync_pipelines.engine.conflicts import Awaited
-from sync_pipelines.engine.events import Entity, EntityNote, Outbox, pause_after, token
+from sync_pipelines.engine.events import Entity, EntityNote, Outbox, pause_after, together, token
 from sync_pipelines.engine.intake import Intake
 from sync_pipelines.engine.model import WAITING, Rejection
 from sync_pipelines.engine.sensitive import mask_of
@@ -62,7 +62,7 @@ class Outcome:
             EntityNote(entity_id=entity.entity_id, source_version=entity.last.version, pending=True)
             for entity, _ in intake.stopped()
         ]
-        self.run.binding.ledger.note_entities(*self.run.place, self.outbox.entity_type, notes)
+        self.run.binding.ledger.note_entities(*self.run.place, self.outbox.entity_type, together(notes))
 
     def _account(self, intake: Intake) -> None:
         for entity, why in intake.stopped():

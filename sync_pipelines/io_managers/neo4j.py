@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -10,6 +10,9 @@ from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.failures import as_dagster_failure
 from sync_pipelines.io_managers.base import change_window, plain, wanted_kind, write_changes
 from sync_pipelines.resources.neo4j import Neo4jResource
+
+if TYPE_CHECKING:
+    from sync_pipelines.targets.neo4j.input import Found
 
 
 class Neo4jIOManager(dg.ConfigurableIOManager):
@@ -33,14 +36,14 @@ class Neo4jIOManager(dg.ConfigurableIOManager):
                 found = self._query(str(cypher), plain(asked.get("parameters")) or {})
             else:
                 found = self._elements(context)
-        return found if wanted == "pandas" else _arrow(found)
+            return found.pandas() if wanted == "pandas" else found.arrow()
 
-    def _query(self, cypher: str, parameters: dict[str, Any]) -> Any:
+    def _query(self, cypher: str, parameters: dict[str, Any]) -> Found:
         from sync_pipelines.targets.neo4j.input import query
 
         return query(self.neo4j.settings(), cypher, parameters)
 
-    def _elements(self, context: dg.InputContext) -> Any:
+    def _elements(self, context: dg.InputContext) -> Found:
         from sync_pipelines.targets.neo4j.input import read
 
         upstream = context.upstream_output
@@ -55,12 +58,6 @@ class Neo4jIOManager(dg.ConfigurableIOManager):
             changed_at=plain(metadata.get("neo4j/changed_at")),
             window=change_window(context),
         )
-
-
-def _arrow(frame: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.Table.from_pandas(frame, preserve_index=False)
 
 
 _KINDS = {("pandas", "DataFrame"): "pandas", ("pyarrow", "Table"): "arrow"}

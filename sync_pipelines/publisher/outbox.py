@@ -193,7 +193,10 @@ class OutboxPublisher:
         payload: Mapping[str, Any] | None = None,
         **more: Unpack[Numbered],
     ) -> Any:
-        """Publish that a relationship was deleted; its ends may be left out. See `publish`."""
+        """Publish that a relationship was deleted. See `publish`.
+
+        Its ends may be left out: they are those of the last event of this id that told them.
+        """
         return self._publish(
             connection,
             EventType.RELATIONSHIP_DELETED,

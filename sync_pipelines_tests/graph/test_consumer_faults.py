@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from sync_pipelines.engine.errors import TransientError
-from sync_pipelines.engine.locks import consumer_is_alive
+from sync_pipelines.engine.locks import alive_consumer
 from sync_pipelines.sandbox.graph.server import GraphServer
 from sync_pipelines.targets.neo4j.writing import NodeWriter
 from sync_pipelines_tests.dagster.homes import fresh_home
@@ -66,7 +66,7 @@ def consumer() -> Iterator[subprocess.Popen[str]]:
     """A consumer that has begun; ended by SIGTERM, which must be clean."""
     child = start("consume", "learning", "--poll-interval", "0.5")
     try:
-        until(lambda: child.poll() is not None or consumer_is_alive(os.environ["DATABASE_URL"], "learning"), seconds=60)
+        until(lambda: child.poll() is not None or alive_consumer(os.environ["DATABASE_URL"], ["learning"]), seconds=60)
         yield child
         child.send_signal(signal.SIGTERM)
         _, told = child.communicate(timeout=60)

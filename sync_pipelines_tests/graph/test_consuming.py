@@ -20,6 +20,7 @@ from sync_pipelines.automation import read_facts
 from sync_pipelines.decide import Skip, decide
 from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine import consuming
+from sync_pipelines.sources.postgres.connection import normalise_url
 from sync_pipelines.sources.postgres.ear import Ear
 from sync_pipelines_tests.dagster.homes import fresh_home
 from sync_pipelines_tests.graph.app import Application, concepts, prerequisites
@@ -115,6 +116,9 @@ def test_while_it_runs_the_sensor_asks_for_nothing(academy: Academy, app: Applic
     assert isinstance(decided, Skip)
     assert "sync-pipelines consume learning" in decided.reason
     until(lambda: concepts().not_watched(resources) is None)  # the server ends the session after the client has left
+    with consumer(app, sync="learning/concept"):
+        until(lambda: concepts().not_watched(resources))
+        assert prerequisites().not_watched(resources) is None
 
 
 def test_two_at_once_beside_full_runs_bring_everything_in_order(academy: Academy, app: Application) -> None:
@@ -174,3 +178,16 @@ def test_it_listens_also_where_the_process_has_more_than_a_thousand_files_open()
     finally:
         for number in (heard, told, high):
             os.close(number)
+
+
+def test_a_database_that_is_away_is_looked_for_again_long_before_the_next_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing would be heard of what is published after it is back."""
+    monkeypatch.setattr("sync_pipelines.sources.postgres.ear._AWAY_SECONDS", 0.1, raising=False)
+    heard, told = os.pipe()
+    try:
+        began = time.monotonic()
+        Ear([normalise_url("postgresql://postgres@127.0.0.1:1/nowhere")], wake=heard).wait(20)
+        assert time.monotonic() - began < 10
+    finally:
+        os.close(heard)
+        os.close(told)

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from sync_pipelines.sandbox.graph.neo4j import Neo4jServer
 from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
@@ -100,6 +101,13 @@ def test_an_asset_downstream_gets_nodes_relationships_or_the_rows_of_a_query(aca
     cypher = "MATCH (a)-[:PREREQUISITE_OF]->(b) WHERE b.difficulty >= $least RETURN a.title AS first, b.title AS next"
     rows = given(instance, concept(), pd.DataFrame, {"cypher": cypher, "parameters": {"least": 2}})
     assert rows.to_dict("records") == [{"first": "Sets", "next": "Maps"}]
+    none = given(instance, concept(), pd.DataFrame, {"cypher": cypher, "parameters": {"least": 9}})
+    assert (list(none.columns), len(none)) == (["first", "next"] if isinstance(academy.server, Neo4jServer) else [], 0)
+    big = {"cypher": f"UNWIND [{2**53 + 1}, null] AS number RETURN number"}
+    assert given(instance, concept(), pd.DataFrame, big)["number"][0] == 2**53 + 1
+    assert given(instance, concept(), pa.Table, big).to_pydict() == {"number": [2**53 + 1, None]}
+    with pytest.raises(dg.Failure, match=r"column 'mixed' .* no Arrow column holds together \(int, str\)"):
+        given(instance, concept(), pa.Table, {"cypher": "UNWIND [1, 'a'] AS mixed RETURN mixed"})
 
 
 def test_a_partitioned_asset_downstream_gets_the_nodes_of_its_window(academy: Academy, instance: Any) -> None:
@@ -108,3 +116,5 @@ def test_a_partitioned_asset_downstream_gets_the_nodes_of_its_window(academy: Ac
     )
     academy.sync(concept())
     assert list(given(instance, concept(), pd.DataFrame, partition="2024-05-01")["id"]) == ["c1"]
+    empty = given(instance, concept(), pd.DataFrame, partition="2024-06-01")
+    assert (set(empty.columns), len(empty)) == ({"id", "title", "difficulty", "tags", "updated_at"}, 0)

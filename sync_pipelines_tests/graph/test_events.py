@@ -152,6 +152,30 @@ def test_a_relationship_that_was_deleted_or_told_of_again_waits_for_what_it_stil
     assert app.statuses("c1-c3") == ["COMPLETED"] * 2
 
 
+def test_a_relationship_that_leads_elsewhere_under_its_id_leaves_none_where_it_led(
+    academy: Academy, app: Application
+) -> None:
+    app.create("c1", "c2", "c3")
+    app.require(("c1", "c2"))
+    for table in (concepts(), prerequisites()):
+        academy.sync(table)
+    with app.transaction() as cursor:
+        cursor.execute("UPDATE prerequisite SET concept_id = 'c3'")
+        publish(cursor, "RELATIONSHIP_DELETED", "prerequisite_of", "c1-c2")
+        ends = {"start": {"type": "concept", "id": "c1"}, "end": {"type": "concept", "id": "c3"}}
+        publish(cursor, "RELATIONSHIP_CREATED", "prerequisite_of", "c1-c2", ends)
+    academy.sync(prerequisites())
+    assert arrows(academy) == [("c1", "c3")]
+    assert app.statuses("c1-c2") == ["COMPLETED"] * 3
+    with app.transaction() as cursor:
+        cursor.execute("DELETE FROM prerequisite")
+        publish(cursor, "RELATIONSHIP_DELETED", "prerequisite_of", "c1-c2")
+    academy.sync(prerequisites())
+    assert arrows(academy) == []
+    states = "SELECT target_version, has_pending_changes, tombstone FROM sync.sync_status WHERE entity_id = 'c1-c2'"
+    assert app.run(states) == [(4, False, True)]
+
+
 def test_with_a_node_go_its_relationships_and_those_whose_rows_stay_are_found(
     academy: Academy, app: Application
 ) -> None:

@@ -244,7 +244,7 @@ def test_each_method_publishes_its_own_type(outbox: Outbox, connection: Any):
         ("CONTENT_UPDATED", "concept", "c1", {"x": 1}),
         ("CONTENT_DELETED", "concept", "c1", {}),
         ("RELATIONSHIP_CREATED", "requires", "r1", ends | {"type": "requires"}),
-        ("RELATIONSHIP_DELETED", "requires", "r1", {"type": "requires", "properties": {}}),
+        ("RELATIONSHIP_DELETED", "requires", "r1", ends | {"type": "requires", "properties": {}}),
     ]
 
 

@@ -145,6 +145,22 @@ def test_a_deleted_relationship_may_leave_its_ends_out_but_not_name_half_of_one(
         PUBLISHER.publish_relationship_deleted(connection, **deleted, payload={"end": {"type": "concept"}})
 
 
+def test_a_deletion_without_ends_has_those_of_the_last_event_that_told_them(outbox: Outbox, connection: Any):
+    r1 = {"entity_type": "requires", "entity_id": "r1"}
+    moved = ENDS | {"end": {"type": "concept", "id": "c9"}}
+    PUBLISHER.publish_relationship_created(connection, **r1, payload=ENDS)
+    PUBLISHER.publish_relationship_deleted(connection, **r1)
+    PUBLISHER.publish_relationship_created(connection, **r1, payload=moved)
+    PUBLISHER.publish_relationship_deleted(connection, **r1, payload={"start": moved["start"]})
+    other = {"start": {"type": "concept", "id": "another"}}
+    PUBLISHER.publish_relationship_deleted(connection, **r1, payload=other)  # half of another one is not made whole
+    PUBLISHER.publish_relationship_deleted(connection, **r1)
+    connection.commit()
+    ends = [{name: payload.get(name) for name in ("start", "end")} for (payload,) in outbox.events("payload")]
+    first, then = ({name: payload[name] for name in ("start", "end")} for payload in (ENDS, moved))
+    assert ends == [first, first, then, then, other | {"end": None}, then]
+
+
 def test_a_version_is_above_the_last_one_or_given(outbox: Outbox, connection: Any):
     assert PUBLISHER.publish(connection, event(source_version=5)).source_version == 5
     assert PUBLISHER.publish(connection, event()).source_version == 6

@@ -12,6 +12,9 @@ from sync_pipelines.engine.pg_errors import is_database_error
 from sync_pipelines.sources.postgres.connection import NormalisedUrl
 from sync_pipelines.sources.postgres.events import CHANNEL
 
+_AWAY_SECONDS = 5.0
+"""So long it waits at most for a database that cannot be listened to: who polls seldom would miss that it is back."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -33,6 +36,8 @@ class Ear:
         listening = [self._listen(url) for url in self._connections]
         if not all(listening):
             return  # what was published before it listened was not heard
+        if None in self._connections.values():
+            seconds = min(seconds, _AWAY_SECONDS)
         opened = {connection.fileno(): url for url, connection in self._connections.items() if connection}
         with selectors.DefaultSelector() as selector:  # select() itself knows no descriptor above 1,023
             for number in (*opened, self._wake):

@@ -81,6 +81,14 @@ def run(transaction: ManagedTransaction, text: str, parameters: Mapping[str, Any
     return [dict(record) for record in transaction.run(cast("LiteralString", text), dict(parameters))]
 
 
+def answer(
+    transaction: ManagedTransaction, text: str, parameters: Mapping[str, Any]
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """The names that a statement returns, which it has without rows, too, and its rows."""
+    found = transaction.run(cast("LiteralString", text), dict(parameters))
+    return list(found.keys()), [dict(record) for record in found]
+
+
 class Graph:
     """A graph's statements; errors are the engine's.
 
@@ -98,6 +106,11 @@ class Graph:
         """The rows of a statement that reads, all of them."""
         with self._session(doing) as session:
             return session.execute_read(run, text, parameters)
+
+    def answer(self, doing: str, text: str, parameters: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+        """The names and the rows of a statement that reads, all of them."""
+        with self._session(doing) as session:
+            return session.execute_read(answer, text, parameters)
 
     def write(self, doing: str, work: Callable[[ManagedTransaction], Result]) -> Result:
         """Do some work in one transaction, which the driver may begin anew: it must be repeatable."""

@@ -1,11 +1,15 @@
-"""A graph for assets downstream and scripts: nodes, relationships, or the rows of a query, as a DataFrame."""
+"""A graph for assets downstream and scripts: nodes, relationships, or the rows of a query, column by column."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
+from sync_pipelines.engine.errors import RunError
 from sync_pipelines.targets.neo4j.client import Graph
 from sync_pipelines.targets.neo4j.names import KEY_NAME, OWN_PREFIX, quoted
 from sync_pipelines.targets.neo4j.settings import GraphSettings
@@ -15,13 +19,58 @@ if TYPE_CHECKING:
 
 Window = tuple[datetime | None, datetime | None]
 
+_EXACT = 2**53
+"""Up to here a float holds every whole number."""
 
-def query(settings: GraphSettings, cypher: str, parameters: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of a query that reads, a column for each name that it returns."""
-    import pandas as pd
 
-    found = Graph(settings, sync=None, table=None).read("answer a query", cypher, **parameters)
-    return pd.DataFrame([{name: native(value) for name, value in row.items()} for row in found])
+@dataclass(frozen=True)
+class Found:
+    """What was read, by column; None where a row has no value."""
+
+    columns: Mapping[str, Sequence[Any]]
+
+    def pandas(self) -> pd.DataFrame:
+        """As a DataFrame. Whole numbers stay what they are: beside a missing one pandas would make floats of them."""
+        import pandas as pd
+
+        return pd.DataFrame({name: pd.Series(values, dtype=_dtype(values)) for name, values in self.columns.items()})
+
+    def arrow(self) -> pa.Table:
+        """As an Arrow table.
+
+        Raises:
+            RunError: a column holds values of several types.
+        """
+        return pa.table({name: _array(name, values) for name, values in self.columns.items()})
+
+
+def _dtype(values: Sequence[Any]) -> Any:
+    """The type of a column in pandas; None lets it choose."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int}:
+        return "Int64" if None in values else None
+    whole = kinds == {int, float} and any(isinstance(value, int) and abs(value) > _EXACT for value in values)
+    return object if whole or not values else None
+
+
+def _array(name: str, values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError):
+        kinds = ", ".join(sorted({type(value).__name__ for value in values if value is not None}))
+        raise RunError(
+            f"The column {name!r} holds values that no Arrow column holds together ({kinds}).",
+            remedy="Let a query give them one type, or annotate the input as pandas.DataFrame.",
+        ) from None
+
+
+def query(settings: GraphSettings, cypher: str, parameters: Mapping[str, Any]) -> Found:
+    """The rows of a query that reads, a column for each name that it returns.
+
+    Of a result without rows Neo4j tells the names, ArcadeDB does not.
+    """
+    names, rows = Graph(settings, sync=None, table=None).answer("answer a query", cypher, parameters)
+    return Found({name: [native(row[name]) for row in rows] for name in names})
 
 
 def read(
@@ -31,17 +80,21 @@ def read(
     relationship: str | None = None,
     changed_at: str | None = None,
     window: Window | None = None,
-) -> pd.DataFrame:
+) -> Found:
     """The nodes of a label, or the relationships of a type with the keys of their nodes, that a sync has written.
 
     Args:
         changed_at: the property that a window of change time is of; without it all are given.
     """
-    import pandas as pd
-
-    rows = _rows(Graph(settings, sync=None, table=None), label, relationship)
+    ends = () if label is not None else ("start", "end")
+    names = dict.fromkeys([*ends, *([changed_at] if changed_at else [])])
     wanted = window if changed_at else None
-    return pd.DataFrame([row for row in rows if wanted is None or _lies_in(row.get(changed_at or ""), wanted)])
+    rows = []
+    for row in _rows(Graph(settings, sync=None, table=None), label, relationship):
+        names.update(dict.fromkeys(row))  # a window without rows has the columns of the others
+        if wanted is None or _lies_in(row.get(changed_at or ""), wanted):
+            rows.append(row)
+    return Found({name: [row.get(name) for row in rows] for name in names})
 
 
 def _rows(graph: Graph, label: str | None, relationship: str | None) -> Iterator[dict[str, Any]]:
