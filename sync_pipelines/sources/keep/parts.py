@@ -18,8 +18,11 @@ from sync_pipelines.engine.errors import ConfigurationError, RunError, Transient
 _ENCRYPTED = 0x1
 """The bit of a zip's flags that says so (PKWARE's APPNOTE, 4.4.4)."""
 
-_STAMP = re.compile(r"takeout-(\d{8}T\d{6}Z)(?:-\d+)*\.zip$", re.I)
-_NUMBER = re.compile(r"(.*-)(\d{3,})(\.zip)$", re.I)
+_AGAIN = r"(?: ?\(\d+\))?"
+"""What a browser adds to the name of a file that it has downloaded before."""
+
+_STAMP = re.compile(rf"takeout-(\d{{8}}T\d{{6}}Z)(?:-\d+)*{_AGAIN}\.zip$", re.I)
+_NUMBER = re.compile(rf"(.*-)(\d{{3,}}){_AGAIN}(\.zip)$", re.I)
 
 _MOST_PARTS = 10_000
 

@@ -9,7 +9,7 @@ from typing import Any
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.targets.notion import there
 from sync_pipelines.targets.notion.client import Notion
-from sync_pipelines.targets.notion.errors import DoubtfulError, GoneError, RefusedError
+from sync_pipelines.targets.notion.errors import DoubtfulError, GoneError, RefusedError, RestrictedError
 from sync_pipelines.targets.notion.records import Database, Records
 
 
@@ -72,7 +72,7 @@ def _is_meant(notion: Notion, found: Database) -> bool:
     if settings.data_source:
         return _same(settings.data_source, found.source)
     if settings.database:
-        return _same(settings.database, found.database)
+        return _same(settings.database, found.database) or _same(settings.database, found.source)
     return found.made and (not found.parent or _same(settings.parent_page or "", found.parent))
 
 
@@ -84,19 +84,28 @@ def _existing(notion: Notion) -> Database | None:
     """The database that the settings name."""
     settings = notion.settings
     if settings.data_source:
-        source = there.data_source(notion, settings.data_source)
-        return Database(source=source["id"], database=(source.get("parent") or {}).get("database_id") or "")
-    if not settings.database:
+        return _of_source(there.data_source(notion, settings.data_source))
+    if (named := settings.database) is None:
         return None
-    found = there.asked(notion, "database", lambda client: client.databases.retrieve(settings.database))
+    try:
+        found = notion.ask("look at the database", lambda client: client.databases.retrieve(named))
+    except (GoneError, RestrictedError):
+        # of a database that has several data sources one is named by its own id
+        return _of_source(there.data_source(notion, named))
     sources = found.get("data_sources") or []
     if len(sources) != 1:
+        told = ", ".join(f"{source['id']} ({source.get('name') or 'untitled'})" for source in sources)
         raise RunError(
-            f"The Notion database {settings.database} has {len(sources)} data sources.",
-            remedy="Name the data source of the notes.",
+            f"The Notion database {settings.database} has {len(sources)} data sources: {told or 'none'}.",
+            remedy="Name the one that is to hold the notes: "
+            f"`sync-pipelines users set {settings.user} --database ID`, with its id.",
             **notion.where,
         )
     return Database(source=sources[0]["id"], database=found["id"])
+
+
+def _of_source(source: Mapping[str, Any]) -> Database:
+    return Database(source=source["id"], database=(source.get("parent") or {}).get("database_id") or "")
 
 
 def _made(notion: Notion, records: Records) -> Database:

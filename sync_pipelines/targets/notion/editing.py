@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sync_pipelines.targets.notion.aligning import align, common
 from sync_pipelines.targets.notion.blocks import FILES, Block, Live, request_of, sha_of, size_of
-from sync_pipelines.targets.notion.region import Entry, Standing, Wish
+from sync_pipelines.targets.notion.places import Wish
+from sync_pipelines.targets.notion.region import Entry, Standing
 
-CHILDREN, BLOCKS, BYTES = 100, 1000, 450_000
-"""What one request may hold, of 500 KB some left for what is around the blocks."""
+CHILDREN, BLOCKS, BYTES, AROUND = 100, 1000, 450_000, 45_000
+"""What one request may hold; of 500 KB `AROUND` is left for title and properties, larger ones go alone."""
 
 
 @dataclass(eq=False)
@@ -222,6 +224,12 @@ def _sent(goal: Goal) -> list[Goal]:
 def late(goal: Goal) -> list[Goal]:
     """The children of a goal that did not go with it."""
     return goal.children[len(_sent(goal)) :]
+
+
+def page_parts(goals: Sequence[Goal], properties: Mapping[str, Any]) -> list[Part]:
+    """As `parts`, of a new page; the request that makes it has no blocks where the properties leave no room for any."""
+    large = len(json.dumps(properties, ensure_ascii=False).encode()) > AROUND
+    return [*([Part(())] if large else []), *parts(goals)] or [Part(())]
 
 
 def parts(goals: Sequence[Goal]) -> list[Part]:

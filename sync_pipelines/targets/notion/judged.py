@@ -27,10 +27,11 @@ from sync_pipelines.targets.notion.judgement import (
 )
 from sync_pipelines.targets.notion.listing import Head, Pages, head_of
 from sync_pipelines.targets.notion.looking import read_page, recall
+from sync_pipelines.targets.notion.places import places_of
 from sync_pipelines.targets.notion.properties import state_of
 from sync_pipelines.targets.notion.reading import readable
 from sync_pipelines.targets.notion.records import Record, Records
-from sync_pipelines.targets.notion.region import Entry, Standing, places_of
+from sync_pipelines.targets.notion.region import Entry, Standing
 
 if TYPE_CHECKING:
     from sync_pipelines.targets.notion.client import Notion
@@ -162,7 +163,7 @@ class Judged:
                 page = case.record.page_id if case.record else None
                 self.records.keep([Record(key=case.key, page_id=page)])
                 continue
-            base = tuple(map(_as_it_stands, case.seen.region.standing))
+            base = tuple(map(_as_it_stands, case.seen.region.everywhere()))
             record = replace(case.record or Record(key=case.key), page_id=case.seen.head.id, fingerprint="", base=base)
             state = state_of(case.seen.head.values)
             self.records.keep([replace(record, state=state, under_way=None, seen=None, left=None)])

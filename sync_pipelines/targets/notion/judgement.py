@@ -17,17 +17,17 @@ from sync_pipelines.targets.notion.blocks import Block, children_of, digest, mar
 from sync_pipelines.targets.notion.editing import Goal, goals_of
 from sync_pipelines.targets.notion.looking import Recalled, Seen, Sight, State
 from sync_pipelines.targets.notion.mapping import TOLD
-from sync_pipelines.targets.notion.properties import state_of, wanted_values
-from sync_pipelines.targets.notion.records import Record
-from sync_pipelines.targets.notion.region import (
-    Entry,
-    Standing,
+from sync_pipelines.targets.notion.places import (
     Wish,
     body_of_base,
     body_of_wishes,
+    order_below,
     places_of,
     wishes,
 )
+from sync_pipelines.targets.notion.properties import state_of, wanted_values
+from sync_pipelines.targets.notion.records import Record
+from sync_pipelines.targets.notion.region import Entry, Standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +234,8 @@ def merged_plan(case: Case, values: Mapping[str, Any]) -> Plan:
     items = _chosen(case.wishes, body, places)
     wanted = {item.place for item in _all(case.wishes)}
     released = {found.live.id for place, found in places.items() if place in body and place not in wanted}
-    goals = _goals(items)
+    released |= {found.live.id for found in case.seen.region.astray}
+    goals = _goals(items, case.wishes, body)
     return Plan(items=items, goals=goals, values=_values(case, values), released=frozenset(released))
 
 
@@ -250,13 +251,22 @@ def _chosen(found: Sequence[Wish], body: Mapping[str, str], places: Mapping[str,
         if wish.place in body:
             there = places.get(wish.place)
             stays = there is not None and body[wish.place] == there.token
-            goal = Goal(wish.block, wish.entry, there.token if stays and there else wish.token, _goals(children))
+            below = _goals(children, wish.children, body, wish.place)
+            goal = Goal(wish.block, wish.entry, there.token if stays and there else wish.token, below)
         items.append(Item(wish.entry, goal, children))
     return items
 
 
-def _goals(items: Sequence[Item]) -> list[Goal]:
-    return [item.goal for item in items if item.goal is not None]
+def _goals(items: Sequence[Item], found: Sequence[Wish], body: Mapping[str, str], above: str = "") -> list[Goal]:
+    """What shall stand at one level, in the order that somebody has given it; what is new follows what it follows in
+    the note."""
+    order = {place: number for number, place in enumerate(body.get(order_below(above), "").split(","))}
+    ranked, last = [], -1
+    for item, wish in zip(items, found, strict=True):
+        last = order.get(wish.place, last)
+        if item.goal is not None:
+            ranked.append((last, item.goal))
+    return [goal for _, goal in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def _values(case: Case, merged: Mapping[str, Any]) -> dict[str, Any]:

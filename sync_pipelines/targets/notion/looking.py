@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 from sync_pipelines.targets.notion.blocks import Live, digest, live_of
 from sync_pipelines.targets.notion.client import Notion
 from sync_pipelines.targets.notion.listing import Head
+from sync_pipelines.targets.notion.places import body_of_base, body_of_page
 from sync_pipelines.targets.notion.properties import state_of
 from sync_pipelines.targets.notion.records import Found, Record
-from sync_pipelines.targets.notion.region import Entry, Region, body_of_base, body_of_page, find
+from sync_pipelines.targets.notion.region import Entry, Region, find
 
 State = dict[str, Any]
 
@@ -143,7 +144,7 @@ def read_page(notion: Notion, head: Head, record: Record | None) -> Seen:
     under_way = (record.under_way if record is not None else None) or ()
     behind = record is not None and record.is_behind(head)
     region = find(base, page, us=us, under_way=under_way, adopt=not known, behind=behind)
-    return Seen(head=head, region=region, at=at, base_state=_state(head, record, known=known), known=known)
+    return Seen(head=head, region=region, at=at, base_state=_state(head, record, us, known=known), known=known)
 
 
 def _ours(record: Record | None) -> frozenset[str]:
@@ -164,11 +165,15 @@ def _read(notion: Notion, parent: str, us: frozenset[str], ours: frozenset[str])
     return found
 
 
-def _state(head: Head, record: Record | None, *, known: bool) -> Mapping[str, Any]:
-    """The base of title and properties: by one request they are written with the fingerprint, or not at all."""
+def _state(head: Head, record: Record | None, us: Collection[str], *, known: bool) -> Mapping[str, Any]:
+    """The base of title and properties: by one request they are written with the fingerprint, or not at all.
+
+    Where nothing is on record it is what stands there; unless somebody else was the last to edit the page: then it was
+    something else, nobody knows what.
+    """
     now = state_of(head.values)
     if not known or record is None:
-        return now
+        return now if not head.editor or head.editor in us else {name: _unknown(now[name], head) for name in now}
     if record.next_state is None:
         return record.state
     return {
@@ -176,6 +181,11 @@ def _state(head: Head, record: Record | None, *, known: bool) -> Mapping[str, An
         for name in {*record.state, *record.next_state, *now}
         if (value := _settled(name, now, record)) is not None
     }
+
+
+def _unknown(value: Any, head: Head) -> Any:
+    mark = digest(["edited", head.id])
+    return [mark] if isinstance(value, list) else mark
 
 
 def _settled(name: str, now: Mapping[str, Any], record: Record) -> Any:

@@ -12,8 +12,9 @@ from sync_pipelines.engine.merging import leaves
 from sync_pipelines.targets.notion.blocks import FILES, Block
 from sync_pipelines.targets.notion.judgement import Case
 from sync_pipelines.targets.notion.looking import Seen
+from sync_pipelines.targets.notion.places import Wish, places_of
 from sync_pipelines.targets.notion.properties import VALUES
-from sync_pipelines.targets.notion.region import Standing, Wish, places_of
+from sync_pipelines.targets.notion.region import Standing
 from sync_pipelines.targets.notion.uploads import name_in
 
 

@@ -7,12 +7,12 @@ What no entry claims is somebody else's, whatever it says, and is never touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sync_pipelines.targets.notion.aligning import align, common
-from sync_pipelines.targets.notion.blocks import FILES, Block, Live, children_of, digest, mark_of, sha_of, walk
+from sync_pipelines.targets.notion.blocks import FILES, Block, Live, children_of, digest, mark_of, sha_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,11 +129,13 @@ class Region:
     Args:
         base: what the sync last wrote, its ids filled in. page: all top-level blocks, in order.
         standing: those of the region, in the page's order.
+        astray: blocks of the region that somebody has drawn to another level: below a block, or out from below one.
     """
 
     base: tuple[Entry, ...]
     page: tuple[Live, ...]
     standing: tuple[Standing, ...]
+    astray: tuple[Standing, ...] = ()
 
     @property
     def foreign(self) -> tuple[Live, ...]:
@@ -146,9 +148,24 @@ class Region:
         """Whether anything on the page was made by somebody else."""
         return bool(self.foreign) or any(item.holds_foreign for item in self.standing)
 
+    def everywhere(self) -> tuple[Standing, ...]:
+        """What the sync has made, each at the level at which it stands now, in the page's order."""
+        known = {item.live.id: item for item in _below([*self.standing, *self.astray])}
+
+        def level(lives: Sequence[Live]) -> tuple[Standing, ...]:
+            return tuple(replace(known[it.id], children=level(it.children)) for it in lives if it.id in known)
+
+        return level(self.page)
+
     def seen(self) -> str:
         """A hash of what stands in the region, by which a later look knows it again."""
         return digest(_seen(self.standing))
+
+
+def _below(items: Iterable[Standing]) -> Iterator[Standing]:
+    for item in items:
+        yield item
+        yield from _below(item.children)
 
 
 def _seen(standing: Iterable[Standing]) -> list[Any]:
@@ -197,7 +214,45 @@ def find(
         base = _adopted(page, us)
         claims.taken = {item.id for item in _walk(base) if item.id}
     found_base, standing = _matched(base, page, claims)
-    return Region(tuple(found_base), tuple(page), tuple(standing))
+    region = Region(tuple(found_base), tuple(page), tuple(standing))
+    return replace(region, astray=tuple(_astray(page, _Lost.of(region, us))))
+
+
+@dataclass
+class _Lost:
+    """The entries whose blocks stand at no place of their level: by id, and those whose ids are not known."""
+
+    named: Mapping[str, Entry]
+    nameless: list[Entry]
+    us: Collection[str]
+    standing: Collection[str]
+
+    @classmethod
+    def of(cls, region: Region, us: Collection[str]) -> _Lost:
+        standing = {item.live.id for item in _below(region.standing)}
+        lost = [item for item in _walk(region.base) if item.id not in standing and not item.absent]
+        return cls({item.id: item for item in lost if item.id}, [item for item in lost if not item.id], us, standing)
+
+    def take(self, live: Live) -> Entry | None:
+        """The entry whose block this is."""
+        if live.id in self.named or live.id in self.standing or live.author not in self.us:
+            return self.named.get(live.id)
+        found = next((item for item in self.nameless if item.stands_as == (live.type, live.mark)), None)
+        if found is not None:
+            self.nameless.remove(found)
+        return found
+
+
+def _astray(page: Sequence[Live], lost: _Lost) -> Iterator[Standing]:
+    """The blocks of entries that are lost at their own level."""
+    for live in page:
+        entry, below = lost.take(live), tuple(_astray(live.children, lost))
+        if entry is None:
+            yield from below
+        else:
+            ours = {item.live.id for item in below}
+            foreign = tuple(child for child in live.children if child.id not in ours)
+            yield Standing(live, replace(entry, id=live.id), below, foreign)
 
 
 def _walk(entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -307,94 +362,3 @@ def _moved(
             moved[index] = same[0]
             left.remove(same[0])
     return moved
-
-
-# The region as a state, for decisions
-
-
-def body_of_base(base: Sequence[Entry]) -> dict[str, str]:
-    """By place → token; a place is the block's number, below another one after a full stop."""
-    return {name: token(entry.mark, entry.sha) for name, entry in _named(base)}
-
-
-def _named(base: Sequence[Entry], prefix: str = "") -> Iterator[tuple[str, Entry]]:
-    for number, entry in enumerate(base, 1):
-        name = f"{prefix}{number:05d}"
-        yield name, entry
-        yield from _named(entry.children, f"{name}.")
-
-
-def body_of_page(region: Region) -> dict[str, str]:
-    """What has become of the base's blocks; what is gone has no place. `order` is there where somebody moved them."""
-    places = places_of(region)
-    body = {name: item.token for name, item in places.items()}
-    order = [name for name in places if "." not in name]
-    if order != sorted(order):
-        body["order"] = ",".join(order)
-    return body
-
-
-def places_of(region: Region) -> dict[str, Standing]:
-    """What stands on the page of the base's blocks, by their places; in the page's order."""
-    names = {id(entry): name for name, entry in _named(region.base)}
-    return {names[id(item.entry)]: item for item in _standing(region.standing)}
-
-
-def _standing(items: Iterable[Standing]) -> Iterator[Standing]:
-    for item in items:
-        yield item
-        yield from _standing(item.children)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A block that the source wants, and the place it has beside the base's blocks."""
-
-    place: str
-    block: Block
-    entry: Entry
-    children: tuple[Wish, ...] = ()
-
-    @property
-    def token(self) -> str:
-        return token(self.entry.mark, self.entry.sha)
-
-
-def wishes(base: Sequence[Entry], blocks: Sequence[Block], prefix: str = "") -> list[Wish]:
-    """The source's blocks: in the base's places where they are the same, or what those became; new ones after them."""
-    made = [entry_of(block) for block in blocks]
-    equal = common([entry.key for entry in base], [entry.key for entry in made])
-    pairs = align(
-        len(base), len(made), equal, lambda left, right: base[left].type == made[right].type, _alike(base, made)
-    )
-    of = {right: left for left, right in pairs}
-    found: list[Wish] = []
-    last, more = 0, 0
-    for index, (block, entry) in enumerate(zip(blocks, made, strict=True)):
-        if index in of:
-            last, more = of[index] + 1, 0
-            place, below = f"{prefix}{last:05d}", base[of[index]].children
-        else:
-            more += 1
-            place, below = f"{prefix}{last:05d}+{more:05d}", ()
-        children = tuple(wishes(below, children_of(block), f"{place}."))
-        found.append(Wish(place, block, entry, children))
-    return found
-
-
-def _alike(base: Sequence[Entry], made: Sequence[Entry]) -> Callable[[int, int], bool]:
-    return lambda left, right: (base[left].mark, base[left].sha) == (made[right].mark, made[right].sha)
-
-
-def body_of_wishes(found: Iterable[Wish]) -> dict[str, str]:
-    """As `body_of_base`, of what the source wants."""
-    body: dict[str, str] = {}
-    for wish in found:
-        body[wish.place] = wish.token
-        body |= body_of_wishes(wish.children)
-    return body
-
-
-def files_among(blocks: Iterable[Live]) -> bool:
-    """Whether an image or file is among these blocks."""
-    return any(block.type in FILES for block in walk(blocks))

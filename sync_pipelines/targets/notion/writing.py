@@ -20,6 +20,7 @@ from sync_pipelines.targets.notion.editing import (
     Update,
     late,
     new_blocks,
+    page_parts,
     parts,
     script,
 )
@@ -78,21 +79,23 @@ class PageWriter:
         at = self.notion.now
         begun = Record(key=row.key, under_way=plan.entries(), next_state=state_of(row.values))
         self.records.keep([begun])
-        some = parts(plan.goals)
-        first = some[0] if some else Part(())
-        whole = len(some) <= 1 and not any(late(goal) for goal in first.goals)
-        head = self._created(row, first.requests(uploads.ids), fingerprint=row.mark if whole else "")
+        properties = self._properties(row)
+        some = page_parts(plan.goals, properties)
+        whole = len(some) == 1 and not any(late(goal) for goal in some[0].goals)
+        mark = self.notion.settings.columns.request("fingerprint", row.mark if whole else "")
+        head = self._created(row, {**properties, **mark}, some[0].requests(uploads.ids))
         if not whole:
             self.records.keep([replace(begun, page_id=head.id)])
             self._finish_page(head, plan, some, uploads)
             head = self._set(head, {"fingerprint": row.mark})
         self._done(row, plan, head, uploads, at=at, sole=whole)
 
-    def _created(self, row: Row, children: list[dict[str, Any]], *, fingerprint: str) -> Head:
+    def _properties(self, row: Row) -> dict[str, Any]:
+        values = {**row.values, "key": row.key, "deleted": False}
         columns = self.notion.settings.columns
-        values = {**row.values, "key": row.key, "fingerprint": fingerprint, "deleted": False}
-        properties = columns.requests({item: value for item, value in values.items() if value is not None})
+        return columns.requests({item: value for item, value in values.items() if value is not None})
 
+    def _created(self, row: Row, properties: Mapping[str, Any], children: list[dict[str, Any]]) -> Head:
         return self._sent_once(
             lambda: self._head(self.notion.create_page(self.source, properties, children)),
             lambda: next(iter(self.pages.named([row.key])), None),
@@ -145,6 +148,7 @@ class PageWriter:
         head = seen.head
         standing = tuple(item for item in seen.region.standing if item.live.id not in plan.released)
         operations = script(head.id, seen.region.page, standing, plan.goals, start=self.notion.can_start)
+        operations += [Delete(item) for item in seen.region.astray if item.live.id not in plan.released]
         self._require_to_tell(operations)
         self._spend(row.key, new_blocks(operations))
         self.before_write()

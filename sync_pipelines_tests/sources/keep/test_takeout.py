@@ -11,6 +11,7 @@ import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError, TransientError
 from sync_pipelines.sources.keep import parts, takeout
+from sync_pipelines.sources.keep.parts import lacking
 from sync_pipelines.sources.keep.takeout import Found, Takeout
 from sync_pipelines_tests.sources.keep.exports import FIRST, a_note, as_folder, as_zip
 
@@ -276,3 +277,8 @@ def test_of_several_exports_the_newest_is_read(tmp_path: Path) -> None:
     as_zip(tmp_path / "takeout-20260101T000000Z-002.zip", {"Keep/y.json": a_note(title="second part")})
     assert titles(read(tmp_path / "takeout-*.zip")) == ["new", "second part"]
     assert titles(read(tmp_path / "takeout-2026*-001.zip", tmp_path / "takeout-2026*.zip")) == ["new", "second part"]
+    # as a browser calls what it has downloaded before
+    (tmp_path / "takeout-20250101T000000Z-001.zip").rename(tmp_path / "takeout-20250101T000000Z-001 (1).zip")
+    (tmp_path / "takeout-20260101T000000Z-001.zip").rename(tmp_path / "takeout-20260101T000000Z-001(2).zip")
+    assert titles(read(tmp_path / "takeout-*.zip")) == ["new", "second part"]
+    assert lacking([str(tmp_path / "takeout-*.zip")]) == []

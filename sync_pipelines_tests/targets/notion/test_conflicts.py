@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -347,3 +348,81 @@ def test_a_line_that_a_person_edited_since_a_backup_was_made_stays_and_is_not_ma
     desk.target.records.keep(backup)
     desk.bring(note(text=now))
     assert desk.texts() == ["a", "by hand"]
+
+
+def listed(*items: tuple[str, int]) -> dict[str, Any]:
+    """A note of a list: texts and how far they are indented."""
+    return note(text=None, items=[{"text": text, "checked": False, "indent": indent} for text, indent in items])
+
+
+def tree(desk: Desk) -> list[tuple[str, list[str]]]:
+    """The items of the only page, each with those below it."""
+    return [(item["text"], [child["text"] for child in item["children"]]) for item in desk.outline()]
+
+
+def test_items_that_a_person_put_in_another_order_below_another_are_an_edit(desk: Desk):
+    desk.bring(listed(("a", 0), ("b", 1), ("c", 1), ("d", 0)))
+    desk.later()
+    above = desk.outline()[0]
+    desk.hands.move_block(above["children"][1]["id"], parent=above["id"])
+    result = desk.bring(listed(("a", 0), ("b", 1), ("c", 1), ("D", 0)))
+    assert (result.disputes[0].in_review, tree(desk)) == (True, [("a", ["c", "b"]), ("d", [])])
+    desk.target = desk.make(Strategy.MERGE)
+    desk.bring(listed(("a", 0), ("b", 1), ("c", 1), ("new", 1), ("D", 0)))
+    assert tree(desk) == [("a", ["c", "new", "b"]), ("D", [])]
+
+
+def test_a_merge_leaves_lines_in_the_order_that_a_person_gave_them_and_doubles_none(desk: Desk):
+    desk.bring(note())
+    ids = [block["id"] for block in desk.outline()]
+    desk.later()
+    desk.hands.move_block(ids[2])
+    desk.hands.comment(ids[2], "up here")
+    desk.target = desk.make(Strategy.MERGE)
+    desk.bring(note(text="zero\none\nTWO\nthree\nfour"))
+    assert desk.texts() == ["zero", "three", "four", "one", "TWO"]
+    assert {block["id"] for block in desk.outline()} >= set(ids)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("moved", ["out", "in"])
+def test_an_item_that_a_person_drew_to_another_level_stands_once_where_the_note_wins(
+    desk: Desk, moved: str, known: bool
+):
+    items = [("a", 0), ("b", int(moved == "out")), ("c", 0)]
+    desk.bring(listed(*items))
+    desk.later()
+    if known:
+        desk.target.notion.page(desk.page())
+        assert desk.bring(listed(*items), doubt="values").counts.unchanged
+        desk.later()
+    first, *others = desk.outline()
+    if moved == "out":
+        desk.hands.move_block(first["children"][0]["id"], after=first["id"])
+    else:
+        desk.hands.move_block(others[0]["id"], parent=first["id"])
+    changed = listed(*items[:2], ("C", 0))
+    assert desk.bring(changed).disputes[0].in_review
+    if known:
+        desk.target.give_way(["1"])
+    else:
+        desk.target = desk.make(Strategy.SOURCE_WINS)
+    desk.bring(changed)
+    assert tree(desk) == ([("a", ["b"]), ("C", [])] if moved == "out" else [("a", []), ("b", []), ("C", [])])
+
+
+def test_a_title_that_a_person_edited_stays_also_where_nothing_is_on_record(desk: Desk):
+    desk.bring(note(), note("2"), note("3"))
+    desk.later()
+    pages = {row["title"]: row["id"] for row in desk.pages()}
+    desk.hands.set_title(pages["Note 1"], "mine")
+    desk.hands.set_title(pages["Note 2"], "mine, too")
+    desk.hands.add_block(pages["Note 3"], "below")
+    desk.later()
+    desk.ledger.forget_pages("notes", "pages:ann", ["1", "2", "3"])
+    desk.target = desk.make(on_delete="trash")
+    assert desk.bring(note(), note("2", text="other"), note("3")).kept.keys() == {"1", "2"}
+    assert desk.bring(note("3", text="new")).counts.upserted == 1
+    desk.ledger.forget_pages("notes", "pages:ann", ["1"])
+    desk.target.delete(["1"])
+    assert {row["title"] for row in desk.pages()} == {"mine", "mine, too", "Note 3"}

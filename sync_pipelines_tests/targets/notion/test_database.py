@@ -67,3 +67,23 @@ def test_a_property_that_somebody_renamed_and_called_so_again_has_changed_no_pag
     result = desk.bring(note(labels=["work"]), note("2"))
     assert (result.counts.upserted, result.counts.unchanged, result.disputes) == (1, 1, [])
     assert desk.holds(note(labels=["work"]), note("2"))
+
+
+def test_of_a_database_with_several_data_sources_the_one_for_notes_is_named_by_its_id(desk: Desk):
+    client, made = desk.hands.client(), desk.target.records.database()
+    assert made is not None
+    other = client.data_sources.create(
+        parent={"type": "database_id", "database_id": made.database},
+        properties=desk.target.settings.columns.schema(),
+        title=[{"type": "text", "text": {"content": "Notes"}}],
+    )
+    desk.ledger.forget_pages("notes", "pages:ann")
+    with pytest.raises(RunError, match=f"has 2 data sources: .*{other['id']}") as caught:
+        desk.make(parent_page=None, database=made.database).prepare()
+    assert "`sync-pipelines users set ann --database ID`" in str(caught.value)
+    desk.target = desk.make(parent_page=None, database=other["id"])
+    for _ in range(2):
+        desk.target.prepare()
+        desk.bring(note())
+    assert desk.target.source_id == other["id"]
+    assert desk.holds(note())

@@ -25,7 +25,8 @@ from sync_pipelines.targets.notion.editing import (
     parts,
     script,
 )
-from sync_pipelines.targets.notion.region import entry_from_json, entry_of, entry_to_json, find, wishes
+from sync_pipelines.targets.notion.places import wishes
+from sync_pipelines.targets.notion.region import entry_from_json, entry_of, entry_to_json, find
 
 US, THEM = "us", "them"
 

@@ -135,6 +135,9 @@ def test_a_long_note_is_made_in_several_requests_and_never_cut(desk: Desk):
     desk.bring(mine)
     assert desk.writes() == ["pages.create", "blocks.children.append", "blocks.children.append", "pages.update"]
     assert desk.holds(mine)
+    long = note("2", title="\u0641" * 140_000, text="\n".join(["\u0641" * 2000] * 100))
+    desk.bring(long)  # title and a first hundred lines are more than one request holds
+    assert desk.holds(long)
 
 
 def test_a_list_of_more_items_below_one_than_a_request_holds_arrives_whole(desk: Desk):
