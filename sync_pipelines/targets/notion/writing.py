@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sync_pipelines.engine.errors import RecordError, TransientError
+from sync_pipelines.engine.errors import RecordError, SyncError, TransientError
 from sync_pipelines.engine.merging import same_state
 from sync_pipelines.targets.notion.blocks import content_of
 from sync_pipelines.targets.notion.client import Notion
@@ -72,7 +72,7 @@ class PageWriter:
         Raises:
             RecordError: Notion refuses it, or it would exceed the budget.
         """
-        self._spend(row.key, 1 + new_blocks([Insert("", tuple(plan.goals))]))
+        self._require_room(row.key, 1 + new_blocks([Insert("", tuple(plan.goals))]))
         self.before_write()
         uploads = self._uploads(row, plan.goals)
         at = self.notion.now
@@ -81,26 +81,32 @@ class PageWriter:
         some = parts(plan.goals)
         first = some[0] if some else Part(())
         whole = len(some) <= 1 and not any(late(goal) for goal in first.goals)
-        head = self._created(row, first.requests(uploads.ids), fingerprint=row.mark if whole else "")
+        head = self._created(row, first, uploads, fingerprint=row.mark if whole else "")
         if not whole:
             self.records.keep([replace(begun, page_id=head.id)])
             self._finish_page(head, plan, some, uploads)
             head = self._set(head, {"fingerprint": row.mark})
         self._done(row, plan, head, uploads, at=at, sole=whole)
 
-    def _created(self, row: Row, children: list[dict[str, Any]], *, fingerprint: str) -> Head:
-        columns = self.notion.settings.columns
+    def _created(self, row: Row, first: Part, uploads: Uploads, *, fingerprint: str) -> Head:
+        columns, children = self.notion.settings.columns, first.requests(uploads.ids)
         values = {**row.values, "key": row.key, "fingerprint": fingerprint, "deleted": False}
         properties = columns.requests({item: value for item, value in values.items() if value is not None})
 
         return self._sent_once(
             lambda: self._head(self.notion.create_page(self.source, properties, children)),
             lambda: next(iter(self.pages.named([row.key])), None),
+            blocks=1 + first.size,
         )
 
-    def _sent_once(self, send: Callable[[], T], look: Callable[[], T | None]) -> T:
+    def _sent_once(self, send: Callable[[], T], look: Callable[[], T | None], *, blocks: int) -> T:
         """The answer to what must not be done twice: after a doubtful try it is looked for, however many looks that
-        takes, before another one."""
+        takes, before another one.
+
+        Args:
+            blocks: so many does it make. They are counted before, so that a crash counts too many rather than too few,
+                and not where it is sure that none was made: a note that Notion refuses is tried again at each sync.
+        """
         doubtful = False
 
         def action() -> T:
@@ -114,7 +120,14 @@ class PageWriter:
                 doubtful = True
                 raise TransientError(error.message, retry_after=error.retry_after, **self.notion.where) from error
 
-        return self.notion.settings.retry.call(action)
+        self.records.count_blocks(blocks)
+        try:
+            return self.notion.settings.retry.call(action)
+        except SyncError:
+            if not doubtful:
+                self.notion.fence()  # who has lost the right to write leaves the count to the one that has it
+                self.records.count_blocks(-blocks)
+            raise
 
     def _finish_page(self, head: Head, plan: Plan, some: Sequence[Part], uploads: Uploads) -> None:
         """What did not fit into the request that made the page."""
@@ -146,7 +159,7 @@ class PageWriter:
         standing = tuple(item for item in seen.region.standing if item.live.id not in plan.released)
         operations = script(head.id, seen.region.page, standing, plan.goals, start=self.notion.can_start)
         self._require_to_tell(operations)
-        self._spend(row.key, new_blocks(operations))
+        self._require_room(row.key, new_blocks(operations))
         self.before_write()
         uploads = self._uploads(row, [goal for item in operations if isinstance(item, Insert) for goal in item.goals])
         if operations:
@@ -239,7 +252,7 @@ class PageWriter:
             made = self.notion.append(item.parent, part.requests(uploads.ids), after=item.after, first=item.first)
             return [block["id"] for block in made["results"]]
 
-        return self._sent_once(send, lambda: self._there(item, mine))
+        return self._sent_once(send, lambda: self._there(item, mine), blocks=part.size)
 
     def _there(self, item: Insert, mine: _Mine) -> list[str] | None:
         """The ids of blocks that were made although no answer came; None where none were."""
@@ -320,8 +333,8 @@ class PageWriter:
         uploads.make(goals)
         return uploads
 
-    def _spend(self, key: str, blocks: int) -> None:
-        """Count blocks that are about to be made.
+    def _require_room(self, key: str, blocks: int) -> None:
+        """Insist on that so many blocks may be made.
 
         Raises:
             RecordError: they are more than are left.
@@ -337,7 +350,6 @@ class PageWriter:
                 remedy="Raise max_blocks, or give the workspace a plan without a limit.",
                 **self.notion.where,
             )
-        self.records.count_blocks(blocks)
 
     def _done(
         self,
