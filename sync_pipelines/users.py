@@ -102,15 +102,24 @@ class Users:
             )
         self.announce()
 
+    def require_keys(self) -> None:
+        """Insist on that secrets can be sealed.
+
+        Raises:
+            ConfigurationError: no key is set, or one is none.
+        """
+        self.vault.check(used=bool(self.ledger.users()))
+
     def _check(self, user: User, secrets: Secrets) -> None:
         from sync_pipelines.components.per_user import USER
 
-        self.vault.check()
-        if not USER.match(user.name):
+        self.require_keys()
+        if not USER.fullmatch(user.name) or "..." in user.name:  # dots by which Dagster parts a range of partitions
             raise ConfigurationError(
                 f"{user.name!r} is no name of a user.",
                 sync=self.sync,
-                remedy="Use up to 41 lower-case letters, digits, dots, _ and -, beginning with a letter or digit.",
+                remedy="Use up to 41 lower-case letters, digits, single dots, _ and -, beginning with a letter or "
+                "digit.",
             )
         if isinstance(user.source, Account) and secrets.master_token is None:
             raise ConfigurationError("An account needs its master token.", remedy="Give --master-token-file.")
@@ -204,7 +213,7 @@ class Users:
         answers = []
         for system, ask in (
             ("Keep", lambda: self._ask_keep(user, secrets, keep)),
-            ("Notion", lambda: _ask_notion(user, secrets, notion_url, self._databases(name))),
+            ("Notion", lambda: _ask_notion(user, secrets, notion_url, self.ledger, self._databases(name))),
         ):
             if only not in (None, system):
                 continue
@@ -252,7 +261,7 @@ def reseal(ledger: Ledger, vault: Vault) -> int:
     Raises:
         ConfigurationError: no key opens one of them; then nothing was changed.
     """
-    vault.check()
+    vault.check(used=bool(ledger.users()))
     return ledger.reseal_users(lambda token, name: vault.rotate(token, what=f"the secrets of user {name!r}"))
 
 
@@ -279,8 +288,11 @@ def with_complete(user: User, complete: bool) -> User:
     return replace(user, source=replace(user.source, complete=complete))
 
 
-def _ask_notion(user: User, secrets: Secrets, base_url: str | None, known: Sequence[Database | None]) -> str:
+def _ask_notion(
+    user: User, secrets: Secrets, base_url: str | None, ledger: Ledger, known: Sequence[Database | None]
+) -> str:
     """Who the connection is, after a look at the databases that are on record, or at what the user has named."""
+    from sync_pipelines.engine.ledger.rates import SharedRate
     from sync_pipelines.targets.notion.client import Notion
     from sync_pipelines.targets.notion.database import require_there
     from sync_pipelines.targets.notion.errors import GoneError, RefusedError
@@ -294,7 +306,7 @@ def _ask_notion(user: User, secrets: Secrets, base_url: str | None, known: Seque
         database=place.database,
         parent_page=place.parent_page,
     )
-    notion = Notion(settings.hasty(), where={"sync": user.sync})
+    notion = Notion(settings.hasty(), rate=SharedRate(ledger, settings.connection), where={"sync": user.sync})
     try:
         who = notion.ask("ask who the connection is", lambda client: client.users.me())
         for database in known or [None]:

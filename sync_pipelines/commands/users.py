@@ -83,7 +83,7 @@ def add(
     if (target := _target(database, parent_page)) is None:
         raise output.wrong_usage("Give --database ID, or --parent-page ID.")
     with _users(sync) as users:
-        users.vault.check()  # before somebody types a token for nothing
+        users.require_keys()  # before somebody types a token for nothing
         secrets = Secrets(
             notion_token=_token(NOTION_TOKEN, token_file),
             master_token=_token(MASTER_TOKEN, master_token_file) if isinstance(source, Account) else None,
@@ -109,7 +109,8 @@ def list_(sync: Sync = None, as_json: AsJson = False) -> None:
 
 @app.command("test")
 def probe(name: Name, sync: Sync = None, as_json: AsJson = False) -> None:
-    """Ask Keep and Notion whether they know a user. Exit code 1 where one does not, 4 where one does not answer."""
+    """Ask Keep and Notion whether they know a user. Exit code 3 where a token or path is wrong, 4 where one does
+    not answer, else 1."""
     from sync_pipelines import registry
     from sync_pipelines.sources.keep.user import KeepSettings
 
@@ -277,7 +278,7 @@ def _given(variable: str, file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(variable, "").strip() or None
     try:
-        found = file.read_text(encoding="utf-8").strip()
+        found = file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ConfigurationError(f"{str(file)!r} cannot be read: {why}.") from None

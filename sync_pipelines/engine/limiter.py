@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from sync_pipelines.engine.rates import Change, RateKeeper, RateState, pause, slow_down, take
+from sync_pipelines.engine.rates import Change, RateKeeper, RateState, pause, rest, slow_down, take
 
 T = TypeVar("T")
 
@@ -78,6 +78,10 @@ class Limiter:
             if changes == self._changes and self._clock() <= slot + LATE_SECONDS:
                 return True
         return False
+
+    def rest(self) -> float:
+        """How many seconds it is to the next slot, for who would rather not wait that long; none is taken."""
+        return self._keeper.change_rate(rest())
 
     def slow_down(self) -> float | None:
         """The API asks for less: halve the rate, for all; by how much it is divided now, None where it was already."""

@@ -106,6 +106,15 @@ def slow_down(factor: float = 2.0) -> Change[float | None]:
     return change
 
 
+def rest() -> Change[float]:
+    """How many seconds it is to the next free slot; none is taken."""
+
+    def change(state: RateState, now: float) -> tuple[RateState, float]:
+        return state, state.free_at(now) - now
+
+    return change
+
+
 def pause(seconds: float) -> Change[None]:
     """Hand out no slot for so many seconds."""
 

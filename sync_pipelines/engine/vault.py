@@ -39,13 +39,16 @@ class Vault:
     def __post_init__(self) -> None:
         secrets.know(*self._texts())
 
-    def check(self) -> None:
+    def check(self, *, used: bool = False) -> None:
         """Insist that there are keys, and that each is one.
+
+        Args:
+            used: something was sealed already, so that new keys are of no use.
 
         Raises:
             ConfigurationError: there are none, or one of them is no Fernet key; its place is named, never its text.
         """
-        self._fernet()
+        self._fernet(_GIVE_BACK if used else _MAKE)
 
     def seal(self, document: Mapping[str, Any]) -> bytes:
         """A document of JSON as a token that says nothing without a key."""

@@ -93,7 +93,7 @@ def test_nothing_that_the_database_holds_shows_a_token(desk: Desk, export: Path)
 
 
 def test_a_user_is_added_from_an_account_with_tokens_of_files(desk: Desk, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "token").write_text(f"\ufeff{TOKEN}\r\n", encoding="utf-8")  # as Windows' editor writes it
     (tmp_path / "master").write_text(f"{MASTER}\n")
     files = ("--token-file", str(tmp_path / "token"), "--master-token-file", str(tmp_path / "master"))
     link = f"https://www.notion.so/team/My-notes-{ID}?v=ffffffffffffffffffffffffffffffff"
@@ -144,6 +144,8 @@ def test_the_instance_knows_the_users_as_partitions(
         (("ann", "--takeout", "/nowhere", "--database", ID), 3, "There is no file or folder '/nowhere'"),
         (("ann", "--takeout", "{export}", "--database", "mine"), 3, "holds no id of Notion"),
         (("Ann", "--takeout", "{export}", "--database", ID), 3, "'Ann' is no name of a user"),
+        (("ann\n", "--takeout", "{export}", "--database", ID), 3, "'ann\\n' is no name of a user"),
+        (("a...b", "--takeout", "{export}", "--database", ID), 3, "'a...b' is no name of a user"),
         (("ann", "--account", "bob", "--database", ID), 3, "is no e-mail address"),
         (("ann", "--takeout", "{export}", "--database", ID, "--sync", "no"), 3, "no sync 'no' with users"),
         (("ann", "--takeout", "{export}", "--database", ID, "--token-file", "/nowhere"), 3, "cannot be read"),
@@ -164,6 +166,14 @@ def test_without_a_key_nobody_is_asked_for_a_token(export: Path, monkeypatch: py
     text = run("add", "ann", "--takeout", str(export), "--database", ID, code=3)
     assert "SYNC_ENCRYPTION_KEYS is not set" in text
     assert "Token of" not in text
+    assert "Make one with" in text
+    monkeypatch.setenv("SYNC_ENCRYPTION_KEYS", KEY)
+    add_ann(export)
+    monkeypatch.delenv("SYNC_ENCRYPTION_KEYS")
+    for words in (("add", "bob", "--takeout", str(export), "--parent-page", ID), ("rotate",)):
+        text = run(*words, code=3)
+        assert "Give it the keys that users' secrets were written with" in text
+        assert "Make one with" not in text
 
 
 def test_a_name_is_taken_once(export: Path) -> None:

@@ -119,6 +119,7 @@ class Notion:
     def _send(self, doing: str, call: Callable[[Client], Any]) -> Any:
         if self._client is None:
             self._client = self._connect()
+        self._require_soon(doing)
         self._limiter.wait(self._never)
         self.requests += 1
         try:
@@ -129,6 +130,13 @@ class Notion:
             if isinstance(found, RateLimitedError):
                 self._ease(found)
             raise found from error
+
+    def _require_soon(self, doing: str) -> None:
+        """Insist on that a request may be sent before who asks loses patience: a rest may take a quarter of an hour."""
+        patience = self.settings.patience
+        if patience is not None and (rest := self._limiter.rest()) > patience:
+            told = f"the connection is to rest for {rest:.0f} s more, since Notion was asked too often"
+            raise TransientError(f"{self.settings.host}: could not {doing}: {told}.", retry_after=rest, **self.where)
 
     def _ease(self, error: TransientError) -> None:
         slowed = self._limiter.slow_down()

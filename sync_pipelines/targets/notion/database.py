@@ -24,8 +24,10 @@ def ready(notion: Notion, records: Records) -> tuple[Database, list[str]]:
         known = found
         found = _existing(notion) or _made(notion, records)
         _require_own(notion, records, found)
-        if known is not None and known.source != found.source:
-            records.forget_pages()
+        if known is not None:
+            found = replace(found, blocks=known.blocks)  # max_blocks is of all that is made for a user
+            if known.source != found.source:
+                records.forget_pages()
         records.keep_database(found)
     _require_own(notion, records, found)
     return found, _fit(notion, records, found)

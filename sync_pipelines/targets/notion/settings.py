@@ -31,7 +31,7 @@ class NotionSettings:
         max_blocks: so many blocks may the sync make there in all; None: no limit. Notion's free workspaces of several
             people hold 1,000 for life, and give none back.
         on_delete: `mark` sets `Deleted in Keep`; `trash` puts a page that holds nothing of people into Notion's trash.
-        retry: of each request.
+        retry: of each request. patience: who is told to wait longer before a request gives up; None: nobody.
     """
 
     user: str
@@ -47,6 +47,7 @@ class NotionSettings:
     max_blocks: int | None = None
     on_delete: Literal["mark", "trash"] = "mark"
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(budget_seconds=LONGEST_WAIT))
+    patience: float | None = None
 
     def __post_init__(self) -> None:
         know(self.token)
@@ -75,7 +76,7 @@ class NotionSettings:
     def hasty(self) -> NotionSettings:
         """The same, for a question whose answer somebody waits for: `status`, `health`, `users test`."""
         retry = replace(self.retry, budget_seconds=min(self.retry.budget_seconds, _PATIENCE))
-        return replace(self, retry=retry, timeout=min(self.timeout, _PATIENCE))
+        return replace(self, retry=retry, timeout=min(self.timeout, _PATIENCE), patience=_PATIENCE)
 
     def where(self, sync: str | None, table: str | None) -> dict[str, Any]:
         """Sync and table, as the engine's errors take them."""

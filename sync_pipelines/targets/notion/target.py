@@ -331,7 +331,7 @@ class NotionTarget(Bringing, Underived):
         return [f"{len(found)} pages are not all that their notes are. {named}"] if found else []
 
     def holdings(self) -> dict[str, Any]:
-        """Where it is, and how many blocks the sync has made there; nothing before the first sync."""
+        """Where it is, and how many blocks the sync has made for its user; nothing before the first sync."""
         found = self.records.database()
         if found is None:
             return {}

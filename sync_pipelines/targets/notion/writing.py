@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sync_pipelines.engine.errors import RecordError, TransientError
+from sync_pipelines.engine.errors import RecordError, SyncError, TransientError
 from sync_pipelines.engine.merging import same_state
 from sync_pipelines.targets.notion.blocks import content_of
 from sync_pipelines.targets.notion.client import Notion
@@ -73,7 +73,7 @@ class PageWriter:
         Raises:
             RecordError: Notion refuses it, or it would exceed the budget.
         """
-        self._spend(row.key, 1 + new_blocks([Insert("", tuple(plan.goals))]))
+        self._require_room(row.key, 1 + new_blocks([Insert("", tuple(plan.goals))]))
         self.before_write()
         uploads = self._uploads(row, plan.goals)
         at = self.notion.now
@@ -83,7 +83,7 @@ class PageWriter:
         some = page_parts(plan.goals, properties)
         whole = len(some) == 1 and not any(late(goal) for goal in some[0].goals)
         mark = self.notion.settings.columns.request("fingerprint", row.mark if whole else "")
-        head = self._created(row, {**properties, **mark}, some[0].requests(uploads.ids))
+        head = self._created(row, {**properties, **mark}, some[0], uploads)
         if not whole:
             self.records.keep([replace(begun, page_id=head.id)])
             self._finish_page(head, plan, some, uploads)
@@ -95,15 +95,22 @@ class PageWriter:
         columns = self.notion.settings.columns
         return columns.requests({item: value for item, value in values.items() if value is not None})
 
-    def _created(self, row: Row, properties: Mapping[str, Any], children: list[dict[str, Any]]) -> Head:
+    def _created(self, row: Row, properties: Mapping[str, Any], first: Part, uploads: Uploads) -> Head:
+        children = first.requests(uploads.ids)
         return self._sent_once(
             lambda: self._head(self.notion.create_page(self.source, properties, children)),
             lambda: next(iter(self.pages.named([row.key])), None),
+            blocks=1 + first.size,
         )
 
-    def _sent_once(self, send: Callable[[], T], look: Callable[[], T | None]) -> T:
+    def _sent_once(self, send: Callable[[], T], look: Callable[[], T | None], *, blocks: int) -> T:
         """The answer to what must not be done twice: after a doubtful try it is looked for, however many looks that
-        takes, before another one."""
+        takes, before another one.
+
+        Args:
+            blocks: so many does it make. They are counted before, so that a crash counts too many rather than too few,
+                and not where it is sure that none was made: a note that Notion refuses is tried again at each sync.
+        """
         doubtful = False
 
         def action() -> T:
@@ -117,7 +124,14 @@ class PageWriter:
                 doubtful = True
                 raise TransientError(error.message, retry_after=error.retry_after, **self.notion.where) from error
 
-        return self.notion.settings.retry.call(action)
+        self.records.count_blocks(blocks)
+        try:
+            return self.notion.settings.retry.call(action)
+        except SyncError:
+            if not doubtful:
+                self.notion.fence()  # who has lost the right to write leaves the count to the one that has it
+                self.records.count_blocks(-blocks)
+            raise
 
     def _finish_page(self, head: Head, plan: Plan, some: Sequence[Part], uploads: Uploads) -> None:
         """What did not fit into the request that made the page."""
@@ -150,7 +164,7 @@ class PageWriter:
         operations = script(head.id, seen.region.page, standing, plan.goals, start=self.notion.can_start)
         operations += [Delete(item) for item in seen.region.astray if item.live.id not in plan.released]
         self._require_to_tell(operations)
-        self._spend(row.key, new_blocks(operations))
+        self._require_room(row.key, new_blocks(operations))
         self.before_write()
         uploads = self._uploads(row, [goal for item in operations if isinstance(item, Insert) for goal in item.goals])
         if operations:
@@ -243,7 +257,7 @@ class PageWriter:
             made = self.notion.append(item.parent, part.requests(uploads.ids), after=item.after, first=item.first)
             return [block["id"] for block in made["results"]]
 
-        return self._sent_once(send, lambda: self._there(item, mine))
+        return self._sent_once(send, lambda: self._there(item, mine), blocks=part.size)
 
     def _there(self, item: Insert, mine: _Mine) -> list[str] | None:
         """The ids of blocks that were made although no answer came; None where none were."""
@@ -324,8 +338,8 @@ class PageWriter:
         uploads.make(goals)
         return uploads
 
-    def _spend(self, key: str, blocks: int) -> None:
-        """Count blocks that are about to be made.
+    def _require_room(self, key: str, blocks: int) -> None:
+        """Insist on that so many blocks may be made.
 
         Raises:
             RecordError: they are more than are left.
@@ -341,7 +355,6 @@ class PageWriter:
                 remedy="Raise max_blocks, or give the workspace a plan without a limit.",
                 **self.notion.where,
             )
-        self.records.count_blocks(blocks)
 
     def _done(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sync_pipelines.defs.notes.page import page_of
@@ -197,6 +199,15 @@ def test_a_rest_of_more_than_a_minute_is_kept(desk: Desk, monkeypatch: pytest.Mo
     desk.hands.fault("429", at=1, retry_after="90")
     desk.bring(note())
     assert asked == [90.0]
+
+
+def test_who_waits_for_an_answer_is_told_of_a_rest_rather_than_left_waiting(desk: Desk):
+    desk.bring(note())
+    desk.target.notion._limiter.pause(300)
+    began = time.monotonic()
+    with pytest.raises(TransientError, match=r"the connection is to rest for (300|299) s more"):
+        desk.target.require_there()
+    assert time.monotonic() - began < 5
 
 
 def test_a_revoked_token_and_a_database_that_is_gone_end_the_run_with_a_remedy(desk: Desk):

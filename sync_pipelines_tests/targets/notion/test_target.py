@@ -9,6 +9,7 @@ import pytest
 
 from sync_pipelines.defs.notes.page import MAX_FILE_BYTES
 from sync_pipelines.targets.notion import records
+from sync_pipelines.targets.notion.properties import Columns
 from sync_pipelines.targets.notion.region import entry_to_json
 from sync_pipelines_tests.targets.notion.conftest import READS, Desk, attachment, batch_of, note
 
@@ -286,6 +287,28 @@ def test_what_exceeds_the_budget_of_blocks_is_refused_alone(desk: Desk):
     assert [(item.key, "max_blocks" in item.reason) for item in result.rejected] == [("2", True)]
     assert result.counts.upserted == 2
     assert desk.target.count() == 2
+
+
+def test_blocks_that_were_surely_not_made_take_nothing_from_the_budget(desk: Desk):
+    desk.target = desk.make(max_blocks=11)
+    for fault in ("400", "400", "429"):
+        desk.hands.fault(fault, endpoint="pages.create", times=2)
+        assert len(desk.bring(note(), note("2")).rejected) == (2 if fault == "400" else 0)
+    assert desk.target.holdings()["blocks_made"] == 8
+    desk.later()
+    mine = note(text="zero\none\ntwo\nthree")
+    desk.hands.fault("400", endpoint="blocks.children.append", times=1)  # no place before the first block
+    assert not desk.bring(mine).rejected
+    assert desk.holds(mine)
+    assert desk.target.holdings()["blocks_made"] == 9
+    made = desk.hands.client().databases.create(
+        parent={"type": "page_id", "page_id": desk.hands.page},
+        title=[],
+        initial_data_source={"properties": Columns().schema()},
+    )
+    other = desk.make(parent_page=None, database=made["id"])
+    other.prepare()  # a budget for life does not begin again with another database
+    assert (other.holdings()["database"], other.holdings()["blocks_made"]) == (made["id"], 9)
 
 
 def test_copies_are_found_told_and_counted_once(desk: Desk):
