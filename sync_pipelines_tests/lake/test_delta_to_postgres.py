@@ -64,6 +64,15 @@ def test_a_run_reads_the_feed_from_the_confirmed_version_on(review: House, lake:
     assert review.sync(back()).read == 1
 
 
+def test_the_feed_is_read_by_a_key_of_any_name(house: House, lake: Lake):
+    house.execute('CREATE TABLE review ("Nr" int, "a.ö""" int, PRIMARY KEY ("Nr", "a.ö"""))')
+    table = back(source={"key": ["Nr", 'a.ö"']})
+    lake.write([{"Nr": 1, 'a.ö"': 1}])
+    house.sync(table)
+    lake.write([{"Nr": 2, 'a.ö"': 2}])
+    assert house.sync(table).read == 1
+
+
 def test_the_log_says_why_everything_was_read(review: House, lake: Lake):
     lake.write(rows(row("a")))
     review.sync(back())

@@ -132,9 +132,10 @@ class FolderMoment(Moment):
 
     def _by_feed(self, after: int) -> Iterator[pa.Array]:
         names = list(self.spec.key)
+        quoted = [name_of(name) for name in names]  # or they are taken as lower case, and a dot as a struct's field
         try:
             with self.store.errors("read the change feed of table"):
-                found = self.table.load_cdf(starting_version=after + 1, ending_version=self.version, columns=names)
+                found = self.table.load_cdf(starting_version=after + 1, ending_version=self.version, columns=quoted)
                 reader = pa.RecordBatchReader.from_stream(found)
                 for batch in reader:
                     yield self.conforming.keys(self.as_read(batch, names))

@@ -11,7 +11,7 @@ from sync_pipelines.engine.errors import ConfigurationError, RunError
 from sync_pipelines.targets.databricks import statements
 from sync_pipelines.targets.databricks.errors import MissingTableError
 from sync_pipelines.targets.databricks.settings import TableName, WarehouseSettings, quoted
-from sync_pipelines.targets.databricks.types import plain_schema
+from sync_pipelines.targets.databricks.types import nested_schema
 from sync_pipelines.targets.databricks.warehouse import Parameter, Warehouse
 from sync_pipelines.targets.lake.input import Wanted, as_kind
 
@@ -32,7 +32,7 @@ def read_table(settings: WarehouseSettings, name: str, wanted: Wanted) -> Any:
         found = warehouse.columns(f"SELECT * FROM {table.sql} LIMIT 0", doing=f"look at the columns of {table}")
     except MissingTableError as error:
         raise RunError(f"there is no table {table} yet.", remedy="Run its sync first.") from error
-    schema = plain_schema(found)
+    schema = nested_schema(found)
     chosen = wanted.chosen(schema, name)
     return as_kind(
         wanted.kind, pa.RecordBatchReader.from_batches(chosen, _rows(warehouse, table, schema, chosen, wanted))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sync_pipelines.targets.lake.frames import plain_schema
 from sync_pipelines.targets.lake.input import Wanted, as_kind, check_kind
 from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode, refuse_columns
 from sync_pipelines.targets.lake.shape import Shape
+from sync_pipelines.targets.lake.table import Held
 
 _PIECE = 1024 * 1024
 
@@ -61,9 +62,8 @@ class DatabricksLakehouse(Lakehouse):
 
         return as_kind(kind, pa.RecordBatchReader.from_batches(schema, each()))
 
-    def properties(self, table: str) -> Mapping[str, str]:
-        held = self._target(table).held()
-        return {} if held is None else held.properties
+    def held(self, table: str) -> Held | None:
+        return self._target(table).held()
 
     def create_table(self, table: str, schema: pa.Schema, *, comment: str | None = None) -> None:
         self._create(self.settings.table(table), schema, comment)
@@ -78,7 +78,7 @@ class DatabricksLakehouse(Lakehouse):
         there = held is not None
         if held is None:
             self._create(name, rows.schema)
-        elif mode == "merge":
+        elif mode != "overwrite":
             known = {column.casefold() for column in held.columns.names}
             refuse_columns(table, [column for column in rows.schema.names if column.casefold() not in known])
         with Staging(self.warehouse, name).staged(rows) as staged:

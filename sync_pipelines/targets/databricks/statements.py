@@ -75,7 +75,18 @@ def add_columns(table: TableName, columns: pa.Schema) -> str:
 def _column(item: pa.Field) -> str:
     comment = (item.metadata or {}).get(b"comment")
     said = f" COMMENT {text_literal(comment.decode())}" if comment else ""
-    return f"{quoted(item.name)} {spell(item.type).upper()}{said}"
+    return f"{quoted(item.name)} {_kind(item.type)}{said}"
+
+
+def _kind(kind: pa.DataType) -> str:
+    """A type in SQL; a struct and a map are a user's own (`lakehouse`)."""
+    if pa.types.is_struct(kind):
+        return f"STRUCT<{', '.join(f'{quoted(part.name)}: {_kind(part.type)}' for part in kind)}>"
+    if pa.types.is_map(kind):
+        return f"MAP<{_kind(kind.key_type)}, {_kind(kind.item_type)}>"
+    if pa.types.is_list(kind):
+        return f"ARRAY<{_kind(kind.value_type)}>"
+    return spell(kind).upper()
 
 
 def digests(table: Relation) -> str:

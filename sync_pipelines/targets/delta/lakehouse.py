@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.errors import ConfigurationError, RunError
+from sync_pipelines.engine.spool import RecordWriter, Spool
 from sync_pipelines.targets.delta.input import read_table
 from sync_pipelines.targets.delta.settings import DeltaSettings
-from sync_pipelines.targets.delta.store import DeltaStore, name_of
+from sync_pipelines.targets.delta.store import DeltaStore, alone, name_of
 from sync_pipelines.targets.delta.upkeep import optimize, vacuum
 from sync_pipelines.targets.delta.writing import writer_properties
 from sync_pipelines.targets.lake.frames import plain_schema
 from sync_pipelines.targets.lake.input import Wanted, as_kind, check_kind
 from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode, refuse_columns
 from sync_pipelines.targets.lake.shape import Shape
+from sync_pipelines.targets.lake.table import Held
 from sync_pipelines.targets.retries import RetryPolicy
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 _NAME = re.compile(r'"((?:[^"]|"")+)"|\b([A-Za-z_]\w*)\b')
 _COMMENT = r"--[^\n]*\n|/\*.*?\*/"
@@ -59,16 +65,19 @@ class DeltaLakehouse(Lakehouse):
         builder = QueryBuilder()
         names = {quoted.replace('""', '"') or bare for quoted, bare in _NAME.findall(query)}
         for name in sorted(names):
-            if (table := self._store(name).open()) is not None:
-                builder.register(name_of(name), table)
+            with suppress(ConfigurationError):  # no table's name: that of a column
+                if (table := self._store(name).open()) is not None:
+                    builder.register(name_of(name), table)
         with self._store("query").errors("run"):
             found = pa.RecordBatchReader.from_stream(builder.execute(query))
             return as_kind(kind, found.cast(plain_schema(found.schema)))
 
-    def properties(self, table: str) -> Mapping[str, str]:
+    def held(self, table: str) -> Held | None:
         store = self._store(table)
         opened = store.open()
-        return {} if opened is None else store.properties(opened)
+        if opened is None:
+            return None
+        return Held(columns=store.schema_of(opened), properties=store.properties(opened))
 
     def create_table(self, table: str, schema: pa.Schema, *, comment: str | None = None) -> None:
         from deltalake import DeltaTable, Schema
@@ -87,40 +96,33 @@ class DeltaLakehouse(Lakehouse):
         )
 
     def write_rows(self, rows: pa.RecordBatchReader, table: str, mode: Mode, merge_keys: tuple[str, ...]) -> None:
-        from deltalake import write_deltalake
-
         store = self._store(table)
         opened = store.open()
-        if mode == "merge" and opened is not None:
-            self._merge(store, rows, merge_keys)
-            return
-        options: dict[str, Any] = {} if opened else {"storage_options": dict(self.settings.options) or None}
-        if mode == "overwrite":
-            options |= {"mode": "overwrite", "schema_mode": "overwrite"}
+        if opened is None:
+            with store.errors("write table"):
+                _write(store.uri, rows, storage_options=dict(self.settings.options) or None)
+        elif mode == "append":
+            _refuse_others(store, opened, rows)
+            with store.errors("write table"):
+                _write(opened, rows, mode="append", schema_mode="merge")  # a column that the rows lack is NULL
         else:
-            options |= {"mode": "append"}
-        with store.errors("write table"):
-            write_deltalake(
-                opened or store.uri,
-                rows,
-                target_file_size=_FILE_BYTES,
-                writer_properties=writer_properties(),
-                **options,
-            )
+            self._replan(store, rows, mode, merge_keys)
 
-    def _merge(self, store: DeltaStore, rows: pa.RecordBatchReader, keys: tuple[str, ...]) -> None:
-        held = store.schema_of(store.there()).names
-        refuse_columns(store.name, [name for name in rows.schema.names if name not in held])
-        columns = {name_of(name): f"source.{name_of(name)}" for name in rows.schema.names}
-        on = " AND ".join(f"target.{name_of(key)} = source.{name_of(key)}" for key in keys)
-        with store.errors("merge into table"):
-            (
-                store.there()
-                .merge(rows, on, source_alias="source", target_alias="target", writer_properties=writer_properties())
-                .when_matched_update(columns)
-                .when_not_matched_insert(columns)
-                .execute()
-            )
+    def _replan(self, store: DeltaStore, rows: pa.RecordBatchReader, mode: Mode, keys: tuple[str, ...]) -> None:
+        """Merge or overwrite. The rows wait in a file: where another writer was quicker, they are read once more."""
+        with closing(Spool()) as spool:
+            with RecordWriter(spool, "rows", rows.schema) as file:
+                for batch in rows:
+                    file.write(batch)
+
+            def write(table: DeltaTable) -> None:
+                again = pa.RecordBatchReader.from_batches(rows.schema, file.records())
+                if mode == "merge":
+                    _merge(store, table, again, keys)
+                else:
+                    _write(table, again, mode="overwrite", schema_mode="overwrite", commit_properties=alone())
+
+            store.contend("merge into table" if mode == "merge" else "overwrite table", write)
 
     def list_catalogs(self) -> list[str]:
         return []
@@ -154,3 +156,22 @@ class DeltaLakehouse(Lakehouse):
         if store.open() is None:
             raise RunError(f"there is no Delta table {table!r} below {self.settings.uri!r}.")
         return store
+
+
+def _write(place: DeltaTable | str, rows: pa.RecordBatchReader, **more: Any) -> None:
+    from deltalake import write_deltalake
+
+    write_deltalake(place, rows, target_file_size=_FILE_BYTES, writer_properties=writer_properties(), **more)
+
+
+def _merge(store: DeltaStore, table: DeltaTable, rows: pa.RecordBatchReader, keys: tuple[str, ...]) -> None:
+    _refuse_others(store, table, rows)
+    columns = {name_of(name): f"source.{name_of(name)}" for name in rows.schema.names}
+    on = " AND ".join(f"target.{name_of(key)} = source.{name_of(key)}" for key in keys)
+    merging = table.merge(rows, on, source_alias="source", target_alias="target", writer_properties=writer_properties())
+    merging.when_matched_update(columns).when_not_matched_insert(columns).execute()
+
+
+def _refuse_others(store: DeltaStore, table: DeltaTable, rows: pa.RecordBatchReader) -> None:
+    held = store.schema_of(table).names
+    refuse_columns(store.name, [name for name in rows.schema.names if name not in held])

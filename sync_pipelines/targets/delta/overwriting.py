@@ -15,6 +15,7 @@ from sync_pipelines.engine.model import KEY
 from sync_pipelines.engine.overwriting import KeySet
 from sync_pipelines.engine.spool import RecordWriter, Spool
 from sync_pipelines.targets.delta.files import FileWriter, filesystem, is_plain
+from sync_pipelines.targets.delta.store import alone
 from sync_pipelines.targets.delta.target import DeltaTarget
 from sync_pipelines.targets.delta.writing import finished, writer_properties
 from sync_pipelines.targets.lake.contention import ConflictError
@@ -70,6 +71,7 @@ class DeltaOverwrite(DeltaTarget):
             mode="overwrite",
             target_file_size=self._layout.file_bytes,
             writer_properties=writer_properties(),
+            commit_properties=alone(),
         )
 
     def finished(self, rows: pa.Table) -> pa.Table:

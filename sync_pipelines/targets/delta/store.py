@@ -23,7 +23,7 @@ from sync_pipelines.targets.lake.shape import HISTORY, Shape
 from sync_pipelines.targets.retries import RetryPolicy
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    from deltalake import CommitProperties, DeltaTable
     from deltalake.transaction import AddAction
 
 _STAMP = "sync_pipelines.stamp"
@@ -198,14 +198,15 @@ class DeltaStore:
             gone: paths of those that are taken out, with their sizes; None for all.
 
         Raises:
-            CommitFailedError: somebody else has taken one of those out.
+            CommitFailedError: somebody else has committed since the handle was opened, and files were to be taken out.
         """
         from deltalake.transaction import RemoveAction
 
         now = int(time.time() * 1000)
         removed = [RemoveAction(path, True, now, size, {}) for path, size in (gone or {}).items()]
         mode = "overwrite" if gone is None else "append"
-        table.create_write_transaction([*added, *removed], mode, table.schema())
+        properties = alone() if removed or gone is None else None
+        table.create_write_transaction([*added, *removed], mode, table.schema(), commit_properties=properties)
         table.update_incremental()
 
     def stamp(self) -> str | None:
@@ -263,6 +264,7 @@ class DeltaStore:
                     schema_mode="overwrite",
                     target_file_size=file_bytes,
                     writer_properties=writer_properties(),
+                    commit_properties=alone(),
                 )
 
         replaced = len(self.there().file_uris())
@@ -280,6 +282,16 @@ class DeltaStore:
     def properties(self, table: DeltaTable) -> dict[str, str]:
         """A table's properties, and what was noted."""
         return {**table.metadata().configuration, **_noted(table)}
+
+
+def alone() -> CommitProperties:
+    """For a commit that takes files out: nobody else may have committed since its handle was opened.
+
+    An OPTIMIZE in between is no conflict for delta-rs: the rows that it put elsewhere would stay beside the new ones.
+    """
+    from deltalake import CommitProperties
+
+    return CommitProperties(max_commit_retries=0)
 
 
 def _noted(table: DeltaTable) -> dict[str, str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from sync_pipelines.engine.errors import ConfigurationError
-from sync_pipelines.targets.lake.frames import stream_of
+from sync_pipelines.engine.errors import ConfigurationError, SyncError
+from sync_pipelines.targets.lake.frames import fitted, stream_of
 from sync_pipelines.targets.lake.input import Wanted, refuse_text
-from sync_pipelines.targets.lake.table import OWNER
+from sync_pipelines.targets.lake.table import OWNER, Held
 
 Mode = Literal["append", "overwrite", "merge"]
 
@@ -42,15 +42,23 @@ class Lakehouse(ABC):
             Rows that were given.
 
         Raises:
-            ConfigurationError: a sync keeps this table; `merge_keys` do not fit the mode or the frame.
+            ConfigurationError: a sync keeps this table; `merge_keys` do not fit the mode or the frame; a value does not
+                fit into its column's type, and would be changed: nothing is written.
         """
-        rows = _Counted(stream_of(frame))
-        _check_keys(mode, merge_keys, rows.schema)
-        if (owner := self.properties(table).get(OWNER)) is not None:
+        given = stream_of(frame)
+        _check_keys(mode, merge_keys, given.schema)
+        held = self.held(table)
+        if held is not None and (owner := held.properties.get(OWNER)) is not None:
             raise ConfigurationError(
                 f"the table {table!r} is kept equal to its source by the sync {owner}.", remedy="Write another table."
             )
-        self.write_rows(rows.reader(), table, mode, tuple(merge_keys))
+        rows = _Counted(fitted(given, held.columns if held and mode != "overwrite" else None))
+        try:
+            self.write_rows(rows.reader(), table, mode, tuple(merge_keys))
+        except SyncError:
+            if rows.refused is not None:
+                raise rows.refused from None
+            raise
         return rows.count
 
     @abstractmethod
@@ -62,8 +70,8 @@ class Lakehouse(ABC):
         """Rows of a table, in the kind that is wanted."""
 
     @abstractmethod
-    def properties(self, table: str) -> Mapping[str, str]:
-        """A table's properties; none where it is not there."""
+    def held(self, table: str) -> Held | None:
+        """A table's columns and properties, or None where it is not there."""
 
     @abstractmethod
     def write_rows(self, rows: pa.RecordBatchReader, table: str, mode: Mode, merge_keys: tuple[str, ...]) -> None:
@@ -116,19 +124,24 @@ class Lakehouse(ABC):
 
 
 class _Counted:
-    """A stream whose rows are counted as they pass."""
+    """A stream whose rows are counted as they pass; `refused`: why it ended early, which an engine would wrap."""
 
     def __init__(self, rows: pa.RecordBatchReader) -> None:
-        self.schema, self.count = rows.schema, 0
+        self.count = 0
+        self.refused: ConfigurationError | None = None
         self._rows = rows
 
     def reader(self) -> pa.RecordBatchReader:
-        return pa.RecordBatchReader.from_batches(self.schema, self._each())
+        return pa.RecordBatchReader.from_batches(self._rows.schema, self._each())
 
     def _each(self) -> Any:
-        for batch in self._rows:
-            self.count += batch.num_rows
-            yield batch
+        try:
+            for batch in self._rows:
+                self.count += batch.num_rows
+                yield batch
+        except ConfigurationError as error:
+            self.refused = error
+            raise
 
 
 def _check_keys(mode: Mode, keys: Sequence[str], schema: pa.Schema) -> None:
@@ -142,7 +155,7 @@ def _check_keys(mode: Mode, keys: Sequence[str], schema: pa.Schema) -> None:
 
 
 def refuse_columns(table: str, unknown: Sequence[str]) -> None:
-    """Stop a merge whose rows have columns that the table lacks: delta-rs would leave these out in silence.
+    """Stop rows that have columns which the table lacks: a merge of delta-rs would leave these out in silence.
 
     Raises:
         ConfigurationError: there is one.
