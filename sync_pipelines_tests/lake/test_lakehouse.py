@@ -13,10 +13,12 @@ import pyarrow as pa
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, RunError
+from sync_pipelines.engine.spool import RecordWriter
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.lakehouse import LakehouseResource
 from sync_pipelines.targets.delta.lakehouse import DeltaLakehouse
+from sync_pipelines.targets.lake.lakehouse import Mode
 from sync_pipelines_tests.lake.house import House, document
 
 
@@ -75,6 +77,28 @@ def test_a_frame_of_any_usual_type_makes_a_table(house: House, engine: str, lake
         lakehouse.write(rows, "shop/score", mode=mode, merge_keys=keys)
         (found,) = lakehouse.read("shop/score").to_pylist()
         assert found == {"id": 1, "s": {"a": "x", "B": [1.5]}, "c": "k", "at": noon[0].as_py(), "n": 200}
+
+
+@pytest.mark.parametrize("mode", ["append", "merge", "overwrite"])
+def test_a_script_may_write_while_another_one_merges(
+    house: House, lakehouse: LakehouseResource, monkeypatch: pytest.MonkeyPatch, mode: Mode
+):
+    rows = pa.table({"id": [1, 2], "n": [0, 0]})
+    lakehouse.write(rows, "shop/score")
+    records = RecordWriter.records
+
+    def late(self: RecordWriter) -> object:
+        """The other one commits when this one's handle is opened and its rows are about to be read."""
+        monkeypatch.setattr(RecordWriter, "records", records)
+        lakehouse.write(pa.table({"id": [1], "n": [5]}), "shop/score", mode="merge", merge_keys=["id"])
+        return records(self)
+
+    monkeypatch.setattr(RecordWriter, "records", late)
+    keys = ["id"] if mode == "merge" else []
+    assert lakehouse.write(pa.table({"id": [2], "n": [7]}), "shop/score", mode=mode, merge_keys=keys) == 1
+    held = sorted(map(tuple, (row.values() for row in lakehouse.read("shop/score").to_pylist())))
+    expected = {"append": [(1, 5), (2, 0), (2, 7)], "merge": [(1, 5), (2, 7)], "overwrite": [(2, 7)]}
+    assert held == expected[mode]
 
 
 def test_two_scripts_may_merge_at_once(house: House, lakehouse: LakehouseResource):
