@@ -155,6 +155,8 @@ def test_one_text_where_names_are_asked_for_is_not_taken_letter_by_letter(house:
         lakehouse.read("shop/score", columns="id")
     with pytest.raises(ConfigurationError, match=told.format("z_order")):
         lakehouse.optimize("shop/score", z_order="id")
+    with pytest.raises(ConfigurationError, match="columns: i stands in the list more than once"):
+        lakehouse.read("shop/score", columns=["i", "d", "i"])
     assert lakehouse.read("shop/score").to_pylist() == [{"i": 1, "d": 1}]
 
 
@@ -244,6 +246,9 @@ def test_volumes_are_reached(house: House, lakehouse: LakehouseResource, tmp_pat
     assert lakehouse.list_files(schema.volume) == [f"{schema.volume}/words.txt"]
     lakehouse.download(f"{schema.volume}/words.txt", str(tmp_path / "back.txt"))
     assert (tmp_path / "back.txt").read_text() == "words"
+    for refused in (lambda path: lakehouse.download(path, str(tmp_path / "no.txt")), lakehouse.list_files):
+        with pytest.raises(ConfigurationError, match="Check the path: /Volumes"):
+            refused(f"{schema.volume}/nowhere")
     assert "main" in lakehouse.list_catalogs()
     assert schema.name in lakehouse.list_schemas()
 
