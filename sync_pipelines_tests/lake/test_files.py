@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,29 @@ def test_a_commit_that_another_one_came_just_before_is_made_anew_and_doubles_not
         files.write(group.rows, found.place)
     held = [row[KEY] for batch in store.scan(store.there(), [KEY]) for row in batch.to_pylist()]
     assert sorted(held) == ["k0", "k1", "k2", "k3", *(["k9"] if adds else [])]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_new_rows_are_in_the_table_once_whoever_commits_just_before_or_after(
+    store: DeltaStore, monkeypatch: pytest.MonkeyPatch, first: bool
+):
+    files = Rewriter(store, store.there(), Layout())
+    group = Group(rows("new", first=8))
+    found = files.look(group)
+    commit = DeltaStore.commit_files
+
+    def beside(self: DeltaStore, table: DeltaTable, *given: Any) -> None:
+        if not first:
+            commit(self, table, *given)
+        write_deltalake(store.uri, rows("new", first=9), mode="append")
+        if first:
+            commit(self, table, *given)
+        table.update_incremental()
+
+    monkeypatch.setattr(DeltaStore, "commit_files", beside)
+    with pytest.raises(ConflictError) if first else nullcontext(), store.errors("write table"):
+        files.write(group.rows, found.place)
+    assert store.count() == (5 if first else 6), "what was refused is not there, what is there was not refused"
 
 
 @pytest.mark.parametrize("z_order", [[], [KEY]], ids=["compact", "z-order"])
