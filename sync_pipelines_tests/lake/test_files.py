@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake.table import TableOptimizer
 
 from sync_pipelines.engine.model import FINGERPRINT, KEY
 from sync_pipelines.targets.delta.files import FileWriter, filesystem, is_plain
 from sync_pipelines.targets.delta.rewriting import Rewriter
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.store import DeltaStore
+from sync_pipelines.targets.delta.upkeep import optimize
 from sync_pipelines.targets.delta.writing import value_literal
 from sync_pipelines.targets.lake.contention import ConflictError
 from sync_pipelines.targets.lake.groups import Group, Layout
@@ -111,6 +114,49 @@ def test_a_commit_that_another_one_came_just_before_is_made_anew_and_doubles_not
         files.write(group.rows, found.place)
     held = [row[KEY] for batch in store.scan(store.there(), [KEY]) for row in batch.to_pylist()]
     assert sorted(held) == ["k0", "k1", "k2", "k3", *(["k9"] if adds else [])]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_new_rows_are_in_the_table_once_whoever_commits_just_before_or_after(
+    store: DeltaStore, monkeypatch: pytest.MonkeyPatch, first: bool
+):
+    files = Rewriter(store, store.there(), Layout())
+    group = Group(rows("new", first=8))
+    found = files.look(group)
+    commit = DeltaStore.commit_files
+
+    def beside(self: DeltaStore, table: DeltaTable, *given: Any) -> None:
+        if not first:
+            commit(self, table, *given)
+        write_deltalake(store.uri, rows("new", first=9), mode="append")
+        if first:
+            commit(self, table, *given)
+        table.update_incremental()
+
+    monkeypatch.setattr(DeltaStore, "commit_files", beside)
+    with pytest.raises(ConflictError) if first else nullcontext(), store.errors("write table"):
+        files.write(group.rows, found.place)
+    assert store.count() == (5 if first else 6), "what was refused is not there, what is there was not refused"
+
+
+@pytest.mark.parametrize("z_order", [[], [KEY]], ids=["compact", "z-order"])
+def test_an_optimize_that_another_one_came_just_before_doubles_nothing(
+    store: DeltaStore, monkeypatch: pytest.MonkeyPatch, z_order: list[str]
+):
+    write_deltalake(store.uri, rows("new", first=9), mode="append")
+    name = "z_order" if z_order else "compact"
+    begun = getattr(TableOptimizer, name)
+    other = DeltaStore(store.settings, "item", sync=None, table=None, retry=RetryPolicy())
+
+    def late(self: TableOptimizer, *given: Any, **more: Any) -> Any:
+        monkeypatch.setattr(TableOptimizer, name, begun)
+        optimize(other, file_bytes=2**20, z_order=z_order)
+        return begun(self, *given, **more)
+
+    monkeypatch.setattr(TableOptimizer, name, late)
+    optimize(store, file_bytes=2**20, z_order=z_order)
+    held = [row for batch in store.scan(store.there(), [KEY]) for row in batch.column(0).to_pylist()]
+    assert sorted(held) == ["k0", "k1", "k2", "k3", "k9"]
 
 
 def test_a_changed_row_stands_in_its_place_and_the_others_as_they_were(store: DeltaStore):

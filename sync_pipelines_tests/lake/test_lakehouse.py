@@ -13,10 +13,12 @@ import pyarrow as pa
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, RunError
+from sync_pipelines.engine.spool import RecordWriter
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.lakehouse import LakehouseResource
 from sync_pipelines.targets.delta.lakehouse import DeltaLakehouse
+from sync_pipelines.targets.lake.lakehouse import Mode
 from sync_pipelines_tests.lake.house import House, document
 
 
@@ -77,6 +79,28 @@ def test_a_frame_of_any_usual_type_makes_a_table(house: House, engine: str, lake
         assert found == {"id": 1, "s": {"a": "x", "B": [1.5]}, "c": "k", "at": noon[0].as_py(), "n": 200}
 
 
+@pytest.mark.parametrize("mode", ["append", "merge", "overwrite"])
+def test_a_script_may_write_while_another_one_merges(
+    house: House, lakehouse: LakehouseResource, monkeypatch: pytest.MonkeyPatch, mode: Mode
+):
+    rows = pa.table({"id": [1, 2], "n": [0, 0]})
+    lakehouse.write(rows, "shop/score")
+    records = RecordWriter.records
+
+    def late(self: RecordWriter) -> object:
+        """The other one commits when this one's handle is opened and its rows are about to be read."""
+        monkeypatch.setattr(RecordWriter, "records", records)
+        lakehouse.write(pa.table({"id": [1], "n": [5]}), "shop/score", mode="merge", merge_keys=["id"])
+        return records(self)
+
+    monkeypatch.setattr(RecordWriter, "records", late)
+    keys = ["id"] if mode == "merge" else []
+    assert lakehouse.write(pa.table({"id": [2], "n": [7]}), "shop/score", mode=mode, merge_keys=keys) == 1
+    held = sorted(map(tuple, (row.values() for row in lakehouse.read("shop/score").to_pylist())))
+    expected = {"append": [(1, 5), (2, 0), (2, 7)], "merge": [(1, 5), (2, 7)], "overwrite": [(2, 7)]}
+    assert held == expected[mode]
+
+
 def test_two_scripts_may_merge_at_once(house: House, lakehouse: LakehouseResource):
     rows = pa.table({"id": range(100), "n": [0] * 100})
     lakehouse.write(rows, "shop/score")
@@ -131,6 +155,8 @@ def test_one_text_where_names_are_asked_for_is_not_taken_letter_by_letter(house:
         lakehouse.read("shop/score", columns="id")
     with pytest.raises(ConfigurationError, match=told.format("z_order")):
         lakehouse.optimize("shop/score", z_order="id")
+    with pytest.raises(ConfigurationError, match="columns: i stands in the list more than once"):
+        lakehouse.read("shop/score", columns=["i", "d", "i"])
     assert lakehouse.read("shop/score").to_pylist() == [{"i": 1, "d": 1}]
 
 
@@ -220,6 +246,9 @@ def test_volumes_are_reached(house: House, lakehouse: LakehouseResource, tmp_pat
     assert lakehouse.list_files(schema.volume) == [f"{schema.volume}/words.txt"]
     lakehouse.download(f"{schema.volume}/words.txt", str(tmp_path / "back.txt"))
     assert (tmp_path / "back.txt").read_text() == "words"
+    for refused in (lambda path: lakehouse.download(path, str(tmp_path / "no.txt")), lakehouse.list_files):
+        with pytest.raises(ConfigurationError, match="Check the path: /Volumes"):
+            refused(f"{schema.volume}/nowhere")
     assert "main" in lakehouse.list_catalogs()
     assert schema.name in lakehouse.list_schemas()
 

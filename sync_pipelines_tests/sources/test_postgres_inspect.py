@@ -42,6 +42,7 @@ def test_the_identity_is_the_servers_and_the_tables(url: str, db: Connection) ->
         ({"table": "ITEM"}, "Did you mean 'item'?"),
         ({"table": "zzz"}, "Check source.table and the connection."),
         ({"schema": "shop"}, "no table 'item' in schema 'shop'. There is one in schema 'public'"),
+        ({"table": "public.item"}, "set source.schema_name to 'public' and source.table to 'item'"),
         ({"columns": ("nmae",)}, "no column 'nmae'. Did you mean 'name'?"),
         ({"columns": ("Name",)}, "Did you mean 'name'?"),
         ({"columns": ("qqqq",)}, "There are: amount, changed, id, name."),

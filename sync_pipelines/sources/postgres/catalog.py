@@ -148,7 +148,10 @@ def _missing_table(session: Session, spec: TableSpec, schema: str | None) -> Run
     )
     where = f"schema {schema!r}" if schema else "the connection's search_path"
     elsewhere = sorted(row["schema"] for row in rows if row["table"] == spec.table)
-    if elsewhere:
+    before, _, after = spec.table.partition(".")
+    if {"schema": before, "table": after} in [dict(row) for row in rows]:
+        hint = f"A schema has its own place: set source.schema_name to {before!r} and source.table to {after!r}."
+    elif elsewhere:
         hint = f"There is one in schema {elsewhere[0]!r}: set source.schema_name."
     else:
         hint = _nearest(spec.table, [row["table"] for row in rows]) or "Check source.table and the connection."

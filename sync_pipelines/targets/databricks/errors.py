@@ -41,24 +41,25 @@ class MissingTableError(RunError):
 
 
 @contextmanager
-def databricks_errors(doing: str, place: dict[str, Any]) -> Generator[None]:
+def databricks_errors(doing: str, place: dict[str, Any], *, nowhere: str | None = None) -> Generator[None]:
     """What the SDK raises within the block, as the engine's classes.
 
     Args:
         doing: what was tried, for the sentence (`stage rows`). place: sync and table.
+        nowhere: the remedy where what was named is not there, if it is another than the settings.
     """
     try:
         yield
     except SyncError:
         raise
     except Exception as error:
-        raised = _of_http(error, doing, place)
+        raised = _of_http(error, doing, place, nowhere)
         if raised is None:
             raise
         raise raised from error
 
 
-def _of_http(error: Exception, doing: str, place: dict[str, Any]) -> SyncError | None:
+def _of_http(error: Exception, doing: str, place: dict[str, Any], nowhere: str | None) -> SyncError | None:
     import requests
     from databricks.sdk import errors as sdk
 
@@ -68,7 +69,8 @@ def _of_http(error: Exception, doing: str, place: dict[str, Any]) -> SyncError |
             message, remedy="Check DATABRICKS_HOST, DATABRICKS_TOKEN and the grants of its user.", **place
         )
     if isinstance(error, sdk.NotFound):
-        return ConfigurationError(message, remedy=_NAMELESS if _NAMES.search(message) else _NOWHERE, **place)
+        usual = _NAMELESS if _NAMES.search(message) else _NOWHERE
+        return ConfigurationError(message, remedy=nowhere or usual, **place)
     if isinstance(error, sdk.TooManyRequests | sdk.TemporarilyUnavailable | sdk.InternalError | sdk.DeadlineExceeded):
         return TransientError(message, retry_after=getattr(error, "retry_after_secs", None), **place)
     if isinstance(error, sdk.DatabricksError):

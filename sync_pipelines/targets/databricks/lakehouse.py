@@ -24,6 +24,7 @@ from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines.targets.lake.table import Held
 
 _PIECE = 1024 * 1024
+_NO_PATH = "Check the path: /Volumes/<catalog>/<schema>/<volume>/… (list_files shows what is there; CREATE VOLUME)."
 
 
 class DatabricksLakehouse(Lakehouse):
@@ -112,18 +113,18 @@ class DatabricksLakehouse(Lakehouse):
         return self._target(table).vacuum(hours=hours)
 
     def upload(self, local: str, path: str) -> None:
-        with Path(local).open("rb") as file, databricks_errors(f"upload to {path}", {}):
+        with Path(local).open("rb") as file, databricks_errors(f"upload to {path}", {}, nowhere=_NO_PATH):
             self.warehouse.client.files.upload(path, file, overwrite=True)
 
     def download(self, path: str, local: str) -> None:
-        with databricks_errors(f"download {path}", {}):
+        with databricks_errors(f"download {path}", {}, nowhere=_NO_PATH):
             answer = self.warehouse.client.files.download(path)
             with Path(local).open("wb") as file:
                 while piece := answer.contents.read(_PIECE):
                     file.write(piece)
 
     def list_files(self, path: str) -> list[str]:
-        with databricks_errors(f"list {path}", {}):
+        with databricks_errors(f"list {path}", {}, nowhere=_NO_PATH):
             return sorted(str(item.path) for item in self.warehouse.client.files.list_directory_contents(path))
 
 

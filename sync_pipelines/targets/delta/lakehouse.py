@@ -34,6 +34,7 @@ _OF_THE_SESSION = re.compile(rf"(?:\s|{_COMMENT})*+(CREATE|DROP)\b", re.IGNORECA
 way back (`*+`): each could also be several, and of thirty there are a thousand million ways."""
 
 _FILE_BYTES = 32 * 1024 * 1024
+_DOING = {"merge": "merge into table", "append": "write table", "overwrite": "overwrite table"}
 
 
 class DeltaLakehouse(Lakehouse):
@@ -97,19 +98,16 @@ class DeltaLakehouse(Lakehouse):
 
     def write_rows(self, rows: pa.RecordBatchReader, table: str, mode: Mode, merge_keys: tuple[str, ...]) -> None:
         store = self._store(table)
-        opened = store.open()
-        if opened is None:
+        if store.open() is None:
             with store.errors("write table"):
                 _write(store.uri, rows, storage_options=dict(self.settings.options) or None)
-        elif mode == "append":
-            _refuse_others(store, opened, rows)
-            with store.errors("write table"):
-                _write(opened, rows, mode="append", schema_mode="merge")  # a column that the rows lack is NULL
         else:
             self._replan(store, rows, mode, merge_keys)
 
     def _replan(self, store: DeltaStore, rows: pa.RecordBatchReader, mode: Mode, keys: tuple[str, ...]) -> None:
-        """Merge or overwrite. The rows wait in a file: where another writer was quicker, they are read once more."""
+        """Write into a table that is there. The rows wait in a file: where another writer was quicker, they are read
+        once more (to delta-rs even an append is in conflict with a merge, a delete or changed metadata).
+        """
         with closing(Spool()) as spool:
             with RecordWriter(spool, "rows", rows.schema) as file:
                 for batch in rows:
@@ -119,10 +117,13 @@ class DeltaLakehouse(Lakehouse):
                 again = pa.RecordBatchReader.from_batches(rows.schema, file.records())
                 if mode == "merge":
                     _merge(store, table, again, keys)
+                elif mode == "append":
+                    _refuse_others(store, table, again)
+                    _write(table, again, mode="append", schema_mode="merge")  # a column that the rows lack is NULL
                 else:
                     _write(table, again, mode="overwrite", schema_mode="overwrite", commit_properties=alone())
 
-            store.contend("merge into table" if mode == "merge" else "overwrite table", write)
+            store.contend(_DOING[mode], write)
 
     def list_catalogs(self) -> list[str]:
         return []

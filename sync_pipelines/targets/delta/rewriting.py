@@ -203,7 +203,9 @@ class Rewriter:
         except Exception:  # not of the commit: where its answer was lost, the table has these files
             remove(self._place, [action.path for action in added])
             raise
-        self._commit(added, [self.files[number] for number in gone])
+        self._store.commit_files(
+            self._table, added, {self.files[number].path: self.files[number].size for number in gone}
+        )
         self._store.rewritten += len(gone)
 
     def _new(self, rows: pa.Table) -> list[AddAction]:
@@ -217,12 +219,6 @@ class Rewriter:
             for batch in source.iter_batches(ROW_GROUP, use_threads=False):
                 writer.write(_replaced(_as_in(batch, self.schema), rows, keys))
         return writer.added
-
-    def _commit(self, added: Sequence[AddAction], gone: Sequence[File]) -> None:
-        self._store.commit_files(self._table, added, {file.path: file.size for file in gone})
-        # another writer's new rows are no conflict for delta-rs; they may be of the same records
-        left = {file.path for file in self.files} - {file.path for file in gone}
-        self._require(left | {action.path for action in added})
 
     def _require(self, paths: set[str]) -> None:
         if paths != {file.path for file in _files(self._table, None)}:

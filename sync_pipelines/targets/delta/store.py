@@ -189,23 +189,27 @@ class DeltaStore:
             if found.num_rows:
                 yield found
 
-    def commit_files(self, table: DeltaTable, added: Sequence[AddAction], gone: Mapping[str, int] | None) -> None:
+    def commit_files(
+        self, table: DeltaTable, added: Sequence[AddAction], gone: Mapping[str, int] | None, *, beside: bool = False
+    ) -> None:
         """Put files into the table and take others out, by one commit; the handle is brought up to it.
 
         Args:
             added: files that lie in the table's place. Where the commit fails they stay for VACUUM: its answer may have
                 been lost, and then the table has them.
             gone: paths of those that are taken out, with their sizes; None for all.
+            beside: whether somebody else may have committed since the handle was opened. Not where files go (`alone`),
+                or where it was looked for the records that are added: the other's may be the same.
 
         Raises:
-            CommitFailedError: somebody else has committed since the handle was opened, and files were to be taken out.
+            CommitFailedError: somebody has.
         """
         from deltalake.transaction import RemoveAction
 
         now = int(time.time() * 1000)
         removed = [RemoveAction(path, True, now, size, {}) for path, size in (gone or {}).items()]
         mode = "overwrite" if gone is None else "append"
-        properties = alone() if removed or gone is None else None
+        properties = None if beside else alone()
         table.create_write_transaction([*added, *removed], mode, table.schema(), commit_properties=properties)
         table.update_incremental()
 

@@ -36,6 +36,7 @@ def optimize(store: DeltaStore, *, file_bytes: int, z_order: Sequence[str] = ())
     before = sizes(store)
 
     def write(table: DeltaTable) -> None:
+        _announce(table)
         if z_order:
             table.optimize.z_order(list(z_order), target_size=file_bytes)
         else:
@@ -44,6 +45,20 @@ def optimize(store: DeltaStore, *, file_bytes: int, z_order: Sequence[str] = ())
     store.contend("optimize table", write)
     after = sizes(store)
     return before_and_after(before, after)
+
+
+def _announce(table: DeltaTable) -> None:
+    """Commit a table's metadata as they are, from which the OPTIMIZE that follows starts.
+
+    For delta-rs (1.6.6) an OPTIMIZE is no conflict with another, whatever number of retries it is given: each puts all
+    rows into files of its own, and both stay, doubled. Changed metadata are a conflict: of two at once, the one that
+    was announced first is planned anew.
+    """
+    for item in table.schema().fields:
+        told = {name: text for name, text in item.metadata.items() if isinstance(text, str)}
+        if told == item.metadata:
+            table.alter.set_column_metadata(item.name, told)
+            return
 
 
 def vacuum(store: DeltaStore, *, hours: int, allow_short: bool = False, dry_run: bool = False) -> list[str]:

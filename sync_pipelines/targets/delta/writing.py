@@ -227,7 +227,7 @@ class Filler:
         with FileWriter(place, self._schema, file_bytes=self._layout.file_bytes) as files:
             for rows in parts:
                 files.write(rows)
-        self._store.commit_files(table, files.added, {})
+        self._store.commit_files(table, files.added, {}, beside=True)
 
     def _finished(self, part: Group) -> pa.Table:
         rows = finished(part.rows, self._shape, self._layout).select(self._schema.names).cast(self._schema)

@@ -38,6 +38,8 @@ class Wanted:
         refuse_text("columns", self.columns)
         if self.columns is not None and not self.columns:
             raise ConfigurationError("columns: there is none in the list.", remedy="Leave it out for all of them.")
+        if twice := sorted({name for name in self.columns or () if list(self.columns or ()).count(name) > 1}):
+            raise ConfigurationError(f"columns: {', '.join(twice)} stands in the list more than once.")
         if self.kind == "handle" and (self.columns or self.where):
             raise ConfigurationError(
                 "a deltalake.DeltaTable is the whole table: `columns` and `where` narrow it by nothing.",
