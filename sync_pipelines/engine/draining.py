@@ -205,7 +205,7 @@ class Drain:
         run.counts.bytes_read += intake.size
         if staged is None:
             return
-        versions = {key: group[-1].last.version for key, group in intake.groups.items()}
+        versions = {key: group[-1].last.version for key, group in intake.groups.items() if group}
         with run.veil.errors():
             for result in staged.write():
                 run.counts += replace(result.counts, quarantined=0)

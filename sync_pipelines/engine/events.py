@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -32,7 +33,8 @@ class Event:
     Args:
         number: of the row. version: orders the events of one entity, and nothing else does.
         attempts: how often the target has refused it. again: it was taken before, and what came of that is not known.
-        ends: of a relationship's payload, the keys of its start and end where both stand there.
+        ends: of a relationship's payload, the keys of its start and end where both stand there. ends_before: those that
+            it had under this id until then, where it led elsewhere.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Event:
     attempts: int = 0
     again: bool = False
     ends: tuple[str, str] | None = None
+    ends_before: tuple[str, str] | None = None
 
     @property
     def creates(self) -> bool:
@@ -129,6 +132,15 @@ def by_record(entity: Entity, spec: TableSpec) -> dict[str, Entity]:
         ends = event.ends or ends
         found.setdefault(record_key(entity.entity_id, ends, spec), []).append(event)
     return {key: replace(entity, events=events) for key, events in found.items()}
+
+
+def left_by(entity: Entity, spec: TableSpec) -> list[str]:
+    """The records that the entity's events name no more, but named before: where a relationship of its id led."""
+    found: dict[str, None] = {}
+    for ends in filter(None, (event.ends_before for event in entity.events)):
+        with suppress(ValueError):  # what names no record has none in the target
+            found[record_key(entity.entity_id, ends, spec)] = None
+    return list(found)
 
 
 def key_of(event: Event, spec: TableSpec) -> str:
