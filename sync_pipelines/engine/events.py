@@ -172,11 +172,13 @@ class EntityNote:
     """What the ledger is told of an entity after a batch (`sync_status`).
 
     Args:
+        record_key: of its record, or None where that is none of the table's.
         source_version: of the newest event that was taken. target_version: of the newest that the target has; None
             where the batch brought none. pending: an event of it has not arrived. tombstone: the source has it no more.
     """
 
     entity_id: str
+    record_key: str | None = None
     source_version: int
     target_version: int | None = None
     pending: bool = False
