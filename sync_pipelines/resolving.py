@@ -82,7 +82,7 @@ class ConflictResolver:
         """Whether source and target have both changed this entity since it was last synced, and nobody has decided.
 
         Args:
-            entity_id: its key; one of several columns as a JSON array of texts.
+            entity_id: its key; one of several columns as a JSON array of texts. Or the id that its events have.
             entity_type: the table's name (`concept`, `learning/concept`), or its label or relationship type.
 
         Raises:
@@ -128,11 +128,13 @@ class ConflictResolver:
     def _case(self, entity_id: Any, entity_type: str) -> Generator[Case]:
         from sync_pipelines.engine.naming import normal_key
 
-        table = table_of(entity_type, self._sync)
+        table, text = table_of(entity_type, self._sync), _key_text(entity_id)
         with closing(table.binding()) as binding:
             judging(binding)
             binding.ledger.check()
-            yield look(binding, normal_key(table.spec, _key_text(entity_id)))
+            known = binding.ledger.entities(*binding.place, [text]).get(text)
+            own = None if known is None else known.record_key
+            yield look(binding, own or normal_key(table.spec, text))
 
 
 def _key_text(entity_id: Any) -> str:

@@ -44,6 +44,7 @@ class Bout:
     """What one run of a consumer did.
 
     Args:
+        events: that were completed or given up, each once however often it was tried.
         lag: seconds since the oldest event that waits was published, at the end; 0 where none does.
         correlations: what its last events belonged to. held: records in the target.
     """
@@ -239,7 +240,7 @@ class TableConsumer:
         return Bout(
             run_id=run.request.run_id,
             counts=run.counts,
-            events=drain.brought if drain else 0,
+            events=drain.ended if drain else 0,
             seconds=self.clock() - self._began,
             lag=max((datetime.now(UTC) - oldest).total_seconds(), 0.0) if oldest else 0.0,
             held=run.held,

@@ -48,13 +48,15 @@ class Drain:
     """Brings events within a run, whose lock is held at each call.
 
     Args:
-        brought: events that were taken so far. deleted: records that were there before and went for their sake.
+        brought: events that were taken so far, each as often as it was. ended: those that were completed or given up,
+            each once. deleted: records that were there before and went for their sake.
         correlations: what the last of them belonged to.
     """
 
     run: Run
     outbox: Outbox
     brought: int = 0
+    ended: int = 0
     deleted: int = 0
     correlations: deque[str] = field(default_factory=lambda: deque(maxlen=_TOLD))
     _under_way: list[Intake] = field(default_factory=list)
@@ -164,7 +166,7 @@ class Drain:
         return self._reader.take(most, beside=list(self._under_way), noted=self._under_way.append)
 
     def _finish(self, intake: Intake) -> None:
-        self._outcome.finish(intake)
+        self.ended += self._outcome.finish(intake)
         self._under_way.remove(intake)
         self.run.binding.ledger.progress(self.run.record, self.run.counts)
 
@@ -205,7 +207,7 @@ class Drain:
         run.counts.bytes_read += intake.size
         if staged is None:
             return
-        versions = {key: group[-1].last.version for key, group in intake.groups.items()}
+        versions = {key: group[-1].last.version for key, group in intake.groups.items() if group}
         with run.veil.errors():
             for result in staged.write():
                 run.counts += replace(result.counts, quarantined=0)
@@ -283,9 +285,10 @@ class Drain:
         notes: list[EntityNote] = []
         done: dict[str, list[int]] = defaultdict(list)
         for entity in folded(events):
-            found = named.get(keys[entity.last.number])
+            key = keys[entity.last.number]
+            found = named.get(key)
             gone, kept = found is None or not found.found, found is not None and found.key in self.run.kept
-            notes.append(brought(entity, gone=gone, kept=kept))
+            notes.append(brought(entity, found.key if found else key, gone=gone, kept=kept))
             done[remark(entity, gone=gone) or COVERED] += entity.numbers
         self.run.binding.ledger.note_entities(*self.run.place, self.outbox.entity_type, notes)
         for note, numbers in done.items():

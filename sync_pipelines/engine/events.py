@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -32,7 +33,8 @@ class Event:
     Args:
         number: of the row. version: orders the events of one entity, and nothing else does.
         attempts: how often the target has refused it. again: it was taken before, and what came of that is not known.
-        ends: of a relationship's payload, the keys of its start and end where both stand there.
+        ends: of a relationship's payload, the keys of its start and end where both stand there. ends_before: those that
+            it had under this id until then, where it led elsewhere.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Event:
     attempts: int = 0
     again: bool = False
     ends: tuple[str, str] | None = None
+    ends_before: tuple[str, str] | None = None
 
     @property
     def creates(self) -> bool:
@@ -131,6 +134,15 @@ def by_record(entity: Entity, spec: TableSpec) -> dict[str, Entity]:
     return {key: replace(entity, events=events) for key, events in found.items()}
 
 
+def left_by(entity: Entity, spec: TableSpec) -> list[str]:
+    """The records that the entity's events name no more, but named before: where a relationship of its id led."""
+    found: dict[str, None] = {}
+    for ends in filter(None, (event.ends_before for event in entity.events)):
+        with suppress(ValueError):  # what names no record has none in the target
+            found[record_key(entity.entity_id, ends, spec)] = None
+    return list(found)
+
+
 def key_of(event: Event, spec: TableSpec) -> str:
     """`record_key`, or the entity's id where that is none."""
     try:
@@ -160,11 +172,13 @@ class EntityNote:
     """What the ledger is told of an entity after a batch (`sync_status`).
 
     Args:
+        record_key: of its record, or None where that is none of the table's.
         source_version: of the newest event that was taken. target_version: of the newest that the target has; None
             where the batch brought none. pending: an event of it has not arrived. tombstone: the source has it no more.
     """
 
     entity_id: str
+    record_key: str | None = None
     source_version: int
     target_version: int | None = None
     pending: bool = False

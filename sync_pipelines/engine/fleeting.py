@@ -31,7 +31,7 @@ class Fleeting:
 
         An application may tell of a creation again and again; the first version of an entity is one beyond doubt.
         """
-        created = {key: group[0].first for key, group in intake.groups.items() if group[0].first.creates}
+        created = {key: group[0].first for key, group in intake.groups.items() if group and group[0].first.creates}
         doubtful = [key for key, event in created.items() if event.version > 1]
         for key in created.keys() - set(self.target.existing(doubtful) if doubtful else ()):
             if len(self._made) < _MOST:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from sync_pipelines.engine.batches import prints_of
-from sync_pipelines.engine.events import Entity, Event, Outbox, by_record, folded
+from sync_pipelines.engine.events import Entity, Event, Outbox, by_record, folded, left_by
 from sync_pipelines.engine.model import Rejection
 from sync_pipelines.engine.staging import Staged, Staging
 
@@ -32,7 +32,8 @@ class Intake:
     """Events that were taken together, and what is known of them.
 
     Args:
-        groups: key → the entities that name it, each with the events that do. strange: those that name no record, with
+        groups: key → the entities that name it, each with the events that do; none where they named it before, and only
+            its row is looked at. strange: those that name no record, with
             why.
         refused: key → why; prints: fingerprints of the rows that were read.
         shared: keys that events which were under way then name, too.
@@ -107,6 +108,8 @@ class Reader:
             try:
                 for key, events in by_record(entity, self.run.binding.spec).items():
                     intake.groups[key].append(events)
+                for key in left_by(entity, self.run.binding.spec):
+                    intake.groups.setdefault(key, [])
             except ValueError as error:
                 intake.strange.append((entity, no_key(entity, str(error))))
 

@@ -49,18 +49,20 @@ class Outcome:
     def _is_over(self, entity: Entity) -> bool:
         return entity.first.attempts + 1 >= self.run.binding.retry_max
 
-    def finish(self, intake: Intake) -> None:
-        """All that is noted: in the ledger first, in the outbox last."""
+    def finish(self, intake: Intake) -> int:
+        """All that is noted: in the ledger first, in the outbox last; how many events that ends."""
         self.run.settle([key for key in intake.groups if key not in intake.refused])
         self._note(intake)
         self._account(intake)
+        given_up = sum(why.stage != WAITING and self._is_over(entity) for entity, why in intake.stopped())
+        return given_up + sum(len(entity.events) for _, entity in intake.arrived())
 
     def _note(self, intake: Intake) -> None:
         kept = self.run.kept
-        notes = [brought(entity, gone=key in intake.gone, kept=key in kept) for key, entity in intake.arrived()]
+        notes = [brought(entity, key, gone=key in intake.gone, kept=key in kept) for key, entity in intake.arrived()]
         notes += [
-            EntityNote(entity_id=entity.entity_id, source_version=entity.last.version, pending=True)
-            for entity, _ in intake.stopped()
+            EntityNote(entity_id=entity.entity_id, record_key=why.key, source_version=entity.last.version, pending=True)
+            for entity, why in intake.stopped()
         ]
         self.run.binding.ledger.note_entities(*self.run.place, self.outbox.entity_type, together(notes))
 
@@ -93,14 +95,16 @@ class Outcome:
         return self.run.veil.rejections([why])[0].reason
 
 
-def brought(entity: Entity, *, gone: bool, kept: bool) -> EntityNote:
+def brought(entity: Entity, key: str, *, gone: bool, kept: bool) -> EntityNote:
     """What the ledger is told of an entity whose events have arrived.
 
     Args:
-        gone: the source has no row of it. kept: it stays in the target as somebody edited it, so nothing arrived there.
+        key: of its record. gone: the source has no row of it. kept: it stays in the target as somebody edited it, so
+            nothing arrived there.
     """
     return EntityNote(
         entity_id=entity.entity_id,
+        record_key=key,
         source_version=entity.last.version,
         target_version=None if kept else entity.last.version,
         tombstone=gone and not kept,

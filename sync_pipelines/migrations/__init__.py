@@ -71,7 +71,7 @@ def upgrade(
     wait_seconds: float = 600.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Bring a database's branch to a revision, in one transaction; a second call changes nothing.
+    """Bring a database's branch to a revision; a second call changes nothing, and one after a crash goes on.
 
     Args:
         url: the database; its role needs to own the schema, or the right to create it.
@@ -122,7 +122,7 @@ def require(found: str | None, *, url: str, branch: Branch, schema: str) -> None
 
 
 def script(branch: Branch, schema: str = DEFAULT_SCHEMA, *, start: str | None = None) -> str:
-    """The SQL that `upgrade` would run, for a DBA: one transaction, runnable by psql.
+    """The SQL that `upgrade` would run, for a DBA, runnable by psql; what takes long is a transaction of its own.
 
     Args:
         branch: `capture`, `ledger` or `hotels`.

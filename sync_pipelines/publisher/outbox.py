@@ -174,7 +174,10 @@ class OutboxPublisher:
         payload: Mapping[str, Any],
         **more: Unpack[Numbered],
     ) -> Any:
-        """Publish that a relationship was made; the payload is as `relationship` makes it. See `publish`."""
+        """Publish that a relationship was made, has other properties, or leads elsewhere now. See `publish`.
+
+        The payload is as `relationship` makes it.
+        """
         return self._publish(
             connection,
             EventType.RELATIONSHIP_CREATED,

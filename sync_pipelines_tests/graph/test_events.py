@@ -160,20 +160,31 @@ def test_a_relationship_that_leads_elsewhere_under_its_id_leaves_none_where_it_l
     for table in (concepts(), prerequisites()):
         academy.sync(table)
     with app.transaction() as cursor:
-        cursor.execute("UPDATE prerequisite SET concept_id = 'c3'")
+        cursor.execute("UPDATE prerequisite SET concept_id = 'c3' WHERE requires_id = 'c1'")
         publish(cursor, "RELATIONSHIP_DELETED", "prerequisite_of", "c1-c2")
         ends = {"start": {"type": "concept", "id": "c1"}, "end": {"type": "concept", "id": "c3"}}
         publish(cursor, "RELATIONSHIP_CREATED", "prerequisite_of", "c1-c2", ends)
     academy.sync(prerequisites())
     assert arrows(academy) == [("c1", "c3")]
     assert app.statuses("c1-c2") == ["COMPLETED"] * 3
+    for name, weight in (("c2", 1.0), ("c2", 2.0)):
+        # nobody has published that it was deleted; then its weight alone is another one
+        with app.transaction() as cursor:
+            moved = "UPDATE prerequisite SET concept_id = %s, weight = %s WHERE requires_id = 'c1'"
+            cursor.execute(moved, (name, weight))
+            ends["end"] = {"type": "concept", "id": name}
+            publish(cursor, "RELATIONSHIP_CREATED", "prerequisite_of", "c1-c2", ends)
+        assert academy.prove(prerequisites()).equal  # it is on its way
+        academy.sync(prerequisites())
+        assert arrows(academy) == [("c1", "c2")]
+        assert academy.prove(prerequisites(), "deep").equal
     with app.transaction() as cursor:
-        cursor.execute("DELETE FROM prerequisite")
+        cursor.execute("DELETE FROM prerequisite WHERE requires_id = 'c1'")
         publish(cursor, "RELATIONSHIP_DELETED", "prerequisite_of", "c1-c2")
     academy.sync(prerequisites())
     assert arrows(academy) == []
     states = "SELECT target_version, has_pending_changes, tombstone FROM sync.sync_status WHERE entity_id = 'c1-c2'"
-    assert app.run(states) == [(4, False, True)]
+    assert app.run(states) == [(6, False, True)]
 
 
 def test_with_a_node_go_its_relationships_and_those_whose_rows_stay_are_found(

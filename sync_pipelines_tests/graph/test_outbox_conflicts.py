@@ -9,8 +9,9 @@ from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.draining import COVERED
 from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.engine.outcome import GONE, STAYS
+from sync_pipelines.publisher import relationship
 from sync_pipelines.targets.neo4j.writing import NodeWriter
-from sync_pipelines_tests.graph.app import Application, concepts
+from sync_pipelines_tests.graph.app import Application, concepts, prerequisites, publish
 from sync_pipelines_tests.graph.house import Academy
 from sync_pipelines_tests.graph.test_conflicts import conflicts, edit, held
 from sync_pipelines_tests.graph.test_resolving import use
@@ -48,6 +49,30 @@ def test_an_edit_in_review_is_kept_over_events_and_has_their_versions(
     assert academy.titles() == ["c0", "new"]
     assert academy.execute(_STATES)[0] == ("c1", 3, 3, False, True)
     assert academy.prove(table, "deep").equal
+
+
+def test_a_review_of_a_relationship_stands_with_the_entity_whatever_its_id(
+    academy: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = prerequisites(conflicts={"strategy": "manual_review"})
+    use(monkeypatch, table)
+    academy.add("c1", "c2")
+    academy.require(("c1", "c2"))
+    for kind in (concepts(), table):
+        academy.sync(kind)  # without an event, so that nothing is known of its entity
+    app, ends = Application(academy.url), relationship(start=("concept", "c1"), end=("concept", "c2"))
+    for version, weight in ((1, 2.0), (2, 3.0)):
+        academy.cypher("MATCH ()-[r:PREREQUISITE_OF]->() SET r.weight = 9.0")
+        with app.transaction() as cursor:
+            cursor.execute("UPDATE prerequisite SET weight = %s", (weight,))
+            publish(cursor, "RELATIONSHIP_CREATED", "prerequisite_of", "r1", ends)
+        academy.sync(table)
+        assert academy.execute(_STATES) == [("r1", version, version - 1 or None, True, False)]
+        found = ConflictResolver().get_conflict("r1", "prerequisite_of")
+        assert found is not None
+        assert (found.source_version, found.target_version) == (version, version - 1 or None)
+        ConflictResolver().resolve_conflict('["c2", "c1"]', "prerequisite_of", "source", "ada")
+        assert academy.execute(_STATES) == [("r1", version, version, False, False)]
 
 
 @pytest.mark.parametrize("modes", [["incremental"], ["incremental", "incremental"], ["full", "incremental"]])

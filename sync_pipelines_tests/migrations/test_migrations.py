@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -231,6 +232,26 @@ def test_a_role_that_does_not_own_the_schema_is_pointed_to_the_script_for_a_dba(
     rows(empty_database_url, "GRANT ALL ON ALL TABLES IN SCHEMA sync TO plain_migrator")
     with pytest.raises(RunError, match=r"must be owner.*db upgrade --sql"):
         migrations.upgrade(plain_role, branch="capture")
+
+
+def test_the_ends_of_relationships_are_filled_in_while_others_publish(empty_database_url):
+    """Under the lock that adds the column, they waited 17 s at a million events."""
+    migrations.upgrade(empty_database_url, branch="capture", revision="capture_0007")
+    ends = {name: {"type": "concept", "id": name} for name in ("start", "end")}
+    for name in ("r1", "r2"):
+        call = f"SELECT sync.publish_event('RELATIONSHIP_CREATED', 'requires', '{name}', '{json.dumps(ends)}')"
+        rows(empty_database_url, call)
+    held = "SELECT count(*) FROM pg_locks WHERE relation = 'sync.sync_entity_versions'::regclass AND mode = "
+    rows(
+        empty_database_url,
+        "CREATE TABLE seen (held bigint, tx xid8); CREATE FUNCTION look() RETURNS "
+        f"trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen SELECT ({held} 'AccessExclusiveLock'), "
+        "pg_current_xact_id(); RETURN NEW; END $$; CREATE TRIGGER look BEFORE UPDATE ON sync.sync_entity_versions "
+        "FOR EACH ROW EXECUTE FUNCTION look()",
+    )
+    migrations.upgrade(empty_database_url, branch="capture")
+    assert rows(empty_database_url, "SELECT ends FROM sync.sync_entity_versions") == [(ends,), (ends,)]
+    assert rows(empty_database_url, "SELECT sum(held), count(DISTINCT tx) FROM seen") == [(0, 2)]
 
 
 def test_an_upgrade_that_breaks_leaves_nothing_behind(empty_database_url):

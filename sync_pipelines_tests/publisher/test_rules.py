@@ -159,6 +159,7 @@ def test_a_deletion_without_ends_has_those_of_the_last_event_that_told_them(outb
     ends = [{name: payload.get(name) for name in ("start", "end")} for (payload,) in outbox.events("payload")]
     first, then = ({name: payload[name] for name in ("start", "end")} for payload in (ENDS, moved))
     assert ends == [first, first, then, then, other | {"end": None}, then]
+    assert outbox.events("ends_before") == [(None,), (None,), (first,), (None,), (None,), (None,)]
 
 
 def test_a_version_is_above_the_last_one_or_given(outbox: Outbox, connection: Any):

@@ -142,26 +142,36 @@ class ConflictBook(Store):
     def _hold_entities(self, connection: sa.Connection, sync: str, table: str, keys: Sequence[str]) -> None:
         """Say in `sync_status` that these entities wait for a review."""
         book = self._tables.entities
+        named = sa.update(book).where(*at_place(book, sync, table), book.c.record_key.in_(keys))
+        named = named.values(has_conflict=True, updated_at=sa.func.now()).returning(book.c.record_key)
+        found = set(connection.execute(named).scalars())
         rows = [
             {"sync_type": sync, "table_name": table, "entity_type": table, "entity_id": key, "has_conflict": True}
             for key in keys
+            if key not in found
         ]
         noting = insert(book).on_conflict_do_update(
             index_elements=["sync_type", "table_name", "entity_id"],
             set_={"has_conflict": True, "updated_at": sa.func.now()},
         )
-        connection.execute(noting, rows)
+        if rows:
+            connection.execute(noting, rows)
+
+    def _entities_of(self, sync: str, table: str, keys: Sequence[str]) -> tuple[Any, ...]:
+        """The entities of these records: by their keys, or by ids that are these."""
+        book = self._tables.entities
+        own = sa.and_(book.c.record_key.is_(None), book.c.entity_id.in_(keys))
+        return *at_place(book, sync, table), sa.or_(own, book.c.record_key.in_(keys))
 
     def _free_entities(self, sync: str, table: str, keys: Sequence[str]) -> sa.Update:
         book = self._tables.entities
-        held = sa.update(book).where(*at_place(book, sync, table), book.c.has_conflict, book.c.entity_id.in_(keys))
+        held = sa.update(book).where(*self._entities_of(sync, table, keys), book.c.has_conflict)
         return held.values(has_conflict=False, updated_at=sa.func.now())
 
     def _bring_forward(self, sync: str, table: str, keys: Sequence[str], *, gone: bool) -> sa.Update:
         """The target has what the newest event told of these entities: what was held back from it has arrived."""
         book, now = self._tables.entities, sa.func.now()
-        told = (book.c.source_version.is_not(None), book.c.entity_id.in_(keys))
-        forward = sa.update(book).where(*at_place(book, sync, table), *told)
+        forward = sa.update(book).where(*self._entities_of(sync, table, keys), book.c.source_version.is_not(None))
         forward = forward.values(target_version=book.c.source_version, last_synced_at=now, updated_at=now)
         return forward.values(tombstone=True) if gone else forward
 
@@ -274,11 +284,11 @@ class ConflictBook(Store):
             self._transaction(work)
 
     def versions(self, sync: str, table: str, key: str) -> tuple[int | None, int | None]:
-        """Those of an entity whose changes events tell: the newest known, and what the target holds."""
+        """Those of a record's entity whose changes events tell: the newest known, and what the target holds."""
         book = self._tables.entities
-        chosen = sa.select(book.c.source_version, book.c.target_version).where(
-            *at_place(book, sync, table), book.c.entity_id == key
-        )
+        chosen = sa.select(book.c.source_version, book.c.target_version).where(*self._entities_of(sync, table, [key]))
+        # two entities may name one record: a relationship by an id of its own, and by its ends
+        chosen = chosen.order_by(book.c.updated_at.desc()).limit(1)
         row = self._transaction(lambda connection: connection.execute(chosen).one_or_none())
         return (None, None) if row is None else (row[0], row[1])
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-REVISION = "ledger_0010"
+REVISION = "ledger_0011"
 """Of `migrations/ledger` that made them so."""
 
 _AT = sa.DateTime(timezone=True)
@@ -181,6 +181,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
         "table_name": sa.Text,
         "entity_type": sa.Text,
         "entity_id": sa.Text,
+        "record_key": sa.Text,
         "source_version": sa.BigInteger,
         "target_version": sa.BigInteger,
         "base": JSONB,

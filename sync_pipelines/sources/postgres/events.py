@@ -35,6 +35,7 @@ _DELETIONS = "'CONTENT_DELETED', 'RELATIONSHIP_DELETED', 'USER_DELETED'"
 _READ = (
     "e.id, e.event_id::text AS event_id, e.correlation_id, e.event_type, e.entity_id, e.source_version, e.attempts, "
     "e.payload #>> '{start,id}' AS start_id, e.payload #>> '{end,id}' AS end_id, "
+    "e.ends_before #>> '{start,id}' AS start_before, e.ends_before #>> '{end,id}' AS end_before, "
     # who takes it for the first time sets the time after the statement has begun
     "coalesce(e.published_at < pg_catalog.statement_timestamp(), false) AS again"
 )
@@ -287,16 +288,16 @@ ENTITIES = pa.schema([pa.field(name, pa.string()) for name in ("entity_id", "sta
 
 
 def open_entities(schema: str, entity_type: str) -> str:
-    """Query of the entities with an event that is not completed, in batches of `ENTITIES`."""
+    """Query of the entities with an event that is not completed, in batches of `ENTITIES`: also by the ends before."""
     return (
-        "SELECT DISTINCT e.entity_id, e.payload #>> '{start,id}' AS start_id, e.payload #>> '{end,id}' AS end_id "
-        f"FROM {qualified(schema, TABLE)} AS e "
-        f"WHERE e.entity_type = {literal(entity_type)} AND e.status <> 'COMPLETED'"
+        "SELECT DISTINCT e.entity_id, t.told #>> '{start,id}' AS start_id, t.told #>> '{end,id}' AS end_id "
+        f"FROM {qualified(schema, TABLE)} AS e CROSS JOIN LATERAL (VALUES (e.payload), (e.ends_before)) AS t(told) "
+        f"WHERE e.entity_type = {literal(entity_type)} AND e.status <> 'COMPLETED' AND t.told IS NOT NULL"
     )
 
 
 def _event(row: Mapping[str, Any]) -> Event:
-    ends = (row["start_id"], row["end_id"])
+    ends, before = (row["start_id"], row["end_id"]), (row["start_before"], row["end_before"])
     return Event(
         number=row["id"],
         event_id=row["event_id"],
@@ -307,6 +308,7 @@ def _event(row: Mapping[str, Any]) -> Event:
         attempts=row["attempts"],
         again=row["again"],
         ends=None if None in ends else ends,
+        ends_before=None if None in before else before,
     )
 
 

@@ -15,7 +15,7 @@ def is_there(session: Session, schema: str) -> bool:
     """Whether the database has an outbox that a consumer of this version can read."""
     return session.all(
         f"SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass({_name(schema)}) "
-        "AND attname = 'waits_for' AND NOT attisdropped) AS found"
+        "AND attname = 'ends_before' AND NOT attisdropped) AS found"
     )[0]["found"]
 
 
