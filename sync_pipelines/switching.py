@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.errors import ConfigurationError, TransientError
 
 if TYPE_CHECKING:
     import dagster as dg
     from dagster._core.remote_origin import CodeLocationOrigin
+
+_TRIES = 5
+_MOMENT = 0.2
+"""Seconds in which a daemon that has read a state writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +45,28 @@ def switches(instance: dg.DagsterInstance, sync: str) -> list[Switch]:
 
 
 def switch(instance: dg.DagsterInstance, sync: str, *, on: bool) -> list[Switch]:
-    """Start or stop all of them, in each code location that knows this project."""
+    """Start or stop all of them, in each code location that knows this project.
+
+    A daemon that ends a tick meanwhile writes the state that it has read before (Dagster 1.13): looked at again, and
+    switched again, until they are as they shall be.
+
+    Raises:
+        TransientError: one of them is not, after all tries.
+    """
     switches(instance, sync)
-    for kind, definition in _of(sync):
-        for location in _locations(instance, sync):
-            _set(instance, definition, kind, location, on=on)
-    return switches(instance, sync)
+    for _ in range(_TRIES):
+        for kind, definition in _of(sync):
+            for location in _locations(instance, sync):
+                _set(instance, definition, kind, location, on=on)
+        time.sleep(_MOMENT)
+        found = switches(instance, sync)
+        if not (left := [item.name for item in found if item.running != on]):
+            return found
+    state = "started" if on else "stopped"
+    raise TransientError(
+        f"{sync}: {', '.join(left)} could not be {state}: Dagster's daemon writes over it.",
+        remedy="Try again.",
+    )
 
 
 def started(instance: dg.DagsterInstance) -> dict[str, bool]:
@@ -139,8 +160,6 @@ def _kind(kind: str) -> Any:
 
 def _data(definition: Any, kind: str, *, on: bool, held: Any) -> Any:
     """A schedule that is started counts from now: what it missed is not made up for. A sensor keeps its cursor."""
-    import time
-
     from dagster._core.scheduler.instigation import ScheduleInstigatorData, SensorInstigatorData
 
     if kind == "schedule":

@@ -8,6 +8,7 @@ import typer
 
 from sync_pipelines.commands import output, progress, selection
 from sync_pipelines.engine.errors import SyncError
+from sync_pipelines.engine.patience import patience_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from sync_pipelines.registry import BoundTable
 
 Answer = TypeVar("Answer")
+
+PATIENCE = 30.0
+"""Seconds for which somebody at a terminal waits for a system that is away; a run waits longer."""
 
 
 def in_turn(chosen: Sequence[BoundTable], work: Callable[[BoundTable], object]) -> dict[str, SyncError]:
@@ -39,7 +43,7 @@ def of_each(
         user: see `registry.tables`.
     """
     found: dict[str, Answer] = {}
-    with progress.asking() as asking:
+    with progress.asking() as asking, patience_of(PATIENCE):
 
         def answered(bound: BoundTable) -> None:
             asking(bound.path)

@@ -230,11 +230,18 @@ def _plain_outcome(run: RunStatus, done: ProofRecord | None, after: ProofRecord 
     }
 
 
+def _mended(done: ProofRecord) -> str:
+    """What of that which was found is good now, and beside it what the sync itself had made too much."""
+    found = sum(mended for _, mended in done.buckets.values())
+    surplus = done.repaired - found
+    return f"{found} mended" + (f", {surplus} copies of the sync's own removed" if surplus > 0 else "")
+
+
 def _show_outcome(path: str, run: RunStatus, done: ProofRecord | None, after: ProofRecord | None) -> None:
     from rich.text import Text
 
     found = f", {done.missing} missing, {done.stale} stale, {done.extra} extra found" if done else ""
-    mended = f", {done.repaired} mended" if done else ""
+    mended = f", {_mended(done)}" if done else ""
     style = "green" if _is_good(run, after) else "red"
     output.console().print(Text(f"{path}: repair {run.state}{found}{mended} (run {run.run_id})", style=style))
     if after and not after.equal:

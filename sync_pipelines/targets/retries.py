@@ -26,17 +26,20 @@ class RetryPolicy:
         attempts: tries in all, the first one included.
         budget_seconds: no further try begins later than this after the first one; a pause that would not
             fit (a long Retry-After too) ends the tries at once.
+        rests: so many pauses that the system itself asks for (Retry-After) are no failed tries: they count neither
+            among the attempts nor against the budget.
         sleep, clock: given by tests; seconds.
     """
 
     attempts: int = 6
     budget_seconds: float = 120.0
+    rests: int = 0
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.budget_seconds < 0:
-            raise ValueError("a retry policy has at least one attempt and no negative budget")
+        if self.attempts < 1 or self.budget_seconds < 0 or self.rests < 0:
+            raise ValueError("a retry policy has at least one attempt, and no negative budget or number of rests")
 
     def call(self, action: Callable[[], Result]) -> Result:
         """What `action` gives.
@@ -44,12 +47,11 @@ class RetryPolicy:
         Raises:
             TransientError: the last one, when attempts or budget are used up. Any other error at once.
         """
-        from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+        from tenacity import RetryCallState, Retrying, retry_if_exception_type
         from tenacity.wait import wait_exponential, wait_random
 
         backoff = wait_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE) + wait_random(0, _FIRST_PAUSE)
-        most = stop_after_attempt(self.attempts)
-        deadline = self.clock() + self.budget_seconds
+        most, deadline, rested = self.attempts, self.clock() + self.budget_seconds, 0
 
         def pause(state: RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
@@ -57,12 +59,17 @@ class RetryPolicy:
             return max(backoff(state), getattr(error, "retry_after", None) or 0.0)
 
         def used_up(state: RetryCallState) -> bool:
-            return self.clock() + (state.upcoming_sleep or 0.0) > deadline
+            nonlocal most, deadline, rested
+            asleep = state.upcoming_sleep or 0.0
+            if rested < self.rests and _is_rest(state.outcome.exception() if state.outcome else None):
+                most, deadline, rested = most + 1, deadline + asleep, rested + 1
+                return False
+            return state.attempt_number >= most or self.clock() + asleep > deadline
 
         return Retrying(
             retry=retry_if_exception_type(TransientError),
             wait=pause,
-            stop=lambda state: most(state) or used_up(state),
+            stop=used_up,
             sleep=self.sleep,
             reraise=True,
         )(action)
@@ -70,6 +77,11 @@ class RetryPolicy:
 
 NO_RETRY = RetryPolicy(attempts=1)
 """For questions of people who wait: `status`, `health`."""
+
+
+def _is_rest(error: BaseException | None) -> bool:
+    """Whether a system has asked for a pause that a run waits for."""
+    return isinstance(error, TransientError) and bool(error.retry_after) and not error.asks_too_much
 
 
 def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:

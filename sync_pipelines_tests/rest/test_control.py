@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.scheduler.instigation import InstigatorStatus
 from typer.testing import CliRunner
 
 from sync_pipelines.cli import app
@@ -60,8 +61,19 @@ def test_that_no_trigger_finds_what_changes_in_an_api_is_told(hotels: Hotels) ->
     assert result.stderr == "hotels/properties: left out: no trigger finds its changes.\n"
 
 
-def test_start_and_stop_are_the_states_that_dagster_keeps(hotels: Hotels) -> None:
+def test_start_and_stop_are_the_states_that_dagster_keeps(hotels: Hotels, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, add = list[str](), dg.DagsterInstance.add_instigator_state
+
+    def overwritten_once(instance: dg.DagsterInstance, state: Any) -> Any:
+        """A daemon writes the state that it has read before, at the end of its tick."""
+        add(instance, state)
+        if not written:
+            instance.update_instigator_state(state.with_status(InstigatorStatus.RUNNING))
+        written.append(state.instigator_name)
+
+    monkeypatch.setattr(dg.DagsterInstance, "add_instigator_state", overwritten_once)
     stopped = told("stop", "hotels")["switches"]
+    assert written
     assert {item["name"] for item in stopped} >= {"hotels__properties_changes", "hotels_full_schedule"}
     assert not any(item["running"] for item in stopped)
     assert told("health")["syncs"]["hotels"]["is_started"] is False

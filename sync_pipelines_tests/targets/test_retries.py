@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from sync_pipelines.engine.errors import RunError, TransientError
+from sync_pipelines.targets.notion.settings import NotionSettings
 from sync_pipelines.targets.retries import RetryPolicy, retry_after_seconds
 
 
@@ -85,6 +87,25 @@ def test_the_budget_ends_the_tries():
     assert clock.now <= 60
 
 
+def test_rests_that_notion_asks_for_are_no_failed_tries_and_come_to_an_end():
+    clock = Clock()
+    settings = NotionSettings(user="ann", token="ntn_1", parent_page="p")
+    policy = replace(settings.retry, sleep=clock.sleep, clock=clock)
+    rest, away = TransientError("429", retry_after=900), TransientError("503")
+    assert policy.call(failing(rest, away, rest, *[away] * 3, rest, away)) == "done"
+    assert clock.pauses.count(900) == 3
+
+    with pytest.raises(TransientError):  # a fourth one takes the budget, and nothing is left for a fifth
+        policy.call(failing(*[rest] * 5))
+    with pytest.raises(TransientError):
+        policy.call(failing(TransientError("429", retry_after=901)))
+    with pytest.raises(TransientError):  # `Retry-After: 0` asks for no rest: six tries
+        policy.call(failing(*[TransientError("429", retry_after=0)] * 6))
+    for_people = replace(settings.hasty().retry, sleep=clock.sleep, clock=clock)
+    with pytest.raises(TransientError):
+        for_people.call(failing(rest))
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
@@ -115,7 +136,7 @@ def test_more_than_a_run_waits_for_stands_in_the_sentence():
     )
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"budget_seconds": -1}])
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"budget_seconds": -1}, {"rests": -1}])
 def test_a_policy_that_cannot_be_is_refused(wrong: dict):
     with pytest.raises(ValueError, match="retry policy"):
         RetryPolicy(**wrong)

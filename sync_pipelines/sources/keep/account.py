@@ -9,11 +9,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from sync_pipelines.engine import secrets
 from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError, TransientError
 from sync_pipelines.engine.model import Pending
+from sync_pipelines.engine.patience import patience
 from sync_pipelines.sources.keep import account_note
 from sync_pipelines.sources.keep.mirror import Mirror, mirror_from
 from sync_pipelines.sources.keep.model import UNAVAILABLE, ContractError
@@ -151,8 +153,8 @@ class Client:
         return self._api
 
     def _patiently(self, ask: Callable[[], T], ends: float) -> T:
-        """What `ask` answers, again after an outage, until the deadline."""
-        pause = _FIRST_PAUSE
+        """What `ask` answers, again after an outage, until the deadline, or for as long as who asks has patience."""
+        pause, gives_up = _FIRST_PAUSE, min(ends, self._clock() + patience(inf))
         while True:
             try:
                 return ask()
@@ -160,7 +162,7 @@ class Client:
                 raise self._refused(str(error)) from None
             except TransientError as error:
                 wanted = max(error.retry_after or 0.0, pause)
-                if self._clock() + wanted >= ends:
+                if self._clock() + wanted >= gives_up:
                     raise self._out_of_time(error) from None
                 self._sleep(wanted)
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -174,7 +176,7 @@ class Client:
 
     def _out_of_time(self, error: TransientError) -> TransientError:
         return TransientError(
-            f"the account of user {self.login.user!r} could not be read within {self.login.deadline:.0f} s: "
+            f"the account of user {self.login.user!r} could not be read within {patience(self.login.deadline):.0f} s: "
             f"{error.message}",
             sync=self.login.sync,
             retry_after=error.retry_after,

@@ -17,6 +17,9 @@ BASE_URL = "https://api.notion.com"
 _PATIENCE = 10.0
 """Seconds that somebody waits for an answer at a terminal."""
 
+_RESTS = 3
+"""So often may Notion ask for a pause, of a quarter of an hour each, before one request has failed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NotionSettings:
@@ -46,7 +49,7 @@ class NotionSettings:
     timeout: float = 60.0
     max_blocks: int | None = None
     on_delete: Literal["mark", "trash"] = "mark"
-    retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(budget_seconds=LONGEST_WAIT))
+    retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(budget_seconds=LONGEST_WAIT, rests=_RESTS))
     patience: float | None = None
 
     def __post_init__(self) -> None:
@@ -75,7 +78,7 @@ class NotionSettings:
 
     def hasty(self) -> NotionSettings:
         """The same, for a question whose answer somebody waits for: `status`, `health`, `users test`."""
-        retry = replace(self.retry, budget_seconds=min(self.retry.budget_seconds, _PATIENCE))
+        retry = replace(self.retry, budget_seconds=min(self.retry.budget_seconds, _PATIENCE), rests=0)
         return replace(self, retry=retry, timeout=min(self.timeout, _PATIENCE), patience=_PATIENCE)
 
     def where(self, sync: str | None, table: str | None) -> dict[str, Any]:

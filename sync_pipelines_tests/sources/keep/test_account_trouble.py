@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from sync_pipelines.commands import each
 from sync_pipelines.engine.errors import ConfigurationError, RecordError, RunError, TransientError
 from sync_pipelines.engine.model import Scope
+from sync_pipelines.engine.patience import patience_of
 from sync_pipelines.sandbox.keep.api import Keep
 from sync_pipelines.sources.keep import account
 from sync_pipelines_tests.sources.keep.exports import FIRST
@@ -70,6 +72,10 @@ def test_a_429_for_ever_ends_at_the_deadline(ann: Live, keep: Keep) -> None:
     with pytest.raises(TransientError, match=r"user 'ann' could not be read within 300 s: .*asks for a pause \(429\)"):
         ann.run()
     assert 200 < ann.now <= 300
+    began = ann.now
+    with patience_of(each.PATIENCE), pytest.raises(TransientError, match=r"could not be read within 30 s: .*\(429\)"):
+        ann.run()
+    assert 10 < ann.now - began <= 30  # somebody waits at a terminal
 
 
 def test_a_429_in_the_body_alone_ends_at_the_deadline_too(ann: Live, monkeypatch: pytest.MonkeyPatch) -> None:
