@@ -234,7 +234,8 @@ def _mended(done: ProofRecord) -> str:
     """What of that which was found is good now, and beside it what the sync itself had made too much."""
     found = sum(mended for _, mended in done.buckets.values())
     surplus = done.repaired - found
-    return f"{found} mended" + (f", {surplus} copies of the sync's own removed" if surplus > 0 else "")
+    copies = "copy" if surplus == 1 else "copies"
+    return f"{found} mended" + (f", {surplus} {copies} of the sync's own removed" if surplus > 0 else "")
 
 
 def _show_outcome(path: str, run: RunStatus, done: ProofRecord | None, after: ProofRecord | None) -> None:

@@ -156,8 +156,8 @@ def test_a_copy_of_the_syncs_own_is_planned_and_removed_by_a_repair(study: Study
     copy = late(workspace, page)
     plan = answer("repair", PATH, "--dry-run", code=1)["tables"][f"{PATH}:ann"]
     assert (plan["copies"], plan["missing"], plan["stale"], plan["extra"]) == (1, 0, 0, 0)
-    assert "put 1 copies of the sync's own into the trash" in invoke("repair", PATH, "--dry-run").stdout
-    assert "0 extra found, 0 mended, 1 copies of the sync's own removed" in invoke("repair", PATH).stdout
+    assert "put 1 copy of the sync's own into the trash" in invoke("repair", PATH, "--dry-run").stdout
+    assert "0 extra found, 0 mended, 1 copy of the sync's own removed" in invoke("repair", PATH).stdout
     found = {page: workspace.client().pages.retrieve(page)["in_trash"] for page in (page, copy)}
     assert found == {page: False, copy: True}
     assert answer("repair", PATH, "--dry-run")["tables"][f"{PATH}:ann"]["copies"] == 0
