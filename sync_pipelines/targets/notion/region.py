@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sync_pipelines.targets.notion.aligning import align, common
+from sync_pipelines.targets.notion.aligning import Pairs, align, common
 from sync_pipelines.targets.notion.blocks import FILES, Block, Live, children_of, digest, mark_of, sha_of
 
 
@@ -21,7 +21,8 @@ class Entry:
 
     Args:
         id: None where it is not known, or the block was not made (somebody's version without it was accepted).
-        absent: that it was not made. mark: of the source's block. shown: of what was written in its place (a file that
+        absent: that it was not made. away: that it has come to stand below somebody else's block, where the note's next
+            version removes it. mark: of the source's block. shown: of what was written in its place (a file that
             Notion refused is named in a paragraph); None where that is the block itself.
         sha, mime, size: of a file.
     """
@@ -30,6 +31,7 @@ class Entry:
     type: str
     id: str | None = None
     absent: bool = False
+    away: bool = False
     shown: str | None = None
     sha: str | None = None
     mime: str | None = None
@@ -63,7 +65,7 @@ def entry_of(block: Block, *, id: str | None = None) -> Entry:
 def entry_to_json(entry: Entry) -> dict[str, Any]:
     """An entry as the ledger keeps it: what is not set is left out; a file without bytes has a size and a hash, too."""
     found: dict[str, Any] = {"id": entry.id, "hash": entry.mark, "type": entry.type}
-    more = {name: getattr(entry, name) for name in ("absent", "shown", "sha", "mime", "size")}
+    more = {name: getattr(entry, name) for name in ("absent", "away", "shown", "sha", "mime", "size")}
     found.update({name: value for name, value in more.items() if value is not None and value is not False})
     if entry.children:
         found["children"] = [entry_to_json(child) for child in entry.children]
@@ -78,6 +80,7 @@ def entry_from_json(found: Mapping[str, Any]) -> Entry:
         mark=found["hash"],
         type=found["type"],
         absent=bool(found.get("absent")),
+        away=bool(found.get("away")),
         shown=found.get("shown"),
         sha=found.get("sha", "" if bare else None),
         mime=found.get("mime"),
@@ -130,12 +133,14 @@ class Region:
         base: what the sync last wrote, its ids filled in. page: all top-level blocks, in order.
         standing: those of the region, in the page's order.
         astray: blocks of the region that somebody has drawn to another level: below a block, or out from below one.
+        lacks: whether a block of the region stands nowhere among those that were read.
     """
 
     base: tuple[Entry, ...]
     page: tuple[Live, ...]
     standing: tuple[Standing, ...]
     astray: tuple[Standing, ...] = ()
+    lacks: bool = False
 
     @property
     def foreign(self) -> tuple[Live, ...]:
@@ -152,10 +157,16 @@ class Region:
         """What the sync has made, each at the level at which it stands now, in the page's order."""
         known = {item.live.id: item for item in _below([*self.standing, *self.astray])}
 
-        def level(lives: Sequence[Live]) -> tuple[Standing, ...]:
-            return tuple(replace(known[it.id], children=level(it.children)) for it in lives if it.id in known)
+        def level(lives: Sequence[Live], *, away: bool = False) -> Iterator[Standing]:
+            for live in lives:
+                item = known.get(live.id)
+                if item is None:
+                    yield from level(live.children, away=True)
+                else:
+                    entry = replace(item.entry, away=away)
+                    yield replace(item, entry=entry, children=tuple(level(live.children)))
 
-        return level(self.page)
+        return tuple(level(self.page))
 
     def seen(self) -> str:
         """A hash of what stands in the region, by which a later look knows it again."""
@@ -215,14 +226,15 @@ def find(
         claims.taken = {item.id for item in _walk(base) if item.id}
     found_base, standing = _matched(base, page, claims)
     region = Region(tuple(found_base), tuple(page), tuple(standing))
-    return replace(region, astray=tuple(_astray(page, _Lost.of(region, us))))
+    lost = _Lost.of(region, us)
+    return replace(region, astray=tuple(_astray(page, lost)), lacks=lost.holds)
 
 
 @dataclass
 class _Lost:
     """The entries whose blocks stand at no place of their level: by id, and those whose ids are not known."""
 
-    named: Mapping[str, Entry]
+    named: dict[str, Entry]
     nameless: list[Entry]
     us: Collection[str]
     standing: Collection[str]
@@ -233,10 +245,15 @@ class _Lost:
         lost = [item for item in _walk(region.base) if item.id not in standing and not item.absent]
         return cls({item.id: item for item in lost if item.id}, [item for item in lost if not item.id], us, standing)
 
+    @property
+    def holds(self) -> bool:
+        """Whether any of them is not found."""
+        return bool(self.named or self.nameless)
+
     def take(self, live: Live) -> Entry | None:
-        """The entry whose block this is."""
+        """The entry whose block this is; none is asked for twice."""
         if live.id in self.named or live.id in self.standing or live.author not in self.us:
-            return self.named.get(live.id)
+            return self.named.pop(live.id, None)
         found = next((item for item in self.nameless if item.stands_as == (live.type, live.mark)), None)
         if found is not None:
             self.nameless.remove(found)
@@ -337,7 +354,7 @@ def _settled(entry: Entry, live: Live, claims: _Claims) -> tuple[Entry, Standing
 
 
 def _nameless(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> dict[int, Live]:
-    """The blocks of entries without ids: by their marks first, then, between those, by their types."""
+    """The blocks of entries without ids: by their marks first, then, between those, by their types; the rest as can."""
     wanted = [index for index, entry in enumerate(base) if entry.id is None and not entry.absent]
     there = [live for live in page if live.author in claims.us and live.id not in claims.taken]
     if not wanted or not there:
@@ -346,7 +363,24 @@ def _nameless(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> d
     kinds = ([base[index].stands_as[0] for index in wanted], [live.type for live in there])
     pairs = align(len(wanted), len(there), equal, lambda left, right: kinds[0][left] == kinds[1][right])
     found = {wanted[left]: there[right] for left, right in pairs}
-    return found | _moved(base, wanted, there, found)
+    found |= _moved(base, wanted, there, found)
+    return found | _turned(wanted, there, found, pairs, claims)
+
+
+def _turned(
+    wanted: Sequence[int], there: Sequence[Live], found: Mapping[int, Live], pairs: Pairs, claims: _Claims
+) -> dict[int, Live]:
+    """The blocks that somebody has made of another type: those between the found ones that are nothing else."""
+    taken = {live.id for live in found.values()}
+
+    def may_be(left: int, right: int) -> bool:
+        live = there[right]
+        return wanted[left] not in found and live.id not in taken and live.editor not in claims.us
+
+    if claims.behind or len(found) == len(wanted):
+        return {}
+    more = align(len(wanted), len(there), pairs, may_be)
+    return {wanted[left]: there[right] for left, right in more if may_be(left, right)}
 
 
 def _moved(
