@@ -216,7 +216,7 @@ class Bringing(Judged):
 
 
 def _take_marks_off(pages: Sequence[Head], own: Head | None, writer: PageWriter) -> None:
-    """The note is back: say so on the copies that were marked with its page, which says it itself once it is written."""
+    """The note is back: say so on the copies that were marked with its page, which says so once it is written."""
     if own is not None and own.deleted:
         for head in pages:
             if head.id != own.id and head.deleted:
