@@ -7,11 +7,12 @@ What no entry claims is somebody else's, whatever it says, and is never touched.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sync_pipelines.targets.notion.aligning import Pairs, align, common
+from sync_pipelines.targets.notion.aligning import align, common
 from sync_pipelines.targets.notion.blocks import FILES, Block, Live, children_of, digest, mark_of, sha_of
 
 
@@ -189,11 +190,13 @@ class _Claims:
 
     Args:
         us: ids of the sync's connections. expected: what an interrupted write was making, by mark. taken: ids.
+        nameless: what those entries say whose ids are not known, of all levels.
         kept: ids of the blocks that it was not to remove. behind: the base is older than the page.
     """
 
     us: Collection[str]
     expected: Mapping[str, Entry]
+    nameless: Counter[tuple[str, str]]
     kept: Collection[str | None] = frozenset()
     behind: bool = False
     taken: set[str] = field(default_factory=set)
@@ -219,7 +222,8 @@ def find(
     """
     making = list(_walk(under_way))
     expected = {item.stands_as[1]: item for item in making}
-    claims = _Claims(us, expected, {item.id for item in making if item.id}, behind)
+    nameless = Counter(item.stands_as for item in _walk(base) if item.id is None and not item.absent)
+    claims = _Claims(us, expected, nameless, {item.id for item in making if item.id}, behind)
     claims.taken |= {item.id for item in _walk(base) if item.id}
     if adopt:
         base = _adopted(page, us)
@@ -227,7 +231,7 @@ def find(
     found_base, standing = _matched(base, page, claims)
     region = Region(tuple(found_base), tuple(page), tuple(standing))
     lost = _Lost.of(region, us)
-    return replace(region, astray=tuple(_astray(page, lost)), lacks=lost.holds)
+    return replace(region, astray=tuple(_astray(page, lost)), lacks=bool(lost.named or lost.nameless))
 
 
 @dataclass
@@ -244,11 +248,6 @@ class _Lost:
         standing = {item.live.id for item in _below(region.standing)}
         lost = [item for item in _walk(region.base) if item.id not in standing and not item.absent]
         return cls({item.id: item for item in lost if item.id}, [item for item in lost if not item.id], us, standing)
-
-    @property
-    def holds(self) -> bool:
-        """Whether any of them is not found."""
-        return bool(self.named or self.nameless)
 
     def take(self, live: Live) -> Entry | None:
         """The entry whose block this is; none is asked for twice."""
@@ -360,27 +359,24 @@ def _nameless(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> d
     if not wanted or not there:
         return {}
     equal = common([base[index].stands_as for index in wanted], [(live.type, live.mark) for live in there])
-    kinds = ([base[index].stands_as[0] for index in wanted], [live.type for live in there])
+    elsewhere = claims.nameless - Counter(base[index].stands_as for index in wanted)
+    kinds = [base[index].stands_as[0] for index in wanted], [_kind(live, elsewhere) for live in there]
     pairs = align(len(wanted), len(there), equal, lambda left, right: kinds[0][left] == kinds[1][right])
     found = {wanted[left]: there[right] for left, right in pairs}
     found |= _moved(base, wanted, there, found)
-    return found | _turned(wanted, there, found, pairs, claims)
-
-
-def _turned(
-    wanted: Sequence[int], there: Sequence[Live], found: Mapping[int, Live], pairs: Pairs, claims: _Claims
-) -> dict[int, Live]:
-    """The blocks that somebody has made of another type: those between the found ones that are nothing else."""
     taken = {live.id for live in found.values()}
 
-    def may_be(left: int, right: int) -> bool:
+    def turned(left: int, right: int) -> bool:  # into another type, by somebody
         live = there[right]
-        return wanted[left] not in found and live.id not in taken and live.editor not in claims.us
+        free = wanted[left] not in found and live.id not in taken and kinds[1][right] is not None
+        return free and live.editor not in claims.us and not claims.behind
 
-    if claims.behind or len(found) == len(wanted):
-        return {}
-    more = align(len(wanted), len(there), pairs, may_be)
-    return {wanted[left]: there[right] for left, right in more if may_be(left, right)}
+    more = align(len(wanted), len(there), pairs, turned)
+    return found | {wanted[left]: there[right] for left, right in more if turned(left, right)}
+
+
+def _kind(live: Live, elsewhere: Collection[tuple[str, str]]) -> str | None:
+    return None if (live.type, live.mark) in elsewhere else live.type  # one drawn here is of another level
 
 
 def _moved(

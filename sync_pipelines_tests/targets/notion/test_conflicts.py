@@ -432,6 +432,17 @@ def test_an_item_that_a_person_drew_to_another_level_stands_once_where_the_note_
     assert tree(desk) == [*right, *([("theirs", [])] if theirs else [])]
 
 
+def test_an_item_drawn_out_before_its_id_was_known_is_not_taken_for_another_that_was_edited(desk: Desk):
+    desk.bring(listed(("a", 0), ("b", 1), ("c", 0)))
+    desk.later()
+    first, last = desk.outline()
+    desk.hands.move_block(first["children"][0]["id"], after=first["id"])
+    desk.hands.edit_block(last["id"], "mine")
+    desk.target = desk.make(Strategy.SOURCE_WINS)
+    desk.bring(listed(("a", 0), ("b", 1), ("c", 0)))
+    assert tree(desk) == [("a", ["b"]), ("c", [])]
+
+
 def test_a_title_that_a_person_edited_stays_also_where_nothing_is_on_record(desk: Desk):
     desk.bring(note(), note("2"), note("3"))
     desk.later()
