@@ -177,7 +177,7 @@ def _show_plan(plan: RepairPlan) -> None:
     )
     if plan.copies:
         console.print(
-            f"  and put {plan.copies} copies of the sync's own into the trash, unless somebody has touched them"
+            f"  and put {_copies(plan.copies)} into the trash, unless somebody has touched them"
         )
     _show_keys(plan)
     if plan.refused:
@@ -234,8 +234,11 @@ def _mended(done: ProofRecord) -> str:
     """What of that which was found is good now, and beside it what the sync itself had made too much."""
     found = sum(mended for _, mended in done.buckets.values())
     surplus = done.repaired - found
-    copies = "copy" if surplus == 1 else "copies"
-    return f"{found} mended" + (f", {surplus} {copies} of the sync's own removed" if surplus > 0 else "")
+    return f"{found} mended" + (f", {_copies(surplus)} removed" if surplus > 0 else "")
+
+
+def _copies(number: int) -> str:
+    return f"{number} {'copy' if number == 1 else 'copies'} of the sync's own"
 
 
 def _show_outcome(path: str, run: RunStatus, done: ProofRecord | None, after: ProofRecord | None) -> None:

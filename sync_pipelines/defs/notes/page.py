@@ -6,7 +6,7 @@ Stated rules; nothing is cut, and what Notion cannot hold in its own place is wr
 - An item of a list is a to-do; an indented one stands below the last that is not. The first one has none above it.
 - What one block cannot hold (`targets.notion.text`) goes on in the next of the same kind, a title in paragraphs.
 - A link is a bookmark with title and description below; one that Notion takes for no address (longer than 2,000, or
-  neither http nor https) is a paragraph that quotes it.
+  neither http nor https; or none at all) is a paragraph that quotes it.
 - An attachment is an image where Notion shows its kind, else a file; one that is too large is named in a paragraph.
 - In labels a comma, which Notion does not take, is written as U+201A (‚), and that itself as `⟨U+201A⟩`; so no two
   labels become one. Labels beyond the hundredth, longer than 100, or blank stand in a paragraph.
@@ -114,7 +114,7 @@ def _link(link: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     url = visible(link["url"])
     told = " — ".join(part for part in (link.get("title"), link.get("description")) if part)
     if not _is_address(url):
-        yield from _paragraphs(f"{told}: {link['url']}" if told else link["url"])
+        yield from _paragraphs(": ".join(part for part in (told, link["url"]) if part))
         return
     caption, *rest = portions(visible(told))
     yield {"type": "bookmark", "url": url, "text": _runs(caption)}

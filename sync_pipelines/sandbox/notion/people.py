@@ -85,6 +85,13 @@ class People:
         self._workspace.touch(node, who)
         self._workspace.touch(target, who)
 
+    def turn_block(self, block: str, kind: str, *, by: str | None = None) -> None:
+        """Turn a block into one of another type; it keeps its id, its text and what is below it."""
+        node, fields = self._workspace.node(block), KINDS[kind].fields
+        kept = {name: value for name, value in node.content.items() if name in fields}
+        node.kind, node.content = kind, {**KINDS[kind].defaults, **kept}
+        self._workspace.touch(node, self._who(by))
+
     def comment(self, block: str, text: str, *, by: str | None = None) -> str:
         """Comment on a block or page; the comment's id. No time of an edit changes."""
         return self._workspace.add_comment(self._workspace.node(block), [run(text)], self._who(by)).id

@@ -109,8 +109,9 @@ def _labels(node: Mapping[str, Any]) -> Iterator[str]:
 def _links(node: Mapping[str, Any]) -> Iterator[Link]:
     for annotation in node.get("annotationsGroup", {}).get("annotations", []):
         if (link := annotation.get("webLink")) is not None:
-            title, description = link.get("title"), link.get("description")
-            yield Link(url=link.get("url", ""), title=title or "", description=description or "")
+            found = {name: link.get(name) or "" for name in ("url", "title", "description")}
+            if any(found.values()):
+                yield Link(**found)
 
 
 def _attachments(children: Sequence[Mapping[str, Any]], media: Media) -> Iterator[Attachment]:

@@ -98,14 +98,14 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A web page that Keep shows with a note."""
+    """A web page that Keep shows with a note; `url` is empty where Keep has nothing of it but its words."""
 
     url: str
     title: str = ""
     description: str = ""
 
     def __post_init__(self) -> None:
-        _text(self.url, "links.url", empty=False)
+        _text(self.url, "links.url", empty=bool(self.title or self.description))
         _text(self.title, "links.title")
         _text(self.description, "links.description")
 
@@ -155,6 +155,9 @@ class Sharee:
 @dataclass(frozen=True, kw_only=True)
 class Note:
     """A note of Keep: a text or a list, never both.
+
+    Of a note that holds them a source leaves out what says nothing: a label without a name, a link without address,
+    title and description, somebody who shares it without an e-mail.
 
     Args:
         id: its key in this sync, which no edit changes. text: None for a list. items: None for a text.

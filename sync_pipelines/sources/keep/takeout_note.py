@@ -62,7 +62,7 @@ def parse(document: Mapping[str, Any], attach: Attach) -> Note:
         title=_field(document, "title", str),
         text=_body(document, items),
         items=items,
-        labels=tuple(sorted({_field(label, "name", str, within="labels") for label in _objects(document, "labels")})),
+        labels=tuple(sorted(set(_labels(document)))),
         color=_field(document, "color", str),
         pinned=_field(document, "isPinned", bool),
         archived=_field(document, "isArchived", bool),
@@ -71,18 +71,24 @@ def parse(document: Mapping[str, Any], attach: Attach) -> Note:
         attachments=tuple(_attachments(document, attach)),
         sharees=tuple(sorted(_sharees(document), key=lambda sharee: sharee.email)),
         created=created,
-        edited=_moment(document, _EDITED) if _EDITED in document else None,
+        edited=_moment(document, _EDITED) if document.get(_EDITED) is not None else None,
     )
 
 
 def _field(document: Mapping[str, Any], name: str, kind: type, *, within: str = "", default: Any = None) -> Any:
     where = f"{within}.{name}" if within else name
-    value = document.get(name, default)
+    value = document.get(name)
+    value = default if value is None else value
     if value is None:
         raise ContractError(where, "it is missing")
     if type(value) is not kind:
         raise ContractError(where, f"{kind_of(value)} stands there")
     return value
+
+
+def _is_blank(document: Mapping[str, Any], name: str) -> bool:
+    """Whether a field is there, and says nothing."""
+    return name in document and document[name] in ("", None)
 
 
 def _objects(document: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
@@ -101,7 +107,7 @@ def _moment(document: Mapping[str, Any], name: str) -> datetime:
 
 def _items(document: Mapping[str, Any]) -> tuple[Item, ...] | None:
     """The lines of a list; an export flattens them, so that none is indented."""
-    if "listContent" not in document:
+    if document.get("listContent") is None:
         return None
     lines = _objects(document, "listContent")
     return tuple(
@@ -123,14 +129,20 @@ def _body(document: Mapping[str, Any], items: tuple[Item, ...] | None) -> str | 
     return None
 
 
+def _labels(document: Mapping[str, Any]) -> Iterator[str]:
+    for label in _objects(document, "labels"):
+        if not _is_blank(label, "name"):
+            yield _field(label, "name", str, within="labels")
+
+
 def _links(document: Mapping[str, Any]) -> Iterator[Link]:
     for item in _objects(document, "annotations"):
         if item.get("source") == "WEBLINK":
-            yield Link(
-                url=_field(item, "url", str, within="annotations"),
-                title=_field(item, "title", str, within="annotations", default=""),
-                description=_field(item, "description", str, within="annotations", default=""),
-            )
+            url = "" if _is_blank(item, "url") else _field(item, "url", str, within="annotations")
+            title = _field(item, "title", str, within="annotations", default="")
+            description = _field(item, "description", str, within="annotations", default="")
+            if url or title or description:
+                yield Link(url=url, title=title, description=description)
 
 
 def _attachments(document: Mapping[str, Any], attach: Attach) -> Iterator[Attachment]:
@@ -144,7 +156,7 @@ def _attachments(document: Mapping[str, Any], attach: Attach) -> Iterator[Attach
 
 def _sharees(document: Mapping[str, Any]) -> Iterator[Sharee]:
     for item in _objects(document, "sharees"):
-        yield Sharee(
-            email=_field(item, "email", str, within="sharees"),
-            owner=_field(item, "isOwner", bool, within="sharees", default=False),
-        )
+        email = _field(item, "email", str, within="sharees", default="")
+        owner = _field(item, "isOwner", bool, within="sharees", default=False)
+        if email:
+            yield Sharee(email=email, owner=owner)

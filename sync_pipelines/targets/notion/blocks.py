@@ -70,6 +70,12 @@ def content_of(block: Block, upload: str | None = None) -> dict[str, Any]:
     return {"rich_text": rich_text(block["text"]), **({"checked": block["checked"]} if kind == "to_do" else {})}
 
 
+def change_of(block: Block) -> dict[str, Any]:
+    """What stands below the type in a request that changes a block: a colour that somebody gave it goes, too."""
+    content = content_of(block)
+    return {**content, "color": "default"} if "rich_text" in content else content
+
+
 def request_of(block: Block, uploads: Mapping[str, str], *, children: Sequence[Any] | None = None) -> dict[str, Any]:
     """A block as a request makes it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from sync_pipelines.engine.merging import same_state
 from sync_pipelines.engine.model import KEY, BatchResult, Counts, Doubt, PlannedWrites, Rejection
 from sync_pipelines.targets.notion import there
 from sync_pipelines.targets.notion.errors import GoneError, RefusedError, StartRefusedError
-from sync_pipelines.targets.notion.judged import Judged, Known, paged, rows_of, standing_for
+from sync_pipelines.targets.notion.judged import Judged, Known, own, paged, rows_of, standing_for
 from sync_pipelines.targets.notion.judgement import Case, Row, is_told, judge, merged_plan, whole_plan
 from sync_pipelines.targets.notion.listing import Head
 from sync_pipelines.targets.notion.looking import Seen, read_page
@@ -56,7 +56,8 @@ class Bringing(Judged):
         self, rows: Mapping[str, Row], doubt: Doubt | None, before_write: Callable[[], object]
     ) -> Iterator[BatchResult]:
         known = self.known(list(rows))
-        heads, at = self.heads(list(rows), known.records), self.notion.now
+        pages, at = self.every_head(list(rows)), self.notion.now
+        heads = own(pages, known.records)
         equal = {key for key, row in rows.items() if not doubt and self._is_equal(row, heads.get(key), known)}
         if equal:
             yield BatchResult(counts=Counts(unchanged=len(equal)), keys=sorted(equal))
@@ -65,7 +66,9 @@ class Bringing(Judged):
         for place, key in enumerate(due):
             try:
                 if self.notion.now - at > FRESH:
-                    heads, at = self.heads(due[place:], known.records), self.notion.now
+                    pages, at = self.every_head(due[place:]), self.notion.now
+                    heads = own(pages, known.records)
+                _take_marks_off(pages.get(key, ()), heads.get(key), writer)
                 yield from self._written(self._case(key, rows[key], heads, known, doubt), writer, doubt)
             except RecordError as error:
                 if isinstance(error, GoneError | RefusedError):
@@ -97,6 +100,8 @@ class Bringing(Judged):
             return
         dispute = judge(case, self.strategy)
         if dispute.decision.stays:
+            if case.sight is not None and case.sight.head.deleted:
+                writer.take_mark_off(case.sight.head)
             self._put_on_record(case)
             told = [dispute] if is_told(dispute.decision) and not at_rest else []
             yield BatchResult(counts=Counts(unchanged=1), keys=[row.key], kept={row.key: dispute.why}, disputes=told)
@@ -208,6 +213,14 @@ class Bringing(Judged):
             found = None if same_state(seen.state, seen.base) else seen.found
             self.records.keep([replace(looked, edited=seen.head.edited, seen=seen.as_of, found=found)])
         return calm
+
+
+def _take_marks_off(pages: Sequence[Head], own: Head | None, writer: PageWriter) -> None:
+    """The note is back: say so on the copies that were marked with its page, which says so once it is written."""
+    if own is not None and own.deleted:
+        for head in pages:
+            if head.id != own.id and head.deleted:
+                writer.take_mark_off(head)
 
 
 def is_calm(seen: Seen, record: Record | None) -> bool:

@@ -61,7 +61,7 @@ class Judged:
 
     def heads(self, keys: Sequence[str], records: Mapping[str, Record]) -> dict[str, Head]:
         """The page of each of these notes: that on record, else the oldest; those that are marked as deleted, too."""
-        return {key: chosen(heads, records.get(key)) for key, heads in self.every_head(keys).items()}
+        return own(self.every_head(keys), records)
 
     def every_head(self, keys: Sequence[str]) -> dict[str, list[Head]]:
         """All pages of each of these notes, copies included."""
@@ -238,6 +238,11 @@ class Known:
         self.records, self.conflicts = records, conflicts
 
 
+def own(pages: Mapping[str, Sequence[Head]], records: Mapping[str, Record]) -> dict[str, Head]:
+    """The sync's page of each of these notes, of all that there are."""
+    return {key: chosen(heads, records.get(key)) for key, heads in pages.items()}
+
+
 def chosen(heads: Sequence[Head], record: Record | None) -> Head:
     """Which of several pages of one note is the sync's: that on record, else the oldest."""
     ours = [head for head in heads if record is not None and head.id == record.page_id]
@@ -273,7 +278,7 @@ def _as_it_stands(item: Standing) -> Entry:
     children = tuple(map(_as_it_stands, item.children))
     if item.is_as_left:
         return replace(item.entry, children=children)
-    return Entry(id=item.live.id, mark=item.live.mark, type=item.live.type, children=children)
+    return Entry(id=item.live.id, mark=item.live.mark, type=item.live.type, away=item.entry.away, children=children)
 
 
 def standing_for(case: Case) -> tuple[Entry, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sync_pipelines.targets.notion.blocks import Live, digest, live_of
+from sync_pipelines.targets.notion.blocks import Live, digest, live_of, walk
 from sync_pipelines.targets.notion.client import Notion
 from sync_pipelines.targets.notion.listing import Head
 from sync_pipelines.targets.notion.places import body_of_base, body_of_page
@@ -17,6 +17,9 @@ from sync_pipelines.targets.notion.records import Found, Record
 from sync_pipelines.targets.notion.region import Entry, Region, find
 
 State = dict[str, Any]
+
+_PAGES = ("child_page", "child_database")
+"""Types of blocks below which there is another page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,18 +135,25 @@ def recall(head: Head, record: Record | None) -> Recalled | None:
 def read_page(notion: Notion, head: Head, record: Record | None) -> Seen:
     """Read the blocks of a page and find the managed region.
 
-    Of blocks that others made the children are not read. Of a page of which nothing is on record, what the connection
-    made is the region.
+    Of blocks that others made the children are read only where a block of the region is missed: somebody may have drawn
+    it there. Of a page of which nothing is on record, what the connection made is the region.
     """
     at = notion.now
     known = record is not None and (record.known or record.under_way is not None)
     # whoever made a page that is on record was the sync, perhaps by another connection than now
     us = frozenset({notion.us, head.author} if known else {notion.us})
-    page = _read(notion, head.id, us, _ours(record))
+    ours = _ours(record)
+    page = _read(notion, head.id, lambda block: _author(block) in us or block["id"] in ours)
     base = record.base if record is not None else ()
     under_way = (record.under_way if record is not None else None) or ()
     behind = record is not None and record.is_behind(head)
-    region = find(base, page, us=us, under_way=under_way, adopt=not known, behind=behind)
+
+    def found(page: Sequence[Live]) -> Region:
+        return find(base, page, us=us, under_way=under_way, adopt=not known, behind=behind)
+
+    region = found(page)
+    if region.lacks and not all(block.whole for block in walk(page)):
+        region = found(_read(notion, head.id, lambda block: block["type"] not in _PAGES))
     return Seen(head=head, region=region, at=at, base_state=_state(head, record, us, known=known), known=known)
 
 
@@ -154,15 +164,19 @@ def _ours(record: Record | None) -> frozenset[str]:
     return frozenset(ids(record.base)) if record is not None else frozenset()
 
 
-def _read(notion: Notion, parent: str, us: frozenset[str], ours: frozenset[str]) -> list[Live]:
+def _read(notion: Notion, parent: str, below: Callable[[Mapping[str, Any]], bool]) -> list[Live]:
+    """The blocks of a page or block, with those below those for which that is asked."""
     found = []
     for given in notion.children(parent):
-        mine = (given.get("created_by") or {}).get("id") in us or given["id"] in ours
         if not given.get("has_children"):
             found.append(live_of(given))
         else:
-            found.append(live_of(given, _read(notion, given["id"], us, ours) if mine else None))
+            found.append(live_of(given, _read(notion, given["id"], below) if below(given) else None))
     return found
+
+
+def _author(given: Mapping[str, Any]) -> str | None:
+    return (given.get("created_by") or {}).get("id")
 
 
 def _state(head: Head, record: Record | None, us: Collection[str], *, known: bool) -> Mapping[str, Any]:

@@ -14,14 +14,20 @@ ORDER = "order"
 
 def body_of_base(base: Sequence[Entry]) -> dict[str, str]:
     """By place → token; a place is the block's number, below another one after a full stop."""
-    return {name: token(entry.mark, entry.sha) for name, entry in _named(base)}
+    return {name: token(entry.mark, entry.sha) for name, entry in _named(base, away=False)}
 
 
-def _named(base: Sequence[Entry], prefix: str = "") -> Iterator[tuple[str, Entry]]:
+def _named(base: Sequence[Entry], prefix: str = "", *, away: bool = True) -> Iterator[tuple[str, Entry]]:
+    """Every entry with its place.
+
+    Args:
+        away: those as well that stand below blocks of others.
+    """
     for number, entry in enumerate(base, 1):
         name = f"{prefix}{number:05d}"
-        yield name, entry
-        yield from _named(entry.children, f"{name}.")
+        if away or not entry.away:
+            yield name, entry
+            yield from _named(entry.children, f"{name}.", away=away)
 
 
 def body_of_page(region: Region) -> dict[str, str]:

@@ -7,6 +7,7 @@ What no entry claims is somebody else's, whatever it says, and is never touched.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +22,8 @@ class Entry:
 
     Args:
         id: None where it is not known, or the block was not made (somebody's version without it was accepted).
-        absent: that it was not made. mark: of the source's block. shown: of what was written in its place (a file that
+        absent: that it was not made. away: that it has come to stand below somebody else's block, where the note's next
+            version removes it. mark: of the source's block. shown: of what was written in its place (a file that
             Notion refused is named in a paragraph); None where that is the block itself.
         sha, mime, size: of a file.
     """
@@ -30,6 +32,7 @@ class Entry:
     type: str
     id: str | None = None
     absent: bool = False
+    away: bool = False
     shown: str | None = None
     sha: str | None = None
     mime: str | None = None
@@ -63,7 +66,7 @@ def entry_of(block: Block, *, id: str | None = None) -> Entry:
 def entry_to_json(entry: Entry) -> dict[str, Any]:
     """An entry as the ledger keeps it: what is not set is left out; a file without bytes has a size and a hash, too."""
     found: dict[str, Any] = {"id": entry.id, "hash": entry.mark, "type": entry.type}
-    more = {name: getattr(entry, name) for name in ("absent", "shown", "sha", "mime", "size")}
+    more = {name: getattr(entry, name) for name in ("absent", "away", "shown", "sha", "mime", "size")}
     found.update({name: value for name, value in more.items() if value is not None and value is not False})
     if entry.children:
         found["children"] = [entry_to_json(child) for child in entry.children]
@@ -78,6 +81,7 @@ def entry_from_json(found: Mapping[str, Any]) -> Entry:
         mark=found["hash"],
         type=found["type"],
         absent=bool(found.get("absent")),
+        away=bool(found.get("away")),
         shown=found.get("shown"),
         sha=found.get("sha", "" if bare else None),
         mime=found.get("mime"),
@@ -130,12 +134,14 @@ class Region:
         base: what the sync last wrote, its ids filled in. page: all top-level blocks, in order.
         standing: those of the region, in the page's order.
         astray: blocks of the region that somebody has drawn to another level: below a block, or out from below one.
+        lacks: whether a block of the region stands nowhere among those that were read.
     """
 
     base: tuple[Entry, ...]
     page: tuple[Live, ...]
     standing: tuple[Standing, ...]
     astray: tuple[Standing, ...] = ()
+    lacks: bool = False
 
     @property
     def foreign(self) -> tuple[Live, ...]:
@@ -152,10 +158,16 @@ class Region:
         """What the sync has made, each at the level at which it stands now, in the page's order."""
         known = {item.live.id: item for item in _below([*self.standing, *self.astray])}
 
-        def level(lives: Sequence[Live]) -> tuple[Standing, ...]:
-            return tuple(replace(known[it.id], children=level(it.children)) for it in lives if it.id in known)
+        def level(lives: Sequence[Live], *, away: bool = False) -> Iterator[Standing]:
+            for live in lives:
+                item = known.get(live.id)
+                if item is None:
+                    yield from level(live.children, away=True)
+                else:
+                    entry = replace(item.entry, away=away)
+                    yield replace(item, entry=entry, children=tuple(level(live.children)))
 
-        return level(self.page)
+        return tuple(level(self.page))
 
     def seen(self) -> str:
         """A hash of what stands in the region, by which a later look knows it again."""
@@ -178,11 +190,13 @@ class _Claims:
 
     Args:
         us: ids of the sync's connections. expected: what an interrupted write was making, by mark. taken: ids.
+        nameless: what those entries say whose ids are not known, of all levels.
         kept: ids of the blocks that it was not to remove. behind: the base is older than the page.
     """
 
     us: Collection[str]
     expected: Mapping[str, Entry]
+    nameless: Counter[tuple[str, str]]
     kept: Collection[str | None] = frozenset()
     behind: bool = False
     taken: set[str] = field(default_factory=set)
@@ -208,21 +222,23 @@ def find(
     """
     making = list(_walk(under_way))
     expected = {item.stands_as[1]: item for item in making}
-    claims = _Claims(us, expected, {item.id for item in making if item.id}, behind)
+    nameless = Counter(item.stands_as for item in _walk(base) if item.id is None and not item.absent)
+    claims = _Claims(us, expected, nameless, {item.id for item in making if item.id}, behind)
     claims.taken |= {item.id for item in _walk(base) if item.id}
     if adopt:
         base = _adopted(page, us)
         claims.taken = {item.id for item in _walk(base) if item.id}
     found_base, standing = _matched(base, page, claims)
     region = Region(tuple(found_base), tuple(page), tuple(standing))
-    return replace(region, astray=tuple(_astray(page, _Lost.of(region, us))))
+    lost = _Lost.of(region, us)
+    return replace(region, astray=tuple(_astray(page, lost)), lacks=bool(lost.named or lost.nameless))
 
 
 @dataclass
 class _Lost:
     """The entries whose blocks stand at no place of their level: by id, and those whose ids are not known."""
 
-    named: Mapping[str, Entry]
+    named: dict[str, Entry]
     nameless: list[Entry]
     us: Collection[str]
     standing: Collection[str]
@@ -234,9 +250,9 @@ class _Lost:
         return cls({item.id: item for item in lost if item.id}, [item for item in lost if not item.id], us, standing)
 
     def take(self, live: Live) -> Entry | None:
-        """The entry whose block this is."""
+        """The entry whose block this is; none is asked for twice."""
         if live.id in self.named or live.id in self.standing or live.author not in self.us:
-            return self.named.get(live.id)
+            return self.named.pop(live.id, None)
         found = next((item for item in self.nameless if item.stands_as == (live.type, live.mark)), None)
         if found is not None:
             self.nameless.remove(found)
@@ -337,16 +353,30 @@ def _settled(entry: Entry, live: Live, claims: _Claims) -> tuple[Entry, Standing
 
 
 def _nameless(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> dict[int, Live]:
-    """The blocks of entries without ids: by their marks first, then, between those, by their types."""
+    """The blocks of entries without ids: by their marks first, then, between those, by their types; the rest as can."""
     wanted = [index for index, entry in enumerate(base) if entry.id is None and not entry.absent]
     there = [live for live in page if live.author in claims.us and live.id not in claims.taken]
     if not wanted or not there:
         return {}
     equal = common([base[index].stands_as for index in wanted], [(live.type, live.mark) for live in there])
-    kinds = ([base[index].stands_as[0] for index in wanted], [live.type for live in there])
+    elsewhere = claims.nameless - Counter(base[index].stands_as for index in wanted)
+    kinds = [base[index].stands_as[0] for index in wanted], [_kind(live, elsewhere) for live in there]
     pairs = align(len(wanted), len(there), equal, lambda left, right: kinds[0][left] == kinds[1][right])
     found = {wanted[left]: there[right] for left, right in pairs}
-    return found | _moved(base, wanted, there, found)
+    found |= _moved(base, wanted, there, found)
+    taken = {live.id for live in found.values()}
+
+    def turned(left: int, right: int) -> bool:  # into another type, by somebody
+        live = there[right]
+        free = wanted[left] not in found and live.id not in taken and kinds[1][right] is not None
+        return free and live.editor not in claims.us and not claims.behind
+
+    more = align(len(wanted), len(there), pairs, turned)
+    return found | {wanted[left]: there[right] for left, right in more if turned(left, right)}
+
+
+def _kind(live: Live, elsewhere: Collection[tuple[str, str]]) -> str | None:
+    return None if (live.type, live.mark) in elsewhere else live.type  # one drawn here is of another level
 
 
 def _moved(

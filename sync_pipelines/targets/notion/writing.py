@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sync_pipelines.engine.errors import RecordError, SyncError, TransientError
 from sync_pipelines.engine.merging import same_state
-from sync_pipelines.targets.notion.blocks import content_of
+from sync_pipelines.targets.notion.blocks import change_of
 from sync_pipelines.targets.notion.client import Notion
 from sync_pipelines.targets.notion.editing import (
     Delete,
@@ -225,7 +225,7 @@ class PageWriter:
         for item in operations:
             if isinstance(item, Update):
                 written = item.goal.written
-                self.notion.update_block(item.id, written["type"], content_of(written))
+                self.notion.update_block(item.id, written["type"], change_of(written))
             elif isinstance(item, Insert):
                 self._insert(item, uploads, mine.setdefault(item.parent, _Mine()))
             else:
@@ -296,6 +296,11 @@ class PageWriter:
     def mark_deleted(self, head: Head) -> Head:
         """Say on the page that its note is deleted."""
         return self._set(head, {"deleted": True})
+
+    def take_mark_off(self, head: Head) -> Head:
+        """Say on the page that its note is not deleted."""
+        self.before_write()
+        return self._set(head, {"deleted": False})
 
     def trash(self, seen: Seen) -> bool:
         """Put a page into the trash, unless it holds anything of people; whether it went.

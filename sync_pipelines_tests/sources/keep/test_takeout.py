@@ -11,6 +11,7 @@ import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError, TransientError
 from sync_pipelines.sources.keep import parts, takeout
+from sync_pipelines.sources.keep.model import Link, Sharee
 from sync_pipelines.sources.keep.parts import lacking
 from sync_pipelines.sources.keep.takeout import Found, Takeout
 from sync_pipelines_tests.sources.keep.exports import FIRST, a_note, as_folder, as_zip
@@ -103,7 +104,7 @@ def test_a_note_need_not_say_when_it_was_edited_nor_have_a_text(tmp_path: Path) 
         ({"listContent": [{"text": "a"}], "textContent": None}, "listContent.isChecked"),
         ({"listContent": [{"text": "a", "isChecked": False}]}, "textContent"),
         ({"annotations": [{"source": "WEBLINK"}]}, "annotations.url"),
-        ({"sharees": [{"isOwner": True}]}, "sharees.email"),
+        ({"sharees": [{"email": 5}]}, "sharees.email"),
         ({"attachments": [{"mimetype": "image/png"}]}, "attachments.filePath"),
         ({"textContent": "half \ud83d"}, "text"),
     ],
@@ -117,6 +118,22 @@ def test_a_note_that_breaks_the_contract_says_where_and_the_rest_goes_on(
     assert bad.problem is not None
     assert bad.problem.startswith(f"Keep/bad.json: {field}: ")
     assert bad.created == (None if "createdTimestampUsec" in change else FIRST)
+
+
+def test_a_field_that_says_nothing_is_left_out_and_stops_no_note(tmp_path: Path) -> None:
+    link = {"source": "WEBLINK", "url": "https://a.example", "title": None}
+    blank = a_note(
+        labels=[{"name": ""}, {"name": None}, {"name": "a"}],
+        annotations=[{"source": "WEBLINK", "url": ""}, link, {"source": "WEBLINK", "url": None, "title": "A"}],
+        sharees=[{"isOwner": True, "type": "User"}, {"email": "a@example.com", "isOwner": None}],
+    )
+    blank |= {"userEditedTimestampUsec": None, "listContent": None}
+    (found,) = read(as_folder(tmp_path, {"Keep/blank.json": blank}))
+    assert found.problem is None
+    assert found.note is not None
+    assert (found.note.labels, found.note.edited, found.note.items) == (("a",), None, None)
+    assert found.note.links == (Link(url="https://a.example"), Link(url="", title="A"))
+    assert found.note.sharees == (Sharee(email="a@example.com"),)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'{"title": "Bread", ', b"\x80\x81", b"[" * 100_000])

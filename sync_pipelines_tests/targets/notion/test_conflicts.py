@@ -302,6 +302,25 @@ def test_a_block_that_was_moved_before_its_id_was_known_is_put_back_and_not_doub
     assert desk.texts() == ["one", "two", "three"]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_block_that_a_person_coloured_or_turned_into_another_type_is_as_the_note_has_it_where_that_wins(
+    desk: Desk, known: bool
+):
+    desk.bring(note())
+    desk.later()
+    if known:
+        desk.bring(note(), doubt="values")
+    one, _, three = (item["id"] for item in desk.outline())
+    desk.hands.edit_block(one, color="red")
+    desk.hands.turn_block(three, "heading_1")
+    desk.later()
+    desk.target = desk.make(Strategy.SOURCE_WINS)
+    desk.bring(note())
+    assert desk.texts() == ["one", "two", "three"]
+    assert desk.holds(note())
+    assert desk.outline()[0]["id"] == one
+
+
 SINCE_THE_BACKUP = {
     "a line was added": ("a\nb", "a\nb\nc", "a\nb\nc"),
     "a line was put between": ("a\nb", "a\nx\nb", "a\nx\nb"),
@@ -385,7 +404,7 @@ def test_a_merge_leaves_lines_in_the_order_that_a_person_gave_them_and_doubles_n
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("moved", ["out", "in"])
+@pytest.mark.parametrize("moved", ["out", "in", "below theirs"])
 def test_an_item_that_a_person_drew_to_another_level_stands_once_where_the_note_wins(
     desk: Desk, moved: str, known: bool
 ):
@@ -396,11 +415,12 @@ def test_an_item_that_a_person_drew_to_another_level_stands_once_where_the_note_
         desk.target.notion.page(desk.page())
         assert desk.bring(listed(*items), doubt="values").counts.unchanged
         desk.later()
+    theirs = desk.hands.add_block(desk.page(), "theirs", kind="toggle") if moved == "below theirs" else None
     first, *others = desk.outline()
     if moved == "out":
         desk.hands.move_block(first["children"][0]["id"], after=first["id"])
     else:
-        desk.hands.move_block(others[0]["id"], parent=first["id"])
+        desk.hands.move_block(others[0]["id"], parent=theirs or first["id"])
     changed = listed(*items[:2], ("C", 0))
     assert desk.bring(changed).disputes[0].in_review
     if known:
@@ -408,7 +428,19 @@ def test_an_item_that_a_person_drew_to_another_level_stands_once_where_the_note_
     else:
         desk.target = desk.make(Strategy.SOURCE_WINS)
     desk.bring(changed)
-    assert tree(desk) == ([("a", ["b"]), ("C", [])] if moved == "out" else [("a", []), ("b", []), ("C", [])])
+    right = [("a", ["b"]), ("C", [])] if moved == "out" else [("a", []), ("b", []), ("C", [])]
+    assert tree(desk) == [*right, *([("theirs", [])] if theirs else [])]
+
+
+def test_an_item_drawn_out_before_its_id_was_known_is_not_taken_for_another_that_was_edited(desk: Desk):
+    desk.bring(listed(("a", 0), ("b", 1), ("c", 0)))
+    desk.later()
+    first, last = desk.outline()
+    desk.hands.move_block(first["children"][0]["id"], after=first["id"])
+    desk.hands.edit_block(last["id"], "mine")
+    desk.target = desk.make(Strategy.SOURCE_WINS)
+    desk.bring(listed(("a", 0), ("b", 1), ("c", 0)))
+    assert tree(desk) == [("a", ["b"]), ("c", [])]
 
 
 def test_a_title_that_a_person_edited_stays_also_where_nothing_is_on_record(desk: Desk):

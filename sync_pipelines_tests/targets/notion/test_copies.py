@@ -119,4 +119,5 @@ def test_a_deleted_note_keeps_its_page_and_its_copies_by_hand_are_marked_too(des
     assert {row["id"] for row in desk.pages()} == {page, copy, later}
     desk.bring(note())
     assert list(desk.prints()) == ["1"]
-    assert not desk.hands.client().pages.retrieve(page)["properties"]["Deleted in Keep"]["checkbox"]
+    for each in (page, copy, later):
+        assert not desk.hands.client().pages.retrieve(each)["properties"]["Deleted in Keep"]["checkbox"]

@@ -112,6 +112,7 @@ def test_links_files_and_people_that_notion_has_no_place_for_are_named():
             links=[
                 {"url": url, "title": "Long", "description": ""},
                 {"url": "javascript:x", "title": "", "description": ""},
+                {"url": "", "title": "A page", "description": "of no address"},
             ],
             attachments=[{"name": "big.mov", "mime": "video/quicktime", "size": 30 * 2**20, "sha256": "0"}],
             sharees=[{"email": "a@x", "owner": True}, {"email": "b@x", "owner": False}],
@@ -121,6 +122,7 @@ def test_links_files_and_people_that_notion_has_no_place_for_are_named():
     assert texts == [
         f"Long: {url}",
         "javascript:x",
+        "A page — of no address",
         "Attachment that was not uploaded: big.mov (video/quicktime, 30.0 MiB; Notion takes 20 MiB here)",
         "Shared with: a@x (owner), b@x",
     ]

@@ -162,6 +162,15 @@ def test_a_deleted_note_is_marked_and_comes_back(desk: Desk):
     assert desk.holds(note(), note("2"))
 
 
+def test_a_note_comes_back_to_a_page_that_somebody_has_edited_meanwhile(desk: Desk):
+    desk.bring(note())
+    desk.target.delete(["1"])
+    desk.later()
+    desk.hands.edit_block(desk.outline()[0]["id"], "mine")
+    assert list(desk.bring(note()).kept) == ["1"]
+    assert (desk.target.count(), desk.texts()) == (1, ["mine", "two", "three"])
+
+
 def test_the_trash_takes_no_page_that_holds_anything_of_people(desk: Desk):
     notes = [note(str(number)) for number in range(1, 5)]
     desk.bring(*notes)
