@@ -176,9 +176,7 @@ def _show_plan(plan: RepairPlan) -> None:
         f"{plan.table}: would write {writes} ({plan.missing} missing, {plan.stale} stale) and delete {plan.extra}"
     )
     if plan.copies:
-        console.print(
-            f"  and put {_copies(plan.copies)} into the trash, unless somebody has touched them"
-        )
+        console.print(f"  and put {_copies(plan.copies)} into the trash, unless somebody has touched them")
     _show_keys(plan)
     if plan.refused:
         console.print(Text(f"  {plan.refused}", style="yellow"))
