@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from sync_pipelines.engine.model import ChangeSet, Counts, Listing, RecordStream, Scope, Watermark
+from sync_pipelines.engine.model import ChangeSet, Counts, Doubt, Listing, RecordStream, Scope, Watermark
 from sync_pipelines.engine.urls import NormalisedUrl
 
 
@@ -93,11 +93,11 @@ class Loader(Protocol):
 
     least_rows: int
 
-    def load(self, export: Any, *, alive: Callable[[], object]) -> Loaded:
+    def load(self, export: Any, *, doubt: Doubt | None, alive: Callable[[], object]) -> Loaded:
         """Bring every row of an export that fits into the target.
 
         Args:
-            alive: called again and again meanwhile; raises where the run must stop.
+            doubt: see `Target.upsert`. alive: called again and again meanwhile; raises where the run must stop.
         """
         ...
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sync_pipelines.engine.binding import Binding
 from sync_pipelines.engine.export import Export, Exporter, Loader
-from sync_pipelines.engine.model import KEY, ChangeSet, RecordStream, Scope, Target, Watermark
+from sync_pipelines.engine.model import KEY, ChangeSet, Doubt, RecordStream, Scope, Target, Watermark
 
 if TYPE_CHECKING:
     from sync_pipelines.engine.run import Run
@@ -34,18 +34,20 @@ def read(binding: Binding, scope: Scope, *, since: Watermark | None) -> ChangeSe
     return source.changes(scope, since=since)
 
 
-def to_write(run: Run, target: Target, upserts: RecordStream, *, mark: Callable[[], object]) -> RecordStream:
+def to_write(
+    run: Run, target: Target, upserts: RecordStream, *, doubt: Doubt | None, mark: Callable[[], object]
+) -> RecordStream:
     """What this process writes: of an export just the rows that the target has left when it read the others itself.
 
     They go the way of all rows: what cannot be mapped is quarantined there.
 
     Args:
-        mark: called before the target writes.
+        doubt: see `Target.upsert`. mark: called before the target writes.
     """
     if not (isinstance(upserts, Export) and isinstance(target, Loader)):
         return upserts
     mark()
-    loaded = target.load(upserts, alive=run.lock.check)
+    loaded = target.load(upserts, doubt=doubt, alive=run.lock.check)
     if run.changes is not None:
         run.changes.on_close.append(loaded.close)
     run.lock.check()

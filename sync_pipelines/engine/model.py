@@ -139,10 +139,9 @@ class ChangeSet:
         deletes: keys that were touched and that the source no longer has. Empty for a full set: there, what
             the source lacks is found by comparing keys.
         watermark: what to confirm after the target has it all; None confirms nothing (`keys`, dry run).
-        full: the upserts are the whole table.
+        full: the upserts are the whole table. doubt: what of its equal fingerprints is believed, as of `Target.upsert`.
         reason: why it is full although nobody asked ("first run", "log purged", …), for the log.
-        source_empty: the table held no row in the snapshot that was read.
-        rows: number of upserts; touched: number of distinct keys that were read from the log.
+        source_empty: the snapshot held no row. rows: upserts. touched: distinct keys that were read from the log.
         ended: asked when all is written: what is to be told of the reading. It raises what cut that short.
         run: the `engine.run.Run` that it belongs to.
     """
@@ -151,6 +150,7 @@ class ChangeSet:
     deletes: KeyStream
     watermark: Watermark | None
     full: bool = False
+    doubt: Doubt | None = None
     reason: str = ""
     source_empty: bool = False
     rows: int = 0

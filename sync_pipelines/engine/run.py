@@ -131,12 +131,12 @@ class Run(Keeping):
         if changes.full and isinstance(target, Filling) and target.may_fill():
             fill(self, changes.upserts, target, mapped=self._mapped, mark=self.mark)
         else:
-            self.upsert(target, changes.upserts)
+            self.upsert(target, changes.upserts, doubt=changes.doubt)
 
     def upsert(self, target: Target, upserts: RecordStream, *, doubt: Doubt | None = None) -> None:
         """Write records; what the target refuses goes to quarantine, what arrives leaves it."""
         written: dict[str, str] = {}
-        upserts = to_write(self, target, upserts, mark=self.mark)
+        upserts = to_write(self, target, upserts, doubt=doubt, mark=self.mark)
         # Closed here, for each waits for a thread: left to the garbage collector, one was closed within the start
         # of another thread, and the process hung.
         with (

@@ -69,6 +69,22 @@ def test_comments_of_the_source_stand_in_the_table(house: House, table: Postgres
     assert (of_table, of_columns["amount"]) == ("what is sold", "in euros")
 
 
+def test_columns_that_swapped_their_names_have_their_values_swapped(house: House):
+    house.execute("CREATE TABLE item (id text PRIMARY KEY, home text, work text, note text)")
+    house.execute("INSERT INTO item VALUES ('a', '12', '34', 'x'), ('b', '56', '78', 'y'), ('same', '9', '9', 'z')")
+    table = document()
+    house.capture(table)
+    house.sync(table)
+    for old, new in (("home", "spare"), ("work", "home"), ("spare", "work")):
+        house.execute(f"ALTER TABLE item RENAME COLUMN {old} TO {new}")
+    counts = house.sync(table)
+    assert (counts.upserted, counts.unchanged) == (2, 1)
+    assert [(row["home"], row["work"]) for row in house.rows(table)] == [("34", "12"), ("78", "56"), ("9", "9")]
+    assert house.prove(table, "deep").equal
+    house.execute("INSERT INTO item VALUES ('c')")
+    assert house.sync(table).read == 1
+
+
 @pytest.mark.slow
 def test_a_row_that_nobody_synced_is_named_and_goes(house: House, table: PostgresToDelta):
     house.execute("INSERT INTO item (id) VALUES ('a')")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from databricks.sdk.service import jobs
 
@@ -22,9 +23,12 @@ from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.urls import normalise_url
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.sources.postgres.exporting import page_ranges
+from sync_pipelines.targets.databricks.settings import TableName
 from sync_pipelines.targets.spark.errors import of_job
 from sync_pipelines.targets.spark.launching import Launcher
+from sync_pipelines.targets.spark.loading import Work
 from sync_pipelines.targets.spark.settings import JobSettings, jdbc_url
+from sync_pipelines.targets.spark.staged import StagedRows
 from sync_pipelines_tests.cli.hidden import TOLD
 from sync_pipelines_tests.dagster.world import World
 from sync_pipelines_tests.lake.engines import PASSWORD, name_job
@@ -199,6 +203,40 @@ def test_a_job_is_cancelled_when_its_run_must_stop(far: Schema):
     while (state := far.client.jobs.get_run(number).state).result_state is None and time.monotonic() < deadline:
         time.sleep(0.1)
     assert state.result_state is jobs.RunResultState.CANCELED
+
+
+@pytest.mark.parametrize(("doubt", "compared"), [(None, "_fingerprint"), ("values", "`home`")])
+def test_a_job_compares_values_where_equal_fingerprints_prove_nothing(doubt: Any, compared: str):
+    staged = StagedRows(None, "/Volumes/c/s/v/rows")  # ty: ignore[invalid-argument-type] - nothing is asked
+    columns = pa.schema([("home", pa.string())])
+    aside: Any = None
+    work = Work(
+        settings=aside,
+        shared=aside,
+        source=columns,
+        stored=columns,
+        table=TableName("c", "s", "t"),
+        stamped=False,
+        doubt=doubt,
+        staged=staged,
+    )
+    for text in (step[part] for step in work._steps("rows")[1:] for part in ("unless_empty", "statement")):
+        assert f"t.{compared} <=> s.{compared}" in text
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_columns_that_swapped_their_names_have_their_values_swapped(house: House, far: Schema):
+    house.execute("CREATE TABLE item (id int PRIMARY KEY, home text, work text); INSERT INTO item VALUES (1, 'a', 'b')")
+    house.execute("INSERT INTO item SELECT g, g, g FROM generate_series(2, 9) AS g")
+    table = by_spark(spark={"rows": 1})
+    house.capture(table)
+    run_of(house, table)
+    for old, new in (("home", "spare"), ("work", "home"), ("spare", "work")):
+        house.execute(f"ALTER TABLE item RENAME COLUMN {old} TO {new}")
+    run = run_of(house, table)
+    assert (run.facts["spark_rows"], run.counts.upserted, run.counts.unchanged) == (9, 1, 8)
+    assert house.prove(table, "deep").equal
 
 
 def test_pages_are_shared_out_without_gap_or_overlap():

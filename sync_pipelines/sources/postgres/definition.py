@@ -7,6 +7,7 @@
 | ALTER COLUMN … SET EXPRESSION (of a virtual column, which no file holds) | another version of its catalog row |
 | ALTER TYPE … RENAME VALUE | the labels of the enums; ADD VALUE changes none that was there |
 | ALTER TYPE … ADD/DROP ATTRIBUTE | the attributes of the composite types |
+| RENAME COLUMN | the names: a fingerprint is of values in their order, so that equal ones prove no equal records |
 
 The version (pg_attribute.xmin) alone also changes with SET DEFAULT or SET NOT NULL, the file (relfilenode) alone
 with VACUUM FULL, CLUSTER or TRUNCATE: none of them is a reason to read everything.
@@ -30,12 +31,14 @@ class Definition:
     """How the columns that are read are defined, as it stands in a watermark's position.
 
     Args:
-        shape: of the columns. versions: of their catalog rows. files: of the table, its partitions and children.
+        shape: of the columns. names: of them, by their number. versions: of their catalog rows. files: of the table,
+            its partitions and children.
         attributes: of the composite types below the columns.
         labels: of the enums below the columns, by oid.
     """
 
     shape: str
+    names: Mapping[str, str]
     versions: str
     files: str
     attributes: str
@@ -45,6 +48,7 @@ class Definition:
         """The watermark's part."""
         return {
             "shape": self.shape,
+            "names": dict(self.names),
             "versions": self.versions,
             "files": self.files,
             "attributes": self.attributes,
@@ -65,6 +69,11 @@ class Definition:
             return "a value of an enum that is read was renamed"
         return None
 
+    def renames(self, then: Mapping[str, Any]) -> bool:
+        """Whether a column that is read had another name when a watermark's position was taken; old ones know none."""
+        names = then.get("names", {})
+        return any(names.get(number, name) != name for number, name in self.names.items())
+
 
 def definition(session: Session, info: TableInfo, spec: TableSpec) -> Definition:
     """Ask how the columns that a sync reads are defined now."""
@@ -73,6 +82,7 @@ def definition(session: Session, info: TableInfo, spec: TableSpec) -> Definition
     virtual = [(row["id"], row["version"]) for row in rows if row["kind"] == "column" and row["virtual"]]
     return Definition(
         shape=info.shape(spec),
+        names={str(column.number): column.name for column in projection},
         versions=_digest([(row["id"], row["version"]) for row in rows if row["kind"] == "column"]),
         files=_digest([[relation.oid, relation.file] for relation in info.relations] + virtual),
         attributes=_digest([(row["id"], row["version"]) for row in rows if row["kind"] == "attribute"]),

@@ -168,6 +168,7 @@ def exported_changes(reading: Reading, plan: Plan, since: Watermark | None, expo
         deletes=(),
         watermark=reading.watermark(since),
         full=True,
+        doubt=reading.doubt(since),
         reason=plan.reason,
         source_empty=reading.session.all(reading.sql.is_empty())[0]["empty"],
         rows=reading.session.all(reading.sql.count())[0]["records"],

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sync_pipelines.engine.capture import unread
 from sync_pipelines.engine.errors import CaptureMissingError, RunError
-from sync_pipelines.engine.model import FullRead, Pending, Watermark
+from sync_pipelines.engine.model import Doubt, FullRead, Pending, Watermark
 from sync_pipelines.engine.snapshots import Snapshot, parse_snapshot
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.sql import literal, qualified
@@ -192,6 +192,11 @@ class Reading:
             assert since is not None
             reason = cursor.cursor_reason(since, self._bound, self.spec.lookback_seconds)
         return reason
+
+    def doubt(self, since: Watermark | None) -> Doubt | None:
+        """What a run that reads everything may believe of fingerprints that are equal."""
+        renamed = since is not None and self.facts.definition.renames(since.position)
+        return "values" if renamed else None
 
     def full_read(self, since: Watermark | None) -> FullRead | None:
         """What waits for the full read that the next run will make; None where it will make none, or is the first.

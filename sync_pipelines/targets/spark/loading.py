@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from sync_pipelines.engine.export import Shared
-from sync_pipelines.engine.model import FINGERPRINT, KEY
+from sync_pipelines.engine.model import FINGERPRINT, KEY, Doubt
 from sync_pipelines.targets.databricks import statements
 from sync_pipelines.targets.databricks.settings import TableName
 from sync_pipelines.targets.spark.conversion import LEFT, left, staged_columns, taken
@@ -23,7 +23,8 @@ class Work:
 
     Args:
         settings: the job's. shared: the snapshot. source, stored: its columns, and those of the table.
-        table: where they go; stamped: whether it says when a row was written. staged: where the rows are staged.
+        table: where they go; stamped: whether it says when a row was written. doubt: see `Target.upsert`.
+        staged: where the rows are staged.
     """
 
     settings: JobSettings
@@ -32,6 +33,7 @@ class Work:
     stored: pa.Schema
     table: TableName
     stamped: bool
+    doubt: Doubt | None
     staged: StagedRows
 
     def extras(self) -> dict[str, Any]:
@@ -51,7 +53,8 @@ class Work:
 
     def _steps(self, rows: str) -> Sequence[dict[str, str | None]]:
         """As `databricks.writing` does it: copies of a record go first, and what is equal is not written."""
-        doubled, same = statements.doubled(self.table, rows), statements.same_print()
+        doubled = statements.doubled(self.table, rows)
+        same = statements.same_values([FINGERPRINT, *self.stored.names]) if self.doubt else statements.same_print()
         merge = statements.merge(
             self.table, rows, [KEY, FINGERPRINT, *self.stored.names], same=same, pruning="", stamped=self.stamped
         )

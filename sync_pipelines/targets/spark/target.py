@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.export import Export, Loaded
-from sync_pipelines.engine.model import FINGERPRINT, KEY, SYSTEM_FIELDS, Counts
+from sync_pipelines.engine.model import FINGERPRINT, KEY, SYSTEM_FIELDS, Counts, Doubt
 from sync_pipelines.targets.databricks.staging import Staging
 from sync_pipelines.targets.databricks.target import DatabricksTarget
 from sync_pipelines.targets.lake.table import REBUILD_SUFFIX
@@ -49,7 +49,7 @@ class SparkTarget(DatabricksTarget):
         super().prepare()
         Staging(self.warehouse, self.table.beside(REBUILD_SUFFIX)).sweep()
 
-    def load(self, export: Export, *, alive: Callable[[], object]) -> Loaded:
+    def load(self, export: Export, *, doubt: Doubt | None, alive: Callable[[], object]) -> Loaded:
         """Have a job read the table and merge it; see `job`. What it stages is kept until `close`.
 
         Args:
@@ -62,12 +62,12 @@ class SparkTarget(DatabricksTarget):
         self.require_columns(pa.schema([(name, pa.null()) for name in (KEY, FINGERPRINT, *names)]))
         folder = f"{self.staging.folder}/{uuid.uuid4().hex}"
         try:
-            return self._load(export, folder, alive)
+            return self._load(export, folder, doubt, alive)
         except BaseException:
             self._forget(folder)
             raise
 
-    def _load(self, export: Export, folder: str, alive: Callable[[], object]) -> Loaded:
+    def _load(self, export: Export, folder: str, doubt: Doubt | None, alive: Callable[[], object]) -> Loaded:
         staged = StagedRows(self.warehouse, f"{folder}/rows")
         shared = export.shared(pieces=_ROUNDS * self._job.connections)
         work = Work(
@@ -77,6 +77,7 @@ class SparkTarget(DatabricksTarget):
             stored=self.shape.columns,
             table=self.table,
             stamped=self.shape.stamped,
+            doubt=doubt,
             staged=staged,
         )
         answer = self._launch(work, folder, alive)
