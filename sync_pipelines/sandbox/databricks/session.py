@@ -35,7 +35,7 @@ def configuration(folder: Path, class_path: Sequence[Path], connect_port: int) -
         "spark.default.parallelism": "2",
         "spark.driver.memory": "1g",
         "spark.driver.extraClassPath": os.pathsep.join(map(str, class_path)),
-        # With one compiler the JVM keeps 48 MB for code, and sweeps them all the time: a fifth of what it takes in tests.
+        # With one compiler the JVM keeps 48 MB for code, and sweeps them all the time: a fifth of its CPU in tests.
         "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=512m "
         "-Duser.timezone=UTC",
         "spark.driver.host": LOOPBACK,
