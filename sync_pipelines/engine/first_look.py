@@ -79,7 +79,7 @@ class Printing(Protocol):
 def _rows(run: Run, changes: ChangeSet) -> Any:
     """What is compared and written, a `Rows`; None where that cannot be, or where few rows may be equal."""
     rows, target = changes.upserts, run.binding.target
-    # what overwrites is to replace everything
+    # what overwrites is to replace everything; in doubt no two prints are believed
     if isinstance(target, Overwriting) or not changes.full or changes.doubt or 2 * run.before < changes.rows:
         return None
     if isinstance(rows, SpooledRecords) and isinstance(target, Printing) and target.lists_prints:

