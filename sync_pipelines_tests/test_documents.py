@@ -216,7 +216,9 @@ def test_files_that_look_like_documents_and_are_none_are_strays(tmp_path: Path):
 def copy(tmp_path: Path) -> Path:
     """A copy of the checkout, to put wrong documents into."""
     folder = tmp_path / "checkout"
-    shutil.copytree(REPOSITORY / "sync_pipelines", folder / "sync_pipelines", ignore=shutil.ignore_patterns("__py*"))
+    # with its bytecode, so that it starts sooner; a file of it that is being written goes while it is copied
+    ignored = shutil.ignore_patterns("*.pyc.*")
+    shutil.copytree(REPOSITORY / "sync_pipelines", folder / "sync_pipelines", ignore=ignored)
     shutil.copy(REPOSITORY / "pyproject.toml", folder)
     (folder / "sync_pipelines" / "defs" / "shop").mkdir()
     return folder
@@ -234,19 +236,10 @@ def test_a_wrong_document_is_one_sentence_of_the_cli_and_names_its_field_in_dags
 
     cli = (sys.executable, "-m", "sync_pipelines.cli", "plan", "knowledge")
     dg = str(Path(sys.executable).with_name("dg"))
-    for lines, sentence in (
-        ("embedding: {name: nano5}", "defs/shop/defs.yaml:7: embedding.name: 'nano5' is no function"),
-        ("checks: {lag_warn: soon}", "defs/shop/defs.yaml:7: checks.lag_warn: 'soon' is no duration"),
-        ("text: [a", "defs/shop/defs.yaml: while parsing a flow sequence"),
-        (
-            "name: '{{ nonesuch }}'",
-            "wrong, so nothing can be loaded: sync_pipelines/defs/shop/defs.yaml:7: name: 'none",
-        ),
-    ):
-        path.write_text(document(lines))
-        said = run(*cli)
-        assert sentence in said
-        assert said.count("\n") == 1, said
+    path.write_text(document("name: '{{ nonesuch }}'"))
+    said = run(*cli)
+    assert "wrong, so nothing can be loaded: sync_pipelines/defs/shop/defs.yaml:7: name: 'none" in said
+    assert said.count("\n") == 1, said
     assert "defs/shop/defs.yaml:7: name: 'nonesuch'" in run(sys.executable, "-m", "sync_pipelines.strays")
     path.write_text(document(target="{colection: articles}"))
     assert "attributes.target.colection" in run(dg, "check", "yaml")
@@ -264,11 +257,14 @@ def test_a_wrong_envelope_is_one_sentence_of_every_command_with_exit_code_3(copy
         "for text in texts:\n"
         "    open(path, 'w').write(text)\n"
         "    every = ('status', 'plan shop', 'check shop', 'search shop x', 'health', 'capture status')\n"
-        "    for words in every if text == texts[2] else every[:2]:\n"
+        "    for words in every if text == texts[5] else every[:2]:\n"
         "        done = CliRunner().invoke(app, words.split())\n"
-        "        print(done.exit_code, done.output.count(chr(10)), 'defs/shop/defs.yaml:' in done.output, words)\n"
+        "        print(done.exit_code, done.output.count(chr(10)), words, done.output.strip())\n"
     )
     wrong = (
+        document("embedding: {name: nano5}"),
+        document("checks: {lag_warn: soon}"),
+        document("text: [a"),
         GOOD + "---\n",
         "",
         GOOD.replace("Chroma", "Chrom"),
@@ -277,7 +273,6 @@ def test_a_wrong_envelope_is_one_sentence_of_every_command_with_exit_code_3(copy
         GOOD + "colour: red\n",
         GOOD.replace("attributes:", "atributes:"),
         "type: sync_pipelines.PostgresToChroma\nattributes: [a, b]\n",
-        document("name: '{{ nonesuch }}'"),
         document("1: x"),
         document("sensor: {on: false}"),
         document("metadata: [sync_foo]"),
@@ -289,7 +284,10 @@ def test_a_wrong_envelope_is_one_sentence_of_every_command_with_exit_code_3(copy
     )
     answers = done.stdout.splitlines()
     assert len(answers) == 6 + 2 * (len(wrong) - 1)
-    assert [line for line in answers if not line.startswith("3 1 True ")] == []
+    assert [line for line in answers if not (line.startswith("3 1 ") and "defs/shop/defs.yaml:" in line)] == []
+    assert "defs/shop/defs.yaml:7: embedding.name: 'nano5' is no function" in answers[0]
+    assert "defs/shop/defs.yaml:7: checks.lag_warn: 'soon' is no duration" in answers[2]
+    assert "defs/shop/defs.yaml: while parsing a flow sequence" in answers[4]
 
 
 @pytest.mark.slow

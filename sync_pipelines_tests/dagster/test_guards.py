@@ -44,6 +44,7 @@ def by_function(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["incremental", "full"])
+@pytest.mark.spare_where(mode="incremental")
 def test_a_source_that_was_exchanged_deletes_nothing_however_much_it_brings_and_however_often(world: World, mode: str):
     exchange(world)
     for _ in range(2):  # what the first attempt wrote must not dilute the second one's share
@@ -130,6 +131,7 @@ def dying(world: World, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("confirmed", "gone"), [(3, 101), (600, 150)])
 @pytest.mark.parametrize("mode", ["incremental", *spare("full")])
+@pytest.mark.spare_where(confirmed=600)
 def test_what_a_run_wrote_and_did_not_confirm_counts_among_the_targets_records(
     world: World, monkeypatch: pytest.MonkeyPatch, confirmed: int, gone: int, mode: str
 ):
@@ -144,6 +146,7 @@ def test_what_a_run_wrote_and_did_not_confirm_counts_among_the_targets_records(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["incremental", "full"])
+@pytest.mark.spare_where(mode="full")
 def test_a_run_that_dies_before_the_guard_was_asked_thins_no_later_runs_share(
     world: World, monkeypatch: pytest.MonkeyPatch, mode: str
 ):
@@ -191,6 +194,7 @@ def test_the_guard_names_the_number_that_it_measured_by(world: World, monkeypatc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["full", "rebuild"])
+@pytest.mark.spare_where(mode="full")
 def test_a_broken_function_stops_the_run_and_is_no_bad_record(by_function: World, monkeypatch, mode: str):
     world = by_function
     fill(world, 300)

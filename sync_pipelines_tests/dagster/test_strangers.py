@@ -187,6 +187,7 @@ def test_a_field_of_the_syncs_own_that_it_did_not_write_is_stale_and_removed(chu
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sync_chunks", "sync_fingerprint", *spare("sync_generation", "sync_text")])
+@pytest.mark.spare_where(name="sync_chunks")
 def test_a_list_in_a_field_of_the_syncs_own_crashes_neither_a_proof_nor_a_sync(chunked: World, name: str):
     before = [chunked.metadata(item) for item in ("a", "a#1")]
     chunked.collection.update(ids=["a", "a#1", "b"], metadatas=[{name: ["x", "y"]}] * 3)

@@ -23,7 +23,6 @@ from sync_pipelines_tests.faults.child import PROJECT
 
 DEATHS = {
     "embedded": 2,
-    "heads": 3,
     "after delete": 3,
     "confirmed": 1,
 }

@@ -27,7 +27,7 @@ from sync_pipelines_tests.faults.mortal import location
 defs = location()
 """
 SECONDS = 300
-"""For all of them together: each of the eight processes of runs takes 5 s to import, on two cores."""
+"""For all of them together: each of the processes of runs takes 5 s to import, on two cores."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

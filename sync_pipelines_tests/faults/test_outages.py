@@ -59,6 +59,7 @@ def test_chroma_that_comes_back_in_time_is_waited_for_by_the_same_run(
     "boundary",
     [*spare(("opened", 1), ("before delete", 1), ("confirmed", 1)), ("heads", 2), ("before confirm", 1)],
 )
+@pytest.mark.spare_where(boundary=("heads", 2))
 def test_a_restart_of_postgres_in_a_run_never_confirms_what_is_not_written(
     shop: World, postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, boundary: tuple[str, int]
 ):
@@ -124,6 +125,7 @@ POISON = {
 
 
 @pytest.mark.parametrize("mode", ["incremental", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.spare_where(mode="full")
 def test_poison_in_the_middle_of_a_batch_stops_itself_alone(world: World, mode: str):
     world.execute("""ALTER TABLE "Article" ADD price double precision, ADD raw json""")
     world.component = article(text=["title", "body", "raw"], metadata=["stock", "price"], runs={"batch_size": 10})

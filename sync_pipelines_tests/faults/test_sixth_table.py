@@ -68,7 +68,8 @@ class Checkout:
 def checkout(database_url: str, chroma_database: str, tmp_path: Path) -> Checkout:
     """The copy, with the application's database, in which the new table stands beside the known ones."""
     folder = tmp_path / "checkout"
-    ignored = shutil.ignore_patterns("__pycache__")
+    # with its bytecode, so that it starts sooner; a file of it that is being written goes while it is copied
+    ignored = shutil.ignore_patterns("*.pyc.*")
     shutil.copytree(REPOSITORY / "sync_pipelines", folder / "sync_pipelines", ignore=ignored)
     home = tmp_path / "home"
     home.mkdir()
@@ -85,6 +86,7 @@ def checkout(database_url: str, chroma_database: str, tmp_path: Path) -> Checkou
 def test_a_new_table_gets_everything_that_the_known_ones_have(checkout: Checkout, database_url: str):
     listed = json.loads(checkout.dg("list", "defs", "--json").stdout)
     names = {kind: {item.get("name") or item.get("key") for item in items} for kind, items in listed.items()}
+    assert checkout.dg("check", "yaml", str(checkout.document.parent)).returncode == 0
     assert "warehouse/stock_item" in {item["asset_key"] for item in listed["assets"]}
     assert {f"warehouse_{mode}_schedule" for mode in ("incremental", "full", "check")} <= names["schedules"]
     assert {f"warehouse_{job}" for job in ("incremental", "full", "check", "records", "plan")} <= names["jobs"]
@@ -110,13 +112,12 @@ def test_a_new_table_gets_everything_that_the_known_ones_have(checkout: Checkout
     [
         ("  metadata: [amount, site]", "  metdata: [amount, site]", "defs.yaml:7"),
         pytest.param("key: [site, number]", "kei: [site, number]", "defs.yaml:4", marks=pytest.mark.exhaustive),
-        ("dimensions: 32", "dimensions: [32]", "defs.yaml:8"),
+        pytest.param("dimensions: 32", "dimensions: [32]", "defs.yaml:8", marks=pytest.mark.exhaustive),
     ],
     ids=["unknown field", "missing field", "wrong type"],
 )
 def test_dg_check_yaml_names_a_wrong_field_by_its_line(checkout: Checkout, right: str, wrong: str, said: str):
     folder = str(checkout.document.parent)
-    assert checkout.dg("check", "yaml", folder).returncode == 0
     checkout.document.write_text(DOCUMENT.replace(right, wrong))
     done = checkout.dg("check", "yaml", folder)
     assert done.returncode == 1

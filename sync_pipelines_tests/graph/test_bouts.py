@@ -15,6 +15,9 @@ from sync_pipelines.engine.locks import TargetLock
 from sync_pipelines_tests.graph.app import Application, concepts
 from sync_pipelines_tests.graph.house import Academy
 
+# what Neo4j itself makes of it, its neighbours ask: nodes, types, relationships, proof, conflicts
+pytestmark = pytest.mark.spare_where(graph="neo4j")
+
 
 @dataclass
 class Clock:

@@ -21,6 +21,9 @@ from sync_pipelines_tests.graph.test_conflicts import edit, held
 from sync_pipelines_tests.graph.test_consuming import completed, consumer, until
 from sync_pipelines_tests.graph.test_resolving import use
 
+# what Neo4j itself makes of it, its neighbours ask: nodes, types, relationships, proof, conflicts
+pytestmark = pytest.mark.spare_where(graph="neo4j")
+
 
 @pytest.fixture
 def app(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> Application:

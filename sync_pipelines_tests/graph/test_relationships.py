@@ -173,6 +173,7 @@ def test_a_plan_names_relationships_that_would_wait(academy: Academy) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.spare_where(graph="neo4j")
 def test_a_node_with_ten_thousand_relationships_is_kept(academy: Academy) -> None:
     academy.execute("INSERT INTO concept (id, title) SELECT 'c' || n, n FROM generate_series(0, 10000) AS n")
     academy.execute(

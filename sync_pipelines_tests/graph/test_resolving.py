@@ -20,6 +20,9 @@ from sync_pipelines.targets.neo4j.names import START_NAME
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 from sync_pipelines_tests.graph.test_conflicts import conflicts, edit, held
 
+# what Neo4j itself makes of it, its neighbours ask: nodes, types, relationships, proof, conflicts
+pytestmark = pytest.mark.spare_where(graph="neo4j")
+
 REVIEW = concept(conflicts={"strategy": "manual_review"})
 
 

@@ -11,7 +11,7 @@ import pytest
 from sync_pipelines_tests.graph.app import Application, concepts, publish
 from sync_pipelines_tests.graph.house import Academy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.spare_where(graph="neo4j")]
 
 
 def test_a_trace_shows_the_way_of_each_event(academy: Academy, app: Application) -> None:

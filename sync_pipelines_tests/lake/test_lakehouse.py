@@ -53,6 +53,7 @@ def test_tables_are_made_written_read_and_tidied(house: House, engine: str, lake
     assert lakehouse.read("shop/fresh").to_pylist() == [{"id": 1}]
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_no_value_of_a_frame_is_changed_in_silence(house: House, engine: str, lakehouse: LakehouseResource):
     lakehouse.write(pa.table({"id": [1], "at": pa.array([0], pa.timestamp("us"))}), "shop/score")
     told = r"column '{}' of the rows does not fit into the table's {}.*Round or cast it"
@@ -69,6 +70,7 @@ def test_no_value_of_a_frame_is_changed_in_silence(house: House, engine: str, la
     assert found == {"id": [1, 2], "at": [datetime(1970, 1, 1), None]}
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_a_frame_of_any_usual_type_makes_a_table(house: House, engine: str, lakehouse: LakehouseResource):
     said = pl.DataFrame({"id": [1], "s": [{"a": "x", "B": [1.5]}], "c": pl.Series(["k"], dtype=pl.Categorical)})
     noon = pa.array([datetime(2024, 5, 1, 12, tzinfo=UTC)], pa.timestamp("ns", tz="Asia/Tokyo"))

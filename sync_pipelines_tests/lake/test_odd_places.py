@@ -55,6 +55,7 @@ def test_a_warehouse_leaves_no_files_out_where_a_place_is_nan(odd: float, pruned
     assert bool(condition) is pruned
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_merge_of_a_warehouse_finds_rows_whose_place_is_nan(
     house: House, databricks_schema: Schema, monkeypatch: pytest.MonkeyPatch

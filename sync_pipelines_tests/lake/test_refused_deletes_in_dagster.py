@@ -76,8 +76,7 @@ def test_a_record_that_was_not_let_go_goes_by_itself_when_what_referred_to_it_is
     "free",
     [
         "UPDATE reply SET review = 'n00'",
-        "DROP TABLE reply",
-        *spare("ALTER TABLE reply DROP CONSTRAINT reply_review_fkey", "TRUNCATE reply"),
+        *spare("DROP TABLE reply", "ALTER TABLE reply DROP CONSTRAINT reply_review_fkey", "TRUNCATE reply"),
         "DELETE FROM reply; CREATE TABLE older () INHERITS (reply); INSERT INTO older VALUES (1, 'n03')",
         "DELETE FROM reply; DELETE FROM review WHERE id = 'n03'",
     ],

@@ -56,6 +56,7 @@ def test_a_wrong_password(guarded: Shop, found, address, variable):
     assert found(**told(result, **wrong)) == []
 
 
+@pytest.mark.exhaustive
 def test_an_unreachable_database(guarded: Shop, found, address):
     away = {"SHOP_DATABASE_URL": address("SHOP_DATABASE_URL").replace(guarded.url.split(":")[-1].split("/")[0], "9")}
     result = synced(**away)
