@@ -22,6 +22,6 @@ def test_nine_thousand_records_of_eight_kilobytes_need_less_than_400_mb(world: W
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["all"] - found["baseline"] < 400, found
     # nothing grows with the table: holding it once would take 48 MB more, as Arrow or Python have it
-    assert found["all"] - found["third"] < 34, found
+    assert found["all"] - found["third"] < 45, found
     assert world.execute("""SELECT count(*) FROM "Article" WHERE length(body) = 8000""") == [(RECORDS,)]
     assert world.collection.count() == RECORDS
