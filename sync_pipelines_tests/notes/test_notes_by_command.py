@@ -280,6 +280,10 @@ def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
     for command in ("repair", "stats"):
         assert list(answer(command, "notes", code=3)["problems"]) == [f"{PATH}:ann"]
     assert [run["user"] for run in answer("jobs", "list")["runs"]] == ["bob", "bob"]
+    planned = study.job("plan")
+    assert not planned.success
+    failures = [str(event.event_specific_data) for event in planned.all_events if event.is_step_failure]
+    assert "1 of 2 could not be planned" in failures[0]
     with pytest.raises(ConfigurationError, match="user 'ann'") as raised:
         client.trigger("notes", wait=True)
     assert list(raised.value.started) == [client.recent("notes")[0].run_id]
