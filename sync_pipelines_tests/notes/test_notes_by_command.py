@@ -288,7 +288,7 @@ def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
         client.trigger("notes", wait=True)
     assert list(raised.value.started) == [client.recent("notes")[0].run_id]
     assert str(raised.value).endswith(f" These runs were started all the same: {raised.value.started[0]}.")
-    assert [run.user for run in client.recent("notes")] == ["bob", "bob", "bob"]
+    assert [run.user for run in client.recent("notes")] == ["bob", None, "bob", "bob"]
 
 
 @pytest.mark.slow
