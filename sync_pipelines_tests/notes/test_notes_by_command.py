@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from cryptography.fernet import Fernet
 
@@ -284,6 +285,9 @@ def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
     assert not planned.success
     failures = [str(event.event_specific_data) for event in planned.all_events if event.is_step_failure]
     assert "1 of 2 could not be planned" in failures[0]
+    # what an op logged before it failed is in Dagster's log, though not among what it gave
+    observed = study.instance.all_logs(planned.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
+    assert len(observed) == 1
     with pytest.raises(ConfigurationError, match="user 'ann'") as raised:
         client.trigger("notes", wait=True)
     assert list(raised.value.started) == [client.recent("notes")[0].run_id]
