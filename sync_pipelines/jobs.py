@@ -1,6 +1,6 @@
 """The named jobs of a sync: `<sync>_incremental`, `_full`, `_check`, `_records`, `_plan` (DESIGN.md §4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +147,8 @@ def repair_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
         chosen = [_named(by_name, sync, config.table)] if config.table else tables
         parts = _parts(chosen, context)
         _require_one_user(parts, config)
-        _repair_each(sorted(parts, key=lambda table: table.spec.ends is not None), context, config)
+        ordered = sorted(parts, key=lambda table: table.spec.ends is not None)  # nodes, before relationships
+        _observe_each(ordered, context, lambda part: repair_table(part, context, config), "repaired")
 
     @dg.job(name=f"{sync}_repair", description=f"Mend what differs in {sync}.", tags={"sync": sync})
     def repairs():
@@ -156,15 +157,24 @@ def repair_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
     return repairs
 
 
-def _repair_each(parts: "Sequence[SyncComponent]", context: dg.OpExecutionContext, config: RepairConfig) -> None:
-    """Repair these in their order, nodes before relationships; one user's failure stops nobody else's repair."""
+def _observe_each(
+    parts: "Sequence[SyncComponent]",
+    context: dg.OpExecutionContext,
+    work: "Callable[[SyncComponent], dict[str, Any]]",
+    done: str,
+) -> None:
+    """Work on these in their order, and report what that gives; one user's failure keeps nobody else from their turn.
+
+    Args:
+        done: what the work does to a part, as a sentence about failures says it.
+    """
     failed: list[str] = []
     for component in parts:
         alone = component.user is None or len(parts) == 1
         attempt = context.retry_number if alone else None
         try:
             with working_on(component.sync, component.table_name, run_id=context.run_id, attempt=attempt):
-                metadata = repair_table(component, context, config)
+                metadata = work(component)
         except (dg.Failure, TransientError) as error:
             if alone:
                 raise
@@ -172,9 +182,7 @@ def _repair_each(parts: "Sequence[SyncComponent]", context: dg.OpExecutionContex
         else:
             context.log_event(_observation(component, metadata))
     if failed:
-        raise dg.Failure(
-            f"{len(failed)} of {len(parts)} could not be repaired. {' '.join(failed)}", allow_retries=False
-        )
+        raise dg.Failure(f"{len(failed)} of {len(parts)} could not be {done}. {' '.join(failed)}", allow_retries=False)
 
 
 def _parts(chosen: "Sequence[SyncComponent]", context: dg.OpExecutionContext) -> "list[SyncComponent]":
@@ -223,19 +231,19 @@ def plan_job(sync: str, tables: "list[SyncComponent]") -> dg.JobDefinition:
     @dg.op(name=f"{sync}_plan_tables", required_resource_keys=_keys(tables), out=dg.Out(dg.Nothing))
     def plan_tables(context: dg.OpExecutionContext, config: PlanConfig):
         chosen = [_named(by_name, sync, config.table)] if config.table else tables
-        for component in [part for table in chosen for part in table.parts(context.resources)]:
-            with (
-                working_on(sync, component.table_name, run_id=context.run_id, attempt=context.retry_number),
-                closing(component.bind(context.resources)) as binding,
-            ):
-                found = plan(binding, mode=config.mode.value)
-            context.log_event(_observation(component, found.as_dict()))
+        parts = [part for table in chosen for part in table.parts(context.resources)]
+        _observe_each(parts, context, lambda part: _planned(part, context, config), "planned")
 
     @dg.job(name=f"{sync}_plan", description=f"What a sync of {sync} would do (a dry run).", tags={"sync": sync})
     def planned():
         plan_tables()
 
     return planned
+
+
+def _planned(component: "SyncComponent", context: dg.OpExecutionContext, config: PlanConfig) -> dict[str, Any]:
+    with closing(component.bind(context.resources)) as binding:
+        return plan(binding, mode=config.mode.value).as_dict()
 
 
 def _keys(tables: "list[SyncComponent]") -> set[str]:

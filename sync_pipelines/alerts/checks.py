@@ -10,6 +10,7 @@ from sync_pipelines.alerts.incidents import Cause, Seen, Severity
 from sync_pipelines.alerts.texts import sentence
 from sync_pipelines.check_results import SCOPE
 from sync_pipelines.engine.errors import redact
+from sync_pipelines.user_checks import USERS
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -45,7 +46,7 @@ def new_evaluations(
         ended = [record for record in fresh if record.id not in waits]
         now_taken[_name(key)] = tuple(sorted({*(r.id for r in ended), *(before or ())}, reverse=True)[:PAGE])
         new = ended if before is not None else sorted(ended, key=_moment)[-1:]
-        seen += [observed(key, record) for record in new]
+        seen += [item for record in new for item in observed(key, record)]
     return seen, now_taken
 
 
@@ -119,15 +120,18 @@ def _moment(record: AssetCheckExecutionRecord) -> float:
     return record.event.timestamp if record.event else record.create_timestamp
 
 
-def observed(key: dg.AssetCheckKey, record: AssetCheckExecutionRecord) -> Seen:
-    """An evaluation as what the table's incident is made of."""
+def observed(key: dg.AssetCheckKey, record: AssetCheckExecutionRecord) -> list[Seen]:
+    """An evaluation as what the table's incident is made of; of a table with users each user's, by their rows.
+
+    One incident of all of them would tell nobody of a second user while the first one's goes on.
+    """
     at = datetime.fromtimestamp(_moment(record), UTC)
     table, name = key.asset_key.to_user_string(), f"check:{key.name}"
     evaluation = _evaluation(record)
-    if evaluation is None or evaluation.passed:
-        return Seen(table=table, name=name, at=at)
-    metadata = evaluation.metadata or {}
-    cause = Cause(
+    metadata = (evaluation.metadata or {}) if evaluation is not None else {}
+    if evaluation is None or (evaluation.passed and USERS not in metadata):
+        return [Seen(table=table, name=name, at=at)]
+    found = Cause(
         name=name,
         severity=_severity(evaluation),
         since=at,
@@ -136,7 +140,25 @@ def observed(key: dg.AssetCheckKey, record: AssetCheckExecutionRecord) -> Seen:
         numbers=dict(_numbers(metadata)),
         samples=tuple(_samples(metadata)),
     )
-    return Seen(table=table, name=name, at=at, cause=cause)
+    if USERS not in metadata:
+        return [Seen(table=table, name=name, at=at, cause=found)]
+    # what could not be said of single users, or an older version said of all of them, is over
+    whole = Seen(table=table, name=name, at=at)
+    return [whole, *(_of_user(row.data, found, metadata, whole) for row in metadata[USERS].records)]
+
+
+def _of_user(row: Mapping[str, Any], found: Cause, metadata: Mapping[str, Any], whole: Seen) -> Seen:
+    """A user's row as an observation of that user's part; the numbers, which are sums, stay out of it."""
+    user, cause = str(row["user"]), None
+    if not row["passed"]:
+        changed: dict[str, Any] = {
+            "severity": "warn" if row["severity"] == "WARN" else "error",
+            "summary": sentence(str(row["found"]) or found.summary),
+            "numbers": {},
+            "samples": tuple(_samples(metadata, user)),
+        }
+        cause = found.model_copy(update=changed)
+    return Seen(table=f"{whole.table}:{user}", name=whole.name, at=whole.at, cause=cause)
 
 
 def _evaluation(record: AssetCheckExecutionRecord) -> Any:
@@ -153,9 +175,10 @@ def _numbers(metadata: Mapping[str, Any]) -> Iterator[tuple[str, int | float]]:
     yield from [(name, number) for name, number in found if not isinstance(number, bool)][:NUMBERS]
 
 
-def _samples(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Difference and key of the first rows of every table that has a column `key`."""
+def _samples(metadata: Mapping[str, Any], user: str | None = None) -> Iterator[tuple[str, str]]:
+    """Difference and key of the first rows of every table that has a column `key`; a user's alone, if one is named."""
     rows = [row.data for value in metadata.values() for row in getattr(value, "records", ()) if "key" in row.data]
+    rows = [row for row in rows if user is None or row.get("user") == user]
     for row in _fairly(rows)[:SAMPLES]:
         yield str(row.get("difference", "")), redact(str(row["key"]))[:KEY_LENGTH]
 

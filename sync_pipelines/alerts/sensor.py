@@ -184,8 +184,8 @@ def _proven(
 def _vanished(known: State, taken: dict[str, tuple[int, ...]], *, now: datetime) -> list[Seen]:
     """A check that was renamed or removed will never be good again: its cause is over."""
     names = [(table, name) for table, incident in known.open.items() for name in incident.causes]
-    gone = [(table, name) for table, name in names if name.startswith("check:")]
-    return [Seen(table=t, name=name, at=now) for t, name in gone if f"{t}:{name.partition(':')[2]}" not in taken]
+    made = [(table, name, f"{runs.whole_of(table)}:{name.partition(':')[2]}") for table, name in names]
+    return [Seen(table=t, name=name, at=now) for t, name, key in made if name.startswith("check:") and key not in taken]
 
 
 def _unwatched(

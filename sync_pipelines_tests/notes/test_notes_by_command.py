@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from cryptography.fernet import Fernet
 
@@ -280,11 +281,18 @@ def test_a_user_whose_tokens_no_key_opens_keeps_nobody_from_their_turn(
     for command in ("repair", "stats"):
         assert list(answer(command, "notes", code=3)["problems"]) == [f"{PATH}:ann"]
     assert [run["user"] for run in answer("jobs", "list")["runs"]] == ["bob", "bob"]
+    planned = study.job("plan")
+    assert not planned.success
+    failures = [str(event.event_specific_data) for event in planned.all_events if event.is_step_failure]
+    assert "1 of 2 could not be planned" in failures[0]
+    # what an op logged before it failed is in Dagster's log, though not among what it gave
+    observed = study.instance.all_logs(planned.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
+    assert len(observed) == 1
     with pytest.raises(ConfigurationError, match="user 'ann'") as raised:
         client.trigger("notes", wait=True)
     assert list(raised.value.started) == [client.recent("notes")[0].run_id]
     assert str(raised.value).endswith(f" These runs were started all the same: {raised.value.started[0]}.")
-    assert [run.user for run in client.recent("notes")] == ["bob", "bob", "bob"]
+    assert [run.user for run in client.recent("notes")] == ["bob", None, "bob", "bob"]
 
 
 @pytest.mark.slow

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from sync_pipelines.alerts.sensor import Project, look
+from sync_pipelines.alerts.state import State
 from sync_pipelines.components.blocks import ChecksBlock, MassDeleteBlock
 from sync_pipelines.components.keep_to_notion import KeepToNotion
 from sync_pipelines.reporting import status_report
@@ -101,16 +104,35 @@ def test_a_revoked_token_fails_its_user_alone_and_the_others_are_synced(study: S
 
 
 @pytest.mark.slow
-def test_a_page_that_somebody_duplicated_is_named_with_its_user(study: Study) -> None:
+def test_a_page_that_somebody_duplicated_is_named_with_its_user(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNC_ALERT_URLS", "json://127.0.0.1:9/never-asked")
     notes = [note(1), note(2)]
     workspace = study.add("ann", notes)
-    study.add("bob", notes)
+    other = study.add("bob", notes)
     study.materialize()
     workspace.duplicate_page(study.page("ann", notes[0]))
     found = by_name(study.job("check"))["duplicates"]
     assert not found.passed
     assert rows(found) == {"ann": False, "bob": True}
     assert [row.data["key"] for row in found.metadata["samples"].records] == [str(notes[0].created)]
+    known = looked(study, State())
+    assert told(known) == [("opened", "notes/pages:ann")]
+    assert known.outbox[0].causes[0].samples == (("duplicate", str(notes[0].created)),)
+    other.duplicate_page(study.page("bob", notes[1]))
+    study.job("check")
+    known = looked(study, known)  # though ann's incident goes on
+    assert told(known) == [("opened", "notes/pages:ann"), ("opened", "notes/pages:bob")]
+
+
+def looked(study: Study, known: State) -> State:
+    """One look of the alerts' sensor at the check `duplicates`."""
+    key = study.component.asset_key
+    project = Project(assets=(key,), checks=(dg.AssetCheckKey(key, "duplicates"),), jobs=frozenset())
+    return look(known, [study.component], study.resources, study.instance, project, now=datetime.now(UTC))[0]
+
+
+def told(known: State) -> list[tuple[str, str]]:
+    return [(notice.kind, notice.table) for notice in known.outbox]
 
 
 @pytest.mark.slow
