@@ -112,7 +112,7 @@ def drift_result(
     changed = {
         name: f"{known[name]} → {now[name]}" for name in known if name in now and known[name] not in ("", now[name])
     }
-    unread = sorted(set(now) - set(spec.projection))
+    unread = [] if spec.every_column else sorted(set(now) - set(spec.projection))
     problems = [*target, *(f"column {name}: {change}" for name, change in changed.items())]
     return dg.AssetCheckResult(
         passed=not problems,

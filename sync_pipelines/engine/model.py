@@ -24,7 +24,7 @@ SYSTEM_FIELDS = (
 )
 """`_key`, `_fingerprint`, `_changed_at` (UTC, null where unknown) and `_problem` (why the row cannot be read)."""
 
-DOUBLED = "two rows have this key (a child table repeats it)"
+DOUBLED = "two rows of the source have this key"
 """Why a source's rows of one key are refused, all of them: no order says which of them the target should hold."""
 
 HELD_TWICE = "the target holds it more than once"

@@ -8,7 +8,7 @@ problem, and never changed in silence.
 | text | text, varchar, char, name, citext | as it is; too long is a problem |
 | text | everything else | PostgreSQL reads it and spells it |
 | numbers, dates, booleans | text, unbounded numeric, money, … | their text |
-| arrays | arrays | element by element, or by PostgreSQL |
+| arrays | arrays | element by element, or by PostgreSQL; arrays of arrays have no place |
 | structs, maps, arrays | json, jsonb | as JSON |
 """
 
@@ -33,6 +33,8 @@ from sync_pipelines.targets.postgres.spelling import spell
 from sync_pipelines.targets.postgres.values import Fit, call, fingerprints, hashes, holds_nul, key_texts, texts
 
 _TEXTS = frozenset({"text", "varchar", "bpchar", "name", "citext"})
+_ENDLESS = _TEXTS - {"name"}
+"""Those that cut nothing off unless they have a length."""
 _YEARS = (-62_135_596_800_000_000, 253_402_300_800_000_000)
 """The years 1 to 9999 in microseconds: what both sides can hold."""
 
@@ -179,10 +181,12 @@ def _fit(source: pa.DataType, stored: pa.DataType, column: Column, ask: Fit) -> 
     return lambda values: ask(texts(values))
 
 
-def _list_fit(source: pa.DataType, stored: pa.DataType, column: Column, ask: Fit) -> Fit:
+def _list_fit(source: pa.DataType, stored: pa.DataType, column: Column, ask: Fit) -> Fit | None:
     inner = source.value_type
+    if pa.types.is_nested(inner):  # its text would become one element
+        return None
     if pa.types.is_list(stored) and inner == stored.value_type:
-        if pa.types.is_string(inner) and (column.leaf_name not in _TEXTS or "(" in column.exact_type):
+        if pa.types.is_string(inner) and (column.leaf_name not in _ENDLESS or "(" in column.exact_type):
             return lambda values: ask(_clean(texts(values)))
         return partial(_same_list, stored=stored)
     return lambda values: ask(_clean(texts(values)))
@@ -298,11 +302,16 @@ def _plain_json(value: Any, kind: pa.DataType) -> Any:
     if value is None:
         return None
     if pa.types.is_map(kind):
-        return {str(name): _plain_json(item, kind.item_type) for name, item in value}
+        found = {str(_plain_json(name, kind.key_type)): _plain_json(item, kind.item_type) for name, item in value}
+        if len(found) < len(value):
+            raise Unfit("a map in it has a key twice")
+        return found
     if pa.types.is_struct(kind):
         return {field.name: _plain_json(value[field.name], field.type) for field in kind}
     if pa.types.is_nested(kind):
         return [_plain_json(item, kind.value_type) for item in value]
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"  # as PostgreSQL writes them
     return value if isinstance(value, str | bool | int | float) else str(value)
 
 

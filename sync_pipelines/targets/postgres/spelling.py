@@ -27,6 +27,10 @@ _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 _ROUNDED = frozenset({"numeric", "time", "timetz", "timestamp", "timestamptz", "interval"})
 _CUT = {"bit": "bit varying", "varbit": "bit varying"}
+_CLOCKED = frozenset({"time", "timetz", "timestamp", "timestamptz", "interval"})
+"""Of these PostgreSQL rounds what comes after the microseconds."""
+_ENDED = {"varchar": "text", "name": "text", "bpchar": "bpchar"}
+"""The like of these types, in arrays, that cuts off nothing; a char(n) is equal without its padding."""
 
 
 def spell(table: PostgresTable, column: Column, texts: pa.Array, *, stored: pa.DataType, as_text: bool) -> pa.Array:
@@ -99,19 +103,46 @@ def _answer(table: PostgresTable, column: Column, chosen: str, texts: list[str |
 
 
 def _changed(column: Column) -> str | None:
-    """SQL for whether a cast to the column's precision changes the value: PostgreSQL rounds without a word.
+    """SQL for whether a cast to the column's type changes the value: PostgreSQL rounds and cuts without a word.
 
     None where it cannot.
     """
     name = column.leaf_name or column.base_name
-    if "(" not in column.exact_type or name not in _ROUNDED | _CUT.keys():
-        return None
-    free = _CUT.get(name, f"pg_catalog.{name}") + ("[]" if column.is_array else "")
-    return f"coalesce(t.x::{free} <> t.v::{free}, false)"
+    found = [*_by_precision(column, name), *_by_type(name, "[]" if column.is_array else "")]
+    return f"coalesce({' OR '.join(found)}, false)" if found else None
+
+
+def _by_precision(column: Column, name: str) -> Iterator[str]:
+    if "(" in column.exact_type and name in _ROUNDED | _CUT.keys():
+        free = _CUT.get(name, f"pg_catalog.{name}") + ("[]" if column.is_array else "")
+        yield f"t.x::{free} <> t.v::{free}"
+
+
+def _by_type(name: str, array: str) -> Iterator[str]:
+    """What a type without a stated precision loses: digits, the time of a day, a zone, the end of a text."""
+    if name == "float4":  # exact, or the shortest spelling of it (0.1)
+        yield f"t.x::float8{array} <> t.v::float8{array} AND {_digits_lost(array)}"
+    if name == "float8":
+        yield _digits_lost(array)
+    if name in ("date", "timestamp"):
+        yield f"t.x::timestamptz{array} <> t.v::timestamptz{array}"
+    if name == "time":
+        yield f"t.x::timetz{array} <> t.v::timetz{array}"
+    if name in _CLOCKED:
+        yield "t.x ~ '[.][0-9]{6}[0-9]*[1-9]'"
+    if array and name in _ENDED:
+        yield f"t.x::{_ENDED[name]}[] <> t.v::{_ENDED[name]}[]"
+
+
+def _digits_lost(array: str) -> str:
+    digits = f"t.x::numeric{array} <> t.v::text::numeric{array}"
+    return f"CASE WHEN t.v::text IN ('NaN', 'Infinity', '-Infinity') THEN false ELSE {digits} END"
 
 
 def _words(message: str) -> str:
     """PostgreSQL's own words without the value that it quotes."""
     text = re.sub(r"^PostgreSQL [^:]*(?::\d+/[^:]*)?: ", "", message)
+    if "out of range for type" in text:  # the value stands first there
+        return "it is out of the type's range"
     told = re.sub(r'(: "|")[^"]*"?.*$', "", text).rstrip(". ")
     return "it is no value of this type" if told in ("", "PostgreSQL") else told
