@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import dagster as dg
 from pydantic import Field
 
+from sync_pipelines.engine.errors import TransientError
 from sync_pipelines.failures import working_on
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ class UpkeepConfig(dg.Config):
 
     optimize: bool = Field(default=True, description="Put small files together.")
     vacuum: bool = Field(default=True, description="Remove files that no version within the retention needs.")
-    retention_hours: int = Field(default=168, ge=0, description="Hours for which old versions can be read.")
+    retention_hours: int = Field(
+        default=168, ge=0, description="Hours for which old versions can be read; a table that asks for more gets it."
+    )
     allow_short_retention: bool = Field(default=False, description="The explicit word for less than 168 hours.")
 
 
@@ -40,13 +43,25 @@ def _definitions(sync: str, tables: "list[PostgresToDelta]", timezone: str) -> d
         name=f"{sync}_upkeep_tables", required_resource_keys={"ledger", "delta", "databricks"}, out=dg.Out(dg.Nothing)
     )
     def tidy(context: dg.OpExecutionContext, config: UpkeepConfig):
-        for table in tables:
-            if table.not_configured(context.resources):
+        parts = [table for table in tables if not table.not_configured(context.resources)]
+        failed: list[dg.Failure | TransientError] = []
+        for table in parts:
+            try:
+                with working_on(sync, table.table_name, run_id=context.run_id):
+                    done = upkeep(table, context.resources, config, run_id=context.run_id)
+            except (dg.Failure, TransientError) as error:  # the next table's files are no worse for it
+                failed.append(error)
                 continue
-            with working_on(sync, table.table_name, run_id=context.run_id):
-                done = upkeep(table, context.resources, config, run_id=context.run_id)
             if done is not None:
                 context.log_event(dg.AssetObservation(table.asset_key, metadata=done))
+        if len(parts) == 1 and failed:
+            raise failed[0]
+        if failed:
+            told = " ".join(str(error.description if isinstance(error, dg.Failure) else error) for error in failed)
+            raise dg.Failure(
+                f"{len(failed)} of {len(parts)} could not be tidied. {told}",
+                allow_retries=any(isinstance(error, TransientError) for error in failed),
+            )
 
     description = f"OPTIMIZE and VACUUM of the Delta tables of {sync}."
 
@@ -74,12 +89,20 @@ def upkeep(table: "PostgresToDelta", resources: Any, config: UpkeepConfig, *, ru
 
     Raises:
         LockBusyError: a sync of it did not end in 15 minutes.
+        ConfigurationError: a retention of fewer than 168 hours without the explicit word.
     """
     from sync_pipelines.engine.locks import TargetLock
+    from sync_pipelines.targets.lake.retention import check_retention, hours_kept
 
+    if config.vacuum:
+        check_retention(config.retention_hours, allow_short=config.allow_short_retention)
     target = table.build_target(resources)
-    if target.held() is None:
+    held = target.held()
+    if held is None:
         return None
+    hours = config.retention_hours
+    if not config.allow_short_retention:
+        hours = max(hours, hours_kept(held.properties))
     done: dict[str, Any] = {}
     lock = TargetLock(resources.ledger.database_url(), table.lock_name(resources), run_id=run_id)
     lock.acquire(timeout_s=_LOCK_SECONDS)
@@ -87,8 +110,8 @@ def upkeep(table: "PostgresToDelta", resources: Any, config: UpkeepConfig, *, ru
         if config.optimize:
             done |= target.optimize(z_order=table.layout.z_order)
         if config.vacuum:
-            gone = target.vacuum(hours=config.retention_hours, allow_short=config.allow_short_retention)
-            done |= {"vacuumed_below_hours": config.retention_hours} if gone is None else {"files_vacuumed": gone}
+            gone = target.vacuum(hours=hours, allow_short=config.allow_short_retention)
+            done |= {"vacuumed_below_hours": hours} | ({} if gone is None else {"files_vacuumed": gone})
     finally:
         lock.release()
     return done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,8 @@ CASES: list[tuple[str, pa.DataType, str, Any, Any]] = [
     ("ts", TEXT, "timestamp", "2024-01-01T10:00:00.120000000Z", "2024-01-01T10:00:00+02:00"),
     ("t", TEXT, "time", "24:00:00", "10:00:00+02"),
     ("tz", TEXT, "timestamptz", "2024-01-01 10:00+02", "2024-01-01 10:00:00.1234567"),
+    ("nw", TEXT, "timestamptz", "epoch", "Now"),
+    ("m", pa.decimal128(10, 3), "money", Decimal("-1.550"), Decimal("1.555")),
     ("i", TEXT, "integer", " 12 ", "3000000000"),
     ("ds", pa.list_(pa.timestamp("us")), "date[]", [0], [36_000_000_000]),
     ("rs", pa.list_(pa.float64()), "real[]", [0.1, None, float("nan")], [0.123456789012]),

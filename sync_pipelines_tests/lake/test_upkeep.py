@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 from deltalake import DeltaTable
@@ -57,11 +59,23 @@ def test_files_of_the_last_week_stay(fragmented: House):
 def test_a_shorter_retention_needs_the_explicit_word(fragmented: House):
     with pytest.raises(ConfigurationError, match="168"):
         upkeep(document(), fragmented.resources, UpkeepConfig(retention_hours=1), run_id="r")
+    assert files(fragmented) == 5, "nothing is begun that cannot be ended"
     config = UpkeepConfig(retention_hours=0, allow_short_retention=True)
     done = upkeep(document(), fragmented.resources, config, run_id="r")
     assert done is not None
     assert done["files_vacuumed"] == 6
     assert fragmented.prove(document(), "deep").equal
+
+
+def test_a_table_that_asks_for_a_longer_retention_gets_it(fragmented: House):
+    table = DeltaTable(fragmented.resources.delta.settings().table("shop/item"))
+    table.alter.set_table_properties({"delta.deletedFileRetentionDuration": "interval 30 days"})
+    done = upkeep(document(), fragmented.resources, UpkeepConfig(), run_id="r")
+    assert done is not None
+    assert (done["files_vacuumed"], done["vacuumed_below_hours"]) == (0, 720)
+    config = UpkeepConfig(retention_hours=168, allow_short_retention=True, optimize=False)
+    done = upkeep(document(), fragmented.resources, config, run_id="r")
+    assert done == {"files_vacuumed": 0, "vacuumed_below_hours": 168}
 
 
 def test_a_dry_run_removes_nothing(fragmented: House):
@@ -85,12 +99,18 @@ def test_it_waits_for_the_writer_of_the_table(fragmented: House, monkeypatch: py
 
 
 def test_the_job_reports_what_it_did_to_each_table(fragmented: House, tmp_path):
+    broken = document(name="broken", target={"table": "shop/broken"})
+    place = Path(fragmented.resources.delta.settings().table("shop/broken")) / "_delta_log"
+    place.mkdir(parents=True)
+    (place / f"{0:020}.json").write_text("no JSON\n")
     definitions = dg.Definitions.merge(
-        build_lake_upkeep([document()], timezone="UTC"), dg.Definitions(resources=vars(fragmented.resources))
+        build_lake_upkeep([broken, document()], timezone="UTC"), dg.Definitions(resources=vars(fragmented.resources))
     )
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
-        done = definitions.resolve_job_def("shop_upkeep").execute_in_process(instance=instance)
-        assert done.success
+        job = definitions.resolve_job_def("shop_upkeep")
+        done = job.execute_in_process(instance=instance, raise_on_error=False)
+        (failed,) = [event.step_failure_data for event in done.all_events if event.is_step_failure]
+        assert "1 of 2 could not be tidied" in str(failed.user_failure_data.description), "and the other one was"
         (seen,) = instance.fetch_observations(dg.AssetKey(["shop", "item"]), limit=5).records
     metadata = seen.asset_observation.metadata
     assert {name: metadata[name].value for name in ("files_before", "files_after")} == {

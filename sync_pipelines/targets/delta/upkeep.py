@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from sync_pipelines.targets.delta.features import foreign_features
 from sync_pipelines.targets.delta.store import DeltaStore
-from sync_pipelines.targets.lake.retention import SHORTEST_HOURS, check_retention
+from sync_pipelines.targets.lake.retention import check_retention
 from sync_pipelines.targets.lake.table import before_and_after, refuse_foreign
 
 if TYPE_CHECKING:
@@ -72,7 +72,5 @@ def vacuum(store: DeltaStore, *, hours: int, allow_short: bool = False, dry_run:
     return store.contend(
         "vacuum table",
         # never full=True: it has deleted live deletion vectors (facts/jvm-engines.md)
-        lambda table: table.vacuum(
-            retention_hours=hours, dry_run=dry_run, enforce_retention_duration=hours >= SHORTEST_HOURS
-        ),
+        lambda table: table.vacuum(retention_hours=hours, dry_run=dry_run, enforce_retention_duration=not allow_short),
     )

@@ -71,7 +71,7 @@ def _asked(table: PostgresTable, column: Column, texts: pa.Array, kind: pa.DataT
     if asked["problem"] and any(row["problem"] for row in rows):
         raise Unfit("it is infinite, BC or after the year 9999")
     if asked["changed"] and any(row["changed"] for row in rows):
-        raise Unfit(f"{column.pg_type} would round it or cut it off")
+        raise Unfit(f"{column.pg_type} would round it, cut it off or take it for another")
     return pa.array([row["value"] for row in rows], kind)
 
 
@@ -130,6 +130,10 @@ def _by_type(name: str, array: str) -> Iterator[str]:
         yield f"t.x::timetz{array} <> t.v::timetz{array}"
     if name in _CLOCKED:
         yield "t.x ~ '[.][0-9]{6}[0-9]*[1-9]'"
+    if name in _CLOCKED or name == "date":
+        yield "t.x ~* '(now|today|tomorrow|yesterday)'"  # another value at each run
+    if name == "money" and not array:
+        yield "CASE WHEN t.x ~ '^-?[0-9]+([.][0-9]+)?$' THEN t.x::numeric <> t.v::numeric ELSE false END"
     if array and name in _ENDED:
         yield f"t.x::{_ENDED[name]}[] <> t.v::{_ENDED[name]}[]"
 
