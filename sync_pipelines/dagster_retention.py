@@ -40,9 +40,9 @@ def build_retention(*, timezone: str) -> dg.Definitions:
 
     @dg.op(name="sync_dagster_clean_up_runs", out=dg.Out(dg.Nothing))
     def clean(context: dg.OpExecutionContext, config: RetentionConfig):
-        from sync_pipelines import definitions  # a run that is executed beside a daemon has no repository
+        from sync_pipelines import registry  # a run that is executed beside a daemon has no repository
 
-        repository = definitions.load()[0].get_repository_def()
+        repository = registry.project()[0].get_repository_def()
         before = datetime.now(UTC) - timedelta(days=config.keep_days)
         found = removable(context.instance, repository, before=before)
         context.log.info(f"{len(found.run_ids)} runs are older than {config.keep_days} days; {found.kept} more stay.")

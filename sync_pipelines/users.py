@@ -118,8 +118,8 @@ class Users:
             raise ConfigurationError(
                 f"{user.name!r} is no name of a user.",
                 sync=self.sync,
-                remedy="Use up to 41 lower-case letters, digits, single dots, _ and -, beginning with a letter or "
-                "digit.",
+                remedy="Use up to 41 lower-case letters, digits, dots (not three in a row), _ and -, beginning "
+                "with a letter or digit.",
             )
         if isinstance(user.source, Account) and secrets.master_token is None:
             raise ConfigurationError("An account needs its master token.", remedy="Give --master-token-file.")
