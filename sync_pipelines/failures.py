@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -72,6 +72,16 @@ def no_secrets() -> Generator[None]:
             raise
         # `from`: Python would else name the error itself as what this one came from
         raise shown from (shown.__cause__ or shown.__context__)
+
+
+def together(failed: Sequence[dg.Failure | TransientError], *, of: int, done: str) -> dg.Failure:
+    """One failure of several parts, each of which had its turn.
+
+    Args:
+        failed: why, for each of them. of: how many parts there are. done: what is done to a part.
+    """
+    told = " ".join(str(error.description if isinstance(error, dg.Failure) else error) for error in failed)
+    return dg.Failure(f"{len(failed)} of {of} could not be {done}. {told}", allow_retries=False)
 
 
 def _failure(error: SyncError) -> dg.Failure:

@@ -16,7 +16,7 @@ from sync_pipelines.engine.model import Counts, Scope
 from sync_pipelines.engine.naming import real_keys
 from sync_pipelines.engine.plan import plan
 from sync_pipelines.engine.sensitive import mask_of
-from sync_pipelines.failures import working_on
+from sync_pipelines.failures import together, working_on
 from sync_pipelines.repairs import repair_table
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _observe_each(
     Args:
         done: what the work does to a part, as a sentence about failures says it.
     """
-    failed: list[str] = []
+    failed: list[dg.Failure | TransientError] = []
     for component in parts:
         alone = component.user is None or len(parts) == 1
         attempt = context.retry_number if alone else None
@@ -178,11 +178,11 @@ def _observe_each(
         except (dg.Failure, TransientError) as error:
             if alone:
                 raise
-            failed.append(str(error.description if isinstance(error, dg.Failure) else error))
+            failed.append(error)
         else:
             context.log_event(_observation(component, metadata))
     if failed:
-        raise dg.Failure(f"{len(failed)} of {len(parts)} could not be {done}. {' '.join(failed)}", allow_retries=False)
+        raise together(failed, of=len(parts), done=done)
 
 
 def _parts(chosen: "Sequence[SyncComponent]", context: dg.OpExecutionContext) -> "list[SyncComponent]":

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from sync_pipelines.engine.errors import TransientError
-from sync_pipelines.failures import working_on
+from sync_pipelines.failures import together, working_on
 
 if TYPE_CHECKING:
     from sync_pipelines.components.base import SyncComponent
@@ -57,11 +57,7 @@ def _definitions(sync: str, tables: "list[PostgresToDelta]", timezone: str) -> d
         if len(parts) == 1 and failed:
             raise failed[0]
         if failed:
-            told = " ".join(str(error.description if isinstance(error, dg.Failure) else error) for error in failed)
-            raise dg.Failure(
-                f"{len(failed)} of {len(parts)} could not be tidied. {told}",
-                allow_retries=any(isinstance(error, TransientError) for error in failed),
-            )
+            raise together(failed, of=len(parts), done="tidied")
 
     description = f"OPTIMIZE and VACUUM of the Delta tables of {sync}."
 
