@@ -21,6 +21,7 @@ from sync_pipelines.sandbox.chroma import ChromaServer
 from sync_pipelines.sandbox.folders import temporary_folder
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.prepare import prepare_database
+from sync_pipelines_tests.dagster.storages import quicken
 from sync_pipelines_tests.order import longest_first
 from sync_pipelines_tests.spare import mark_spare
 
@@ -55,6 +56,7 @@ def _not_durable(connection: Any, _record: object) -> None:
 
 def pytest_collection_finish() -> None:
     """Look for garbage more rarely, and never among what is imported: it took a tenth of what the tests took."""
+    quicken()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

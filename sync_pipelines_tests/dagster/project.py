@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from sync_pipelines.automation import timezone
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.postgres_to_chroma import PostgresToChroma
 from sync_pipelines.definitions import assemble
@@ -31,6 +32,14 @@ def article(**changed: Any) -> PostgresToChroma:
     return PostgresToChroma.model_validate(given)
 
 
+_last: list[tuple[str, tuple[SyncComponent, ...], dg.Definitions]] = []
+
+
 def definitions(*components: SyncComponent) -> dg.Definitions:
-    """What `sync_pipelines.definitions` makes of documents, of these components."""
-    return assemble(dg.Definitions.merge(*(c.build_defs(None) for c in components)), components)
+    """What `sync_pipelines.definitions` makes of documents, of these components; of the last ones it is kept."""
+    for zone, given, kept in _last:
+        if zone == timezone() and [*map(id, given)] == [*map(id, components)]:
+            return kept
+    made = assemble(dg.Definitions.merge(*(c.build_defs(None) for c in components)), components)
+    _last[:] = [(timezone(), components, made)]
+    return made
