@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -11,11 +10,11 @@ import dagster as dg
 from sync_pipelines import migrations
 from sync_pipelines.automation import newest_partition
 from sync_pipelines.components.postgres_to_chroma import PostgresToChroma
-from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine.model import Counts
 from sync_pipelines.engine.proof import Proof
 from sync_pipelines.registry import BoundTable
 from sync_pipelines_tests.dagster.project import ARTICLE_DDL, article, definitions
+from sync_pipelines_tests.dagster.resources import made_resources
 from sync_pipelines_tests.own_chroma import own_client
 from sync_pipelines_tests.sql import execute
 
@@ -29,19 +28,6 @@ def prepare(url: str) -> None:
     world.install()
 
 
-class Resources:
-    """Resources by attribute, as a run has them."""
-
-    def __getattr__(self, name: str) -> Any:
-        return _made()[name]
-
-
-@cache
-def _made() -> dict[str, Any]:
-    """Made once: they read the environment when they are asked, and each takes Dagster milliseconds."""
-    return default_resources()
-
-
 @dataclass
 class World:
     """A database, a Chroma, an instance, and the component under test."""
@@ -50,7 +36,7 @@ class World:
     chroma: Any
     instance: Any
     component: PostgresToChroma = field(default_factory=article)
-    resources: Any = field(default_factory=Resources)
+    resources: Any = field(default_factory=made_resources)
 
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run a statement and commit; its rows, if it has any."""
@@ -113,7 +99,7 @@ class World:
         project = definitions(self.component)
         found = getattr(project, f"resolve_{kind}_def")(name)
         build = dg.build_sensor_context if kind == "sensor" else dg.build_schedule_context
-        options["resources"] = {key: default_resources()[key] for key in found.required_resource_keys}
+        options["resources"] = {key: getattr(made_resources(), key) for key in found.required_resource_keys}
         with build(instance=self.instance, repository_def=project.get_repository_def(), **options) as context:
             return found.evaluate_tick(context)
 

@@ -11,7 +11,6 @@ from neo4j import GraphDatabase
 
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
-from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import Counts, Scope
 from sync_pipelines.engine.proof import Proof, prove_and_record
@@ -19,6 +18,7 @@ from sync_pipelines.engine.repair import Repair, Wanted, repair
 from sync_pipelines.engine.run import Binding
 from sync_pipelines.sandbox.graph.server import GraphServer
 from sync_pipelines.sources.postgres.capture import install
+from sync_pipelines_tests.dagster.resources import made_resources
 from sync_pipelines_tests.sql import execute
 
 DDL = """
@@ -54,7 +54,7 @@ class Academy:
 
     @property
     def resources(self) -> SimpleNamespace:
-        return SimpleNamespace(**default_resources())
+        return made_resources()
 
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return execute(self.url, statement, *values)

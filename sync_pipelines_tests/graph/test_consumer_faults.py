@@ -159,6 +159,7 @@ def deaths(app: Application, events: int) -> Iterator[tuple[int, str, int]]:
         number += 1
 
 
+@pytest.mark.spare_where(own_graph="neo4j")  # it is the consumer that dies; what a batch leaves is in test_faults
 @pytest.mark.parametrize("events", EVENTS)
 def test_killed_at_every_boundary_beside_late_publishers_it_loses_and_resurrects_nothing(
     academy: Academy, app: Application, events: int
@@ -219,6 +220,7 @@ def test_an_outage_of_the_graph_uses_no_try_and_is_waited_out(
     assert academy.titles() == ["c0", "c1"]
 
 
+@pytest.mark.spare_where(own_graph="neo4j")
 def test_a_restart_of_postgresql_is_waited_out(academy: Academy, app: Application) -> None:
     with consumer():
         app.create("c1")
@@ -232,6 +234,7 @@ def test_a_restart_of_postgresql_is_waited_out(academy: Academy, app: Applicatio
     assert academy.titles() == ["c0", "c1", "c2"]
 
 
+@pytest.mark.spare_where(own_graph="neo4j")
 def test_it_ends_within_seconds_while_the_graph_does_not_answer(academy: Academy, app: Application) -> None:
     """Both tables have books open then, which are to be confirmed at the end."""
     child = start("consume", "learning", "--poll-interval", "0.5", bout=60.0)

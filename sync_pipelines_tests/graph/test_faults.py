@@ -170,6 +170,7 @@ def test_a_node_that_goes_between_the_look_and_the_write_makes_its_relationship_
     assert academy.arrows() == [("c1", "c1")]
 
 
+@pytest.mark.spare_where(graph="neo4j")
 @pytest.mark.slow
 def test_a_run_of_many_rows_takes_no_more_memory_than_one_of_few(academy: Academy) -> None:
     command = [sys.executable, "-m", "sync_pipelines_tests.graph.memory", "18000"]

@@ -14,7 +14,6 @@ from sync_pipelines import migrations
 from sync_pipelines.components.base import SyncComponent
 from sync_pipelines.components.delta_to_postgres import DeltaToPostgres
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
-from sync_pipelines.definitions import default_resources
 from sync_pipelines.engine import run as engine
 from sync_pipelines.engine.model import Counts, Scope
 from sync_pipelines.engine.proof import Proof, prove_and_record
@@ -22,6 +21,7 @@ from sync_pipelines.engine.run import Binding
 from sync_pipelines.engine.usage import Usage
 from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines.targets.databricks.target import DatabricksTarget
+from sync_pipelines_tests.dagster.resources import made_resources
 from sync_pipelines_tests.lake.opened import InFolder, InWarehouse, Opened
 from sync_pipelines_tests.sql import execute
 
@@ -46,7 +46,7 @@ class House:
 
     @property
     def resources(self) -> SimpleNamespace:
-        return SimpleNamespace(**default_resources())
+        return made_resources()
 
     def execute(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return execute(self.url, statement, *values)

@@ -20,7 +20,7 @@ from sync_pipelines.sandbox.notion.server import NotionServer
 from sync_pipelines.sources.keep.user import Export, Place, Secrets, User
 from sync_pipelines.users import Users
 from sync_pipelines_tests.dagster.project import definitions
-from sync_pipelines_tests.dagster.world import Resources
+from sync_pipelines_tests.dagster.resources import made_resources
 
 PATH = "notes/pages"
 
@@ -54,7 +54,7 @@ class Study:
     folder: Path
     server: NotionServer
     instance: Any
-    resources: Any = field(default_factory=Resources)
+    resources: Any = field(default_factory=made_resources)
     workspaces: dict[str, WorkspaceControl] = field(default_factory=dict)
     component: KeepToNotion = field(default_factory=document)
 

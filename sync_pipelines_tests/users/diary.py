@@ -14,7 +14,7 @@ from sync_pipelines.components.per_user import PerUser
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines.sources.postgres.capture import install
 from sync_pipelines_tests.dagster.project import definitions
-from sync_pipelines_tests.dagster.world import Resources
+from sync_pipelines_tests.dagster.resources import made_resources
 from sync_pipelines_tests.sql import execute
 
 PATH = "diary/entries"
@@ -59,7 +59,7 @@ class Desk:
 
     url: str
     instance: Any
-    resources: Any = field(default_factory=Resources)
+    resources: Any = field(default_factory=made_resources)
 
     @property
     def component(self) -> Diary:
