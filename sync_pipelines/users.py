@@ -171,7 +171,7 @@ class Users:
             raise ConfigurationError(
                 f"user {user.name!r} has given no master token of the account.",
                 sync=self.sync,
-                remedy=f"Give it first: `sync-pipelines users rotate {user.name}`.",
+                remedy=f"Give it first: `sync-pipelines users rotate {user.name} --master-token-file FILE`.",
             )
         self.ledger.change_user(self.sync, user.name, config=user.config())
         if before.source != user.source and (state := self.ledger.user_state(self.sync, user.name)) is not None:

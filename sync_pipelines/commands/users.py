@@ -138,19 +138,25 @@ def set_(
     complete: Complete = None,
     database: Database = None,
     parent_page: Parent = None,
+    master_token_file: MasterFile = None,
     sync: Sync = None,
 ) -> None:
-    """Change where a user's notes come from, or go to."""
+    """Change where a user's notes come from, or go to. An account whose master token is not known is asked for it."""
+    from sync_pipelines.sources.keep.user import Account
     from sync_pipelines.users import with_complete
 
     source, target = _source(takeout, more, account, complete), _target(database, parent_page)
     if source is None and target is None and complete is None:
         raise output.wrong_usage("Give what is to be changed.")
+    if master_token_file is not None and not isinstance(source, Account):
+        raise output.wrong_usage("--master-token-file is for --account; a new token alone is taken by `users rotate`.")
     with _users(sync) as users:
         user = users.get(name)
         if source is None and complete is not None:
             user = with_complete(user, complete)
         user = replace(user, source=source or user.source, target=target or user.target)
+        if isinstance(source, Account) and (master_token_file or users.secrets(name).master_token is None):
+            users.rotate(name, master_token=_token(MASTER_TOKEN, master_token_file))
         users.change(user)
         typer.echo(f"{users.sync}: user {name}: {user.source} to {user.target}.")
 

@@ -200,19 +200,24 @@ def test_paths_complete_and_place_are_changed(export: Path, tmp_path: Path) -> N
     found = json.loads(run("list", "--json"))["users"][0]
     assert found["source"] == {"takeout": [str(other)], "complete": False}
     assert found["target"] == {"parent_page": DASHED}
-    assert "has given no master token" in run("set", "ann", "--account", "ann@example.com", code=3)
     run("set", "ann", code=2)
     assert "there is no user 'bob'. There are: ann" in run("set", "bob", "--complete", code=3).replace("diary: ", "")
 
 
-def test_moving_to_an_account_takes_the_master_token_first(
-    desk: Desk, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["first", "file", "environment", "typed"])
+def test_moving_to_an_account_takes_the_master_token(
+    desk: Desk, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     add_ann(export)
     monkeypatch.setenv("NOTION_TOKEN", "ntn_of_somebody_else")
     (tmp_path / "master").write_text(MASTER)
-    run("rotate", "ann", "--master-token-file", str(tmp_path / "master"))
-    run("set", "ann", "--account", "ann@example.com")
+    file = ("--master-token-file", str(tmp_path / "master"))
+    if how == "first":
+        run("rotate", "ann", *file)
+    if how == "environment":
+        monkeypatch.setenv("KEEP_MASTER_TOKEN", MASTER)
+    moved = ("set", "ann", "--account", "ann@example.com", *(file if how == "file" else ()))
+    run(*moved, typed=f"{MASTER}\n" if how == "typed" else "")
     assert sealed(desk) == {"notion_token": TOKEN, "master_token": MASTER}
     assert "which is always complete" in run("set", "ann", "--complete", code=3)
 

@@ -82,4 +82,8 @@ def test_a_complete_export_that_lacks_a_part_deletes_nothing_and_names_it(study:
     assert Path(second).name in str(answer("status")["assets"][PATH])
     assert invoke("users", "set", "ann", "--takeout", first, second, "--complete").exit_code == 0
     assert study.materialize("ann").success
+    assert titles(workspace, source, filter=_DELETED) == []  # the third was there a moment ago
+    later = [str(Path(part).rename(part.replace("20261126T", "20261127T"))) for part in (first, second)]
+    assert invoke("users", "set", "ann", "--takeout", *later, "--complete").exit_code == 0
+    assert study.materialize("ann").success
     assert len(titles(workspace, source, filter=_DELETED)) == 3

@@ -252,11 +252,14 @@ class AccountOrigin:
     def known(self) -> AccountLook:
         return AccountLook(mirror_from(self._states.load()[0]), self.client)
 
-    def whole(self) -> str | None:
+    def whole(self, since: Mapping[str, Any]) -> str | None:
         return None
 
-    def warnings(self) -> list[str]:
+    def warnings(self, since: Mapping[str, Any]) -> list[str]:
         return []
+
+    def lasting(self, since: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(now)
 
     def close(self) -> None:
         self._last = None

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from sync_pipelines.engine.errors import SyncError
 from sync_pipelines.engine.model import Pending
-from sync_pipelines.sources.keep.parts import lacking, older_than_the_newest
+from sync_pipelines.sources.keep.parts import lacking, last_parts, older_than_the_newest
 from sync_pipelines.sources.keep.raw import Raw
 from sync_pipelines.sources.keep.takeout import Found, Takeout
 
@@ -34,29 +34,33 @@ class ExportOrigin:
         self.takeout, self.complete, self.user = Takeout(paths), complete, user
 
     def look(self, *, anew: bool = False) -> ExportLook:
-        signature = self.takeout.signature()
-        return ExportLook(self.takeout, {"kind": KIND, "signature": signature, "complete": self.complete})
+        position = {"kind": KIND, "signature": self.takeout.signature(), "complete": self.complete}
+        return ExportLook(self.takeout, {**position, "parts": last_parts(self.takeout.paths)})
 
     def known(self) -> ExportLook:
         return self.look()
 
-    def whole(self) -> str | None:
+    def whole(self, since: Mapping[str, Any]) -> str | None:
         if not self.complete:
             return _NOT_COMPLETE
-        if absent := lacking(self.takeout.paths):
+        if absent := lacking(self.takeout.paths, _parts(since)):
             return f"of the export {', '.join(absent[:_SHOWN])} is not there, and may hold what is missing"
         return None
 
-    def warnings(self) -> list[str]:
+    def warnings(self, since: Mapping[str, Any]) -> list[str]:
         """What an operator should know of the export."""
         state = f"`sync-pipelines users set {self.user} --complete`"
         told = [] if self.complete else [f"{_NOT_COMPLETE}, so deletions are not followed ({state})"]
         with suppress(SyncError):  # that a path names nothing is told by whoever reads it
-            if self.complete and (why := self.whole()) is not None:
+            if self.complete and (why := self.whole(since)) is not None:
                 told.append(f"{why}, so deletions are not followed")
             if older := older_than_the_newest(self.takeout.paths):
                 told.append(f"of several exports the newest is read, and not {', '.join(older)}")
         return told
+
+    def lasting(self, since: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+        known, there = _parts(since), now["parts"]
+        return {**now, "parts": {name: max(number, known.get(name, 0)) for name, number in there.items()}}
 
     def why_all(self, since: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         if since.get("kind") != KIND:
@@ -90,6 +94,11 @@ class ExportLook:
     def has_node(self, node: str) -> bool:
         """An export says no ids."""
         return False
+
+
+def _parts(position: Mapping[str, Any]) -> Mapping[str, int]:
+    """Those that were there; positions of earlier versions say nothing of them."""
+    return position.get("parts") or {}
 
 
 def _raw(found: Found) -> Raw:

@@ -7,7 +7,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,18 +203,32 @@ def older_than_the_newest(given: Sequence[str]) -> list[str]:
     return [path.name for path in _older(_found(given))]
 
 
-def lacking(given: Sequence[str]) -> list[str]:
-    """Names of zip files that are not there although later parts of the same export are."""
+def lacking(given: Sequence[str], known: Mapping[str, int]) -> list[str]:
+    """Names of zip files that are not there although later parts of the same export are, or were.
+
+    Args:
+        known: what `last_parts` gave when they were read last: no name says which part is the last one.
+    """
+    return [
+        f"{before}{number:0{max(there.values())}}{after}"
+        for (before, after), there in sorted(_numbers(given).items())
+        for number in range(1, min(max(*there, known.get(before, 0)), _MOST_PARTS) + 1)
+        if number not in there
+    ]
+
+
+def last_parts(given: Sequence[str]) -> dict[str, int]:
+    """By what the names of an export's zip files begin with, the highest number among them."""
+    return {before: max(there) for (before, _), there in sorted(_numbers(given).items())}
+
+
+def _numbers(given: Sequence[str]) -> dict[tuple[str, str], dict[int, int]]:
+    """By what stands before and behind the number: the numbers that are there, and with how many digits."""
     numbers: dict[tuple[str, str], dict[int, int]] = {}
     for part in parts_of(given):
         if _STAMP.match(part.path.name) and (match := _NUMBER.match(part.path.name)):
             numbers.setdefault((match[1], match[3]), {})[int(match[2])] = len(match[2])
-    return [
-        f"{before}{number:0{max(there.values())}}{after}"
-        for (before, after), there in sorted(numbers.items())
-        for number in range(1, min(max(there), _MOST_PARTS))
-        if number not in there
-    ]
+    return numbers
 
 
 def _found(given: Sequence[str]) -> dict[Path, Folder | Zip]:

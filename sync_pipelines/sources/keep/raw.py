@@ -65,12 +65,20 @@ class Origin(Protocol):
         """The state that was last looked at, without a request to anybody."""
         ...
 
-    def whole(self) -> str | None:
-        """Why a note that is not there may still exist; None where all are there."""
+    def whole(self, since: Mapping[str, Any]) -> str | None:
+        """Why a note that is not there may still exist; None where all are there.
+
+        Args:
+            since: the position that a run has confirmed last; empty where none has.
+        """
         ...
 
-    def warnings(self) -> list[str]:
+    def warnings(self, since: Mapping[str, Any]) -> list[str]:
         """What an operator should know of it."""
+        ...
+
+    def lasting(self, since: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+        """A position as a run confirms it, with what is still to be known of the one before."""
         ...
 
     def why_all(self, since: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

@@ -179,7 +179,7 @@ class KeepSource(Forgetful):
         )
         return Watermark(
             capture="listing",
-            position=dict(look.position),
+            position=self.origin.lasting(self._confirmed(), look.position),
             source=identity,
             key=self.spec.key,
             mapping=self.spec.mapping_hash,
@@ -189,11 +189,16 @@ class KeepSource(Forgetful):
     @property
     def absent_stays(self) -> str | None:
         """Why a note that the source lacks is not taken for deleted, as far as is known now; None where it is."""
-        if (why := self.origin.whole()) is not None:
+        if (why := self.origin.whole(self._confirmed())) is not None:
             return why
         if self._unnamed:
             return f"{self._unnamed} files of the export could not be read, and may be the notes that are missing"
         return None
+
+    def _confirmed(self) -> Mapping[str, Any]:
+        """The position of the last run that has ended well."""
+        known = self.ledger.watermark(*self._place)
+        return known.position if known is not None else {}
 
     def attachment(self, key: str, name: str) -> AbstractContextManager[BinaryIO]:
         """A context manager of an attachment's bytes.
@@ -271,7 +276,7 @@ class KeepSource(Forgetful):
 
     def capture_warnings(self) -> list[str]:
         """What an operator should know; `status` shows it."""
-        return self.origin.warnings()
+        return self.origin.warnings(self._confirmed())
 
     def inspect(self) -> KeepShape:
         """The columns, which all users' notes have."""

@@ -27,7 +27,7 @@ from sync_pipelines.targets.notion.places import (
 )
 from sync_pipelines.targets.notion.properties import state_of, wanted_values
 from sync_pipelines.targets.notion.records import Record
-from sync_pipelines.targets.notion.region import Entry, Standing
+from sync_pipelines.targets.notion.region import Entry, Standing, entry_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,8 +206,9 @@ def _entry(item: Item) -> Entry:
     if item.goal is None:
         return replace(item.entry, id=None, absent=True, children=children)
     goal = item.goal
-    shown = goal.left_shown if goal.shown is None else mark_of(goal.shown)
-    return replace(item.entry, id=goal.id, shown=shown, children=children)
+    if goal.shown is None:
+        return replace(item.entry, id=goal.id, shown=goal.left_shown, children=children)
+    return replace(entry_of(goal.block), id=goal.id, shown=mark_of(goal.shown), children=children)
 
 
 def whole_plan(case: Case) -> Plan:

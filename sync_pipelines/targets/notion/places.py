@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync_pipelines.targets.notion.aligning import align, common
-from sync_pipelines.targets.notion.blocks import Block, children_of
+from sync_pipelines.targets.notion.blocks import FILES, Block, children_of
 from sync_pipelines.targets.notion.region import Entry, Region, Standing, entry_of, token
 
 ORDER = "order"
@@ -79,7 +79,7 @@ class Wish:
 
 def wishes(base: Sequence[Entry], blocks: Sequence[Block], prefix: str = "") -> list[Wish]:
     """The source's blocks: in the base's places where they are the same, or what those became; new ones after them."""
-    made = [entry_of(block) for block in blocks]
+    made = _with_what_stands(base, map(entry_of, blocks))
     equal = common([entry.key for entry in base], [entry.key for entry in made])
     pairs = align(
         len(base), len(made), equal, lambda left, right: base[left].type == made[right].type, _alike(base, made)
@@ -97,6 +97,17 @@ def wishes(base: Sequence[Entry], blocks: Sequence[Block], prefix: str = "") -> 
         children = tuple(wishes(below, children_of(block), f"{place}."))
         found.append(Wish(place, block, entry, children))
     return found
+
+
+def _with_what_stands(base: Sequence[Entry], made: Iterable[Entry]) -> list[Entry]:
+    """Of a file whose bytes the source lacks now, those that were uploaded before: they stay on the page."""
+    known = {(entry.type, entry.mark): entry.sha for entry in base if entry.type in FILES and entry.shown is None}
+    return [
+        replace(entry, sha=sha, lost=True)
+        if entry.sha == "" and (sha := known.get((entry.type, entry.mark)))
+        else entry
+        for entry in made
+    ]
 
 
 def _alike(base: Sequence[Entry], made: Sequence[Entry]) -> Callable[[int, int], bool]:

@@ -33,7 +33,8 @@ def _block(item: Standing) -> dict[str, Any]:
     block, entry = dict(item.live.block), item.entry
     if item.is_as_left and entry.type in FILES:
         name = block["name"] if entry.shown is None else name_in(_text(block), entry.mime or "")
-        block = {"type": entry.type, "name": name, "mime": entry.mime, "size": entry.size, "sha256": entry.sha}
+        sha = "" if entry.lost else entry.sha
+        block = {"type": entry.type, "name": name, "mime": entry.mime, "size": entry.size, "sha256": sha}
     below = [_block(child) for child in item.children]
     if below or block["type"] == "to_do":
         block["children"] = below

@@ -25,7 +25,7 @@ class Entry:
         absent: that it was not made. away: that it has come to stand below somebody else's block, where the note's next
             version removes it. mark: of the source's block. shown: of what was written in its place (a file that
             Notion refused is named in a paragraph); None where that is the block itself.
-        sha, mime, size: of a file.
+        sha, mime, size: of a file. lost: that the source has its bytes no more; `sha` is of those that stand there.
     """
 
     mark: str
@@ -37,6 +37,7 @@ class Entry:
     sha: str | None = None
     mime: str | None = None
     size: int | None = None
+    lost: bool = False
     children: tuple[Entry, ...] = ()
 
     @property
@@ -66,7 +67,7 @@ def entry_of(block: Block, *, id: str | None = None) -> Entry:
 def entry_to_json(entry: Entry) -> dict[str, Any]:
     """An entry as the ledger keeps it: what is not set is left out; a file without bytes has a size and a hash, too."""
     found: dict[str, Any] = {"id": entry.id, "hash": entry.mark, "type": entry.type}
-    more = {name: getattr(entry, name) for name in ("absent", "away", "shown", "sha", "mime", "size")}
+    more = {name: getattr(entry, name) for name in ("absent", "away", "shown", "sha", "mime", "size", "lost")}
     found.update({name: value for name, value in more.items() if value is not None and value is not False})
     if entry.children:
         found["children"] = [entry_to_json(child) for child in entry.children]
@@ -86,6 +87,7 @@ def entry_from_json(found: Mapping[str, Any]) -> Entry:
         sha=found.get("sha", "" if bare else None),
         mime=found.get("mime"),
         size=found.get("size", 0 if bare else None),
+        lost=bool(found.get("lost")),
         children=tuple(map(entry_from_json, found.get("children", ()))),
     )
 

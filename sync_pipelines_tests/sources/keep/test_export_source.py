@@ -145,6 +145,29 @@ def test_an_export_that_lacks_a_part_lets_nothing_count_as_deleted_although_it_i
     assert "so deletions are not followed" in source.capture_warnings()[0]
 
 
+def test_the_last_part_of_an_export_is_missed_where_it_was_there_before(ann: Exported, tmp_path: Path) -> None:
+    paths = [as_zip(tmp_path / f"takeout-20260131T091500Z-00{n}.zip", {"Keep/a.json": a_note()}) for n in (1, 2)]
+
+    def confirmed() -> str | None:
+        source = KeepSource(ExportOrigin([str(tmp_path / "*.zip")], complete=True), SPEC, ledger=ann.ledger)
+        changes = source.changes(Scope(full=True), since=None)
+        stays = source.absent_stays
+        run = ann.ledger.begin("notes", SPEC.name, mode="full", trigger="cli", run_id="run-1")
+        ann.ledger.finish(run, status="completed", counts=Counts(), watermark=changes.watermark)
+        return stays
+
+    assert confirmed() is None
+    away = paths[1].rename(tmp_path / "away")
+    for _ in range(2):  # what one run has seen the next one knows still
+        assert "takeout-20260131T091500Z-002.zip is not there" in (confirmed() or "")
+    away.rename(paths[1])
+    assert confirmed() is None
+    for path in paths:
+        path.rename(tmp_path / path.name.replace("0131", "0228"))
+    (tmp_path / "takeout-20260228T091500Z-002.zip").unlink()
+    assert confirmed() is None  # of another export nobody knows how many parts it has
+
+
 @pytest.mark.parametrize("newer", ["1.zip", "2.zip"])
 def test_of_a_note_in_two_parts_the_newer_edit_is_taken(ann: Exported, tmp_path: Path, newer: str) -> None:
     for name in ("1.zip", "2.zip"):

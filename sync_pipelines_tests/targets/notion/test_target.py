@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sync_pipelines.defs.notes.page import MAX_FILE_BYTES
+from sync_pipelines.engine.conflicts import Strategy
 from sync_pipelines.targets.notion import records
 from sync_pipelines.targets.notion.properties import Columns
 from sync_pipelines.targets.notion.region import entry_to_json
@@ -225,6 +226,33 @@ def test_every_file_that_is_not_on_its_page_is_told_and_stays_told_while_it_is_n
     desk.later()
     desk.bring(note("2"))
     assert desk.target.warnings() == []
+
+
+def test_a_file_that_was_uploaded_stays_where_the_source_lacks_its_bytes_now(desk: Desk):
+    desk.files["photo.png"] = b"png"
+    mine = note(attachments=[attachment("photo.png", b"png")])
+    away = note(text="other", attachments=[{**attachment("photo.png", b""), "sha256": ""}])
+    desk.bring(mine)
+    picture = desk.outline()[-1]["id"]
+    del desk.files["photo.png"]
+    for given in (away, mine):  # of a part of an export that was away for a while
+        desk.later()
+        desk.bring(given)
+        assert desk.outline()[-1]["id"] == picture
+        assert desk.holds(given)
+        assert desk.target.warnings() == []
+    desk.later()
+    desk.bring(away)
+    desk.target = desk.make(Strategy.SOURCE_WINS)
+    desk.hands.delete_block(picture)
+    desk.bring(away)
+    assert desk.texts()[-1] == "Attachment: photo.png (image/png) was not uploaded"
+    assert desk.holds(away)
+    desk.files["photo.png"] = b"png"
+    desk.later()
+    desk.bring(mine)
+    assert desk.outline()[-1]["type"] == "image"
+    assert desk.holds(mine)
 
 
 @pytest.mark.parametrize("sha", ["", hashlib.sha256(b"").hexdigest()])
