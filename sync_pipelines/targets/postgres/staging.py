@@ -123,8 +123,22 @@ class Statements:
         return (
             f"INSERT INTO {layout.info.sql} ({', '.join(names)}) OVERRIDING SYSTEM VALUE "
             f"SELECT {', '.join(self._values[name] for name in layout.names)} FROM {STAGE} AS s "
-            f"WHERE {_within(start, end)} AND NOT EXISTS (SELECT FROM {layout.info.sql} AS t WHERE {self._matches}) "
+            f"WHERE {self._is_lacking(start, end)} "
             f"ON CONFLICT ({', '.join(identifier(name) for name in layout.spec.key)}) DO {action}"
+        )
+
+    def _is_lacking(self, start: int, end: int) -> str:
+        return f"{_within(start, end)} AND NOT EXISTS (SELECT FROM {self._layout.info.sql} AS t WHERE {self._matches})"
+
+    def lacking(self, start: int, end: int) -> str:
+        """How many rows of a range the target lacks."""
+        return f"SELECT pg_catalog.count(*) FROM {STAGE} AS s WHERE {self._is_lacking(start, end)}"
+
+    def differing(self, start: int, end: int) -> str:
+        """How many rows of a range the target holds otherwise; they are locked, so that `update` finds the same."""
+        return (
+            f"SELECT pg_catalog.count(*) FROM (SELECT FROM {STAGE} AS s JOIN {self._layout.info.sql} AS t "
+            f"ON {self._matches} WHERE {_within(start, end)} AND {self._differs} FOR NO KEY UPDATE OF t) AS d"
         )
 
     def rivals(self, *, lock: bool) -> str:

@@ -30,6 +30,8 @@ work_mem, and what is spilled takes 12.5 µs of the server a row where the index
 _ROWS, _BYTES = 10_000, 16 * 1024 * 1024
 """Of one transaction, at most. Its rows are locked until its end, some 0.1 s."""
 
+_KEPT_OUT = "PostgreSQL did not write it: a trigger or rule of the application keeps it from that without an error."
+
 
 class Books(Protocol):
     """What of the ledger a writer needs."""
@@ -252,10 +254,24 @@ class Writer:
         return self._range(start, half, keys, refused) + self._range(half, end, keys, refused)
 
     def _put(self, start: int, end: int) -> int:
-        """Write those of a range that differ; how many."""
-        update = self._statements.update(start, end)
+        """Write those of a range that differ; how many.
+
+        Raises:
+            RecordError: a trigger (one that returns NULL) or a rule has kept one of them from being written.
+        """
+        statements = self._statements
+        update = statements.update(start, end)
+        watched = self._layout.catalog.may_keep_rows
+        differing = self._rows(statements.differing(start, end))[0][0] if update and watched else 0
         updated = self._execute(update) if update else 0
-        return updated if updated == end - start else updated + self._execute(self._statements.insert(start, end))
+        if updated < differing:
+            raise RecordError(_KEPT_OUT)
+        if updated == end - start:
+            return updated
+        inserted = self._execute(statements.insert(start, end))
+        if watched and self._rows(statements.lacking(start, end))[0][0]:
+            raise RecordError(_KEPT_OUT)
+        return updated + inserted
 
     @contextmanager
     def _savepoint(self) -> Generator[None]:
