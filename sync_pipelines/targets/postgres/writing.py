@@ -30,6 +30,7 @@ work_mem, and what is spilled takes 12.5 µs of the server a row where the index
 _ROWS, _BYTES = 10_000, 16 * 1024 * 1024
 """Of one transaction, at most. Its rows are locked until its end, some 0.1 s."""
 
+_TWIN = "another row of the source has a key that PostgreSQL takes for the same, though it is spelled otherwise"
 _KEPT_OUT = "PostgreSQL did not write it: a trigger or rule of the application keeps it from that without an error."
 
 
@@ -77,6 +78,8 @@ class Writer:
             self._connection = bulk_connection(self._url)
             self._rows(settings_sql(wait_for_locks=True, for_session=True, **_PLANS))
             self._execute(self._statements.create())
+            for statement in self._statements.remember() if self._statements.respells else ():
+                self._execute(statement)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,8 +116,9 @@ class Writer:
 
     def _write(self, rows: pa.RecordBatch) -> BatchResult:
         self._stage(rows)
+        twins = self._twins() if self._statements.respells else []
         verdict = self._verdict(rows, lock=True)
-        out = {**verdict.kept, **verdict.waiting}
+        out = {**verdict.kept, **verdict.waiting, **{item.key: item.reason for item in twins}}
         self._unstage(verdict.kept)
         waiting = [
             Rejection(key=key, reason=why, stage=WAITING, parent=verdict.parents[key])
@@ -123,6 +127,7 @@ class Writer:
         if rows.num_rows > len(out):
             self._before_write()
         written, refused = self._insert(rows, set(out))
+        refused += twins
         bad = {item.key for item in refused}
         self._note_bases(rows, bad | set(out))
         same = rows.num_rows - written - len(refused) - len(waiting)
@@ -133,6 +138,13 @@ class Writer:
             bytes=rows.nbytes * written // max(rows.num_rows, 1),
         )
         return BatchResult(counts=counts, rejected=[*waiting, *refused], kept=verdict.kept)
+
+    def _twins(self) -> list[Rejection]:
+        """Rows whose keys PostgreSQL takes for one; which of them it is to hold cannot be told."""
+        found = [Rejection(key=key, reason=_TWIN, stage="write") for (key,) in self._rows(self._statements.twins())]
+        self._unstage(item.key for item in found)
+        self._execute(self._statements.seen())
+        return found
 
     def _note_bases(self, rows: pa.RecordBatch, out: set[str]) -> None:
         """Just before the commit: a crash in between leaves the base ahead by one, which it knows of itself."""
