@@ -82,6 +82,19 @@ def test_a_sqlstate_means_the_same_through_every_client(ledger_url, client, code
     assert f"something is wrong [{code}]" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("code", "says", "remedy"),
+    [
+        ("55P03", "canceling statement due to lock timeout", "Another session holds a lock on the table or on a row"),
+        ("42501", "query would be affected by row-level security policy", "ALTER ROLE … BYPASSRLS"),
+        ("42501", "permission denied for table item", "Grant the role"),
+    ],
+)
+def test_who_has_to_do_something_elsewhere_is_told_what(ledger_url: str, code: str, says: str, remedy: str):
+    error = provoked(by_psycopg2, ledger_url, raising(code).replace("something is wrong", says))
+    assert remedy in str(error)
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("statement", ["SELECT * FROM sync.nothing", "SELECT * FROM sync_elsewhere.nothing"])
 def test_what_is_missing_in_our_schema_means_that_a_migration_is_due(ledger_url, client, statement):

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 
 from sync_pipelines.engine.errors import RunError
-from sync_pipelines.targets.postgres import spelling
+from sync_pipelines.targets.postgres import spelling, writing
 from sync_pipelines_tests.cli.hidden import TOLD
 from sync_pipelines_tests.lake.house import House, Lake, back
-from sync_pipelines_tests.lake.reviews import row, rows
+from sync_pipelines_tests.lake.reviews import held, row, rows
 from sync_pipelines_tests.lake.test_refused_deletes import LEGAL, RAISED, SECRETS, quarantined
 
 
@@ -41,6 +41,45 @@ def test_no_reason_quotes_what_stands_in_the_row_that_is_overwritten(review: Hou
     told = review.execute(TOLD)[0][0]
     assert "left out for sensitive columns" in told
     assert not [secret for secret in (SECRETS[1], "person@canary") if secret in told]
+
+
+KEPT_OUT = {
+    "trigger": """CREATE FUNCTION keeps() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER keeps BEFORE INSERT OR UPDATE ON review FOR EACH ROW
+            WHEN (NEW.note = 'kept out') EXECUTE FUNCTION keeps()""",
+    "rule": "CREATE RULE keeps AS ON INSERT TO review WHERE NEW.note = 'kept out' DO INSTEAD NOTHING",
+}
+
+
+@pytest.mark.parametrize("by", ["trigger", pytest.param("rule", marks=pytest.mark.exhaustive)])
+def test_a_row_that_is_kept_out_without_an_error_is_quarantined_alone(review: House, lake: Lake, by: str):
+    review.execute(KEPT_OUT[by])
+    lake.write(rows(*(row(f"n{number}", note="kept out" if number == 3 else "n") for number in range(20))))
+    assert review.sync(back()).upserted == 19
+    assert quarantined(review) == [("n3", "write", 1)]
+    if by == "trigger":  # PostgreSQL takes no ON CONFLICT where a rule is for updates
+        lake.table.update({"note": "CASE id WHEN 'n5' THEN 'kept out' ELSE 'm' END"}, predicate="id IN ('n5', 'n7')")
+        assert review.sync(back()).upserted == 1
+        assert quarantined(review) == [("n3", "write", 1), ("n5", "write", 1)]
+        assert (held(review)["n5"][1], held(review)["n7"][1]) == ("n", "m")
+    assert review.prove(back(), "deep").equal
+
+
+def test_rows_whose_keys_postgresql_takes_for_one_are_quarantined_and_no_others(
+    house: House, lake: Lake, monkeypatch: pytest.MonkeyPatch
+):
+    house.execute("CREATE TABLE review (id numeric PRIMARY KEY, note text)")
+    given = [{"id": key, "note": "n"} for key in ("1", "1.0", "2", "3.50", "4")]
+    lake.write(pa.Table.from_pylist(given))
+    assert (house.sync(back()).upserted, quarantined(house)) == (3, [("1", "write", 1), ("1.0", "write", 1)])
+    lake.table.update({"id": "'2.00'"}, predicate="id = '2'")  # one row that is spelled otherwise now
+    house.sync(back())
+    assert house.execute("SELECT id::text FROM review ORDER BY id") == [("2.00",), ("3.50",), ("4",)]
+    monkeypatch.setattr(writing, "_ROWS", 1)  # a transaction each
+    lake.write(pa.Table.from_pylist([{"id": key, "note": "n"} for key in ("5", "5.0")]))
+    house.sync(back())
+    assert [key for key, *_ in quarantined(house)] in (["1", "1.0", "5"], ["1", "1.0", "5.0"])
+    assert house.prove(back(), "deep").equal
 
 
 REFUSED = {

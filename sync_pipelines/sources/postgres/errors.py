@@ -23,10 +23,7 @@ _REMEDIES = {
     "42501": "GRANT the role of this connection SELECT on the table, and on schema {schema}: USAGE, and SELECT "
     "on its change_log, captured_tables, capture_readers and capture_marks; where row-level security hides rows, "
     "BYPASSRLS.",
-    "row security": "Rows that this role may not see would be taken for deleted: ALTER ROLE … BYPASSRLS for the role "
-    "of this connection, or DISABLE ROW LEVEL SECURITY on the table.",
     _TIMEOUT: "If it comes again, raise statement_timeout for this role, or read from a standby.",
-    "55P03": "Another session holds a lock on the table (a migration, TRUNCATE, VACUUM FULL).",
 }
 
 
@@ -62,9 +59,9 @@ def classify(
     kind = TransientError if _broken_stream(error, code) else type(found)
     if isinstance(found, RecordError):
         kind = InvalidKeyError if code and code[:2] == "22" else RunError
-    topic = "row security" if _ROW_SECURITY.search(found.message) else code
-    remedy = _REMEDIES.get(topic or "", found.remedy or "").format(schema=sync_schema)
-    return kind(url.scrub(found.message), sync=sync, table=table, remedy=remedy or None)
+    told = None if _ROW_SECURITY.search(found.message) else _REMEDIES.get(code or "")
+    remedy = told.format(schema=sync_schema) if told else found.remedy
+    return kind(url.scrub(found.message), sync=sync, table=table, remedy=remedy)
 
 
 def _broken_stream(error: BaseException, code: str | None) -> bool:

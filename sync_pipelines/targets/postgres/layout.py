@@ -49,7 +49,8 @@ class Catalog:
     Args:
         generated: columns that PostgreSQL computes. counted: those that it numbers, and takes no other value for in an
             UPDATE. required: those that an INSERT must give.
-        foreign_keys: those whose parent this role can read. triggers: those that may change a row before it is stored.
+        foreign_keys: those whose parent this role can read. triggers: those that may change a row before it is stored,
+            or keep it from that. ruled: whether a rule for INSERT may do so, too.
     """
 
     info: TableInfo
@@ -59,6 +60,12 @@ class Catalog:
     required: frozenset[str]
     foreign_keys: tuple[ForeignKey, ...]
     triggers: tuple[str, ...] = ()
+    ruled: bool = False
+
+    @property
+    def may_keep_rows(self) -> bool:
+        """Whether a row may not be stored although no statement fails."""
+        return self.ruled or bool(self.triggers)
 
 
 class TargetSql(TableSql):
@@ -200,6 +207,7 @@ class PostgresTable:
                 ),
                 foreign_keys=tuple(ForeignKey(**row) for row in _foreign_keys(session, place.oid)),
                 triggers=_triggers(session, place.oid),
+                ruled=_is_ruled(session, place.oid),
             )
 
     def layout(self, source: Collection[str]) -> Layout:
@@ -278,6 +286,14 @@ def _triggers(session: Session, oid: int) -> tuple[str, ...]:
         f"AND g.tgtype & {_BEFORE_EACH_ROW} = {_BEFORE_EACH_ROW} AND g.tgtype & {_INSERT_OR_UPDATE} > 0 ORDER BY 1"
     )
     return tuple(row["name"] for row in rows)
+
+
+def _is_ruled(session: Session, oid: int) -> bool:
+    rules = (
+        f"SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = {oid} AND r.ev_type = '3' "
+        "AND r.is_instead AND r.ev_enabled <> 'D'"
+    )
+    return session.all(f"SELECT EXISTS ({rules}) AS ruled")[0]["ruled"]
 
 
 KEY_PAIRS = """CROSS JOIN LATERAL pg_catalog.generate_subscripts(c.conkey, 1) AS k(n)

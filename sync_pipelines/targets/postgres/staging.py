@@ -16,6 +16,7 @@ from sync_pipelines.targets.postgres.values import array_literal, texts
 
 _NAME = "sync_stage"
 STAGE = f"pg_temp.{_NAME}"
+_SEEN = "pg_temp.sync_seen"
 
 _PLAIN = frozenset({"bool", "int2", "int4", "int8", "oid", "date", "timestamp", "timestamptz", "bytea", "uuid"})
 """Types whose equal values have one text. Of the others the texts are compared: 1.0 and 1.00 are equal numbers."""
@@ -123,8 +124,48 @@ class Statements:
         return (
             f"INSERT INTO {layout.info.sql} ({', '.join(names)}) OVERRIDING SYSTEM VALUE "
             f"SELECT {', '.join(self._values[name] for name in layout.names)} FROM {STAGE} AS s "
-            f"WHERE {_within(start, end)} AND NOT EXISTS (SELECT FROM {layout.info.sql} AS t WHERE {self._matches}) "
+            f"WHERE {self._is_lacking(start, end)} "
             f"ON CONFLICT ({', '.join(identifier(name) for name in layout.spec.key)}) DO {action}"
+        )
+
+    def _is_lacking(self, start: int, end: int) -> str:
+        return f"{_within(start, end)} AND NOT EXISTS (SELECT FROM {self._layout.info.sql} AS t WHERE {self._matches})"
+
+    def lacking(self, start: int, end: int) -> str:
+        """How many rows of a range the target lacks."""
+        return f"SELECT pg_catalog.count(*) FROM {STAGE} AS s WHERE {self._is_lacking(start, end)}"
+
+    def differing(self, start: int, end: int) -> str:
+        """How many rows of a range the target holds otherwise; they are locked, so that `update` finds the same."""
+        return (
+            f"SELECT pg_catalog.count(*) FROM (SELECT FROM {STAGE} AS s JOIN {self._layout.info.sql} AS t "
+            f"ON {self._matches} WHERE {_within(start, end)} AND {self._differs} FOR NO KEY UPDATE OF t) AS d"
+        )
+
+    # Keys that are several to the source and one to the index: 1.0 and 1, or what citext takes for the same
+
+    @cached_property
+    def respells(self) -> bool:
+        """Whether equal values of the key are spelled in several ways."""
+        return any(not _is_plain(c) and (c.is_array or c.base_name not in _COLLATED) for c in self._layout.info.key)
+
+    def remember(self) -> list[str]:
+        """Make the table of the keys that one connection has written."""
+        return [f'CREATE TEMPORARY TABLE sync_seen ("{KEY}" text)', f'CREATE INDEX ON {_SEEN} ("{KEY}")']
+
+    def seen(self) -> str:
+        """Remember the keys of the stage."""
+        return f'INSERT INTO {_SEEN} SELECT "{KEY}" FROM {STAGE}'
+
+    def twins(self) -> str:
+        """Keys of staged rows that are one with another staged row, or with one that was written before."""
+        values = ", ".join(self._values[column.name] for column in self._layout.info.key)
+        held = self._layout.sql.key
+        return (
+            f'SELECT pg_catalog.unnest(pg_catalog.array_agg(s."{KEY}")) FROM {STAGE} AS s GROUP BY {values} '
+            f'HAVING pg_catalog.count(*) > 1 UNION SELECT s."{KEY}" FROM {STAGE} AS s '
+            f"JOIN {self._layout.info.sql} AS t ON {self._matches} "
+            f'WHERE {held} <> s."{KEY}" AND EXISTS (SELECT FROM {_SEEN} AS e WHERE e."{KEY}" = {held})'
         )
 
     def rivals(self, *, lock: bool) -> str:

@@ -30,6 +30,9 @@ work_mem, and what is spilled takes 12.5 µs of the server a row where the index
 _ROWS, _BYTES = 10_000, 16 * 1024 * 1024
 """Of one transaction, at most. Its rows are locked until its end, some 0.1 s."""
 
+_TWIN = "another row of the source has a key that PostgreSQL takes for the same, though it is spelled otherwise"
+_KEPT_OUT = "PostgreSQL did not write it: a trigger or rule of the application keeps it from that without an error."
+
 
 class Books(Protocol):
     """What of the ledger a writer needs."""
@@ -75,6 +78,8 @@ class Writer:
             self._connection = bulk_connection(self._url)
             self._rows(settings_sql(wait_for_locks=True, for_session=True, **_PLANS))
             self._execute(self._statements.create())
+            for statement in self._statements.remember() if self._statements.respells else ():
+                self._execute(statement)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,8 +116,9 @@ class Writer:
 
     def _write(self, rows: pa.RecordBatch) -> BatchResult:
         self._stage(rows)
+        twins = self._twins() if self._statements.respells else []
         verdict = self._verdict(rows, lock=True)
-        out = {**verdict.kept, **verdict.waiting}
+        out = {**verdict.kept, **verdict.waiting, **{item.key: item.reason for item in twins}}
         self._unstage(verdict.kept)
         waiting = [
             Rejection(key=key, reason=why, stage=WAITING, parent=verdict.parents[key])
@@ -121,6 +127,7 @@ class Writer:
         if rows.num_rows > len(out):
             self._before_write()
         written, refused = self._insert(rows, set(out))
+        refused += twins
         bad = {item.key for item in refused}
         self._note_bases(rows, bad | set(out))
         same = rows.num_rows - written - len(refused) - len(waiting)
@@ -131,6 +138,13 @@ class Writer:
             bytes=rows.nbytes * written // max(rows.num_rows, 1),
         )
         return BatchResult(counts=counts, rejected=[*waiting, *refused], kept=verdict.kept)
+
+    def _twins(self) -> list[Rejection]:
+        """Rows whose keys PostgreSQL takes for one; which of them it is to hold cannot be told."""
+        found = [Rejection(key=key, reason=_TWIN, stage="write") for (key,) in self._rows(self._statements.twins())]
+        self._unstage(item.key for item in found)
+        self._execute(self._statements.seen())
+        return found
 
     def _note_bases(self, rows: pa.RecordBatch, out: set[str]) -> None:
         """Just before the commit: a crash in between leaves the base ahead by one, which it knows of itself."""
@@ -252,10 +266,24 @@ class Writer:
         return self._range(start, half, keys, refused) + self._range(half, end, keys, refused)
 
     def _put(self, start: int, end: int) -> int:
-        """Write those of a range that differ; how many."""
-        update = self._statements.update(start, end)
+        """Write those of a range that differ; how many.
+
+        Raises:
+            RecordError: a trigger (one that returns NULL) or a rule has kept one of them from being written.
+        """
+        statements = self._statements
+        update = statements.update(start, end)
+        watched = self._layout.catalog.may_keep_rows
+        differing = self._rows(statements.differing(start, end))[0][0] if update and watched else 0
         updated = self._execute(update) if update else 0
-        return updated if updated == end - start else updated + self._execute(self._statements.insert(start, end))
+        if updated < differing:
+            raise RecordError(_KEPT_OUT)
+        if updated == end - start:
+            return updated
+        inserted = self._execute(statements.insert(start, end))
+        if watched and self._rows(statements.lacking(start, end))[0][0]:
+            raise RecordError(_KEPT_OUT)
+        return updated + inserted
 
     @contextmanager
     def _savepoint(self) -> Generator[None]:
