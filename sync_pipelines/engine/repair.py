@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from sync_pipelines.engine import differences as find
 from sync_pipelines.engine.compare import Comparison
-from sync_pipelines.engine.conflicts import KEPT
+from sync_pipelines.engine.conflicts import KEPT, without
 from sync_pipelines.engine.differences import KINDS, Found
 from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.keys import texts
@@ -234,9 +234,18 @@ def _still_different(run: Run, differences: Comparison) -> dict[int, int]:
             for bucket, number in again.differences.by_bucket(kind).items():
                 left[bucket] = left.get(bucket, 0) + number
         _must_be_equal(run, again.differences)
+        _note_arrived(run, differences, again.differences)
     for keys in differences.keys(*KINDS):
         run.binding.ledger.forget_differences(*run.place, keys)
     return left
+
+
+def _note_arrived(run: Run, mended: Comparison, left: Comparison) -> None:
+    """The entities of what was mended are where the source is: no event tells it of what was held back before."""
+    for kind in KINDS:
+        for keys in mended.keys(kind):
+            equal = texts(without(keys, left.labels(keys)))
+            run.binding.ledger.bring_forward(*run.place, equal, gone=kind == "extra")
 
 
 def _must_be_equal(run: Run, differences: Comparison) -> None:

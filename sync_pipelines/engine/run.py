@@ -237,9 +237,13 @@ class Run(Keeping):
         gone = {record.key for record in self.binding.ledger.list_quarantine(*self.place, limit=None)}
         gone.difference_update(self.deletes.refused)
         gone -= listing_of(upserts).among(sorted(gone)) if gone else set()
-        self.settle(sorted(gone))
-        noted = [item.key for item in self.binding.ledger.list_conflicts(*self.place, limit=None)]
-        self.binding.ledger.settle_conflicts(*self.place, without(noted, self.kept))
+        self.settle(sorted(gone), gone=True)
+        listed = [item.key for item in self.binding.ledger.list_conflicts(*self.place, limit=None)]
+        noted = without(listed, self.kept)
+        here = listing_of(upserts).among(noted) if noted else set()
+        self.binding.ledger.settle_conflicts(*self.place, [key for key in noted if key in here])
+        away = [key for key in noted if key not in here]
+        self.binding.ledger.settle_conflicts(*self.place, away, as_="gone")
 
     def _leave_out_quarantined(self, differences: Comparison) -> None:
         for keys in differences.keys("missing", "stale"):
@@ -258,7 +262,7 @@ class Run(Keeping):
         """Put into quarantine what the target did not let go; it says nothing of the mapping, so no limit counts it."""
         again = list(self.deletes.refused)
         self.counts.deleted += self.deletes.again(target)
-        self.settle([key for key in again if key not in self.deletes.refused])
+        self.settle([key for key in again if key not in self.deletes.refused], gone=True)
         self.quarantine(list(self.deletes.refused.values()), {})
 
     def _rebuild(self, changes: ChangeSet) -> None:

@@ -147,13 +147,16 @@ def test_a_change_of_the_source_without_an_event_is_reviewed_until_both_sides_ag
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seen_by", ["a proof", "a full sync"])
 def test_what_is_gone_from_both_sides_without_an_event_is_a_tombstone(
-    academy: Academy, monkeypatch: pytest.MonkeyPatch
+    academy: Academy, monkeypatch: pytest.MonkeyPatch, seen_by: str
 ) -> None:
     table = disputed(academy, monkeypatch)
     assert academy.prove(table, "deep").excluded == 1
     academy.execute("DELETE FROM concept WHERE id = 'c1'")
     academy.cypher("MATCH (n:Concept {sync_key: 'c1'}) DETACH DELETE n")
+    if seen_by == "a full sync":
+        academy.sync(table, mode="full")
     assert academy.prove(table).equal
     assert academy.execute(_STATES)[0] == ("c1", 1, 1, False, True)
 
@@ -182,3 +185,44 @@ def test_a_sync_of_the_whole_table_notes_of_each_entity_what_its_events_do(acade
     assert academy.execute(_STATES) == states, "what stays has not arrived; what has no row is gone, whatever is told"
     told = {name: text for name, version, text in app.events("entity_id, source_version, last_error") if version == 2}
     assert (told["c2"], told["c3"], told["c1"], told["c4"]) == (GONE, STAYS, COVERED, COVERED)
+
+
+def test_what_a_repair_writes_over_a_review_that_nothing_holds_any_more_has_arrived(academy: Academy) -> None:
+    academy.add("c0")
+    app, held_back = Application(academy.url), concepts(conflicts={"strategy": "manual_review"})
+    academy.sync(held_back)
+    app.create("c1", "c2")
+    academy.sync(held_back)
+    edit(academy, "n.title = 'theirs'")
+    edit(academy, "n.title = 'theirs'", key="c2")
+    app.update("c1", title="ours")
+    app.delete("c2")
+    academy.sync(held_back)
+    assert academy.execute(_STATES) == [("c1", 2, 1, True, False), ("c2", 2, 1, True, False)]
+    academy.repair(concepts(conflicts={"strategy": "source_wins"}))
+    assert academy.titles() == ["c0", "ours"]
+    assert academy.execute(_STATES) == [("c1", 2, 2, False, False), ("c2", 2, 2, False, True)]
+
+
+@pytest.mark.parametrize("ended", ["by a person", "by a full sync"])
+def test_what_was_made_again_on_both_sides_is_no_tombstone_any_more(
+    academy: Academy, monkeypatch: pytest.MonkeyPatch, ended: str
+) -> None:
+    academy.add("c0")
+    app, table = Application(academy.url), concepts(conflicts={"strategy": "manual_review"})
+    use(monkeypatch, table)
+    academy.sync(table)
+    app.create("c1")
+    academy.sync(table)
+    app.delete("c1")
+    academy.sync(table)
+    academy.cypher("CREATE (:Concept {sync_key: 'c1', id: 'c1', title: 'theirs'})")
+    app.create("c1", title="ours")
+    academy.sync(table)
+    assert academy.execute(_STATES) == [("c1", 3, 2, True, True)]
+    if ended == "by a person":
+        ConflictResolver().resolve_conflict("c1", "concept", "source", "ada")
+    else:
+        academy.sync(concepts(conflicts={"strategy": "source_wins"}), mode="full")
+    assert academy.titles() == ["c0", "ours"]
+    assert academy.execute(_STATES) == [("c1", 3, 3, False, False)]

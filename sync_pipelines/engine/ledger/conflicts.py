@@ -172,8 +172,14 @@ class ConflictBook(Store):
         """The target has what the newest event told of these entities: what was held back from it has arrived."""
         book, now = self._tables.entities, sa.func.now()
         forward = sa.update(book).where(*self._entities_of(sync, table, keys), book.c.source_version.is_not(None))
-        forward = forward.values(target_version=book.c.source_version, last_synced_at=now, updated_at=now)
-        return forward.values(tombstone=True) if gone else forward
+        return forward.values(target_version=book.c.source_version, tombstone=gone, last_synced_at=now, updated_at=now)
+
+    def bring_forward(self, sync: str, table: str, keys: Sequence[str], *, gone: bool) -> None:
+        """What was held back of these records' entities has been written, or deleted (`gone`), without their events."""
+        book = self._tables.entities
+        behind = book.c.target_version.is_distinct_from(book.c.source_version)
+        forward = self._bring_forward(sync, table, keys, gone=gone).where(behind, ~book.c.has_pending_changes)
+        self._transaction(lambda connection: connection.execute(forward))
 
     def accept_conflict(
         self,
