@@ -211,7 +211,8 @@ class Bringing(Judged):
             state = dict(seen.base_state)
             looked = replace(known, page_id=seen.head.id, base=seen.region.base, state=state, calm=calm)
             found = None if same_state(seen.state, seen.base) else seen.found
-            self.records.keep([replace(looked, edited=seen.head.edited, seen=seen.as_of, found=found)])
+            equal = None if found is None else known.equal or known.seen
+            self.records.keep([replace(looked, edited=seen.head.edited, seen=seen.as_of, equal=equal, found=found)])
         return calm
 
 

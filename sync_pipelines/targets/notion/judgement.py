@@ -128,10 +128,11 @@ def _base(case: Case) -> State | None:
 
 
 def _source_version(case: Case) -> str | None:
-    """When the note was edited; of one that is gone, when the page was last made equal to it."""
+    """When the note was edited; of one that is gone, when the page was last equal to it."""
     if case.row is not None:
         return case.row.page["properties"].get("edited") or case.row.page["properties"].get("created")
-    return _minute(case.record.seen) if case.record is not None and case.record.seen else None
+    equal = (case.record.equal or case.record.seen) if case.record is not None else None
+    return _minute(equal) if equal else None
 
 
 def _minute(moment: datetime) -> str:

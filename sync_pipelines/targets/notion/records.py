@@ -40,6 +40,7 @@ class Record:
         fingerprint: of the note then; None where the page was never finished; empty where it must be looked at.
         base: the blocks, as the source had them; state: title and properties, as hashes.
         edited: the page's time of editing at the last look, which was at `seen` (Notion's clock); editor: who that was.
+        equal: of a page that somebody has edited, when the last look was that found no edit.
         sole: one request made all of the page, so that nobody's edit lies hidden between several of ours.
         calm: whether the page was then as the sync left it. left: of a page that was left otherwise than the source
             has it, with somebody's consent: the hash of what stood there.
@@ -54,6 +55,7 @@ class Record:
     state: Mapping[str, Any] = field(default_factory=dict)
     edited: datetime | None = None
     seen: datetime | None = None
+    equal: datetime | None = None
     editor: str = ""
     sole: bool = False
     calm: bool = True
@@ -103,6 +105,7 @@ def record_of(row: PageRow) -> Record:
         state={**row.properties, **({"title": row.title} if row.title else {})},
         edited=row.edited_time,
         seen=row.seen_at,
+        equal=datetime.fromisoformat(body["equal"]) if "equal" in body else None,
         editor=body.get("editor", ""),
         sole=bool(body.get("sole")),
         calm=not body.get("edited"),
@@ -117,7 +120,8 @@ def record_of(row: PageRow) -> Record:
 def row_of(record: Record) -> PageRow:
     """As the ledger keeps it."""
     body: dict[str, Any] = {"blocks": [entry_to_json(entry) for entry in record.base], "editor": record.editor}
-    flags = {"sole": record.sole, "edited": not record.calm, "left": record.left}
+    equal = record.equal.isoformat() if record.equal is not None else None
+    flags = {"sole": record.sole, "edited": not record.calm, "left": record.left, "equal": equal}
     body.update({name: value for name, value in flags.items() if value})
     if record.under_way is not None:
         blocks = [entry_to_json(entry) for entry in record.under_way]

@@ -86,6 +86,15 @@ def test_the_newer_edit_of_the_note_wins_where_the_last_write_does(desk: Desk):
     assert desk.texts() == ["one", "two", "THREE"]
 
 
+def test_a_look_at_an_edited_page_makes_the_deletion_of_its_note_no_newer_than_the_edit(desk: Desk):
+    edited(desk, Strategy.LAST_WRITE_WINS)
+    for _ in range(2):
+        desk.later()
+        desk.prints()
+        (told,) = desk.target.disputes(["1"])
+        assert told.decision.stays
+
+
 def test_a_merge_that_clashes_waits_and_one_that_does_not_keeps_both_edits_later_too(desk: Desk):
     edited(desk, Strategy.MERGE)
     assert desk.bring(note(text="ONE\ntwo\nthree")).disputes[0].decision.outcome is Outcome.REVIEW
