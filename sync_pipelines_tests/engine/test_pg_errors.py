@@ -88,6 +88,11 @@ def test_a_sqlstate_means_the_same_through_every_client(ledger_url, client, code
         ("55P03", "canceling statement due to lock timeout", "Another session holds a lock on the table or on a row"),
         ("42501", "query would be affected by row-level security policy", "ALTER ROLE … BYPASSRLS"),
         ("42501", "permission denied for table item", "Grant the role"),
+        (
+            "0A000",
+            "INSERT with ON CONFLICT clause cannot be used with table that has INSERT or UPDATE rules",
+            "a trigger",
+        ),
     ],
 )
 def test_who_has_to_do_something_elsewhere_is_told_what(ledger_url: str, code: str, says: str, remedy: str):
