@@ -163,17 +163,32 @@ class Users:
         """
         return secrets_of(self._stored(name), self.vault)
 
-    def change(self, user: User) -> None:
-        """Put another source or target in the place of a user's; what is known of the account goes with it."""
-        before = self.get(user.name)
+    def check_change(self, user: User) -> None:
+        """Refuse a source or target that cannot be put in the place of a user's.
+
+        Raises:
+            ConfigurationError: there is no such user, the export is not there, or the database is another user's.
+        """
+        self._stored(user.name)
         self._check_source(user)
-        if isinstance(user.source, Account) and self.secrets(user.name).master_token is None:
+
+    def change(self, user: User, *, master_token: str | None = None) -> None:
+        """Put another source or target in the place of a user's; what is known of the account goes with it.
+
+        Args:
+            master_token: of the account, where it is a new one; it is taken with all else, or not at all.
+        """
+        self.check_change(user)
+        before, sealed = self.get(user.name), None
+        if master_token is not None:
+            sealed = self._sealed_with(user.name, master_token=master_token)
+        elif isinstance(user.source, Account) and self.secrets(user.name).master_token is None:
             raise ConfigurationError(
                 f"user {user.name!r} has given no master token of the account.",
                 sync=self.sync,
                 remedy=f"Give it first: `sync-pipelines users rotate {user.name} --master-token-file FILE`.",
             )
-        self.ledger.change_user(self.sync, user.name, config=user.config())
+        self.ledger.change_user(self.sync, user.name, config=user.config(), secrets=sealed)
         if before.source != user.source and (state := self.ledger.user_state(self.sync, user.name)) is not None:
             self.ledger.keep_user_state(self.sync, user.name, None, was=state.mark)
 
@@ -183,8 +198,12 @@ class Users:
         Raises:
             ConfigurationError: there is no such user, or no key opens what they have given before.
         """
+        sealed = self._sealed_with(name, notion_token=notion_token, master_token=master_token)
+        self.ledger.change_user(self.sync, name, secrets=sealed)
+
+    def _sealed_with(self, name: str, *, notion_token: str | None = None, master_token: str | None = None) -> bytes:
         found = self.secrets(name).with_new(notion_token=notion_token, master_token=master_token)
-        self.ledger.change_user(self.sync, name, secrets=self.vault.seal(found.as_dict()))
+        return self.vault.seal(found.as_dict())
 
     def remove(self, name: str) -> None:
         """Forget a user with all secrets. Pages in Notion stay, and so does the history in the ledger.

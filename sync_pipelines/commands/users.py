@@ -155,9 +155,9 @@ def set_(
         if source is None and complete is not None:
             user = with_complete(user, complete)
         user = replace(user, source=source or user.source, target=target or user.target)
-        if isinstance(source, Account) and (master_token_file or users.secrets(name).master_token is None):
-            users.rotate(name, master_token=_token(MASTER_TOKEN, master_token_file))
-        users.change(user)
+        users.check_change(user)  # before somebody types a token for nothing
+        unknown = isinstance(source, Account) and (master_token_file or users.secrets(name).master_token is None)
+        users.change(user, master_token=_token(MASTER_TOKEN, master_token_file) if unknown else None)
         typer.echo(f"{users.sync}: user {name}: {user.source} to {user.target}.")
 
 

@@ -191,6 +191,18 @@ def test_a_database_has_one_user(export: Path) -> None:
     run("set", "ann", "--database", ID)
 
 
+def test_a_move_to_an_account_that_is_refused_leaves_the_token_as_it_was(desk: Desk, export: Path) -> None:
+    add_ann(export)
+    (other := export.with_name("master")).write_text(MASTER)
+    given = ("--account", "bob@example.com", "--parent-page", ID)
+    run("add", "bob", *given, typed=f"{TOKEN}\naas_et/first\n")
+    move = ("set", "bob", "--account", "b@example.com", "--database", ID, "--master-token-file", str(other))
+    assert "is that of user 'ann'" in run(*move, code=3)
+    assert sealed(desk, "bob")["master_token"] == "aas_et/first"
+    run(*move[:4], *move[6:])
+    assert sealed(desk, "bob")["master_token"] == MASTER
+
+
 def test_paths_complete_and_place_are_changed(export: Path, tmp_path: Path) -> None:
     add_ann(export)
     run("set", "ann", "--complete")

@@ -224,7 +224,7 @@ class AccountOrigin:
         for _ in range(_TRIES):
             kept, mark = self._states.load()
             mirror = mirror_from(kept)
-            found = Mirror(media=mirror.media) if anew else mirror
+            found = Mirror(media=_had(mirror)) if anew else mirror
             if (read := self._looked(found, mark)) is not None:
                 self._last = read
                 return AccountLook(read, self.client)
@@ -290,6 +290,11 @@ class AccountOrigin:
             raise RecordError("The account has this attachment no more.", sync=self.client.login.sync)
         with self.client.open(note, blob) as file:
             yield file
+
+
+def _had(mirror: Mirror) -> dict[str, tuple[int, str]]:
+    """The attachments that Google had; a full look asks anew for those that it did not give."""
+    return {mark: told for mark, told in mirror.media.items() if told[1] != UNAVAILABLE}
 
 
 def _mark(blob: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from sync_pipelines.engine.ledger.credentials import CredentialBook
 from sync_pipelines.engine.vault import Vault
 
+_ACCOUNT = "account"
+
 
 class States(Protocol):
     """Where an account's mirror is kept."""
@@ -24,12 +26,18 @@ class States(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SealedStates:
-    """The state of one user in `sync_credentials`."""
+    """The state of one user in `sync_credentials`.
+
+    Args:
+        account: the address of the account. What a run has kept of another one, from which the user was moved while it
+            read, is taken for nothing.
+    """
 
     book: CredentialBook
     vault: Vault
     sync: str
     user: str
+    account: str
 
     def load(self) -> tuple[dict[str, Any] | None, str | None]:
         """What is kept, opened.
@@ -41,8 +49,11 @@ class SealedStates:
         if found is None:
             return None, None
         what = f"{self.sync}: what is known of the account of user {self.user!r}"
-        return self.vault.open(found.token, what=what), found.mark
+        document = self.vault.open(found.token, what=what)
+        whose = document.pop(_ACCOUNT, self.account)  # earlier versions did not say it
+        return (document if whose == self.account else None), found.mark
 
     def keep(self, document: Mapping[str, Any], *, was: str | None) -> bool:
         """Seal and keep it, unless another process has kept something since."""
-        return self.book.keep_user_state(self.sync, self.user, self.vault.seal(document), was=was)
+        sealed = self.vault.seal({**document, _ACCOUNT: self.account})
+        return self.book.keep_user_state(self.sync, self.user, sealed, was=was)

@@ -198,7 +198,7 @@ def origin_of(
         timeout=min(60.0, given.deadline),
         deadline=given.deadline,
     )
-    states = SealedStates(book=ledger, vault=vault, sync=user.sync, user=user.name)
+    states = SealedStates(book=ledger, vault=vault, sync=user.sync, user=user.name, account=login.email)
     return AccountOrigin(Client(login), states, every=given.every)
 
 

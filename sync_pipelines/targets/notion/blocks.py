@@ -37,6 +37,11 @@ def sha_of(block: Block) -> str | None:
     return block.get("sha256")
 
 
+def upload_of(block: Block) -> str:
+    """What a file's upload is known by among those of its page: its hash, or, where the source has none, its name."""
+    return sha_of(block) or f"of {block.get('name', '')}"
+
+
 def children_of(block: Block) -> Sequence[Block]:
     return block.get("children") or ()
 
@@ -80,9 +85,9 @@ def request_of(block: Block, uploads: Mapping[str, str], *, children: Sequence[A
     """A block as a request makes it.
 
     Args:
-        uploads: sha256 → id of a file's upload. children: those to send with it; all if None.
+        uploads: `upload_of` → id of a file's upload. children: those to send with it; all if None.
     """
-    content = content_of(block, uploads.get(sha_of(block) or ""))
+    content = content_of(block, uploads.get(upload_of(block)))
     below = [request_of(child, uploads) for child in (children_of(block) if children is None else children)]
     if below:
         content["children"] = below

@@ -283,11 +283,19 @@ class Notion:
             return client.file_uploads.create(mode="single_part", filename=name, content_type=mime)
 
         upload = self.ask("begin the upload of a file", begin)["id"]
-        self.ask(
-            "upload a file",
-            lambda client: client.file_uploads.send(upload, file=(name, content, mime)),
-        )
+        try:
+            self.ask(
+                "upload a file",
+                lambda client: client.file_uploads.send(upload, file=(name, content, mime)),
+            )
+        except RefusedError:  # Notion takes the bytes once: also those of a try whose answer was lost
+            if not self._is_uploaded(upload):
+                raise
         return upload
+
+    def _is_uploaded(self, upload: str) -> bool:
+        told = self.ask("look whether a file was uploaded", lambda client: client.file_uploads.retrieve(upload))
+        return told.get("status") == "uploaded"
 
 
 def _is_loopback(url: str) -> bool:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO
 
 from sync_pipelines.engine.errors import RecordError
-from sync_pipelines.targets.notion.blocks import FILES, Block, sha_of
+from sync_pipelines.targets.notion.blocks import FILES, Block, upload_of
 from sync_pipelines.targets.notion.client import Notion
 from sync_pipelines.targets.notion.editing import Goal
 from sync_pipelines.targets.notion.judgement import Row
@@ -46,13 +46,12 @@ class Uploads:
         for goal in _all(goals):
             if goal.block["type"] not in FILES:
                 continue
-            sha = sha_of(goal.block)
-            assert sha is not None
-            if sha not in self.ids and sha not in self.refused:
-                self._upload(sha, goal.block)
-            if sha in self.refused:
+            file = upload_of(goal.block)
+            if file not in self.ids and file not in self.refused:
+                self._upload(file, goal.block)
+            if file in self.refused:
                 goal.shown = named(goal.block)
-                self._said.append(not_uploaded(original(goal.block["name"]), self.refused[sha]))
+                self._said.append(not_uploaded(original(goal.block["name"]), self.refused[file]))
 
     def told(self, row: Row, goals: Iterable[Goal], before: str | None) -> str | None:
         """What a person should know of the files of a page.
@@ -63,18 +62,18 @@ class Uploads:
         left = [original(goal.block["name"]) for goal in _all(goals) if goal.left_shown is not None]
         return together([*filter(None, [row.told]), *of_these(before, left), *self._said])
 
-    def _upload(self, sha: str, block: Block) -> None:
+    def _upload(self, known_by: str, block: Block) -> None:
         name = block["name"]
         if self._open is None:
-            self.refused[sha] = _NO_BYTES
+            self.refused[known_by] = _NO_BYTES
             return
         try:
             with self._open(self._key, original(name)) as file:
                 content = file.read()
-            self.ids[sha] = self._notion.upload(_filename(block), block["mime"], content)
+            self.ids[known_by] = self._notion.upload(_filename(block), block["mime"], content)
         except (RecordError, FileNotFoundError, KeyError) as error:
             said = error.message if isinstance(error, RecordError) else _NO_BYTES
-            self.refused[sha] = said
+            self.refused[known_by] = said
             _log.warning("a file was not uploaded, and is named on its page: %s", said)
 
 

@@ -52,9 +52,12 @@ class Live:
 
     def source(self, **changes: Any) -> KeepSource:
         """The source of a new process: it knows what the ledger knows."""
-        states = SealedStates(book=self.ledger, vault=self.vault, sync="notes", user="ann")
-        origin = AccountOrigin(self.client(**changes), states)
+        client = self.client(**changes)
+        origin = AccountOrigin(client, self.states(client.login.email))
         return KeepSource(origin, SPEC, ledger=self.ledger, spool=self.root / "spool")
+
+    def states(self, account: str = EMAIL) -> SealedStates:
+        return SealedStates(book=self.ledger, vault=self.vault, sync="notes", user="ann", account=account)
 
     def put(self, *notes: SandboxNote, ids: list[str | None] | None = None) -> list[str]:
         return self.keep.put(EMAIL, *(note.document() for note in notes), ids=ids)

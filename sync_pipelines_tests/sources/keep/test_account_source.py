@@ -17,7 +17,6 @@ from sync_pipelines.sandbox.keep.model import SandboxFile, SandboxLine, SandboxL
 from sync_pipelines.sources.keep.account import Client
 from sync_pipelines.sources.keep.export import ExportOrigin
 from sync_pipelines.sources.keep.source import KeepSource
-from sync_pipelines.sources.keep.state import SealedStates
 from sync_pipelines_tests.sources.keep.exports import FIRST, SPEC, a_note, as_folder
 from sync_pipelines_tests.sources.keep.live import EMAIL, PICTURE, Live, documents, note
 
@@ -158,7 +157,7 @@ def test_where_keep_wants_all_to_be_read_again_it_is(ann: Live, keep: Keep) -> N
 def test_a_full_run_believes_nothing_that_is_remembered(ann: Live) -> None:
     ids = ann.put(note(0), note(1))
     _, first = ann.run()
-    states = SealedStates(book=ann.ledger, vault=ann.vault, sync="notes", user="ann")
+    states = ann.states()
     kept, mark = states.load()
     assert kept is not None
     del kept["nodes"][ids[0]], kept["changed"][ids[0]]
@@ -176,6 +175,20 @@ def test_where_the_state_is_lost_everything_is_read(ann: Live) -> None:
     ann.ledger.keep_user_state("notes", "ann", None, was=state.mark)
     found, second = ann.run(first.watermark)
     assert (second.full, list(found)) == (True, [str(FIRST)])
+
+
+def test_what_a_run_keeps_of_an_account_from_which_its_user_was_moved_is_nothing_to_the_next(
+    ann: Live, keep: Keep
+) -> None:
+    token = keep.new_account("other@example.com")
+    keep.put("other@example.com", note(1, text="of the other").document())
+    ann.put(note(0))
+    _, first = ann.run()  # `users set --account` cleared what was known before this run kept it
+    source = ann.source(email="other@example.com", master_token=token)
+    second = source.changes(Scope(), since=first.watermark)
+    assert (second.full, list(documents(second.upserts))) == (True, [str(FIRST + 1000)])
+    again = ann.source(email="other@example.com", master_token=token).changes(Scope(), since=second.watermark)
+    assert (again.full, documents(again.upserts)) == (False, {})
 
 
 def test_what_changed_after_a_state_that_was_put_back_is_brought(ann: Live) -> None:

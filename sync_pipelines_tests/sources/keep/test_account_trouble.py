@@ -134,11 +134,14 @@ def test_an_attachment_is_hashed_once_and_opened_when_it_is_wanted(ann: Live, ke
 def test_an_attachment_that_google_does_not_give_is_named_without_bytes(ann: Live, keep: Keep) -> None:
     keep.fault("404", endpoint="media")
     ann.put(note(0, files=(PICTURE,)))
-    found, _ = ann.run()
+    found, first = ann.run()
     (file,) = found[str(FIRST)]["attachments"]
     assert (file["size"], file["sha256"]) == (0, "")
     with pytest.raises(RecordError), ann.source().attachment(str(FIRST), file["name"]):
         pass
+    keep.clear_faults()
+    found, _ = ann.run(first.watermark, full=True)
+    assert found[str(FIRST)]["attachments"] == [{**file, "size": 9, "sha256": PICTURE.sha256}]
 
 
 def test_an_outage_in_the_middle_of_the_attachments_keeps_what_was_hashed(ann: Live, keep: Keep) -> None:

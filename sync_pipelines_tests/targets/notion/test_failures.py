@@ -41,6 +41,16 @@ def test_a_lost_answer_at_any_request_of_a_new_page_leaves_one_page(desk: Desk, 
         assert len(desk.pages()) == number
 
 
+def test_a_file_is_on_its_page_although_the_answer_to_its_upload_was_lost(desk: Desk):
+    desk.files["photo.png"] = b"png"
+    for number, endpoint in enumerate(("file_uploads.create", "file_uploads.send")):
+        mine = note(str(number), attachments=[attachment("photo.png", b"png")])
+        desk.hands.fault("drop", endpoint=endpoint, effect=True, times=1)
+        desk.bring(mine)
+        assert desk.target.notes() == {}
+        assert whole(desk, mine)
+
+
 @pytest.mark.parametrize("endpoint", ["pages.create", "blocks.children.append"])
 def test_what_was_perhaps_done_is_not_done_again_before_a_search_has_been_answered(desk: Desk, endpoint: str):
     desk.target = desk.make(retry=RetryPolicy(attempts=12, sleep=lambda _: None))

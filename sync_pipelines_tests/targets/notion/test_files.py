@@ -84,6 +84,14 @@ def test_a_file_that_was_uploaded_stays_where_the_source_lacks_its_bytes_now(des
     assert desk.holds(mine)
 
 
+def test_each_file_whose_bytes_came_after_its_note_was_read_is_itself_and_not_another_one(desk: Desk):
+    desk.files.update({"a.png": b"a", "b.png": b"b"})
+    late = [{**attachment(name, b""), "sha256": ""} for name in ("a.png", "b.png")]
+    desk.bring(note(attachments=late))
+    assert desk.requests().count("file_uploads.send") == 2
+    assert [item["type"] for item in desk.outline()[-2:]] == ["image", "image"]
+
+
 @pytest.mark.parametrize("sha", ["", hashlib.sha256(b"").hexdigest()])
 def test_a_note_of_a_file_without_bytes_is_as_it_was_and_what_names_the_file_stays(desk: Desk, sha: str):
     mine = note(attachments=[{**attachment("a.amr", b"", "audio/amr"), "sha256": sha}])
