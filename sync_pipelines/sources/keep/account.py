@@ -259,7 +259,8 @@ class AccountOrigin:
         return []
 
     def lasting(self, since: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(now)
+        """With what an export had (`ExportOrigin`), from which the user came and to which they may go back."""
+        return {**now, **{name: since[name] for name in ("parts",) if name in since}}
 
     def close(self) -> None:
         self._last = None

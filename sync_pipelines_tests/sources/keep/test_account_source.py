@@ -270,6 +270,8 @@ def test_moving_from_an_export_to_an_account_doubles_nothing(ann: Live) -> None:
     assert sorted(prints[0]) == sorted(prints[1])
     back = KeepSource(export, SPEC, ledger=ann.ledger).changes(Scope(), since=second.watermark)
     assert (documents(back.upserts), back.reason) == (before, "the notes come from an export now")
+    parts = {"takeout-20260131T091500Z-": 2}  # whoever goes back is still told that the last one is away
+    assert ann.source().origin.lasting({"parts": parts}, second.watermark.position)["parts"] == parts
 
 
 def test_a_note_of_the_export_that_the_account_lacks_is_a_delete(ann: Live) -> None:
