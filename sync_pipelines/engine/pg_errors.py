@@ -43,17 +43,18 @@ _REMEDIES = {
     "28": "Check user and password in {url}, and the server's pg_hba.conf.",
     "3D000": "Check the database's name in {url}, or create it.",
     "42501": "Grant the role of this connection what the message names.",
-    "row-level security": "Rows that this role may not see would be taken for deleted: ALTER ROLE … BYPASSRLS for the "
-    "role of this connection, or DISABLE ROW LEVEL SECURITY on the table.",
-    "insert or update rules": "Rows are written with ON CONFLICT: make the table's rule a trigger.",
     "55P03": "Another session holds a lock on the table or on a row of it: an open transaction, a migration, TRUNCATE, "
     "VACUUM FULL.",
     "25006": "The server is a standby or read-only: point {url} to the primary.",
     "53100": "Free or add space on the server's disk.",
     "57P04": "The database was dropped: restore it, or correct {url}.",
 }
-_TOPICS = ("row-level security", "insert or update rules")
-"""Words of messages whose SQLSTATE says too little."""
+_REMEDIES_BY_WORDS = {
+    "row-level security": "Rows that this role may not see would be taken for deleted: ALTER ROLE … BYPASSRLS for the "
+    "role of this connection, or DISABLE ROW LEVEL SECURITY on the table.",
+    "insert or update rules": "Rows are written with ON CONFLICT: make the table's rule a trigger.",
+}
+"""For messages whose SQLSTATE says too little."""
 _MIGRATE = "Run `sync-pipelines db upgrade`."
 
 # libpq's words for refusals that have no SQLSTATE in psycopg2, and the SQLSTATE that the server sent.
@@ -182,8 +183,8 @@ def _is_of_a_function(error: BaseException) -> bool:
 def _kind(code: str | None, text: str) -> tuple[type[SyncError], str | None]:
     if code is None:
         return _kind_of_words(text)
-    topic = next((topic for topic in _TOPICS if topic in text.lower()), code)
-    remedy = _REMEDIES.get(topic) or _REMEDIES.get(code[:2])
+    told = next((remedy for words, remedy in _REMEDIES_BY_WORDS.items() if words in text.lower()), None)
+    remedy = told or _REMEDIES.get(code) or _REMEDIES.get(code[:2])
     if code in _TRANSIENT or (code[:2] in _TRANSIENT_CLASSES and code not in _LASTING):
         return TransientError, remedy
     if code in _RECORD or code[:2] in _RECORD_CLASSES:

