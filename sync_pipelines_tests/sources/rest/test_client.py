@@ -238,11 +238,11 @@ def test_no_more_requests_and_connections_at_once_than_allowed_and_no_fewer():
 
 def test_an_answer_that_drips_is_not_waited_for(cupid: Cupid, connect: Connect):
     ids = cupid.ids(3)
-    cupid.fault("drip", key=str(ids[1]), seconds=4.0)
+    cupid.fault("drip", key=str(ids[1]), seconds=12.0)
     begin = time.monotonic()
     answer = fetched(connect(timeout=0.5, retry_attempts=1), ids)[str(ids[1])]
     assert (answer.status, answer.reason) == ("failed", "the answer was not whole within 0.5 s")
-    assert time.monotonic() - begin < 3.9  # the whole answer takes 4 s
+    assert time.monotonic() - begin < 11  # the whole answer takes 12 s
 
 
 def test_an_answer_without_end_is_not_read(cupid: Cupid, connect: Connect):
