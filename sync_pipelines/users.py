@@ -172,6 +172,14 @@ class Users:
         self._stored(user.name)
         self._check_source(user)
 
+    def lacks_master_token(self, user: User) -> bool:
+        """Whether a user's account would have no master token: none was given, or it is another account's."""
+        if not isinstance(user.source, Account):
+            return False
+        before = self.get(user.name).source
+        other = isinstance(before, Account) and before != user.source
+        return other or self.secrets(user.name).master_token is None
+
     def change(self, user: User, *, master_token: str | None = None) -> None:
         """Put another source or target in the place of a user's; what is known of the account goes with it.
 
@@ -182,11 +190,11 @@ class Users:
         before, sealed = self.get(user.name), None
         if master_token is not None:
             sealed = self._sealed_with(user.name, master_token=master_token)
-        elif isinstance(user.source, Account) and self.secrets(user.name).master_token is None:
+        elif self.lacks_master_token(user):
             raise ConfigurationError(
                 f"user {user.name!r} has given no master token of the account.",
                 sync=self.sync,
-                remedy=f"Give it first: `sync-pipelines users rotate {user.name} --master-token-file FILE`.",
+                remedy=f"Give it, too: `sync-pipelines users set {user.name} --account … --master-token-file FILE`.",
             )
         self.ledger.change_user(self.sync, user.name, config=user.config(), secrets=sealed)
         if before.source != user.source and (state := self.ledger.user_state(self.sync, user.name)) is not None:

@@ -156,7 +156,7 @@ def set_(
             user = with_complete(user, complete)
         user = replace(user, source=source or user.source, target=target or user.target)
         users.check_change(user)  # before somebody types a token for nothing
-        unknown = isinstance(source, Account) and (master_token_file or users.secrets(name).master_token is None)
+        unknown = master_token_file or users.lacks_master_token(user)
         users.change(user, master_token=_token(MASTER_TOKEN, master_token_file) if unknown else None)
         typer.echo(f"{users.sync}: user {name}: {user.source} to {user.target}.")
 

@@ -201,6 +201,9 @@ def test_a_move_to_an_account_that_is_refused_leaves_the_token_as_it_was(desk: D
     assert sealed(desk, "bob")["master_token"] == "aas_et/first"
     run(*move[:4], *move[6:])
     assert sealed(desk, "bob")["master_token"] == MASTER
+    run("set", "bob", "--account", "b@example.com")
+    assert "Master token" in run("set", "bob", "--account", "other@example.com", typed="aas_et/other\n")
+    assert sealed(desk, "bob")["master_token"] == "aas_et/other"
 
 
 def test_paths_complete_and_place_are_changed(export: Path, tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def _numbers(given: Sequence[str]) -> dict[tuple[str, str], dict[int, int]]:
     numbers: dict[tuple[str, str], dict[int, int]] = {}
     for part in parts_of(given):
         if _STAMP.match(part.path.name) and (match := _NUMBER.match(part.path.name)):
-            numbers.setdefault((match[1], match[3]), {})[int(match[2])] = len(match[2])
+            numbers.setdefault((match[1], match[3].lower()), {})[int(match[2])] = len(match[2])
     return numbers
 
 

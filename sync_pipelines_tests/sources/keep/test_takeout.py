@@ -298,4 +298,5 @@ def test_of_several_exports_the_newest_is_read(tmp_path: Path) -> None:
     (tmp_path / "takeout-20250101T000000Z-001.zip").rename(tmp_path / "takeout-20250101T000000Z-001 (1).zip")
     (tmp_path / "takeout-20260101T000000Z-001.zip").rename(tmp_path / "takeout-20260101T000000Z-001(2).zip")
     assert titles(read(tmp_path / "takeout-*.zip")) == ["new", "second part"]
-    assert lacking([str(tmp_path / "takeout-*.zip")], {}) == []
+    (tmp_path / "takeout-20260101T000000Z-002.zip").rename(tmp_path / "takeout-20260101T000000Z-002.ZIP")
+    assert lacking([str(tmp_path / "takeout-*")], {}) == []
