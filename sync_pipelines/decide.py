@@ -12,14 +12,16 @@ LONGEST_PAUSE = timedelta(hours=1)
 
 
 def waited(pending: Pending, last_success: datetime | None, *, now: datetime) -> float | None:
-    """Seconds since the oldest pending change; 0 where nothing is pending, None where it cannot be known.
+    """Seconds since the oldest pending change; 0 where nothing waits, None where it cannot be known.
+
+    What no run could bring yet waits, too: events behind a transaction that somebody has left open (`oldest` alone).
 
     Where everything is due and the age of the oldest change cannot be known (a purged log, a restored
     database), it is at most the time since the last good sync, which is what is said. A reason that no run ends
     (a partition without triggers) is a warning of its own: the sensor asks for such a run at most hourly, and beyond
     that hour nobody reads the table any more.
     """
-    if not pending:
+    if not pending and pending.oldest is None:
         return 0.0
     since = pending.oldest or last_success
     if since is None:

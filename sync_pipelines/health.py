@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sync_pipelines import __version__
 from sync_pipelines.engine.errors import SyncError, redact
 from sync_pipelines.health_systems import FAR_SYSTEMS, Dependency, asked
+from sync_pipelines.outages import Outages
 from sync_pipelines.sync_health import SyncHealth, sync_health
 
 if TYPE_CHECKING:
@@ -189,8 +190,10 @@ def _findings(chosen: list[BoundTable]) -> Iterator[Finding]:
     yield from _strays()
     yield from _settings()
     yield from _migrations(in_use=bool(chosen))
+    outages = Outages()
     for bound in chosen:
-        for look in (_look_at_table, _look_at_capture, _look_at_target, _look_at_settings):
+        looks = (_look_at_table, _look_at_capture, lambda it: outages.ask(it, _look_at_target), _look_at_settings)
+        for look in looks:
             try:
                 look(bound)
             except SyncError as error:

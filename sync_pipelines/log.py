@@ -29,8 +29,9 @@ _FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s%(place)s: %(message)s
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _FIELDS = ("sync", "table", "run_id")
 
-_CLIENTS = ("neo4j", "urllib3", "databricks")
-"""Loggers of clients that try again and say so; without any handler Python prints it to standard error."""
+_CLIENTS = ("neo4j", "urllib3", "databricks", "sqlalchemy.pool")
+"""Loggers of clients that try again and say so (a pool with a traceback, when the server has ended a session); without
+any handler Python prints it to standard error."""
 
 _context: ContextVar[Mapping[str, str]] = ContextVar("sync_pipelines_log_context", default={})  # noqa: B039
 

@@ -70,7 +70,7 @@ class TableStatus:
     """How one table is; None is what is not known. Times are UTC, `interval` reads 6h or 20m.
 
     Args:
-        lag_seconds: the age of the oldest pending change, 0 where nothing is pending, or nothing that a run would end.
+        lag_seconds: the age of the oldest pending change, 0 where nothing waits, or a reason alone that no run ends.
         pending: changes that wait; full_sync_due: why the next run will read everything, or None.
         checked_at: when the proof ended whose numbers these are.
         problems: why it is not healthy; warnings: what is no reason for that.

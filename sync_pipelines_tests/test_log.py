@@ -265,6 +265,13 @@ print(json.dumps([ours.handlers, ours.level, factory is logging.getLogRecordFact
     assert json.loads(done.stdout) == [[], 0, True, []]
 
 
+def test_the_pools_traceback_of_a_session_that_the_server_ended_is_kept_off_a_commands_output():
+    said = "import logging; logging.getLogger('sqlalchemy.pool.impl.QueuePool').error('Exception during reset')"
+    code = f"from sync_pipelines import log; log.hush_clients(); {said}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 IN_A_RUN = """
 import logging, sys
 import dagster as dg

@@ -112,6 +112,8 @@ def test_these_leave_a_table_healthy(changed, warnings):
 def test_lag_is_the_age_of_the_oldest_pending_change():
     assert status(pending=Pending(changes=2, oldest=AGO["minutes"])).lag_seconds == 600.0
     assert status(pending=None).lag_seconds is None
+    behind_an_open_transaction = status(pending=Pending(oldest=NOW - timedelta(hours=3)))
+    assert (behind_an_open_transaction.lag_seconds, behind_an_open_transaction.healthy) == (3 * 3600, False)
     assert status(pending=Pending(changes=1, oldest=NOW + timedelta(seconds=5))).lag_seconds == 0.0
 
 

@@ -229,7 +229,10 @@ class TargetLock(_SessionLock):
         """Give the lock back and keep its session, for `retake`.
 
         A session that is closed frees its lock a moment later: whoever takes it again at once would find it held.
+        Nothing is left to give where `check` has found it lost.
         """
+        if self._connection is None:
+            return
         try:
             with classified():
                 _ask(self._connection, "SELECT pg_advisory_unlock(%(key)s)", key=self.key)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Neo4jIOManager(dg.ConfigurableIOManager):
     """Writes a change set to its label or type; reads it as `pandas.DataFrame` or `pyarrow.Table`.
 
-    An input gets a row a node (or relationship, with `start` and `end`, the keys of its nodes), partitioned alike
-    those of its window. The input's metadata may ask something else of the graph:
+    An input gets a row a node (or relationship, with `start` and `end`, the keys of its nodes: `targets.neo4j.input`),
+    partitioned alike those of its window. The input's metadata may ask something else of the graph:
     `dg.AssetIn(metadata={"cypher": "MATCH (c:Concept) RETURN c.title AS title", "parameters": {…}})`.
     """
 

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 import sync_pipelines.health
 from sync_pipelines import __version__
 from sync_pipelines.cli import app
+from sync_pipelines.engine.errors import TransientError
+from sync_pipelines.health_systems import FAR_SYSTEMS, Dependency
 from sync_pipelines.launch import HEARTBEAT_SECONDS
 from sync_pipelines_tests.cli.shop import ARTICLE, AUTHOR, Shop
 
@@ -175,6 +177,19 @@ def test_connect_finds_nothing_where_all_is_right(settled: Shop):
     found = health("--connect")
     assert found["findings"] == []
     assert found["warnings"] == []
+
+
+def test_connect_waits_once_for_a_system_that_is_away_however_many_tables_it_has(settled: Shop, monkeypatch):
+    looked_at = []
+
+    def away(bound):
+        looked_at.append(bound.path)
+        raise TransientError("It does not answer.")
+
+    monkeypatch.setattr("sync_pipelines.health._look_at_target", away)
+    monkeypatch.setitem(FAR_SYSTEMS, "chroma", lambda _: Dependency(status="down"))
+    assert problems(health("--connect", code=1)) == dict.fromkeys((ARTICLE, AUTHOR), "It does not answer.")
+    assert len(looked_at) == 1
 
 
 @pytest.mark.slow

@@ -131,6 +131,9 @@ def test_a_lock_whose_session_was_ended_is_noticed_as_lost(url):
         lock.check()
     with pytest.raises(LockLostError):
         lock.check()
+    lock.give_way()  # as the consumer does however its turn ends
+    wait_for("the lock is free again", lock.retake, seconds=10)
+    lock.release()
 
 
 def test_a_lock_that_a_pooler_gave_away_is_noticed_as_lost(url):

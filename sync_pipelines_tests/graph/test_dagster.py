@@ -98,6 +98,11 @@ def test_an_asset_downstream_gets_nodes_relationships_or_the_rows_of_a_query(aca
     assert not [name for name in nodes.columns if name.startswith("sync_")]
     arrows = given(instance, prerequisite(), pa.Table)
     assert arrows.select(["start", "end"]).to_pylist() == [{"start": "c1", "end": "c2"}]
+    academy.execute("UPDATE prerequisite SET weight = 0.5")
+    lasting = prerequisite(properties={"weight": "start"})  # as of a membership that has a start and an end
+    academy.sync(lasting, mode="full")
+    arrows = given(instance, lasting, pa.Table)
+    assert arrows.to_pylist() == [{"sync_start": "c1", "end": "c2", "start": 0.5}]
     cypher = "MATCH (a)-[:PREREQUISITE_OF]->(b) WHERE b.difficulty >= $least RETURN a.title AS first, b.title AS next"
     rows = given(instance, concept(), pd.DataFrame, {"cypher": cypher, "parameters": {"least": 2}})
     assert rows.to_dict("records") == [{"first": "Sets", "next": "Maps"}]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from sync_pipelines.decide import waited
 from sync_pipelines.engine.consuming import TableConsumer
 from sync_pipelines_tests.graph.app import Application, change, concepts, prerequisites, publish
 from sync_pipelines_tests.graph.house import Academy, concept
@@ -75,6 +78,10 @@ def test_an_event_behind_an_open_transaction_waits_and_none_of_its_entity_passes
         # the second version is gated out, the third is not: it must not be taken alone
         assert academy.sync(concepts()).read == 1
         assert app.statuses("c1") == ["COMPLETED", "PENDING", "BLOCKED"]
+        binding = academy.bind(concepts())
+        waiting = binding.source.pending(binding.ledger.watermark(*binding.place))
+        assert not waiting, "no run could bring it"
+        assert waited(waiting, None, now=datetime.now(UTC) + timedelta(hours=3)) == pytest.approx(3 * 3600, abs=600)
     academy.sync(concepts())
     assert app.statuses("c1") == ["COMPLETED"] * 3
     assert titles(academy) == ["let through before it"]

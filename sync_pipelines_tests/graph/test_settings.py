@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from sync_pipelines import ConflictResolver, ReconciliationJob, run_consumer
 from sync_pipelines.cli import app as cli
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
-from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, TransientError
+from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, RunError, TransientError
 from sync_pipelines.health_systems import FAR_SYSTEMS
 from sync_pipelines.resources.neo4j import Neo4jResource
 from sync_pipelines.targets.neo4j.errors import classify
@@ -179,3 +179,11 @@ def test_a_login_that_a_stopping_server_takes_back_is_an_outage_and_a_wrong_one_
     found = classify(error, "write", place="bolt://h", sync="learning", table="concept")
     assert type(found) is kind
     assert remedy in str(found)
+
+
+def test_an_index_where_the_constraint_would_be_is_told_with_its_remedy() -> None:
+    said = "There already exists an index (:Concept {sync_key})."
+    error = Neo4jError._hydrate_neo4j(code="Neo.ClientError.Schema.IndexAlreadyExists", message=said)
+    found = classify(error, "make the constraint", place="bolt://h", sync="learning", table="concept")
+    assert isinstance(found, RunError)
+    assert "Drop that index (SHOW INDEXES names it)" in str(found)

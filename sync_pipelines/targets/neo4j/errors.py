@@ -34,6 +34,9 @@ _OF_RECORDS = (
 )
 """Codes that one row of a batch may have caused; found by halves, the last one is tried twice."""
 
+_INDEXED = "Neo.ClientError.Schema.IndexAlreadyExists"
+"""Somebody's own index stands where the constraint would make one: Neo4j has no two of the same."""
+
 _FULL = ("No space left on device", "disk is full", "disk quota")
 
 
@@ -74,6 +77,8 @@ def classify(error: BaseException, doing: str, *, place: str, quiet: bool = Fals
         return found
     if any(words in str(error) for words in _FULL):
         return RunError(message, remedy="Free space on the disk of the graph's server.", **where)
+    if code == _INDEXED:
+        return RunError(message, remedy="Drop that index (SHOW INDEXES names it): the constraint brings one.", **where)
     if error.is_retryable():
         return TransientError(message, **where)
     return (RecordError if code in _OF_RECORDS else RunError)(message, **where)

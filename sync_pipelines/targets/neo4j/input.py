@@ -83,21 +83,30 @@ def read(
 ) -> Found:
     """The nodes of a label, or the relationships of a type with the keys of their nodes, that a sync has written.
 
+    The keys are `start` and `end`; where a property has that name, `sync_start` or `sync_end`, which none has.
+
     Args:
         changed_at: the property that a window of change time is of; without it all are given.
     """
-    ends = () if label is not None else ("start", "end")
-    names = dict.fromkeys([*ends, *([changed_at] if changed_at else [])])
+    names = dict.fromkeys([changed_at] if changed_at else [])
     wanted = window if changed_at else None
     rows = []
-    for row in _rows(Graph(settings, sync=None, table=None), label, relationship):
+    for ends, row in _rows(Graph(settings, sync=None, table=None), label, relationship):
         names.update(dict.fromkeys(row))  # a window without rows has the columns of the others
         if wanted is None or _lies_in(row.get(changed_at or ""), wanted):
-            rows.append(row)
-    return Found({name: [row.get(name) for row in rows] for name in names})
+            rows.append((ends, row))
+    end_names = () if label is not None else ("start", "end")
+    keys = {
+        f"{OWN_PREFIX}{name}" if name in names else name: [ends[place] for ends, _ in rows]
+        for place, name in enumerate(end_names)
+    }
+    return Found({**keys, **{name: [row.get(name) for _, row in rows] for name in names}})
 
 
-def _rows(graph: Graph, label: str | None, relationship: str | None) -> Iterator[dict[str, Any]]:
+def _rows(
+    graph: Graph, label: str | None, relationship: str | None
+) -> Iterator[tuple[tuple[Any, Any], dict[str, Any]]]:
+    """The keys of a relationship's nodes (of a node none), and the properties that are not the sync's."""
     if label is not None:
         text = f"MATCH (x:{quoted(label)}) WHERE x.{KEY_NAME} IS NOT NULL RETURN properties(x) AS properties"
     else:
@@ -107,9 +116,9 @@ def _rows(graph: Graph, label: str | None, relationship: str | None) -> Iterator
         )
     for page in graph.stream("read nodes or relationships", text):
         for record in page:
-            ends = {} if label is not None else {"start": record["start_key"], "end": record["end_key"]}
             own = {name: value for name, value in record["properties"].items() if not name.startswith(OWN_PREFIX)}
-            yield {**ends, **{name: native(value) for name, value in own.items()}}
+            ends = (record.get("start_key"), record.get("end_key"))
+            yield ends, {name: native(value) for name, value in own.items()}
 
 
 def native(value: Any) -> Any:
