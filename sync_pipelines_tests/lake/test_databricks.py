@@ -183,8 +183,18 @@ def test_a_table_comes_clustered_also_while_the_warehouse_starts(
     house.capture(table)
     house.sync(table)
     name = warehouse.settings.table("shop/item").sql
-    (detail,) = [row for batch in warehouse.stream(f"DESCRIBE DETAIL {name}", doing="ask") for row in batch.to_pylist()]
-    assert (detail["clusteringColumns"], warehouse.state()) == (["amount"], "RUNNING")
+
+    def clustering() -> list[str]:
+        rows = (row for batch in warehouse.stream(f"DESCRIBE DETAIL {name}", doing="ask") for row in batch.to_pylist())
+        return next(rows)["clusteringColumns"]
+
+    assert (clustering(), warehouse.state()) == (["amount"], "RUNNING")
+    house.sync(document(layout={"cluster_by": ["id", "amount"]}))
+    assert clustering() == ["id", "amount"], "of a table that is there, too"
+    version = house.opened(table).version()
+    house.sync(document(layout={"cluster_by": ["id", "amount"]}))
+    assert house.opened(table).version() == version
+    house.bind(document()).target.optimize(z_order=["amount"])  # which a clustered table refuses
 
 
 def test_the_resource_reads_every_name_of_its_variables(monkeypatch: pytest.MonkeyPatch):

@@ -67,6 +67,7 @@ def test_where_a_rule_refuses_most_of_a_table_the_run_ends_and_no_value_is_shown
     assert house.rows(ruled) == []
 
 
+@pytest.mark.spare_where(engine="databricks")
 def test_a_table_that_only_grows_is_left_to_a_history(house: House, engine: str):
     house.execute("CREATE TABLE item (id text PRIMARY KEY)")
     table = document(target={"table": "shop/item", "mode": "append", "properties": {"delta.appendOnly": "true"}})
