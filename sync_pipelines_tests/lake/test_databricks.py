@@ -183,6 +183,7 @@ def test_a_table_comes_clustered_also_while_the_warehouse_starts(
     house.execute("CREATE TABLE item (id int PRIMARY KEY, amount int)")
     table = document(layout={"cluster_by": ["amount"]})
     house.capture(table)
+    house.execute("INSERT INTO item VALUES (1, 1)")
     house.sync(table)
     name = warehouse.settings.table("shop/item").sql
 
