@@ -62,7 +62,7 @@ class LayoutBlock(Block):
         default=[], description="The weekly upkeep writes the whole table anew, ordered by these columns."
     )
     cluster_by: list[str] = Field(
-        default=[], description="Columns of the liquid clustering that Databricks makes the table with."
+        default=[], description="Columns of the liquid clustering that the table has on Databricks."
     )
     file_mb: int = Field(default=32, ge=1, le=1024, description="The size of a file that is aimed at.")
 

@@ -67,6 +67,13 @@ def test_a_full_disk_is_told_with_its_remedy():
         Path("/dev/full").write_text("x")
 
 
+@pytest.mark.parametrize("text", ["Operation not permitted (os error 1)", "Read-only file system (os error 30)"])
+def test_a_folder_that_may_not_be_written_is_told_with_its_remedy(text: str):
+    told = r"access was refused: .*Check the rights"
+    with pytest.raises(RunError, match=told), delta_errors("write table 'shop/item'", sync="shop", table="item"):
+        raise OSError(f"Generic LocalFileSystem error Unable to open file {text}")
+
+
 @pytest.mark.parametrize("name", ["shop/item_503", "shop/429", "part-00000-5034290a-4293-4503.parquet"])
 def test_a_number_in_a_name_is_no_outage(name: str):
     with pytest.raises(RunError, match=name), delta_errors("read table", sync="shop", table="item"):

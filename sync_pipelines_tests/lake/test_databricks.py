@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -181,10 +183,39 @@ def test_a_table_comes_clustered_also_while_the_warehouse_starts(
     house.execute("CREATE TABLE item (id int PRIMARY KEY, amount int)")
     table = document(layout={"cluster_by": ["amount"]})
     house.capture(table)
+    house.execute("INSERT INTO item VALUES (1, 1)")
     house.sync(table)
     name = warehouse.settings.table("shop/item").sql
-    (detail,) = [row for batch in warehouse.stream(f"DESCRIBE DETAIL {name}", doing="ask") for row in batch.to_pylist()]
-    assert (detail["clusteringColumns"], warehouse.state()) == (["amount"], "RUNNING")
+
+    def clustering() -> list[str]:
+        rows = (row for batch in warehouse.stream(f"DESCRIBE DETAIL {name}", doing="ask") for row in batch.to_pylist())
+        return next(rows)["clusteringColumns"]
+
+    assert (clustering(), warehouse.state()) == (["amount"], "RUNNING")
+    house.sync(document(layout={"cluster_by": ["id", "amount"]}))
+    assert clustering() == ["id", "amount"], "of a table that is there, too"
+    version = house.opened(table).version()
+    house.sync(document(layout={"cluster_by": ["id", "amount"]}))
+    assert house.opened(table).version() == version
+    house.bind(document()).target.optimize(z_order=["amount"])  # which a clustered table refuses
+
+
+@pytest.mark.parametrize("host", ["https://dbc-1.cloud.databricks.com/", "dbc-2.cloud.databricks.com"])
+def test_a_login_stands_in_the_profile_of_the_same_workspace(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in [name for name in os.environ if name.startswith(("DATABRICKS_", "ARM_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATABRICKS_HOST", "dbc-1.cloud.databricks.com")
+    monkeypatch.setenv("DATABRICKS_HTTP_PATH", "/sql/1.0/warehouses/abc123")
+    (tmp_path / ".databrickscfg").write_text(f"[DEFAULT]\nhost = {host}\ntoken = dapi-of-the-profile\n")
+    settings = DatabricksResource().settings()
+    if "dbc-2" in host:
+        with pytest.raises(ConfigurationError, match=r"no credentials that fit.*\[DEFAULT\] of that host"):
+            settings.client()
+    else:
+        assert settings.client().config.authenticate() == {"Authorization": "Bearer dapi-of-the-profile"}
 
 
 def test_the_resource_reads_every_name_of_its_variables(monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sync_pipelines.engine.errors import RunError
@@ -26,3 +27,9 @@ def detail_of(warehouse: Warehouse, table: TableName) -> dict[str, Any] | None:
             f"{table} is no Delta table ({row.get('format')}).", remedy="Name another table.", **warehouse.place
         )
     return {**row, "properties": dict(row["properties"] or {})}
+
+
+def is_clustered(detail: Mapping[str, Any] | None, columns: Sequence[str] | None = None) -> bool:
+    """Whether a table has liquid clustering: by these columns, or by any."""
+    found = [name.strip("`").replace("``", "`").casefold() for name in (detail or {}).get("clusteringColumns") or ()]
+    return bool(found) if columns is None else found == [name.casefold() for name in columns]

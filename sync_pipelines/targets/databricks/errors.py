@@ -20,6 +20,7 @@ from sync_pipelines.engine.errors import (
     redact,
 )
 from sync_pipelines.targets.lake.contention import ConflictError
+from sync_pipelines.targets.lake.rules import BrokenRuleError
 
 _CONFLICT = re.compile(
     r"DELTA_(CONCURRENT_\w+|METADATA_CHANGED|PROTOCOL_CHANGED)|Concurrent(Append|Write|DeleteRead|DeleteDelete|"
@@ -30,6 +31,12 @@ _NO_SCHEMA = re.compile(r"SCHEMA_NOT_FOUND|NO_SUCH_CATALOG|CATALOG_NOT_FOUND|NO_
 _DENIED = re.compile(r"PERMISSION_DENIED|INSUFFICIENT_P\w+|does not have \S+ (privilege|permission)", re.IGNORECASE)
 _AWAY = re.compile(r"TEMPORARILY_UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED|SERVICE_UNDER_MAINTENANCE|IO_ERROR")
 _FEATURE = re.compile(r"DELTA_UNSUPPORTED_FEATURES_FOR_(READ|WRITE)|DELTA_INVALID_PROTOCOL_VERSION")
+_RULE = re.compile(
+    r"((?:CHECK constraint .{1,300}?|NOT NULL constraint) violated)\b"
+    r"(?: by row with values.*|( for column: [^.\n]+).*)",
+    re.DOTALL,
+)
+"""Of rows that a rule of the table refuses; their values follow."""
 _NAMES = re.compile(r"\b(Schema|Catalog) '", re.I)
 _NAMELESS = "Check the name, DATABRICKS_CATALOG and DATABRICKS_SCHEMA, or make it (CREATE SCHEMA)."
 _NOWHERE = "Check DATABRICKS_HTTP_PATH (the warehouse) and DATABRICKS_VOLUME (CREATE VOLUME)."
@@ -90,6 +97,12 @@ def of_statement(code: str, text: str, doing: str, place: dict[str, Any]) -> Syn
     Args:
         code: the service's error code. text: its message, with Delta's or Spark's own code in it.
     """
+    if rule := _RULE.search(text):
+        return BrokenRuleError(
+            f"Databricks: could not {doing}: {_short(rule[1] + (rule[2] or ''))}.",
+            remedy="Mend the record in the source, or take the rule from the table.",
+            **place,
+        )
     said = _short(text)
     message = f"Databricks: could not {doing}: {said}."
     if _CONFLICT.search(text):

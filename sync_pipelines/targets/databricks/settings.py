@@ -17,7 +17,7 @@ class WarehouseSettings:
     """A SQL warehouse and the schema in which tables stand. `repr` shows no secret.
 
     Args:
-        host: the workspace's address; None: as `~/.databrickscfg` or the environment say. token: a personal access
+        host: the workspace's address; None: as the environment says. token: a personal access
             token; None: whatever else the SDK finds (`DATABRICKS_CLIENT_ID`, `~/.databrickscfg`, a cloud's own login).
         warehouse: the warehouse's id. catalog, schema: where a table stands whose name has no other.
         volume: the folder of a Volume for staged files (`/Volumes/main/voyce/staging`).
@@ -35,6 +35,8 @@ class WarehouseSettings:
         from dagster_databricks import DatabricksClientResource
         from databricks.sdk.core import DefaultCredentials
 
+        from sync_pipelines.targets.databricks.profile import login_of
+
         resource = (
             DatabricksClientResource(host=self.host, token=self.token)
             if self.token
@@ -43,9 +45,14 @@ class WarehouseSettings:
         try:
             return resource.get_client().workspace_client
         except ValueError as error:
+            if not self.token and self.host and (login := login_of(self.host)):
+                found: Any = login
+                resource = DatabricksClientResource(host=self.host, credentials_strategy=found)
+                return resource.get_client().workspace_client
             raise ConfigurationError(
                 f"Databricks: there are no credentials that fit: {error}.",
-                remedy="Set DATABRICKS_HOST and DATABRICKS_TOKEN, or write a profile [DEFAULT] in ~/.databrickscfg.",
+                remedy="Set DATABRICKS_HOST and DATABRICKS_TOKEN, or write a profile [DEFAULT] of that host in "
+                "~/.databrickscfg.",
             ) from error
 
     def table(self, name: str) -> TableName:

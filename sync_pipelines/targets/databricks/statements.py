@@ -64,6 +64,17 @@ def _properties(properties: Mapping[str, str]) -> str:
     return ", ".join(f"{text_literal(name)} = {text_literal(value)}" for name, value in properties.items())
 
 
+def cluster(table: TableName, columns: Iterable[str]) -> str:
+    """Liquid clustering of a table that is there; OPTIMIZE brings its rows into it."""
+    return f"ALTER TABLE {table.sql} CLUSTER BY ({names(columns)})"
+
+
+def optimize(table: TableName, z_order: Iterable[str]) -> str:
+    """Small files put together, what is clustered clustered, or all rows in an order."""
+    columns = names(z_order)
+    return f"OPTIMIZE {table.sql}{f' ZORDER BY ({columns})' if columns else ''}"
+
+
 def set_properties(table: TableName, properties: Mapping[str, str]) -> str:
     return f"ALTER TABLE {table.sql} SET TBLPROPERTIES ({_properties(properties)})"
 

@@ -25,7 +25,7 @@ from sync_pipelines.engine.model import (
 )
 from sync_pipelines.engine.usage import Spent
 from sync_pipelines.targets.databricks import statements
-from sync_pipelines.targets.databricks.detail import detail_of
+from sync_pipelines.targets.databricks.detail import detail_of, is_clustered
 from sync_pipelines.targets.databricks.errors import MissingTableError
 from sync_pipelines.targets.databricks.rewritten import Rewritten
 from sync_pipelines.targets.databricks.settings import WarehouseSettings
@@ -158,8 +158,10 @@ class DatabricksTarget(LakeTarget):
         self._commit(statements.add_columns(self.table, columns), "add columns to table")
 
     def prepare(self) -> None:
-        """As every engine's; and what a run that died has left in the Volume goes."""
+        """As every engine's; a table is clustered as the layout says, and what a run that died has staged goes."""
         super().prepare()
+        if self._cluster_by and not is_clustered(self._detail(), self._cluster_by):
+            self._commit(statements.cluster(self.table, self._cluster_by), "cluster table")
         self.staging.sweep()
 
     def stamp(self) -> str | None:
@@ -185,8 +187,7 @@ class DatabricksTarget(LakeTarget):
     def optimize(self, *, z_order: Sequence[str] = ()) -> dict[str, Any]:
         """Put small files together, cluster what is clustered, or order by `z_order`; no row changes."""
         before = self._files()
-        ordered = f" ZORDER BY ({statements.names(z_order)})" if z_order and not self._cluster_by else ""
-        self._commit(f"OPTIMIZE {self.table.sql}{ordered}", "optimize")
+        self._commit(statements.optimize(self.table, () if is_clustered(self._detail()) else z_order), "optimize")
         return before_and_after(before, self._files())
 
     def _files(self) -> tuple[int, int]:

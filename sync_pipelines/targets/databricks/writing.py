@@ -15,6 +15,7 @@ from sync_pipelines.targets.databricks.staging import Staging
 from sync_pipelines.targets.databricks.warehouse import Parameter, Warehouse, listed
 from sync_pipelines.targets.lake.contention import contend
 from sync_pipelines.targets.lake.groups import Group, Layout
+from sync_pipelines.targets.lake.rules import written_alone
 from sync_pipelines.targets.lake.shape import Shape
 
 _LIST = 200
@@ -58,7 +59,7 @@ class Writer:
         Raises:
             ConflictError: other writers committed in between, again and again.
         """
-        return contend(lambda: self._write(group))
+        return written_alone(group, lambda part: contend(lambda: self._write(part)))
 
     def _write(self, group: Group) -> BatchResult:
         unlike = self._unlike(group)

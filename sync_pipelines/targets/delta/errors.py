@@ -9,12 +9,22 @@ from typing import Any
 
 from sync_pipelines.engine.errors import RunError, SyncError, TargetDamagedError, TransientError
 from sync_pipelines.targets.lake.contention import ConflictError
+from sync_pipelines.targets.lake.rules import BrokenRuleError
 
 _AWAY = re.compile(
     r"connection|timed out|timeout|temporarily|reset by peer|broken pipe|500 internal|(?<![-/\w])(?:503|429)(?![-/\w])"
 )
 """What passes; as numbers of their own, for names of files and tables hold these digits, too."""
-_REFUSED = ("accessdenied", "access denied", "permission denied", "forbidden", "unauthorized", "invalidaccesskey")
+_REFUSED = (
+    "accessdenied",
+    "access denied",
+    "permission denied",
+    "operation not permitted",
+    "read-only file system",
+    "forbidden",
+    "unauthorized",
+    "invalidaccesskey",
+)
 _FULL = ("no space left", "disk quota", "disk full")
 _COLOURS = re.compile(r"\x1b\[[\d;]*m↳?")
 """delta-rs colours the steps of an error for a terminal; it stands in logs, in metadata and in alerts."""
@@ -32,6 +42,8 @@ _DAMAGED = (
 _BROKEN_LOG = ("json error", "invalid json")
 _UNREADABLE = "unsupported table features required"
 """Of a table with a feature that delta-rs cannot even read, such as widened types."""
+_RULES = ("failed validation check", "non-nullable but contains null")
+"""Of rows that a constraint, a generated column or NOT NULL refuses; a picture of them follows, with all values."""
 _FEATURES = ("unsupported", "not supported", "feature", "protocol")
 
 
@@ -49,7 +61,18 @@ def delta_errors(doing: str, *, sync: str | None, table: str | None) -> Generato
     except Exception as error:
         if not _of_the_client(error):
             raise
+        if _any(_RULES, str(error)):
+            raise _of_a_rule(doing, sync, table) from None  # what is below an error is shown, too
         raise _classified(error, doing, sync, table) from error
+
+
+def _of_a_rule(doing: str, sync: str | None, table: str | None) -> SyncError:
+    return BrokenRuleError(
+        f"Delta: could not {doing}: a rule of the table (NOT NULL, a CHECK constraint, a generated column) forbids it.",
+        sync=sync,
+        table=table,
+        remedy="Mend the record in the source, or take the rule from the table.",
+    )
 
 
 def _of_the_client(error: Exception) -> bool:

@@ -41,13 +41,22 @@ _RULES = ("delta.invariants", "delta.generationExpression")
 def is_plain(table: DeltaTable) -> bool:
     """Whether files that hold nothing but rows may be added to a table: it asks for nothing else of its writers."""
     told, protocol = table.metadata(), table.protocol()
-    rules = (name for item in table.schema().fields for name in item.metadata if name in _RULES)
     return (
         not told.partition_columns
         and set(protocol.writer_features or ()) <= _KEPT
-        and not any(name.startswith("delta.constraints.") for name in told.configuration)
         and told.configuration.get("delta.columnMapping.mode", "none") == "none"
-        and not any(rules)
+        and not has_rules(table)
+    )
+
+
+def has_rules(table: DeltaTable) -> bool:
+    """Whether a table may refuse a row: by NOT NULL, which no column of ours has but that somebody says so, a CHECK
+    constraint or a generated column."""
+    fields = table.schema().fields
+    return (
+        any(name.startswith("delta.constraints.") for name in table.metadata().configuration)
+        or any(name in _RULES for item in fields for name in item.metadata)
+        or any(not item.nullable and item.name not in (KEY, FINGERPRINT) for item in fields)
     )
 
 

@@ -25,6 +25,7 @@ from sync_pipelines.targets.delta.target import DeltaTarget
 from sync_pipelines.targets.delta.writing import append, finished, same_row
 from sync_pipelines.targets.lake.groups import Group, groups
 from sync_pipelines.targets.lake.history import LAST, History, due, ended
+from sync_pipelines.targets.lake.rules import written_alone
 from sync_pipelines.targets.lake.shape import DELETED, SYNCED_AT, VERSION
 from sync_pipelines.targets.lake.table import is_stranger, named, of_buckets
 
@@ -156,8 +157,11 @@ class DeltaHistory(History, DeltaTarget):
         """Append the records whose newest state is another one; a result for each commit, which has many batches."""
         for group in groups(iter(batches)):
             self.require_columns(group.rows.schema)
-            yield self.store.contend(
-                "write table", lambda table, group=group: self._write(table, group, doubt, before_write)
+            yield written_alone(
+                group,
+                lambda part: self.store.contend(
+                    "write table", lambda table: self._write(table, part, doubt, before_write)
+                ),
             )
 
     def _write(

@@ -20,6 +20,7 @@ from sync_pipelines.engine.model import (
 )
 from sync_pipelines.engine.usage import Spent
 from sync_pipelines.targets.delta.features import foreign_features
+from sync_pipelines.targets.delta.files import has_rules
 from sync_pipelines.targets.delta.rewriting import Rewriter
 from sync_pipelines.targets.delta.settings import DeltaSettings
 from sync_pipelines.targets.delta.store import DeltaStore, name_of, stamp_number
@@ -157,8 +158,9 @@ class DeltaTarget(LakeTarget):
         yield from map(write, groups(iter(batches), most_bytes=writer.group_bytes))
 
     def may_fill(self) -> bool:
-        """Whether the table is empty."""
-        return self.count() == 0
+        """Whether the table is empty, and has no rule by which one row could keep out all."""
+        table = self.store.open()
+        return table is not None and not has_rules(table) and self.count() == 0
 
     def fill(self, batches: Iterable[pa.RecordBatch], *, before_write: Callable[[], object]) -> Counts:
         """Write mapped rows into the empty table by one commit, sorted in parts; files have the layout's size."""

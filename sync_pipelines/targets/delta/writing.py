@@ -19,6 +19,7 @@ from sync_pipelines.targets.delta.files import FileWriter, filesystem, is_plain
 from sync_pipelines.targets.delta.rewriting import Found, Rewriter
 from sync_pipelines.targets.delta.store import DeltaStore, literal, name_of
 from sync_pipelines.targets.lake.groups import FRESH_BYTES, GROUP_BYTES, Group, Layout, groups
+from sync_pipelines.targets.lake.rules import written_alone
 from sync_pipelines.targets.lake.shape import SYNCED_AT, UTC_MICROSECONDS, Shape
 
 if TYPE_CHECKING:
@@ -62,12 +63,14 @@ class Writer:
         self._own: int | None = None
 
     def write(self, group: Group) -> BatchResult:
-        """Bring a group's records into the table.
+        """Bring a group's records into the table; those that break a rule of its own are refused.
 
         Raises:
             ConflictError: other writers committed between look and commit, again and again.
         """
-        return self._store.contend("write table", lambda table: self._write(table, group))
+        return written_alone(
+            group, lambda part: self._store.contend("write table", lambda table: self._write(table, part))
+        )
 
     def _write(self, table: DeltaTable, group: Group) -> BatchResult:
         fresh = self._is_fresh(table)

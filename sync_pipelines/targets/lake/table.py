@@ -20,6 +20,7 @@ SchemaChange = Literal["stop", "evolve", "rebuild"]
 OWNER, MAPPING, KEY_COLUMNS = "sync_pipelines.owner", "sync_pipelines.mapping", "sync_pipelines.key"
 """Table properties that say which sync a table belongs to, how its rows were mapped and what their key is."""
 
+_APPEND_ONLY = "delta.appendOnly"
 REBUILD_SUFFIX = "__rebuild"
 STRANGER = "\u2205 row without _key: "
 
@@ -50,6 +51,11 @@ class Held:
     def key(self) -> list[str]:
         """The source's key columns, as they were when the table was made."""
         return list(json.loads(self.properties.get(KEY_COLUMNS, "[]")))
+
+    @property
+    def append_only(self) -> bool:
+        """Whether no row of the table may be changed or removed."""
+        return self.properties.get(_APPEND_ONLY, "").strip().lower() == "true"
 
     @property
     def key_columns(self) -> list[str]:
@@ -169,6 +175,7 @@ class LakeTarget(Underived, ABC):
             return
         refuse_foreign(held.foreign, engine=self.engine, **self._place)
         self._check_owner(held)
+        self._check_changeable(held)
         self._follow(held)
         if OWNER not in held.properties and self.owner:
             self.note_configuration()
@@ -193,6 +200,15 @@ class LakeTarget(Underived, ABC):
         if owner and self.owner and owner != self.owner:
             raise RunError(
                 f"the Delta table {self.name!r} belongs to {owner}.", remedy="Name another table.", **self._place
+            )
+
+    def _check_changeable(self, held: Held) -> None:
+        if held.append_only and not self.shape.history:
+            raise TargetChangedError(
+                f"the Delta table {self.name!r} is {_APPEND_ONLY}: what changes or goes in the source cannot follow.",
+                remedy=f"Take the property from the table ({_APPEND_ONLY} = false), or name another one with "
+                "target.mode: append.",
+                **self._place,
             )
 
     def _follow(self, held: Held) -> None:
@@ -256,6 +272,7 @@ class LakeTarget(Underived, ABC):
             *([f"table {self.name!r} was made by something else"] if owner is None else []),
             *([f"table {self.name!r} belongs to {owner}"] if owner and owner != self.owner else []),
             *(f"the table uses {name}, which {self.engine} cannot write" for name in held.foreign),
+            *([f"the table is {_APPEND_ONLY}"] if held.append_only and not self.shape.history else []),
             *(change.text for change in self._changes(held).found),
         ]
 
