@@ -262,11 +262,9 @@ class Deletion:
 
 @dataclass(frozen=True, kw_only=True)
 class Pending:
-    """What waits in the source: `changes`, which a run brings now, are exact up to `limit`; `oldest` is the oldest
-    change's time (UTC), also where that one waits for more than a run.
-
-    `full_reason`: why the next run will read everything; `lasting`: a run does not end that, somebody else must.
-    """
+    """What waits in the source: `changes`, which a run brings now, exact up to `limit`; `oldest`: the oldest one's time
+    (UTC), also where that waits for more than a run; `full_reason`: why the next run will read everything; `lasting`: a
+    run does not end that, somebody else must."""
 
     changes: int = 0
     oldest: datetime | None = None
