@@ -145,7 +145,7 @@ def read_page(notion: Notion, head: Head, record: Record | None) -> Seen:
     ours = _ours(record)
     page = _read(notion, head.id, lambda block: _author(block) in us or block["id"] in ours)
     base = record.base if record is not None else ()
-    under_way = (record.under_way if record is not None else None) or ()
+    under_way = record.under_way if record is not None else None
     behind = record is not None and record.is_behind(head)
 
     def found(page: Sequence[Live]) -> Region:

@@ -191,17 +191,28 @@ class _Claims:
     """Who of these blocks is claimed by which entry.
 
     Args:
-        us: ids of the sync's connections. expected: what an interrupted write was making, by mark. taken: ids.
-        nameless: what those entries say whose ids are not known, of all levels.
-        kept: ids of the blocks that it was not to remove. behind: the base is older than the page.
+        us: ids of the sync's connections. nameless: what those entries say whose ids are not known, of all levels.
+        making: what an interrupted write was making, of all levels; None: none was interrupted. taken: ids.
+        behind: the base is older than the page.
     """
 
     us: Collection[str]
-    expected: Mapping[str, Entry]
     nameless: Counter[tuple[str, str]]
-    kept: Collection[str | None] = frozenset()
+    making: Sequence[Entry] | None = None
     behind: bool = False
     taken: set[str] = field(default_factory=set)
+    expected: Mapping[str, Entry] = field(init=False)
+    """What the write was making, by mark."""
+    kept: Collection[str] = field(init=False)
+    """Ids of the blocks that it was not to remove."""
+    missed: Collection[str] = field(init=False)
+    """Marks of what somebody has removed, with consent."""
+
+    def __post_init__(self) -> None:
+        making = self.making or ()
+        self.expected = {item.stands_as[1]: item for item in making if not item.absent}
+        self.kept = {item.id for item in making if item.id}
+        self.missed = {item.stands_as[1] for item in making if item.absent}
 
 
 def find(
@@ -209,7 +220,7 @@ def find(
     page: Sequence[Live],
     *,
     us: Collection[str],
-    under_way: Sequence[Entry] = (),
+    under_way: Sequence[Entry] | None = None,
     adopt: bool = False,
     behind: bool = False,
 ) -> Region:
@@ -217,15 +228,14 @@ def find(
 
     Args:
         us: the ids of the sync's connections, now and before, which tell its blocks from others'.
-        under_way: what a write was making of the page that was interrupted, so that some of it may stand there.
+        under_way: what a write was making of the page that was interrupted, so that some of it may stand there; None:
+            none was.
         adopt: nothing is on record: whatever the connection made is the region; what others have edited of it since
             was something else, nobody knows what.
         behind: what is on record is older than the page (a backup of the ledger): it takes in what was made since.
     """
-    making = list(_walk(under_way))
-    expected = {item.stands_as[1]: item for item in making}
     nameless = Counter(item.stands_as for item in _walk(base) if item.id is None and not item.absent)
-    claims = _Claims(us, expected, nameless, {item.id for item in making if item.id}, behind)
+    claims = _Claims(us, nameless, None if under_way is None else list(_walk(under_way)), behind)
     claims.taken |= {item.id for item in _walk(base) if item.id}
     if adopt:
         base = _adopted(page, us)
@@ -307,39 +317,43 @@ def _matched(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> tu
         elif _was_going(entry, claims):
             continue  # the sync's own hand removed it
         found.append(entry)
-    for live in page:
-        if live.id not in standing and _is_under_way(live, claims):
-            entry = replace(claims.expected[live.mark], id=live.id, children=())
-            entry, standing[live.id] = _settled(entry, live, claims)
-            found.append(entry)
     return found, [standing[live.id] for live in page if live.id in standing]
 
 
 def _with_newcomers(
     base: Sequence[Entry], pairs: Mapping[int, Live], page: Sequence[Live], claims: _Claims
 ) -> list[tuple[Entry, Live | None]]:
-    """The entries with their blocks; and where the base is older than the page, those of which it says nothing."""
+    """The entries with their blocks; and where they stand, those of which the base says nothing yet."""
     following: dict[int, list[tuple[Entry, Live | None]]] = {}
-    if claims.behind:
-        at, last = {live.id: index for index, live in pairs.items()}, -1
-        for live in page:
-            last = at.get(live.id, last)
-            if live.author in claims.us and live.id not in claims.taken:
-                (entry,) = _adopted([live], claims.us)
-                following.setdefault(last, []).append((entry, live))
+    at, last = {live.id: index for index, live in pairs.items()}, -1
+    for live in page:
+        last = at.get(live.id, last)
+        if (entry := _newcomer(live, claims)) is not None:
+            following.setdefault(last, []).append((entry, live))
     found = following.get(-1, [])
     for index, entry in enumerate(base):
         found += [(entry, pairs.get(index)), *following.get(index, ())]
     return found
 
 
+def _newcomer(live: Live, claims: _Claims) -> Entry | None:
+    """The entry of a block of ours of which the base says nothing; None: it is of somebody else, or has one there."""
+    if live.author not in claims.us or live.id in claims.taken:
+        return None
+    if live.mark in claims.expected:
+        return replace(claims.expected[live.mark], id=live.id, children=())
+    return _adopted([live], claims.us)[0] if claims.behind else None
+
+
 def _was_going(entry: Entry, claims: _Claims) -> bool:
-    """Whether a block that is gone was removed, or never made, by a write that was interrupted."""
-    return bool(claims.expected) and entry.stands_as[1] not in claims.expected and entry.id not in claims.kept
+    """Whether a block that is gone was removed, or never made, by a write that was interrupted.
 
-
-def _is_under_way(live: Live, claims: _Claims) -> bool:
-    return live.author in claims.us and live.id not in claims.taken and live.mark in claims.expected
+    One may go whose text stays: an equal one stands beside it, or is made at another place.
+    """
+    mark = entry.stands_as[1]
+    if claims.making is None or mark in claims.missed:
+        return False
+    return entry.id not in claims.kept if entry.id else mark not in claims.expected
 
 
 def _settled(entry: Entry, live: Live, claims: _Claims) -> tuple[Entry, Standing]:

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from sync_pipelines.defs.notes.page import page_of
+from sync_pipelines.engine.conflicts import Strategy
 from sync_pipelines.engine.errors import ConfigurationError, RunError, TransientError
 from sync_pipelines.engine.model import FINGERPRINT
 from sync_pipelines.targets.notion.errors import DoubtfulError
@@ -141,6 +142,36 @@ def test_a_change_that_was_cut_off_is_undone_where_keep_takes_it_back_within_the
     desk.bring(first)
     assert desk.texts() == ["one", "two"]
     assert desk.prints() == {"1": batch_of(first).column(FINGERPRINT).to_pylist()[0]}
+
+
+def test_a_change_that_was_cut_off_is_nobodys_edit_wherever_in_the_text_it_was(desk: Desk):
+    changes = [
+        ("one\ntwo", "one\nbetween\ntwo", 2),
+        ("one\ntwo\nthree", "", 2),
+        ("same\nx\nsame\nsame", "same", 4),
+        ("a\nb\nc", "c\na\nb", 3),
+    ]
+    for number, (first, changed, at) in enumerate(changes):
+        desk.bring(note(str(number), first))
+        desk.later()
+        _crash(desk, note(str(number), changed), at, before=True)
+        desk.target = desk.make()
+        last = note(str(number), f"{changed}\nmore")
+        assert not desk.bring(last).kept, changed
+        assert whole(desk, last)
+
+
+def test_a_line_that_a_person_removed_stays_away_where_the_merge_that_left_it_was_cut_off(desk: Desk):
+    desk.target = desk.make(Strategy.MERGE)
+    desk.bring(note(text="one\ntwo\nthree"))
+    desk.later()
+    desk.hands.delete_block(desk.outline()[1]["id"])
+    changed = note(text="ONE\ntwo\nthree\nfour")
+    _crash(desk, changed, 2, before=True)
+    assert desk.texts() == ["ONE", "three"]
+    desk.target = desk.make(Strategy.MERGE)
+    desk.bring(changed)
+    assert desk.texts() == ["ONE", "three", "four"]
 
 
 def test_what_fails_for_good_ends_the_run_and_the_next_one_goes_on(desk: Desk):
