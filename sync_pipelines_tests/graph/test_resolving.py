@@ -238,6 +238,10 @@ def test_an_operator_lists_shows_compares_and_merges(contested: Academy) -> None
     assert (past["method"], past["resolved_by"], past["resolution_notes"]) == ("merge", "ada", "agreed")
     assert "agreed" in run("show", "learning/concept", "c1")
     assert "merge" in run("list", "--history")
+    contested.sync(REVIEW, mode="full")
+    contested.execute("UPDATE concept SET tags = '{c}' WHERE id = 'c1'")
+    fields = {item["field"]: item for item in run("diff", "learning/concept", "c1", "--json")["fields"]}
+    assert (fields["title"]["base"], fields["title"]["merged"]) == ("ours", "target"), "decided once for all"
 
 
 def test_sensitive_values_are_masked_wherever_a_conflict_is_shown(
@@ -318,6 +322,16 @@ def test_a_value_that_no_property_can_hold_is_refused_by_its_name(contested: Aca
     with pytest.raises(ConfigurationError, match=f"property '?{name}"):
         ConflictResolver().resolve_conflict("c1", "concept", "merge", values={"title": "both", name: value})
     assert held(contested, "title", "difficulty") == ["theirs", 5]
+
+
+def test_a_value_of_another_type_is_no_part_of_a_merge_and_stays(contested: Academy) -> None:
+    edit(contested, "n.difficulty = 'hard'")
+    words = ("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=source")
+    assert "the graph's value of 'difficulty' is no INTEGER" in run(*words, code=3)
+    assert held(contested, "title", "difficulty") == ["theirs", "hard"]
+    assert ConflictResolver().has_conflict("c1", "concept")
+    run(*words, "--property", "difficulty=source")
+    assert held(contested, "title", "difficulty") == ["ours", 1]
 
 
 def test_a_value_that_would_part_a_record_from_its_key_is_refused(contested: Academy) -> None:

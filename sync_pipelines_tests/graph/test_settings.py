@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from asyncio import CancelledError
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,8 @@ from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.errors import ConfigurationError, NotConfiguredError, RunError, TransientError
 from sync_pipelines.health_systems import FAR_SYSTEMS
 from sync_pipelines.resources.neo4j import Neo4jResource
-from sync_pipelines.targets.neo4j.errors import classify
+from sync_pipelines.targets.neo4j.client import Graph
+from sync_pipelines.targets.neo4j.errors import classify, graph_errors
 from sync_pipelines.targets.neo4j.settings import GraphSettings
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 
@@ -187,3 +189,37 @@ def test_an_index_where_the_constraint_would_be_is_told_with_its_remedy() -> Non
     found = classify(error, "make the constraint", place="bolt://h", sync="learning", table="concept")
     assert isinstance(found, RunError)
     assert "Drop that index (SHOW INDEXES names it)" in str(found)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Neo4jError._hydrate_neo4j(code="Neo.ClientError.Request.Invalid", message="BEGIN not expected"),
+        BufferError("Existing exports of data: object cannot be re-sized"),
+    ],
+)
+def test_a_run_that_is_interrupted_as_the_driver_sends_is_not_said_to_have_failed(error: Exception) -> None:
+    error.__context__ = KeyboardInterrupt()  # the driver's session raises it as it closes
+    with pytest.raises(KeyboardInterrupt), graph_errors("read", place="bolt://h", sync="learning", table="concept"):
+        raise error
+
+
+def test_an_interrupt_drops_the_connection_and_waits_for_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+
+    class Session:
+        def execute_read(self, *_: Any) -> None:
+            raise KeyboardInterrupt
+
+        def close(self) -> None:
+            raise AssertionError("to roll back, it would wait for an answer that may never come")
+
+        def __exit__(self, kind: type[BaseException], *_: Any) -> None:
+            ended.append(kind)
+
+    driver = SimpleNamespace(session=lambda **_: Session())
+    monkeypatch.setattr("sync_pipelines.targets.neo4j.client.driver_of", lambda _: driver)
+    graph = Graph(GraphSettings(uri="bolt://h", user="u"), sync="learning", table="concept")
+    with pytest.raises(KeyboardInterrupt):
+        graph.read("look", "RETURN 1")
+    assert ended == [CancelledError]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -144,9 +145,27 @@ class Graph:
         settings = self.settings
         with (
             graph_errors(doing, place=settings.place, quiet=self._quiet, **self.where),
-            driver_of(settings).session(database=settings.database, fetch_size=_PAGE) as session,
+            _ended(driver_of(settings).session(database=settings.database, fetch_size=_PAGE)) as session,
         ):
             yield session
+
+
+@contextmanager
+def _ended(session: Session) -> Generator[Session]:
+    """A session that is closed in good order, unless an interrupt (a run is cancelled, Ctrl-C) has struck the driver.
+
+    What was sent or read of an exchange is then not known: to roll back would wait for an answer that never comes, with
+    the lock held. The connection is dropped, as the driver does when a task is cancelled; the server rolls back.
+    """
+    try:
+        yield session
+    except (Exception, GeneratorExit):
+        session.close()
+        raise
+    except BaseException:
+        session.__exit__(CancelledError, CancelledError(), None)
+        raise
+    session.close()
 
 
 def ask(settings: GraphSettings) -> str:

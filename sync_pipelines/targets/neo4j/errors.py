@@ -49,15 +49,22 @@ def graph_errors(
     Args:
         doing: what was tried, for the sentence (`write to label 'Concept'`).
         place: the graph. quiet: what the server says may hold values that nobody is shown; it is left out.
+
+    A run that is cancelled while the driver sends is interrupted there, and what its session says as it closes is what
+    follows from that: the interrupt goes on, or the run would have failed.
     """
     try:
         yield
-    except SyncError:
-        raise
     except Exception as error:
-        if not _of_the_driver(error):
+        if (interrupt := _interrupt_behind(error)) is not None:
+            raise interrupt from None
+        if isinstance(error, SyncError) or not _of_the_driver(error):
             raise
         raise classify(error, doing, place=place, quiet=quiet, sync=sync, table=table) from error
+
+
+def _interrupt_behind(error: BaseException) -> BaseException | None:
+    return next((link for link in links_of(error) if not isinstance(link, Exception)), None)
 
 
 def _of_the_driver(error: Exception) -> bool:

@@ -102,6 +102,11 @@ class Forms:
             ConfigurationError: a property of this kind cannot hold it.
         """
         kind = self.kinds[name]
+        if is_unlike(value):  # no batch could carry it, and without it the property would go
+            raise ConfigurationError(
+                f"the graph's value of {name!r} is no {kind.value}, so no merge can keep it.",
+                remedy=f"Take the source's ({name}=source), give another, or let the graph's version stand (target).",
+            )
         try:
             return None if value is None else _made(value, kind)
         except (KeyError, ValueError, TypeError, OverflowError):

@@ -299,9 +299,10 @@ class Judge:
             found.rows = pa.RecordBatch.from_pylist([dict(row) for row in brought], schema=found.rows.schema)
 
     def _put_back(self, found: Judgement, key: str, held: Held | None, base: KnownBase | None) -> None:
-        """The base of what stays, where it was noted for a write that did not come."""
-        if held is not None and held.mark is not None and base is not None and held.mark == base.previous:
-            found.before[key] = KnownBase(held.mark, base.previous_data)
+        """The base of what stays, where it was noted for a write that did not come; by hand both have one mark."""
+        mark = None if held is None else held.mark
+        if mark is not None and base is not None and base.previous == mark != base.fingerprint:
+            found.before[key] = KnownBase(mark, base.previous_data)
 
     def _merged(self, row: Mapping[str, Any], held: Held | None, dispute: Dispute | None) -> Mapping[str, Any]:
         if dispute is None or held is None or dispute.decision.outcome is not Outcome.MERGED:
@@ -318,8 +319,8 @@ class Judge:
             value = values.get(name)
             if name not in row or same(value, (sides.source or {}).get(name)):
                 continue
-            taken = value is None or same(value, (sides.target or {}).get(name))
-            made[name] = there[name] if taken and value is not None else self._forms.native(name, value)
+            taken = value is not None and not is_unlike(value) and same(value, (sides.target or {}).get(name))
+            made[name] = there[name] if taken else self._forms.native(name, value)
         return made
 
     def _note(self, found: Judgement, row: Mapping[str, Any], held: Held | None, base: KnownBase | None) -> None:
