@@ -74,7 +74,7 @@ class Record:
         return self.page_id is not None and self.fingerprint is not None
 
     def is_behind(self, head: Head) -> bool:
-        """Whether the sync has written the page since: the ledger is one of a backup, of a moment within a write perhaps."""
+        """Whether the sync has written the page since: the ledger is of a backup, made within a write perhaps."""
         last = self.fingerprint if self.under_way is None else self.next_fingerprint
         told = bool(last and head.fingerprint) and self.left is None
         return told and head.fingerprint not in (self.fingerprint, last)
