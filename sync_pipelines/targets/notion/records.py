@@ -192,6 +192,20 @@ class Database:
     blocks: int = 0
     properties: Mapping[str, str] = field(default_factory=dict)
 
+    def is_named(self, name: str) -> bool:
+        """Whether this is its id, or that of its data source; dashes and case are nothing."""
+        return _bare(name) in (_bare(self.database), _bare(self.source))
+
+    def is_meant(self, *, database: str | None, parent_page: str | None) -> bool:
+        """Whether settings speak of it that name a database, or a page to make one in."""
+        if database:
+            return self.is_named(database)
+        return self.made and (not self.parent or _bare(parent_page or "") == _bare(self.parent))
+
+
+def _bare(name: str) -> str:
+    return name.replace("-", "").lower()
+
 
 class Records:
     """The part of a ledger that belongs to one user's pages."""
