@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sync_pipelines import __version__
 from sync_pipelines.engine.errors import SyncError, redact
-from sync_pipelines.health_systems import FAR_SYSTEMS, Dependency, asked
+from sync_pipelines.health_systems import FAR_SYSTEMS, Dependency, ask_database, asked
 from sync_pipelines.outages import Outages
 from sync_pipelines.sync_health import SyncHealth, sync_health
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from sync_pipelines.registry import BoundTable, Database
+    from sync_pipelines.registry import BoundTable
 
 DEFS = Path(__file__).resolve().parent / "defs"
 
@@ -113,21 +113,7 @@ def _databases(*, in_use: bool) -> Iterator[tuple[str, Dependency]]:
         yield "database", Dependency(status="down", error=str(error))
         return
     for database in found:
-        yield f"database:{database.name}", asked(lambda database=database: _ask_database(database))
-
-
-def _ask_database(database: Database) -> str:
-    from sync_pipelines.engine.database import connect, place
-    from sync_pipelines.engine.pg_errors import classified
-
-    with classified(database=place(database.url)):
-        connection = connect(database.url, "sync-pipelines health")
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
-        finally:
-            connection.close()
-    return place(database.url)
+        yield f"database:{database.name}", asked(lambda database=database: ask_database(database.url))
 
 
 def _dagster(stack: ExitStack) -> tuple[DagsterInstance | None, Dependency]:

@@ -14,7 +14,7 @@ from sync_pipelines.engine.errors import SyncError, redact
 _DEADLINE = 10.0
 """Seconds for Keep to say whether it knows a user."""
 
-Word = Literal["up", "down", "not configured", "never started"]
+Word = Literal["up", "down", "not configured", "never started", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,21 @@ def asked(question: Callable[[], str | None]) -> Dependency:
     except Exception as error:  # a fault of a client that its module does not know is an outage to the reader
         return Dependency(status="down", error=redact(f"{type(error).__name__}: {error}"))
     return Dependency(status="up", latency_ms=round((time.monotonic() - started) * 1000, 1), detail=detail)
+
+
+def ask_database(url: str) -> str:
+    """Ask a database for an answer; its place, without a secret."""
+    from sync_pipelines.engine.database import connect, place
+    from sync_pipelines.engine.pg_errors import classified
+
+    with classified(database=place(url)):
+        connection = connect(url, "sync-pipelines health")
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        finally:
+            connection.close()
+    return place(url)
 
 
 def _chroma(resources: Any) -> Dependency:
@@ -171,12 +186,14 @@ def _notion(resources: Any) -> Dependency:
 
 
 def _of_users(resources: Any, system: str) -> Dependency:
-    """Each user is asked for; down where it is so for one of them."""
+    """Each user is asked for; down where it is so for one of them, unknown where nobody can say who they are."""
     from sync_pipelines.registry import whole_tables
 
     notes = next(bound for bound in whole_tables() if system.lower() in bound.component.far_systems)
     if reason := notes.not_configured():
         return Dependency(status="not configured", detail=reason.partition(": ")[2])
+    if asked(lambda: ask_database(resources.ledger.database_url())).status == "down":  # its own line tells why
+        return Dependency(status="unknown", detail="not asked: the ledger, in which its users stand, does not answer")
     return asked(lambda: _ask_users(resources, notes.component, system))
 
 

@@ -135,13 +135,20 @@ class Users:
     def _check_target(self, user: User) -> None:
         """Refuse a database that is another user's: each would mark the other's pages as deleted."""
         wanted = user.target.database
-        theirs = [one.name for one in self.all() if one.name != user.name and one.target.database == wanted]
-        if wanted is not None and theirs:
+        theirs = [one.name for one in self.all() if one.name != user.name and wanted and self._keeps(one, wanted)]
+        if theirs:
             raise ConfigurationError(
                 f"database {wanted} is that of user {theirs[0]!r}: each would mark the other's pages as deleted.",
                 sync=self.sync,
                 remedy="Name another database, or a page to make one in (--parent-page).",
             )
+
+    def _keeps(self, user: User, database: str) -> bool:
+        """Whether a user's notes go to a database: the one that they have named, or that the sync has made for them."""
+        place = user.target
+        known = [found for found in self._databases(user.name) if found is not None and found.is_named(database)]
+        meant = (found.is_meant(database=place.database, parent_page=place.parent_page) for found in known)
+        return place.database == database or any(meant)
 
     def all(self) -> list[User]:
         """All users, by name."""
@@ -240,7 +247,7 @@ class Users:
         answers = []
         for system, ask in (
             ("Keep", lambda: self._ask_keep(user, secrets, keep)),
-            ("Notion", lambda: _ask_notion(user, secrets, notion_url, self.ledger, self._databases(name))),
+            ("Notion", lambda: self._ask_notion(user, secrets, notion_url)),
         ):
             if only not in (None, system):
                 continue
@@ -261,6 +268,10 @@ class Users:
         origin.takeout.signature()
         parts = len(parts_of(origin.takeout.paths))
         return f"{user.source}: {parts} part{'s' if parts != 1 else ''}"
+
+    def _ask_notion(self, user: User, secrets: Secrets, url: str | None) -> str:
+        self._check_target(user)
+        return _ask_notion(user, secrets, url, self.ledger, self._databases(user.name))
 
     def _databases(self, name: str) -> list[Database | None]:
         """What is on record of a user's databases, one a table; None before the first sync."""

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 import sync_pipelines.definitions
 from sync_pipelines.cli import app
 from sync_pipelines.engine.vault import Vault
+from sync_pipelines.sources.keep.user import notion_id
+from sync_pipelines.targets.notion.records import Database, Records
 from sync_pipelines_tests.sources.keep.exports import a_note, as_zip
 from sync_pipelines_tests.users.diary import Desk, loaded
 
@@ -189,6 +191,26 @@ def test_a_database_has_one_user(export: Path) -> None:
     run("add", "bob", "--takeout", str(export), "--parent-page", ID, typed=f"{TOKEN}\n")
     assert "is that of user 'ann'" in run("set", "bob", "--database", ID, code=3)
     run("set", "ann", "--database", ID)
+
+
+def test_a_database_that_the_sync_has_made_for_a_user_is_no_others(desk: Desk, export: Path) -> None:
+    made, below = ("0f" * 16, "0e" * 16), "0d" * 16
+    run("add", "ann", "--takeout", str(export), "--parent-page", below, typed=f"{TOKEN}\n")
+    with desk.resources.ledger.ledger() as ledger:
+        Records(ledger, ("diary", "entries:ann")).keep_database(
+            Database(database=notion_id(made[0]), source=notion_id(made[1]), made=True, parent=notion_id(below))
+        )
+    run("add", "bob", "--takeout", str(export), "--parent-page", ID, typed=f"{TOKEN}\n")
+    for name in made:
+        given = ("--takeout", str(export), "--database", name)
+        assert "is that of user 'ann'" in run("add", "cid", *given, typed=f"{TOKEN}\n", code=3)
+        assert "is that of user 'ann'" in run("set", "bob", "--database", name, code=3)
+    with desk.resources.ledger.ledger() as ledger:  # as an older version took it
+        taken = {**ledger.user("diary", "bob").config, "target": {"database": notion_id(made[0])}}
+        ledger.change_user("diary", "bob", config=taken)
+    assert "Notion: diary: database" in run("test", "bob", code=3)
+    run("set", "ann", "--parent-page", ID)
+    run("set", "bob", "--database", made[0])
 
 
 def test_a_move_to_an_account_that_is_refused_leaves_the_token_as_it_was(desk: Desk, export: Path) -> None:

@@ -66,7 +66,7 @@ def test_an_interval_is_not_stored_for_a_sync_of_notes_and_nothing_is_switched(s
 
 
 @pytest.mark.slow
-def test_health_says_of_keep_and_notion_whether_they_are_up(study: Study) -> None:
+def test_health_says_of_keep_and_notion_whether_they_are_up(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     before = answer("health")["dependencies"]
     assert {before[name]["status"] for name in ("keep", "notion")} == {"not configured"}
     workspace = study.add("ann", [note(1)])
@@ -77,6 +77,11 @@ def test_health_says_of_keep_and_notion_whether_they_are_up(study: Study) -> Non
     assert (found["keep"]["status"], found["notion"]["status"]) == ("up", "down")
     assert "ann: " in found["notion"]["error"]
     assert workspace.token not in str(found)
+    monkeypatch.setenv("SYNC_DATABASE_URL", "postgresql://app:s3cret-word@127.0.0.1:9/app")  # nobody is asked
+    found = answer("health", code=1)["dependencies"]
+    assert {found[name]["status"] for name in ("keep", "notion")} == {"unknown"}
+    assert "the ledger, in which its users stand" in found["keep"]["detail"]
+    assert found["database:ledger"]["status"] == "down"
 
 
 @pytest.mark.slow

@@ -114,13 +114,17 @@ class Client:
         """An attachment's bytes as they come.
 
         Raises:
-            RecordError: Google has no such file.
+            RecordError: Google has no such file. TransientError: an outage.
+            RunError: the master token is no longer one.
         """
         ends = self._clock() + self.login.deadline
         self._patiently(lambda: self._connect(ends), ends)
         assert self._media is not None
-        with self._media.open(note, blob) as file:
-            yield cast("BinaryIO", file)
+        try:
+            with self._media.open(note, blob) as file:
+                yield cast("BinaryIO", file)
+        except imported().Refused as error:
+            raise self._refused(str(error)) from None
 
     def hashed(self, note: dict[str, Any], blob: dict[str, Any]) -> tuple[int, str]:
         """The size and SHA-256 of an attachment's bytes; `(0, UNAVAILABLE)` where Google has none."""

@@ -104,6 +104,8 @@ class Api(gkeepapi.KeepAPI):
         with outage("Google Keep"):
             answer = super()._send(**_timed(request, self._seconds))
         _raise_for(answer, "Google Keep")
+        if answer.status_code == HTTPStatus.FORBIDDEN:
+            raise Refused("Forbidden")
         return answer
 
     def page(self, version: str | None) -> dict[str, Any]:
@@ -140,8 +142,20 @@ class Media(gkeepapi.MediaAPI):
         self._base_url, self._seconds = _ended(url), seconds
 
     def _send(self, **request: Any) -> requests.Response:
+        """As gkeepapi's, which asks for no new token here, and takes whatever holds no link for a file that is away."""
+        answer = self._asked(**request)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED and self._auth is not None:
+            self._auth.refresh()
+            answer = self._asked(**request)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            raise Refused("Unauthorized")
+        return answer
+
+    def _asked(self, **request: Any) -> requests.Response:
         with outage("Google Keep's media"):
-            return super()._send(**_timed(request, self._seconds))
+            answer = super()._send(**_timed(request, self._seconds))
+        _raise_for(answer, "Google Keep's media")
+        return answer
 
     @contextmanager
     def open(self, note: dict[str, Any], blob: dict[str, Any]) -> Generator[IO[bytes]]:
@@ -216,8 +230,6 @@ def _raise_for(answer: requests.Response, system: str) -> None:
             f"{system} answers {answer.status_code}.",
             retry_after=retry_after_seconds(answer.headers.get("Retry-After")),
         )
-    if answer.status_code == HTTPStatus.FORBIDDEN:
-        raise Refused("Forbidden")
 
 
 def within(seconds: float, ask: Callable[[], str], system: str) -> str:

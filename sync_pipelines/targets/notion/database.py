@@ -71,15 +71,8 @@ def _require_own(notion: Notion, records: Records, found: Database) -> None:
 def _is_meant(notion: Notion, found: Database) -> bool:
     """Whether the settings still speak of the database that is on record."""
     settings = notion.settings
-    if settings.data_source:
-        return _same(settings.data_source, found.source)
-    if settings.database:
-        return _same(settings.database, found.database) or _same(settings.database, found.source)
-    return found.made and (not found.parent or _same(settings.parent_page or "", found.parent))
-
-
-def _same(left: str, right: str) -> bool:
-    return left.replace("-", "").lower() == right.replace("-", "").lower()
+    named = settings.data_source or settings.database
+    return found.is_meant(database=named, parent_page=settings.parent_page)
 
 
 def _existing(notion: Notion) -> Database | None:

@@ -10,9 +10,10 @@ from typing import Any
 from sync_pipelines.engine.ledger.conflict_rows import OpenConflict
 from sync_pipelines.engine.ledger.ledger import Ledger
 from sync_pipelines.engine.ledger.pages import PageRow
+from sync_pipelines.targets.notion.blocks import FILES
 from sync_pipelines.targets.notion.listing import Head
 from sync_pipelines.targets.notion.properties import state_of
-from sync_pipelines.targets.notion.region import Entry, entry_from_json, entry_to_json
+from sync_pipelines.targets.notion.region import Entry
 
 DATABASE = ""
 """The key of the row that speaks of the database itself; no note has it."""
@@ -44,7 +45,8 @@ class Record:
         sole: one request made all of the page, so that nobody's edit lies hidden between several of ours.
         calm: whether the page was then as the sync left it. left: of a page that was left otherwise than the source
             has it, with somebody's consent: the hash of what stood there.
-        under_way: the blocks that a write was making which has not ended. note: what a person should know.
+        under_way: the blocks that a write was making which has not ended; next_state, next_fingerprint: what was to be
+            of those; the latter None where an older version began it. note: what a person should know.
         found: what the last look has found there, where that is otherwise than `base`.
     """
 
@@ -62,6 +64,7 @@ class Record:
     left: str | None = None
     under_way: tuple[Entry, ...] | None = None
     next_state: Mapping[str, Any] | None = None
+    next_fingerprint: str | None = None
     note: str | None = None
     found: Found | None = None
 
@@ -71,9 +74,10 @@ class Record:
         return self.page_id is not None and self.fingerprint is not None
 
     def is_behind(self, head: Head) -> bool:
-        """Whether the sync has written the page since: the ledger is one of a backup."""
-        settled = self.under_way is None and self.left is None
-        return settled and bool(self.fingerprint and head.fingerprint) and self.fingerprint != head.fingerprint
+        """Whether the sync has written the page since: the ledger is of a backup, made within a write perhaps."""
+        last = self.fingerprint if self.under_way is None else self.next_fingerprint
+        told = bool(last and head.fingerprint) and self.left is None
+        return told and head.fingerprint not in (self.fingerprint, last)
 
     def tells(self, head: Head) -> bool:
         """Whether the page cannot have changed since the last look, by what the listing says.
@@ -91,6 +95,34 @@ class Record:
         if self.edited is None or self.seen is None:
             return False
         return self.seen.replace(second=0, microsecond=0) > self.edited
+
+
+def entry_to_json(entry: Entry) -> dict[str, Any]:
+    """An entry as the ledger keeps it: what is not set is left out; a file without bytes has a size and a hash, too."""
+    found: dict[str, Any] = {"id": entry.id, "hash": entry.mark, "type": entry.type}
+    more = {name: getattr(entry, name) for name in ("absent", "away", "shown", "sha", "mime", "size", "lost")}
+    found.update({name: value for name, value in more.items() if value is not None and value is not False})
+    if entry.children:
+        found["children"] = [entry_to_json(child) for child in entry.children]
+    return found
+
+
+def entry_from_json(found: Mapping[str, Any]) -> Entry:
+    """What `entry_to_json` gave; an older version left out a file's hash and size where it had no bytes."""
+    bare = found["type"] in FILES and bool(found.get("shown"))
+    return Entry(
+        id=found["id"],
+        mark=found["hash"],
+        type=found["type"],
+        absent=bool(found.get("absent")),
+        away=bool(found.get("away")),
+        shown=found.get("shown"),
+        sha=found.get("sha", "" if bare else None),
+        mime=found.get("mime"),
+        size=found.get("size", 0 if bare else None),
+        lost=bool(found.get("lost")),
+        children=tuple(map(entry_from_json, found.get("children", ()))),
+    )
 
 
 def record_of(row: PageRow) -> Record:
@@ -112,6 +144,7 @@ def record_of(row: PageRow) -> Record:
         left=body.get("left"),
         under_way=None if under_way is None else tuple(map(entry_from_json, under_way["blocks"])),
         next_state=None if under_way is None else under_way["state"],
+        next_fingerprint=None if under_way is None else under_way.get("fingerprint"),
         note=row.note,
         found=None if found is None else Found(body=found["body"], shown=found["shown"]),
     )
@@ -125,7 +158,8 @@ def row_of(record: Record) -> PageRow:
     body.update({name: value for name, value in flags.items() if value})
     if record.under_way is not None:
         blocks = [entry_to_json(entry) for entry in record.under_way]
-        body["under_way"] = {"blocks": blocks, "state": dict(record.next_state or {})}
+        state = dict(record.next_state or {})
+        body["under_way"] = {"blocks": blocks, "state": state, "fingerprint": record.next_fingerprint}
     if record.found is not None:
         body["found"] = {"body": dict(record.found.body), "shown": record.found.shown}
     state = dict(record.state)
@@ -157,6 +191,20 @@ class Database:
     parent: str = ""
     blocks: int = 0
     properties: Mapping[str, str] = field(default_factory=dict)
+
+    def is_named(self, name: str) -> bool:
+        """Whether this is its id, or that of its data source; dashes and case are nothing."""
+        return _bare(name) in (_bare(self.database), _bare(self.source))
+
+    def is_meant(self, *, database: str | None, parent_page: str | None) -> bool:
+        """Whether settings speak of it that name a database, or a page to make one in."""
+        if database:
+            return self.is_named(database)
+        return self.made and (not self.parent or _bare(parent_page or "") == _bare(self.parent))
+
+
+def _bare(name: str) -> str:
+    return name.replace("-", "").lower()
 
 
 class Records:

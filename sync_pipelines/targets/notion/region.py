@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sync_pipelines.targets.notion.aligning import align, common
-from sync_pipelines.targets.notion.blocks import FILES, Block, Live, children_of, digest, mark_of, sha_of
+from sync_pipelines.targets.notion.blocks import Block, Live, children_of, digest, mark_of, sha_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,34 +61,6 @@ def entry_of(block: Block, *, id: str | None = None) -> Entry:
         mime=block.get("mime"),
         size=block.get("size"),
         children=tuple(map(entry_of, children_of(block))),
-    )
-
-
-def entry_to_json(entry: Entry) -> dict[str, Any]:
-    """An entry as the ledger keeps it: what is not set is left out; a file without bytes has a size and a hash, too."""
-    found: dict[str, Any] = {"id": entry.id, "hash": entry.mark, "type": entry.type}
-    more = {name: getattr(entry, name) for name in ("absent", "away", "shown", "sha", "mime", "size", "lost")}
-    found.update({name: value for name, value in more.items() if value is not None and value is not False})
-    if entry.children:
-        found["children"] = [entry_to_json(child) for child in entry.children]
-    return found
-
-
-def entry_from_json(found: Mapping[str, Any]) -> Entry:
-    """What `entry_to_json` gave; an older version left out a file's hash and size where it had no bytes."""
-    bare = found["type"] in FILES and bool(found.get("shown"))
-    return Entry(
-        id=found["id"],
-        mark=found["hash"],
-        type=found["type"],
-        absent=bool(found.get("absent")),
-        away=bool(found.get("away")),
-        shown=found.get("shown"),
-        sha=found.get("sha", "" if bare else None),
-        mime=found.get("mime"),
-        size=found.get("size", 0 if bare else None),
-        lost=bool(found.get("lost")),
-        children=tuple(map(entry_from_json, found.get("children", ()))),
     )
 
 
@@ -376,7 +348,7 @@ def _nameless(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> d
         return {}
     equal = common([base[index].stands_as for index in wanted], [(live.type, live.mark) for live in there])
     elsewhere = claims.nameless - Counter(base[index].stands_as for index in wanted)
-    kinds = [base[index].stands_as[0] for index in wanted], [_kind(live, elsewhere) for live in there]
+    kinds = [base[index].stands_as[0] for index in wanted], [_kind(live, elsewhere, claims) for live in there]
     pairs = align(len(wanted), len(there), equal, lambda left, right: kinds[0][left] == kinds[1][right])
     found = {wanted[left]: there[right] for left, right in pairs}
     found |= _moved(base, wanted, there, found)
@@ -391,8 +363,10 @@ def _nameless(base: Sequence[Entry], page: Sequence[Live], claims: _Claims) -> d
     return found | {wanted[left]: there[right] for left, right in more if turned(left, right)}
 
 
-def _kind(live: Live, elsewhere: Collection[tuple[str, str]]) -> str | None:
-    return None if (live.type, live.mark) in elsewhere else live.type  # one drawn here is of another level
+def _kind(live: Live, elsewhere: Collection[tuple[str, str]], claims: _Claims) -> str | None:
+    """The type of what an edit may have made of a block; None: it was drawn here from another level, or is new."""
+    is_another = (live.type, live.mark) in elsewhere or live.mark in claims.expected
+    return None if is_another else live.type
 
 
 def _moved(

@@ -77,7 +77,7 @@ class PageWriter:
         self.before_write()
         uploads = self._uploads(row, plan.goals)
         at = self.notion.now
-        begun = Record(key=row.key, under_way=plan.entries(), next_state=state_of(row.values))
+        begun = _begun(Record(key=row.key), row, plan, row.values)
         self.records.keep([begun])
         properties = self._properties(row)
         some = page_parts(plan.goals, properties)
@@ -169,20 +169,8 @@ class PageWriter:
         uploads = self._uploads(row, [goal for item in operations if isinstance(item, Insert) for goal in item.goals])
         if operations:
             base = record if record is not None and record.page_id == head.id else Record(key=row.key)
-            self.records.keep(
-                [
-                    replace(
-                        base,
-                        page_id=head.id,
-                        fingerprint=head.fingerprint,
-                        base=seen.region.base,
-                        state=seen.base_state,
-                        under_way=plan.entries(),
-                        next_state=state_of(plan.values),
-                        left=None,
-                    )
-                ]
-            )
+            known = replace(base, page_id=head.id, fingerprint=head.fingerprint, base=seen.region.base, left=None)
+            self.records.keep([_begun(replace(known, state=seen.base_state), row, plan, plan.values)])
         self._perform(operations, seen, uploads)
         if operations and self.notion.now - seen.at > FRESH:
             self._require_same(row.key, head)
@@ -393,6 +381,11 @@ class PageWriter:
                 )
             ]
         )
+
+
+def _begun(record: Record, row: Row, plan: Plan, values: Mapping[str, Any]) -> Record:
+    """What is on record of a write before it begins."""
+    return replace(record, under_way=plan.entries(), next_state=state_of(values), next_fingerprint=row.mark)
 
 
 def _author(block: Mapping[str, Any]) -> str:

@@ -131,8 +131,11 @@ def test_an_attachment_is_hashed_once_and_opened_when_it_is_wanted(ann: Live, ke
     assert keep.seen()["endpoints"]["content"] == 2
 
 
-def test_an_attachment_that_google_does_not_give_is_named_without_bytes(ann: Live, keep: Keep) -> None:
-    keep.fault("404", endpoint="media")
+@pytest.mark.parametrize("refused", [("404", "media"), ("403", "content")])
+def test_an_attachment_that_google_does_not_give_is_named_without_bytes(
+    ann: Live, keep: Keep, refused: tuple[str, str]
+) -> None:
+    keep.fault(refused[0], endpoint=refused[1])
     ann.put(note(0, files=(PICTURE,)))
     found, first = ann.run()
     (file,) = found[str(FIRST)]["attachments"]
@@ -142,6 +145,21 @@ def test_an_attachment_that_google_does_not_give_is_named_without_bytes(ann: Liv
     keep.clear_faults()
     found, _ = ann.run(first.watermark, full=True)
     assert found[str(FIRST)]["attachments"] == [{**file, "size": 9, "sha256": PICTURE.sha256}]
+
+
+def test_an_attachment_is_there_though_its_link_was_asked_for_in_an_outage_or_with_a_token_that_expired(
+    ann: Live, keep: Keep
+) -> None:
+    ann.put(*(note(number, files=(replace(PICTURE, name=f"{number}.png"),)) for number in range(3)))
+    for status in ("401", "429", "503"):
+        keep.fault(status, endpoint="media", times=1)
+    source = ann.source()
+    found = documents(source.changes(Scope(), since=None).upserts)
+    assert [item["attachments"][0]["sha256"] for item in found.values()] == [PICTURE.sha256] * 3
+    name = found[str(FIRST)]["attachments"][0]["name"]
+    keep.fault("401", endpoint="media")
+    with pytest.raises(RunError, match=r"master token of user 'ann'"), source.attachment(str(FIRST), name):
+        pass
 
 
 def test_an_outage_in_the_middle_of_the_attachments_keeps_what_was_hashed(ann: Live, keep: Keep) -> None:

@@ -26,7 +26,8 @@ from sync_pipelines.targets.notion.editing import (
     script,
 )
 from sync_pipelines.targets.notion.places import wishes
-from sync_pipelines.targets.notion.region import entry_from_json, entry_of, entry_to_json, find
+from sync_pipelines.targets.notion.records import entry_from_json, entry_to_json
+from sync_pipelines.targets.notion.region import entry_of, find
 
 US, THEM = "us", "them"
 

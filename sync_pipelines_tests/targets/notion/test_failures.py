@@ -174,6 +174,40 @@ def test_a_line_that_a_person_removed_stays_away_where_the_merge_that_left_it_wa
     assert desk.texts() == ["ONE", "three", "four"]
 
 
+def test_a_line_that_a_person_removed_is_no_line_that_a_merge_was_making_when_it_was_cut_off(desk: Desk):
+    desk.target = desk.make(Strategy.MERGE)
+    desk.bring(note(text="one\ntwo\nthree"))  # by one request: it is on record of no block which one it is
+    desk.later()
+    desk.hands.delete_block(desk.outline()[2]["id"])
+    desk.later()
+    _crash(desk, note(text="two\nthree\nnew"), 2, before=False)
+    assert desk.texts() == ["two", "new"]
+    desk.target = desk.make(Strategy.MERGE)
+    desk.bring(note(text="two\nthree\nmore"))
+    assert desk.texts() == ["two", "more"]
+
+
+@pytest.mark.parametrize("what", ["a change", "a new page"])
+def test_records_of_a_backup_that_was_made_in_midst_of_a_write_double_no_line(desk: Desk, what: str):
+    if what == "a change":
+        desk.bring(note(text="one\ntwo"))
+        desk.later()
+    _crash(desk, LONG if what == "a new page" else note(text="one\nbetween\ntwo"), 2, before=True)
+    backup = list(desk.target.records.of(["1"]).values())
+    last = note(text="one\nlast\nof all")
+    desk.target = desk.make()
+    for mine in (note(text="one\nbetween\ntwo"), last):
+        desk.bring(mine)
+        desk.later()
+    desk.hands.add_block(desk.page(), "theirs")
+    desk.later()
+    desk.target.records.keep(backup)
+    for _ in range(2):
+        assert not desk.bring(last).kept
+        desk.later()
+        assert desk.texts() == ["one", "last", "of all", "theirs"]
+
+
 def test_what_fails_for_good_ends_the_run_and_the_next_one_goes_on(desk: Desk):
     desk.hands.fault("503", endpoint="pages.create")
     with pytest.raises(TransientError):

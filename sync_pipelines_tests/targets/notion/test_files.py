@@ -10,7 +10,7 @@ import pytest
 from sync_pipelines.defs.notes.page import MAX_FILE_BYTES
 from sync_pipelines.engine.conflicts import Strategy
 from sync_pipelines.targets.notion import records
-from sync_pipelines.targets.notion.region import entry_to_json
+from sync_pipelines.targets.notion.records import entry_to_json
 from sync_pipelines_tests.targets.notion.conftest import Desk, attachment, note
 
 
