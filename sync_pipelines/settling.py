@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.conflicts import Judging, Strategy
 from sync_pipelines.engine.deciding import Decision, Dispute, Disputing, Outcome, decide
-from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
+from sync_pipelines.engine.errors import ConfigurationError, RunError, UnknownRecordError
 from sync_pipelines.engine.fitting import require_fit
 from sync_pipelines.engine.merging import leaves, merge, same_state, with_leaves
 
@@ -248,11 +248,32 @@ def _take(
     if isinstance(binding.target, Disputing) and case.row is not None:
         with _alone(binding):
             if side == "merge":
+                _require_as_seen(case)
                 binding.target.put_together(case.row, merged_values(case, values))
             else:
                 binding.target.stand(case.row)
     binding.ledger.accept_conflict(*binding.place, key, **told)
     return _Settled(took=side)
+
+
+def _require_as_seen(case: Case) -> None:
+    """Refuse to merge what was changed since it was looked at: a merge writes every property, old values, too.
+
+    Raises:
+        RunError: it was.
+    """
+    now = look(case.binding, case.key).dispute
+    assert case.dispute is not None
+    before = case.dispute.sides
+    if now is None or not (same_state(before.target, now.sides.target) and same_state(before.source, now.sides.source)):
+        sync, table = case.binding.place
+        raise RunError(
+            "the record was changed on one side while the merge waited for its target; nothing was written.",
+            sync=sync,
+            table=table,
+            key=case.key,
+            remedy=f"Look at it again (`sync-pipelines conflicts diff {sync}/{table} KEY`), and decide.",
+        )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from sync_pipelines.cli import app
 from sync_pipelines.commands.conflict_views import show_comparison
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
+from sync_pipelines.engine.locks import TargetLock
 from sync_pipelines.targets.neo4j.names import START_NAME
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 from sync_pipelines_tests.graph.test_conflicts import conflicts, edit, held
@@ -332,6 +333,15 @@ def test_a_value_of_another_type_is_no_part_of_a_merge_and_stays(contested: Acad
     assert ConflictResolver().has_conflict("c1", "concept")
     run(*words, "--property", "difficulty=source")
     assert held(contested, "title", "difficulty") == ["ours", 1]
+
+
+def test_an_edit_while_a_merge_waits_is_not_written_over(contested: Academy, monkeypatch: pytest.MonkeyPatch) -> None:
+    acquire = TargetLock.acquire
+    late = lambda lock, seconds: (edit(contested, "n.difficulty = 6"), acquire(lock, seconds))  # noqa: E731
+    monkeypatch.setattr(TargetLock, "acquire", late)
+    words = ("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=source")
+    assert "nothing was written" in run(*words, code=1)
+    assert held(contested, "title", "difficulty") == ["theirs", 6]
 
 
 def test_a_value_that_would_part_a_record_from_its_key_is_refused(contested: Academy) -> None:
