@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from sync_pipelines.engine.model import FINGERPRINT, KEY
+from sync_pipelines.engine.model import FINGERPRINT, KEY, BatchResult, Counts
 
 T = TypeVar("T")
 
@@ -20,6 +20,23 @@ T = TypeVar("T")
 def prints_of(batch: pa.RecordBatch) -> dict[str, str]:
     """The fingerprints of a source's rows, by key."""
     return dict(zip(batch.column(KEY).to_pylist(), batch.column(FINGERPRINT).to_pylist(), strict=True))
+
+
+def joined(found: Iterable[BatchResult]) -> BatchResult:
+    """The results of parts of a batch as one; of all that the target has taken where one of them is."""
+    results = list(found)
+    whole = any(item.keys is None for item in results)
+    counts, kept = Counts(), {}
+    for item in results:
+        counts += item.counts
+        kept |= item.kept
+    return BatchResult(
+        counts=counts,
+        rejected=[rejection for item in results for rejection in item.rejected],
+        keys=None if whole else [key for item in results for key in item.keys or ()],
+        kept=kept,
+        disputes=[dispute for item in results for dispute in item.disputes],
+    )
 
 
 def among(batch: pa.RecordBatch, keys: Collection[str], *, outside: bool = False) -> pa.RecordBatch:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pyarrow as pa
 
+from sync_pipelines.engine.batches import joined
 from sync_pipelines.engine.errors import RunError
 from sync_pipelines.engine.model import KEY, BatchResult, Counts, Rejection
 from sync_pipelines.targets.lake.groups import Group
@@ -27,7 +28,7 @@ def written_alone(group: Group, write: Callable[[Group], BatchResult]) -> BatchR
     Raises:
         BrokenRuleError: too many of them break one.
     """
-    return _joined(_parts(group.rows, write, []))
+    return joined(_parts(group.rows, write, []))
 
 
 def _parts(rows: pa.Table, write: Callable[[Group], BatchResult], refused: list[Rejection]) -> list[BatchResult]:
@@ -41,11 +42,3 @@ def _parts(rows: pa.Table, write: Callable[[Group], BatchResult], refused: list[
             raise
         refused.append(Rejection(key=rows.column(KEY)[0].as_py(), reason=error.message, stage="write"))
         return [BatchResult(counts=Counts(quarantined=1), rejected=refused[-1:], keys=[refused[-1].key])]
-
-
-def _joined(found: Sequence[BatchResult]) -> BatchResult:
-    counts = Counts()
-    for item in found:
-        counts += item.counts
-    rejected = [rejection for item in found for rejection in item.rejected]
-    return BatchResult(counts=counts, rejected=rejected, keys=[key for item in found for key in item.keys or ()])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from sync_pipelines.engine.batches import among, pages
+from sync_pipelines.engine.batches import among, joined, pages
 from sync_pipelines.engine.differences import same_value
 from sync_pipelines.engine.errors import RecordError, TransientError
 from sync_pipelines.engine.model import (
@@ -319,15 +319,6 @@ def batches_of(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         last = {key: number for number, key in enumerate(batch.column(KEY).to_pylist())}
         once = batch if len(last) == batch.num_rows else batch.take(pa.array(sorted(last.values())))
         yield from pages([once], rows=_MOST_ROWS, most_bytes=_BYTES_A_TRANSACTION)
-
-
-def joined(found: Iterable[BatchResult]) -> BatchResult:
-    """Several results as one."""
-    counts, rejected = Counts(), []
-    for item in found:
-        counts += item.counts
-        rejected += item.rejected
-    return BatchResult(counts=counts, rejected=rejected)
 
 
 def transactions(rows: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:

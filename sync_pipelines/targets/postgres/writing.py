@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from sync_pipelines.engine import pg_errors
-from sync_pipelines.engine.batches import pages
+from sync_pipelines.engine.batches import joined, pages
 from sync_pipelines.engine.conflicts import Base, Policy, may_win, winner
 from sync_pipelines.engine.errors import RecordError, SyncError
 from sync_pipelines.engine.model import FINGERPRINT, KEY, WAITING, BatchResult, Counts, Parent, Rejection
@@ -106,7 +106,7 @@ class Writer:
             except _UnstageableError as error:
                 refused = Rejection(key=part.column(KEY)[0].as_py(), reason=error.message, stage="write")
                 found.append(BatchResult(counts=Counts(quarantined=1), rejected=[refused]))
-        return _joined(found)
+        return joined(found)
 
     def judge(self, rows: pa.RecordBatch) -> Verdict:
         """What of a batch would not be written now; writes nothing."""
@@ -335,14 +335,6 @@ class _UnstageableError(SyncError):
 
 def _is_orphan(error: RecordError) -> bool:
     return "[23503]" in error.message
-
-
-def _joined(found: list[BatchResult]) -> BatchResult:
-    counts = Counts()
-    for item in found:
-        counts += item.counts
-    rejected = [rejection for item in found for rejection in item.rejected]
-    return BatchResult(counts=counts, rejected=rejected, kept={k: v for item in found for k, v in item.kept.items()})
 
 
 def batches_of(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
