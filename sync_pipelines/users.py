@@ -126,10 +126,10 @@ class Users:
         self._check_source(user)
 
     def _check_source(self, user: User) -> None:
-        from sync_pipelines.sources.keep.parts import parts_of
+        from sync_pipelines.sources.keep.takeout import Takeout
 
         if isinstance(user.source, Export):
-            parts_of(user.source.paths)
+            Takeout(user.source.paths).signature()  # what is said of a path that holds no export is said now
         self._check_target(user)
 
     def _check_target(self, user: User) -> None:
@@ -259,6 +259,7 @@ class Users:
 
     def _ask_keep(self, user: User, secrets: Secrets, settings: KeepSettings) -> str:
         from sync_pipelines.sources.keep.account import AccountOrigin
+        from sync_pipelines.sources.keep.export import NO_NOTES
         from sync_pipelines.sources.keep.parts import parts_of
 
         origin = origin_of(user, secrets, ledger=self.ledger, vault=self.vault, settings=settings)
@@ -267,7 +268,8 @@ class Users:
             return f"{user.source}: Google takes its master token"
         origin.takeout.signature()
         parts = len(parts_of(origin.takeout.paths))
-        return f"{user.source}: {parts} part{'s' if parts != 1 else ''}"
+        empty = "" if origin.takeout.may_hold_notes() else f"; {NO_NOTES}"
+        return f"{user.source}: {parts} part{'s' if parts != 1 else ''}{empty}"
 
     def _ask_notion(self, user: User, secrets: Secrets, url: str | None) -> str:
         self._check_target(user)

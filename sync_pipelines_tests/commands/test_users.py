@@ -144,6 +144,7 @@ def test_the_instance_knows_the_users_as_partitions(
         (("ann", "--takeout", "{export}", "--database", ID, "--parent-page", ID), 2, "not both"),
         (("ann", "--account", "a@b", "--complete", "--database", ID), 2, "an account is always complete"),
         (("ann", "--takeout", "/nowhere", "--database", ID), 3, "There is no file or folder '/nowhere'"),
+        (("ann", "--takeout", "{export.parent}", "--database", ID), 3, "archives in a folder are not opened"),
         (("ann", "--takeout", "{export}", "--database", "mine"), 3, "holds no id of Notion"),
         (("Ann", "--takeout", "{export}", "--database", ID), 3, "'Ann' is no name of a user"),
         (("ann\n", "--takeout", "{export}", "--database", ID), 3, "'ann\\n' is no name of a user"),

@@ -16,6 +16,7 @@ from sync_pipelines.sources.keep.takeout import Found, Takeout
 
 KIND = "takeout"
 _NOT_COMPLETE = "the export is not stated complete: what it lacks may still be in Keep"
+NO_NOTES = "no file of the export can be a note (.json): is it one of Keep?"
 _SHOWN = 3
 _ANOTHER = "the export is another one than was read last"
 
@@ -54,6 +55,8 @@ class ExportOrigin:
         with suppress(SyncError):  # that a path names nothing is told by whoever reads it
             if self.complete and (why := self.whole(since)) is not None:
                 told.append(f"{why}, so deletions are not followed")
+            if not self.takeout.may_hold_notes():
+                told.append(NO_NOTES)
             if older := older_than_the_newest(self.takeout.paths):
                 told.append(f"of several exports the newest is read, and not {', '.join(older)}")
         return told

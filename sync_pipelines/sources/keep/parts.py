@@ -24,6 +24,9 @@ _AGAIN = r"(?: ?\(\d+\))?"
 _STAMP = re.compile(rf"takeout-(\d{{8}}T\d{{6}}Z)(?:-\d+)*{_AGAIN}\.zip$", re.I)
 _NUMBER = re.compile(rf"(.*-)(\d{{3,}}){_AGAIN}(\.zip)$", re.I)
 
+_PACKED = re.compile(r"^[^/]+\.(?:zip|tgz)$", re.I)
+"""An archive that lies directly in a folder: Takeout gives either."""
+
 _MOST_PARTS = 10_000
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
@@ -52,6 +55,11 @@ class Entry:
     def name(self) -> str:
         return self.path.rpartition("/")[2]
 
+    @property
+    def is_json(self) -> bool:
+        """Whether it may be a note."""
+        return self.name.lower().endswith(".json")
+
 
 class OpenPart(Protocol):
     """A part that is open."""
@@ -76,7 +84,22 @@ class Folder:
         self.path = path
 
     def facts(self) -> Iterator[tuple[str, int, int]]:
-        return ((entry.path, entry.size, entry.mtime) for entry in self.entries())
+        """Names, sizes and times of its files.
+
+        Raises:
+            ConfigurationError: it holds archives and not what is in them, which would pass for an empty export.
+        """
+        packed, has_json = "", False
+        for entry in self.entries():
+            has_json = has_json or entry.is_json
+            packed = packed or (entry.name if _PACKED.search(entry.path) else "")
+            yield entry.path, entry.size, entry.mtime
+        if packed and not has_json:
+            raise ConfigurationError(
+                f"{str(self.path)!r} holds {packed!r} and no note: archives in a folder are not opened.",
+                remedy=f"Name them: `sync-pipelines users set NAME --takeout '{self.path / '*.zip'}'`; or unpack them "
+                "there (.tgz).",
+            )
 
     @contextmanager
     def reading(self) -> Generator[Folder]:

@@ -83,6 +83,11 @@ class Takeout:
                 told.update(f"{name}\0{size}\0{mtime}\n".encode("utf-8", "surrogateescape"))
         return told.hexdigest()
 
+    def may_hold_notes(self) -> bool:
+        """Whether any file of it could be a note; of a zip its directory alone is read."""
+        with _Reading.of(parts_of(self.paths)) as reading:
+            return any(entry.is_json for part in reading.parts for entry in part.entries())
+
     def read(self) -> Iterator[Found]:
         """Every note of the export, in the order of its files.
 

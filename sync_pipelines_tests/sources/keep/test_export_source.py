@@ -235,6 +235,9 @@ def test_an_older_export_that_is_left_out_is_told(ann: Exported, tmp_path: Path)
     assert source.capture_warnings() == [told]
     gone = KeepSource(ExportOrigin([str(tmp_path / "gone*.zip")], complete=True), SPEC, ledger=ann.ledger)
     assert gone.capture_warnings() == []
+    as_zip(tmp_path / "photos.zip", {"Photos/a.jpg": b""})
+    other = KeepSource(ExportOrigin([str(tmp_path / "photos.zip")], complete=True), SPEC, ledger=ann.ledger)
+    assert other.capture_warnings() == ["no file of the export can be a note (.json): is it one of Keep?"]
 
 
 def test_an_empty_complete_export_says_that_it_is_empty(ann: Exported) -> None:

@@ -288,6 +288,18 @@ def test_a_path_that_names_nothing_is_said(tmp_path: Path) -> None:
         read(tmp_path / "a.tgz")
 
 
+@pytest.mark.parametrize("name", ["takeout-20260101T000000Z-001.zip", "all.TGZ"])
+def test_a_folder_of_archives_is_no_empty_export(tmp_path: Path, name: str) -> None:
+    (tmp_path / "takeouts").mkdir()
+    as_zip(tmp_path / "takeouts" / name, {"Keep/x.json": a_note()})
+    with pytest.raises(ConfigurationError, match=r"archives in a folder are not opened") as raised:
+        read(tmp_path / "takeouts")
+    assert f"--takeout '{tmp_path}/takeouts/*.zip'" in str(raised.value)
+    # who unpacks in the same place has both, and in a note's own folder an archive is somebody's file
+    as_folder(tmp_path / "takeouts", {"Takeout/Keep/x.json": a_note(title="unpacked")})
+    assert titles(read(tmp_path / "takeouts")) == ["unpacked"]
+
+
 def test_of_several_exports_the_newest_is_read(tmp_path: Path) -> None:
     as_zip(tmp_path / "takeout-20250101T000000Z-001.zip", {"Keep/x.json": a_note(title="old")})
     as_zip(tmp_path / "takeout-20260101T000000Z-001.zip", {"Keep/x.json": a_note(title="new")})
