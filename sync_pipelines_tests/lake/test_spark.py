@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -25,6 +27,7 @@ from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.sources.postgres.exporting import page_ranges
 from sync_pipelines.targets.databricks.settings import TableName
 from sync_pipelines.targets.spark.errors import of_job
+from sync_pipelines.targets.spark.job import Job, OverError
 from sync_pipelines.targets.spark.launching import Launcher
 from sync_pipelines.targets.spark.loading import Work
 from sync_pipelines.targets.spark.settings import JobSettings, jdbc_url
@@ -203,6 +206,32 @@ def test_a_job_is_cancelled_when_its_run_must_stop(far: Schema):
     while (state := far.client.jobs.get_run(number).state).result_state is None and time.monotonic() < deadline:
         time.sleep(0.1)
     assert state.result_state is jobs.RunResultState.CANCELED
+
+
+class Recorded:
+    """A Spark that notes statements; each finds or writes one row."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def sql(self, statement: str) -> Any:
+        self.statements.append(statement)
+        numbers = {"num_inserted_rows": 1, "num_updated_rows": 0}
+        return SimpleNamespace(head=lambda _: [1], first=lambda: SimpleNamespace(asDict=lambda: numbers))
+
+
+def test_a_job_whose_run_was_killed_merges_nothing_after_the_next_run_began(tmp_path: Path):
+    wanted, spark = tmp_path / "job.py", Recorded()
+    wanted.write_text("")
+    extras = {"wanted": str(wanted), "quiet": True, "queries": ["SELECT 1"], "connections": 1, "reader": {}}
+    step = {"doing": "write", "unless_empty": "SELECT", "statement": "MERGE"}
+    job = Job(spark, extras, None, lambda _: None)
+    assert job.step(step) == 1
+    wanted.unlink()  # as the next run sweeps the folder
+    for work in (job.stage, lambda: job.step(step)):
+        with pytest.raises(OverError, match="another one has begun"):
+            work()
+    assert spark.statements == ["SELECT", "MERGE", "SELECT"]
 
 
 @pytest.mark.parametrize(("doubt", "compared"), [(None, "_fingerprint"), ("values", "`home`")])
