@@ -26,6 +26,7 @@ from sync_pipelines.engine.urls import normalise_url
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.sources.postgres.exporting import page_ranges
 from sync_pipelines.targets.databricks.settings import TableName
+from sync_pipelines.targets.spark.conversion import converted
 from sync_pipelines.targets.spark.errors import of_job
 from sync_pipelines.targets.spark.job import Job, OverError
 from sync_pipelines.targets.spark.launching import Launcher
@@ -119,6 +120,15 @@ def test_a_first_run_brings_every_type_in_one_snapshot_and_quarantines_what_does
     assert house.sync(table).upserted == later > 0
     assert house.prove(table, "deep").equal
     assert left_in(far) == []
+
+
+@pytest.mark.slow
+def test_an_array_of_which_spark_would_lose_elements_is_left(databricks_schema: Schema):
+    field = pa.field("notes", pa.list_(pa.string()), metadata={"pg_base": "text[]", "pg_name": "text", "pg_array": "1"})
+    column = converted("c0", field, pa.list_(pa.string()))
+    texts = """SELECT concat('["', repeat('x', n), '","z"]') AS c0 FROM VALUES (3), (20000001) AS v(n)"""
+    found = databricks_schema.sql(f"SELECT {column.fits}, size({column.value}) FROM ({texts}) ORDER BY length(c0)")
+    assert found == [["true", "2"], ["false", "1"]]
 
 
 @pytest.mark.slow
