@@ -92,7 +92,7 @@ class SparkTarget(DatabricksTarget):
 
     def _launch(self, work: Work, folder: str, alive: Callable[[], object]) -> Answer:
         script = f"{folder}/job.py"
-        extras = {**work.extras(), "wanted": script}
+        extras: dict[str, Any] = {**work.extras(), "wanted": script}
         self.staging.upload(script, SCRIPT.read_bytes())
         for step in extras["steps"]:
             self.warehouse.spent.note(step["statement"])
