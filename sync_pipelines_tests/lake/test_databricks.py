@@ -11,6 +11,7 @@ import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError
 from sync_pipelines.lake_upkeep import UpkeepConfig, upkeep
+from sync_pipelines.engine.secrets import hide_known
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.targets.databricks.input import read_table
 from sync_pipelines.targets.databricks.rewritten import Rewritten
@@ -216,6 +217,7 @@ def test_a_login_stands_in_the_profile_of_the_same_workspace(
             settings.client()
     else:
         assert settings.client().config.authenticate() == {"Authorization": "Bearer dapi-of-the-profile"}
+        assert hide_known("dapi-of-the-profile") == "***"
 
 
 def test_the_resource_reads_every_name_of_its_variables(monkeypatch: pytest.MonkeyPatch):
