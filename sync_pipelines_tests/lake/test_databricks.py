@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError
-from sync_pipelines.lake_upkeep import UpkeepConfig, upkeep
 from sync_pipelines.engine.secrets import hide_known
+from sync_pipelines.lake_upkeep import UpkeepConfig, upkeep
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.targets.databricks.input import read_table
 from sync_pipelines.targets.databricks.rewritten import Rewritten
