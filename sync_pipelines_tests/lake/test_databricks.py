@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from sync_pipelines.engine.errors import ConfigurationError, RunError
+from sync_pipelines.engine.secrets import hide_known
 from sync_pipelines.lake_upkeep import UpkeepConfig, upkeep
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.targets.databricks.input import read_table
@@ -123,7 +124,7 @@ def test_upkeep_and_what_an_asset_downstream_reads(away: House):
     done = upkeep(document(), away.resources, UpkeepConfig(), run_id="r")
     assert done is not None
     assert done["files_before"] > done["files_after"] == 1
-    with pytest.raises(ConfigurationError, match="168"):
+    with pytest.raises(ConfigurationError, match=r"Keep at least 168 h; a SQL warehouse takes no word for less\.$"):
         upkeep(document(), away.resources, UpkeepConfig(retention_hours=1, allow_short_retention=True), run_id="r")
     settings = away.resources.databricks.settings()
     found = read_table(settings, "shop/item", Wanted(columns=["id"], where="id > 8"))
@@ -216,6 +217,7 @@ def test_a_login_stands_in_the_profile_of_the_same_workspace(
             settings.client()
     else:
         assert settings.client().config.authenticate() == {"Authorization": "Bearer dapi-of-the-profile"}
+        assert hide_known("dapi-of-the-profile") == "***"
 
 
 def test_the_resource_reads_every_name_of_its_variables(monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sync_pipelines.engine.errors import MassDeleteError, RunError
+from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError, RunError
 from sync_pipelines_tests.lake.house import House, Lake, back
 from sync_pipelines_tests.lake.reviews import NOON, SCHEMA, held, reason_of, row, rows, versions
 
@@ -254,6 +255,28 @@ def test_a_column_that_is_missing_is_one_clear_error(review: House, lake: Lake, 
     lake.write(rows(row("a")))
     with pytest.raises(RunError, match=near):
         review.sync(back(**document))
+
+
+def declare_variant(log: Path, column: str) -> None:
+    """Say in a table's first commit that a column of text is a VARIANT."""
+    actions = [json.loads(line) for line in log.read_text().splitlines()]
+    for action in actions:
+        if "protocol" in action:
+            features = {"readerFeatures": ["variantType"], "writerFeatures": ["variantType"]}
+            action["protocol"] = {"minReaderVersion": 3, "minWriterVersion": 7, **features}
+        if "metaData" in action:
+            schema = json.loads(action["metaData"]["schemaString"])
+            next(item for item in schema["fields"] if item["name"] == column)["type"] = "variant"
+            action["metaData"]["schemaString"] = json.dumps(schema)
+    log.write_text("\n".join(map(json.dumps, actions)))
+
+
+def test_a_variant_of_another_engine_is_told_and_not_written_as_the_bytes_it_is_stored_in(review: House, lake: Lake):
+    lake.write(pa.table({"id": ["a"], "note": ["n"], "detail": ["{}"]}))
+    declare_variant(next((Path(lake.place) / "_delta_log").glob("*.json")), "detail")
+    with pytest.raises(ConfigurationError, match=r"shop/review: .*VARIANT in 'detail'.*`columns`"):
+        review.sync(back())
+    assert review.sync(back(columns=["note"])).upserted == 1
 
 
 def test_a_column_that_must_be_given_and_is_not_is_one_clear_error(review: House, lake: Lake):

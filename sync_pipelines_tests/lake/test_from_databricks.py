@@ -16,10 +16,12 @@ from dagster import DagsterInstance
 from sync_pipelines import checks
 from sync_pipelines.automation import read_facts
 from sync_pipelines.decide import Skip, decide
-from sync_pipelines.engine.errors import RunError
+from sync_pipelines.engine.errors import ConfigurationError, RunError
 from sync_pipelines.engine.ground import PUT_BACK
 from sync_pipelines.reporting import facts_of
+from sync_pipelines.targets.databricks.input import read_table
 from sync_pipelines.targets.databricks.types import nested_schema
+from sync_pipelines.targets.lake.input import Wanted
 from sync_pipelines_tests.lake.engines import name_warehouse
 from sync_pipelines_tests.lake.house import House, back
 from sync_pipelines_tests.lake.reviews import held, interrupted
@@ -83,6 +85,23 @@ def test_rows_arrive_change_and_go(away: Away, feed: bool):
     assert away.reason() == "the table was restored to an older version"
     assert held(house).keys() == {"a", "b", "c"}
     assert house.prove(back(), "deep").equal
+
+
+@pytest.mark.slow
+def test_a_variant_arrives_as_its_json_and_one_within_an_array_is_told(away: Away):
+    away.sql("CREATE TABLE review (id STRING, detail VARIANT, topics ARRAY<VARIANT>, note STRING)")
+    away.sql("""INSERT INTO review SELECT 'a', parse_json('{"b": [1, null]}'), NULL, 'n'""")
+    with pytest.raises(ConfigurationError, match=r"'topics' \(ARRAY<VARIANT>\)\.\s.*`columns`"):
+        away.house.sync(back())
+    table = back(columns=["id", "detail", "note"])
+    away.house.sync(table)
+    away.sql("""INSERT INTO review SELECT 'c', parse_json('"x"'), NULL, 'n'""")
+    assert away.house.sync(table).read == 1
+    assert away.house.execute("SELECT id, detail FROM review ORDER BY id") == [("a", {"b": [1, None]}), ("c", "x")]
+    assert away.house.prove(table, "deep").equal
+    settings = away.house.resources.databricks.settings()
+    asked = Wanted(columns=["detail"], where="id = 'a'")
+    assert read_table(settings, "shop/review", asked).to_pylist() == [{"detail": '{"b":[1,null]}'}]
 
 
 @pytest.mark.slow

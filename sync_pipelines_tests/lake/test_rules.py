@@ -39,13 +39,16 @@ def add(house: House, first: int, last: int) -> None:
 
 def test_a_record_that_a_rule_of_the_table_refuses_is_put_aside_alone(house: House, ruled: PostgresToDelta):
     add(house, 1, 8)
-    house.execute("UPDATE item SET n = 1000 WHERE id = 'k2'")
+    house.execute("UPDATE item SET n = 1000 WHERE id IN ('k2', 'k5')")
     counts = house.sync(ruled)
-    assert (counts.upserted, counts.quarantined) == (7, 1), "a first load"
+    assert (counts.upserted, counts.quarantined) == (6, 2), "a first load"
+    refused = house.bind(ruled).ledger.list_quarantine("shop", "item", limit=None)
+    assert sorted((one.key, one.attempts) for one in refused) == [("k2", 1), ("k5", 1)]
     house.execute("UPDATE item SET n = NULL WHERE id = 'k3'; UPDATE item SET n = 2 WHERE id IN ('k2', 'k4')")
+    house.execute("UPDATE item SET n = 1 WHERE id = 'k5'")
     house.execute("DELETE FROM item WHERE id = 'k8'")
     counts = house.sync(ruled)
-    assert (counts.upserted, counts.deleted, counts.quarantined) == (2, 1, 1)
+    assert (counts.upserted, counts.deleted, counts.quarantined) == (3, 1, 1)
     (held,) = house.bind(ruled).ledger.list_quarantine("shop", "item", limit=None)
     assert (held.key, held.stage) == ("k3", "write")
     assert [row["n"] for row in house.rows(ruled)] == [1, 2, 1, 2, 1, 1, 1]

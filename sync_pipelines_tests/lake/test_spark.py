@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import dagster as dg
@@ -24,7 +26,9 @@ from sync_pipelines.engine.urls import normalise_url
 from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.sources.postgres.exporting import page_ranges
 from sync_pipelines.targets.databricks.settings import TableName
+from sync_pipelines.targets.spark.conversion import converted
 from sync_pipelines.targets.spark.errors import of_job
+from sync_pipelines.targets.spark.job import Job, OverError
 from sync_pipelines.targets.spark.launching import Launcher
 from sync_pipelines.targets.spark.loading import Work
 from sync_pipelines.targets.spark.settings import JobSettings, jdbc_url
@@ -119,6 +123,16 @@ def test_a_first_run_brings_every_type_in_one_snapshot_and_quarantines_what_does
 
 
 @pytest.mark.slow
+def test_an_array_of_which_spark_would_lose_elements_is_left(databricks_schema: Schema):
+    field = pa.field("notes", pa.list_(pa.string()), metadata={"pg_base": "text[]", "pg_name": "text", "pg_array": "1"})
+    column = converted("c0", field, pa.list_(pa.string()))
+    texts = """SELECT concat('["', repeat('x', n), '","z"]') AS c0 FROM VALUES (3), (20000001) AS v(n)"""
+    whole = f"coalesce(size({column.value}), 0) = 2"
+    found = databricks_schema.sql(f"SELECT {column.fits}, {whole} FROM ({texts}) ORDER BY length(c0)")
+    assert found == [["true", "true"], ["false", "false"]]
+
+
+@pytest.mark.slow
 def test_under_dagster_on_a_cluster_a_rebuild_tells_its_numbers_and_no_password(house: House, far: Schema, capfd):
     house.execute("CREATE TABLE item (id int PRIMARY KEY, amount numeric(8,2)); INSERT INTO item VALUES (1, 2)")
     component: Any = by_spark(spark={"rows": 2, "new_cluster": {"spark_version": "16.4.x", "num_workers": 1}})
@@ -203,6 +217,32 @@ def test_a_job_is_cancelled_when_its_run_must_stop(far: Schema):
     while (state := far.client.jobs.get_run(number).state).result_state is None and time.monotonic() < deadline:
         time.sleep(0.1)
     assert state.result_state is jobs.RunResultState.CANCELED
+
+
+class Recorded:
+    """A Spark that notes statements; each finds or writes one row."""
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def sql(self, statement: str) -> Any:
+        self.statements.append(statement)
+        numbers = {"num_inserted_rows": 1, "num_updated_rows": 0}
+        return SimpleNamespace(head=lambda _: [1], first=lambda: SimpleNamespace(asDict=lambda: numbers))
+
+
+def test_a_job_whose_run_was_killed_merges_nothing_after_the_next_run_began(tmp_path: Path):
+    wanted, spark = tmp_path / "job.py", Recorded()
+    wanted.write_text("")
+    extras = {"wanted": str(wanted), "quiet": True, "queries": ["SELECT 1"], "connections": 1, "reader": {}}
+    step = {"doing": "write", "unless_empty": "SELECT", "statement": "MERGE"}
+    job = Job(spark, extras, None, lambda _: None)
+    assert job.step(step) == 1
+    wanted.unlink()  # as the next run sweeps the folder
+    for work in (job.stage, lambda: job.step(step)):
+        with pytest.raises(OverError, match="another one has begun"):
+            work()
+    assert spark.statements == ["SELECT", "MERGE", "SELECT"]
 
 
 @pytest.mark.parametrize(("doubt", "compared"), [(None, "_fingerprint"), ("values", "`home`")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sync_pipelines.engine.errors import RunError, TransientError
+from sync_pipelines.engine.errors import ConfigurationError, RunError, TransientError
 from sync_pipelines.engine.model import SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.sources.delta.log import FEED, Commit, LostError, commit_id, commits
@@ -98,7 +99,20 @@ class FolderMoment(Moment):
         return int(pc.call_function("sum", [numbers]).as_py())
 
     def scan(self, columns: Sequence[str], predicate: str | None = None) -> Iterator[pa.RecordBatch]:
+        if variants := sorted(self._variants & set(columns)):
+            raise ConfigurationError(
+                f"the Delta table has a VARIANT in {', '.join(map(repr, variants))}, which delta-rs cannot read.",
+                sync=self.spec.sync,
+                table=self.spec.name,
+                remedy="Leave it out by naming the others in `columns`, or set source.engine: databricks.",
+            )
         return self.store.scan(self.table, list(columns), predicate)
+
+    @cached_property
+    def _variants(self) -> set[str]:
+        """The columns that are or hold a VARIANT, of which delta-rs gives the bytes in which it is stored."""
+        fields = json.loads(self.table.schema().to_json())["fields"]
+        return {item["name"] for item in fields if _holds_variant(item["type"])}
 
     def name(self, column: str) -> str:
         return name_of(column)
@@ -176,3 +190,11 @@ class FolderMoment(Moment):
         from deltalake.fs import DeltaStorageHandler
 
         return fs.PyFileSystem(DeltaStorageHandler(self.store.uri, dict(self.store.settings.options) or None))
+
+
+def _holds_variant(kind: Any) -> bool:
+    """Whether a type of Delta's schema is one or holds one."""
+    if isinstance(kind, str):
+        return kind == "variant"
+    parts = [kind[part] for part in ("elementType", "keyType", "valueType") if part in kind]
+    return any(map(_holds_variant, [*parts, *(item["type"] for item in kind.get("fields", ()))]))

@@ -19,7 +19,7 @@ from sync_pipelines.sources.delta.moment import Conforming, Moment
 from sync_pipelines.targets.databricks.detail import detail_of
 from sync_pipelines.targets.databricks.settings import TableName, WarehouseSettings, quoted
 from sync_pipelines.targets.databricks.statements import names
-from sync_pipelines.targets.databricks.types import nested_schema
+from sync_pipelines.targets.databricks.types import read_schema, values_of
 from sync_pipelines.targets.databricks.warehouse import Warehouse, text_literal
 from sync_pipelines.targets.lake.types import spell
 
@@ -114,9 +114,17 @@ class WarehouseMoment(Moment):
         return f"{self._table.sql} VERSION AS OF {int(version)}"
 
     @cached_property
-    def schema(self) -> pa.Schema:
+    def _spelled(self) -> dict[str, str]:
+        """The columns and their types as SQL spells them."""
         statement = f"SELECT * FROM {self._at(self.version)} LIMIT 0"
-        return nested_schema(self._warehouse.columns(statement, doing=f"look at the columns of {self._table}"))
+        return dict(self._warehouse.columns(statement, doing=f"look at the columns of {self._table}"))
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        return read_schema(self._spelled)
+
+    def _values(self, columns: Sequence[str]) -> str:
+        return values_of(columns, self._spelled, table=self._table, place=self._warehouse.place)
 
     @property
     def comment(self) -> str | None:
@@ -138,7 +146,7 @@ class WarehouseMoment(Moment):
     def scan(self, columns: Sequence[str], predicate: str | None = None) -> Iterator[pa.RecordBatch]:
         wanted = pa.schema([self.schema.field(name) for name in columns])
         where = f" WHERE {predicate}" if predicate else ""
-        statement = f"SELECT {names(columns)} FROM {self._at(self.version)}{where}"
+        statement = f"SELECT {self._values(columns)} FROM {self._at(self.version)}{where}"
         for batch in self._stream(statement, "read table"):
             yield batch.cast(wanted)
 
@@ -194,7 +202,7 @@ class WarehouseMoment(Moment):
 
     def _compared(self, after: int) -> str:
         """The keys of the rows that one of the two versions has and the other has not, copies counted."""
-        columns, key = names(self.conforming.columns), names(self.spec.key)
+        columns, key = self._values(self.conforming.columns), names(self.spec.key)
         one, other = (f"SELECT {columns} FROM {self._at(version)}" for version in (self.version, after))
         differing = [f"SELECT {key} FROM ({left} EXCEPT ALL {right})" for left, right in ((one, other), (other, one))]
         return f"SELECT DISTINCT {key} FROM ({' UNION ALL '.join(differing)})"

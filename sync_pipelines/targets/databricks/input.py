@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ from sync_pipelines.engine.errors import ConfigurationError, RunError
 from sync_pipelines.targets.databricks import statements
 from sync_pipelines.targets.databricks.errors import MissingTableError
 from sync_pipelines.targets.databricks.settings import TableName, WarehouseSettings, quoted
-from sync_pipelines.targets.databricks.types import nested_schema
+from sync_pipelines.targets.databricks.types import read_schema, values_of
 from sync_pipelines.targets.databricks.warehouse import Parameter, Warehouse
 from sync_pipelines.targets.lake.input import Wanted, as_kind
 
@@ -32,27 +32,30 @@ def read_table(settings: WarehouseSettings, name: str, wanted: Wanted) -> Any:
         found = warehouse.columns(f"SELECT * FROM {table.sql} LIMIT 0", doing=f"look at the columns of {table}")
     except MissingTableError as error:
         raise RunError(f"there is no table {table} yet.", remedy="Run its sync first.") from error
-    schema = nested_schema(found)
+    columns = dict(found)
+    schema = read_schema(columns)
     chosen = wanted.chosen(schema, name)
-    return as_kind(
-        wanted.kind, pa.RecordBatchReader.from_batches(chosen, _rows(warehouse, table, schema, chosen, wanted))
-    )
+    statement, given = query(table, columns, chosen.names, wanted)
+    rows = _rows(warehouse, table, statement, given, chosen)
+    return as_kind(wanted.kind, pa.RecordBatchReader.from_batches(chosen, rows))
 
 
 def _rows(
-    warehouse: Warehouse, table: TableName, schema: pa.Schema, chosen: pa.Schema, wanted: Wanted
+    warehouse: Warehouse, table: TableName, statement: str, given: dict[str, Parameter], chosen: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    statement, given = query(table, schema, chosen.names, wanted)
     for batch in warehouse.stream(statement, doing=f"read table {table}", **given):
         yield batch.cast(chosen)
 
 
-def query(table: TableName, schema: pa.Schema, columns: list[str], wanted: Wanted) -> tuple[str, dict[str, Parameter]]:
-    """The statement for these columns of the rows that are asked for, and its parameters."""
+def query(
+    table: TableName, columns: Mapping[str, str], chosen: Sequence[str], wanted: Wanted
+) -> tuple[str, dict[str, Parameter]]:
+    """The statement for the chosen columns of the rows that are asked for, and its parameters."""
+    schema = read_schema(columns)
     conditions, given = ([f"({wanted.where})"] if wanted.where else []), {}
     for number, (operator, value) in enumerate(wanted.edges(schema)):
         column = str(wanted.changed_at)
         term, given[f"edge{number}"] = statements.bound(f"edge{number}", value, schema.field(column).type)
         conditions.append(wanted.edge(quoted(column), operator, term))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT {statements.names(columns)} FROM {table.sql}{where}", given
+    return f"SELECT {values_of(chosen, columns, table=table, place={})} FROM {table.sql}{where}", given

@@ -200,7 +200,7 @@ class DatabricksTarget(LakeTarget):
         Raises:
             ConfigurationError: fewer than 168 hours, which a warehouse refuses whatever is allowed here.
         """
-        check_retention(hours, allow_short=False)
+        check_retention(hours, allow_short=False, otherwise="; a SQL warehouse takes no word for less")
         self._commit(f"VACUUM {self.table.sql} RETAIN {int(hours)} HOURS", "vacuum")
         return None
 

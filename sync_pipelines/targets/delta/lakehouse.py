@@ -20,6 +20,7 @@ from sync_pipelines.targets.delta.writing import writer_properties
 from sync_pipelines.targets.lake.frames import plain_schema
 from sync_pipelines.targets.lake.input import Wanted, as_kind, check_kind
 from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode, refuse_columns
+from sync_pipelines.targets.lake.retention import check_retention
 from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines.targets.lake.table import Held
 from sync_pipelines.targets.retries import RetryPolicy
@@ -150,6 +151,7 @@ class DeltaLakehouse(Lakehouse):
         return optimize(self._there(table), file_bytes=_FILE_BYTES, z_order=z_order)
 
     def vacuum(self, table: str, *, hours: int = 168) -> int:
+        check_retention(hours, allow_short=False, otherwise="")
         return len(vacuum(self._there(table), hours=hours))
 
     def _there(self, table: str) -> DeltaStore:

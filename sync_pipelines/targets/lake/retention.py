@@ -24,8 +24,11 @@ def hours_kept(properties: Mapping[str, str]) -> int:
     return math.ceil(int(found[1]) * _HOURS.get(found[2], 0.0)) if found else 0
 
 
-def check_retention(hours: int, *, allow_short: bool) -> None:
+def check_retention(hours: int, *, allow_short: bool, otherwise: str = ", or say allow_short_retention") -> None:
     """Refuse to take files away that somebody may be reading.
+
+    Args:
+        allow_short: the explicit word. otherwise: the end of the remedy; it says nothing of a word that is not taken.
 
     Raises:
         ConfigurationError: fewer than 168 hours without the explicit word.
@@ -33,5 +36,5 @@ def check_retention(hours: int, *, allow_short: bool) -> None:
     if hours < SHORTEST_HOURS and not allow_short:
         raise ConfigurationError(
             f"VACUUM with a retention of {hours} h would take files away from readers and the change feed.",
-            remedy=f"Keep at least {SHORTEST_HOURS} h, or say allow_short_retention.",
+            remedy=f"Keep at least {SHORTEST_HOURS} h{otherwise}.",
         )

@@ -23,6 +23,8 @@ _DATE = "'^[0-9]{4}-[0-9]{2}-[0-9]{2}$'"
 _TIME = "'^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?([+]00)?$'"
 _SURE_DIGITS = 15
 """A decimal number of so many digits is the shortest text of the double next to it."""
+_LONGEST = 20_000_000
+"""Of an array with a longer text `from_json` makes NULL or a part, without an error (a limit of Jackson's)."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _array(name: str, source: SourceType, stored: pa.ListType) -> Converted | No
         return None
     items = f"from_json({name}, 'ARRAY<STRING>')"
     value = items if element.value == "x" else f"transform({items}, x -> {element.value})"
-    fits = f"NOT startswith({name}, '[[')"
+    fits = f"length({name}) <= {_LONGEST} AND NOT startswith({name}, '[[')"
     if element.fits != "true":
         fits += f" AND forall({items}, x -> x IS NULL OR coalesce({element.fits}, false))"
     return Converted(value, fits)

@@ -7,12 +7,14 @@ dagster-pipes and what the runtime brings. What it is to do comes as Pipes' extr
 * queries: the pieces of the table; connections: how many of them are read at a time.
 * left: a condition on a row that is staged but not merged; its column's name is left_column.
 * staged: the folder of the staged Parquet files.
+* wanted: a file of the Volume; the next run of the table removes it, and what this job has read is old by then.
 * steps: statements, each with `doing`, and with a query `unless_empty` whose empty answer skips it.
 * quiet: whether the table has sensitive columns; then of a failed statement's words its code is all that is told.
 
 It answers by one custom message: rows, left, written and seconds.
 """
 
+import os
 import random
 import re
 import sys
@@ -41,6 +43,10 @@ def password(scope, key):
     return dbutils.secrets.get(scope, key)
 
 
+class OverError(RuntimeError):
+    """What this job has read is old."""
+
+
 class Job:
     """One run. `tell` takes a line of progress."""
 
@@ -64,6 +70,7 @@ class Job:
         queries, some = self.extras["queries"], self.extras["connections"]
         options = {**self.extras["reader"], **({"password": self.secret} if self.secret else {})}
         for start in range(0, len(queries), some):
+            self.go_on()
             self.tell(f"reading pieces {start + 1} to {min(start + some, len(queries))} of {len(queries)}")
             frames = [self.read(options, query) for query in queries[start : start + some]]
             rows = reduce(lambda one, other: one.unionAll(other), frames)
@@ -85,12 +92,20 @@ class Job:
         for tried in range(1, TRIES + 1):
             try:
                 return self.once(step)
+            except OverError:
+                raise
             except Exception as error:
                 failed = error
             if tried == TRIES or not any(word in str(failed) for word in CONFLICTS):
                 raise self.shown(failed, step)  # not within `except`: what is raised there is printed with its context
             self.tell(f"another writer has committed while this one was to {step['doing']}: once more")
             time.sleep(random.uniform(0, min(30, 0.5 * 2**tried)))
+
+    def go_on(self):
+        """Stop where another run has begun, which only one does whose process was killed: it would have cancelled
+        this job. To merge now would put old rows over those that the other one has written."""
+        if not os.path.exists(self.extras["wanted"]):
+            raise OverError("the run that has launched this job is over, and another one has begun")
 
     def shown(self, error, step):
         """An error as it may be shown: a constraint's quotes the row that violates it."""
@@ -103,6 +118,7 @@ class Job:
         if step["unless_empty"] and not self.spark.sql(step["unless_empty"]).head(1):
             return 0
         self.tell(step["doing"])
+        self.go_on()
         answer = self.spark.sql(step["statement"]).first().asDict()
         return int(answer["num_inserted_rows"]) + int(answer["num_updated_rows"])
 

@@ -91,7 +91,8 @@ class SparkTarget(DatabricksTarget):
         )
 
     def _launch(self, work: Work, folder: str, alive: Callable[[], object]) -> Answer:
-        extras, script = work.extras(), f"{folder}/job.py"
+        script = f"{folder}/job.py"
+        extras: dict[str, Any] = {**work.extras(), "wanted": script}
         self.staging.upload(script, SCRIPT.read_bytes())
         for step in extras["steps"]:
             self.warehouse.spent.note(step["statement"])
