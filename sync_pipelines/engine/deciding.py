@@ -6,8 +6,10 @@ of the target alone is none, but a strategy may protect it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +18,9 @@ from sync_pipelines.engine.merging import Merged, merge, same_state
 
 State = Mapping[str, Any]
 """A record's values of JSON, by property."""
+
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+"""A number as a text spells it: so a column of type numeric comes, whose 10 stood below its 9."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +121,8 @@ def is_above(version: Any, other: Any) -> bool:
     """Whether a version is higher than another one; one that cannot be compared, or is none, is not."""
     if version is None or other is None:
         return version is not None
+    if all(isinstance(side, str) and _NUMBER.fullmatch(side) for side in (version, other)):
+        version, other = Decimal(version), Decimal(other)
     try:
         return bool(version > other)
     except TypeError:

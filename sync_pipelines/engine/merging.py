@@ -51,13 +51,19 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, float) or isinstance(right, float):
-        numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        return numbers and float(left) == float(right)  # what jsonb gives back of 1e300 is a long int
+        return _number(left) == _number(right) is not None  # what jsonb gives back of 1e300 is a long int
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))
     return type(left) is type(right) and left == right
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value) if isinstance(value, int | float) else None
+    except OverflowError:  # a longer int than any float
+        return None
 
 
 def leaves(state: Mapping[str, Any], whole: Collection[str] = ()) -> dict[str, Any]:

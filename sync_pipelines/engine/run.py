@@ -297,7 +297,7 @@ class Run(Keeping):
         self.lock.check()
         watermark = None if self._nothing_happened(changes) else changes.watermark
         if watermark is not None:
-            watermark = self._stamped(self.binding.source.mark(watermark))
+            watermark = self._stamped(self.binding.source.mark(watermark), full=changes.full)
         as_of = changes.watermark.taken_at if changes.watermark else None
         self.end(
             self.record,
@@ -324,9 +324,12 @@ class Run(Keeping):
         else:
             ground.begin(run, emptied=not self.before and ground.since.records != 0)
 
-    def _stamped(self, watermark: Watermark) -> Watermark:
+    def _stamped(self, watermark: Watermark, *, full: bool) -> Watermark:
         """The watermark with what the target says of itself, this run's last mark among it."""
-        target = self.binding.target
+        target, since = self.binding.target, self.since
+        # it was wiped under this run: a new mark would hide that from the next one, which compares everything then
+        if not full and since is not None and since.stamp is not None and target.stamp() is None:
+            return replace(watermark, target=since.target, stamp=since.stamp, records=self.held)
         mark = through(str(self.record.sync_id), read=self.binding.source.last_read())
         target.set_stamp(mark)
         return replace(watermark, target=target.identity(), stamp=target.stamp_of(mark), records=self.held)

@@ -100,6 +100,11 @@ def test_each_strategy_lets_the_side_win_that_it_names(source, target, base, her
         (1, None, True),
         (None, None, False),
         ("1", 0, False),
+        ("10", "9.50", True),
+        ("1.50", "1.5", False),
+        ("-2", "-10", True),
+        ("b", "a", True),
+        ("NaN", "9", True),
     ],
 )
 def test_a_version_is_above_a_lower_one_and_none_and_above_nothing_else(version, other, above):

@@ -108,3 +108,5 @@ def test_numbers_are_equal_in_every_spelling_of_jsonb_and_true_is_no_number():
     assert not same(1, True)
     assert not same(1.0, True)
     assert not same("1", 1)
+    assert not same(1.5, 10**400)
+    assert not same(1.5, "1.5")

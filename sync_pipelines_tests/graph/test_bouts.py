@@ -115,3 +115,19 @@ def test_the_watermark_of_a_bout_is_of_its_end_for_it_has_read_rows_until_then(
     found = academy.bind(concepts()).ledger.watermark("learning", "concept")
     assert found is not None
     assert found.taken_at > begun
+
+
+def test_a_graph_that_is_wiped_under_a_bout_is_filled_anew_by_the_next(
+    academy: Academy, app: Application, consumers: list[TableConsumer]
+) -> None:
+    consumer = consumers[0]
+    app.create("c1")
+    consumer.step()
+    academy.cypher("MATCH (n) DETACH DELETE n")
+    app.create("c2")
+    consumer.step()
+    consumer.end()
+    assert academy.titles() == ["c2"]
+    app.create("c3")
+    consumer.step()
+    assert academy.titles() == ["c0", "c1", "c2", "c3"]

@@ -337,10 +337,11 @@ def test_a_value_of_another_type_is_no_part_of_a_merge_and_stays(contested: Acad
 
 def test_an_edit_while_a_merge_waits_is_not_written_over(contested: Academy, monkeypatch: pytest.MonkeyPatch) -> None:
     acquire = TargetLock.acquire
-    late = lambda lock, seconds: (edit(contested, "n.difficulty = 6"), acquire(lock, seconds))  # noqa: E731
-    monkeypatch.setattr(TargetLock, "acquire", late)
+    monkeypatch.setattr(TargetLock, "acquire", lambda lock, seconds: (change(), acquire(lock, seconds)))
     words = ("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=source")
-    assert "nothing was written" in run(*words, code=1)
+    row = "UPDATE concept SET difficulty = 7 WHERE id = 'c1'"
+    for change in (lambda: edit(contested, "n.difficulty = 6"), lambda: contested.execute(row)):
+        assert "nothing was written" in run(*words, code=1)
     assert held(contested, "title", "difficulty") == ["theirs", 6]
 
 

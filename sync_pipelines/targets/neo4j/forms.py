@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 from sync_pipelines.engine.errors import ConfigurationError
@@ -166,10 +167,17 @@ def _maps(values: list[Any]) -> list[dict[str, Any] | None] | None:
     if not all(value is None or (isinstance(value, str) and value[:1] == "{") for value in values):
         return None
     try:
-        read = [None if value is None else json.loads(value) for value in values]
-    except (ValueError, RecursionError):
+        read = [None if value is None else json.loads(value, parse_float=_exact) for value in values]
+    except (ValueError, ArithmeticError, RecursionError):
         return None
     return read if any(read) else None
+
+
+def _exact(text: str) -> float:
+    """A number that is written again as it was; of one that a merge would round, a ValueError: the text stays one."""
+    if Decimal(text) != Decimal(repr(found := float(text))):
+        raise ValueError(text)
+    return found
 
 
 def _made(value: Any, kind: Kind) -> Any:
