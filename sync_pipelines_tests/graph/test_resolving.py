@@ -42,9 +42,7 @@ def run(*words: str, code: int = 0) -> Any:
 def contested(academy: Academy, monkeypatch: pytest.MonkeyPatch) -> Academy:
     """Of `c1` both sides have changed the title; the graph the difficulty, too, and the source the tags."""
     use(monkeypatch, REVIEW)
-    academy.execute(
-        "INSERT INTO concept VALUES ('c1', 'Sets', 1, '{a}', '2024-01-01Z'), ('c2', 'Maps', 1, '{}', now())"
-    )
+    academy.execute("INSERT INTO concept VALUES ('c1', 'Sets', 1, '{a}', '2024-1-1Z'), ('c2', 'Maps', 1, '{}', now())")
     academy.sync(REVIEW)
     edit(academy, "n.title = 'theirs', n.difficulty = 5")
     academy.execute("UPDATE concept SET title = 'ours', tags = '{a,b}' WHERE id = 'c1'")
@@ -336,11 +334,11 @@ def test_a_value_of_another_type_is_no_part_of_a_merge_and_stays(contested: Acad
 
 
 def test_an_edit_while_a_merge_waits_is_not_written_over(contested: Academy, monkeypatch: pytest.MonkeyPatch) -> None:
-    acquire = TargetLock.acquire
-    monkeypatch.setattr(TargetLock, "acquire", lambda lock, seconds: (change(), acquire(lock, seconds)))
+    acquire, row = TargetLock.acquire, "UPDATE concept SET difficulty = 7 WHERE id = 'c1'"
+    changes = [lambda: contested.execute(row), lambda: edit(contested, "n.difficulty = 6")]
+    monkeypatch.setattr(TargetLock, "acquire", lambda lock, seconds: (changes.pop()(), acquire(lock, seconds)))
     words = ("resolve", "learning/concept", "c1", "--take", "merge", "--property", "title=source")
-    row = "UPDATE concept SET difficulty = 7 WHERE id = 'c1'"
-    for change in (lambda: edit(contested, "n.difficulty = 6"), lambda: contested.execute(row)):
+    while changes:
         assert "nothing was written" in run(*words, code=1)
     assert held(contested, "title", "difficulty") == ["theirs", 6]
 
