@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+import sync_pipelines.definitions
+from sync_pipelines import ConflictResolver
 from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
 from sync_pipelines.engine.ledger.conflict_rows import Conflict
 from sync_pipelines.targets.neo4j.judging import Judge
@@ -256,7 +258,9 @@ def test_sensitive_values_are_compared_but_not_stored_readable(synced: Academy) 
     assert not [word for word in ("Sets", "ours", "theirs", "private", "Maps") if word in stored]
 
 
-def test_a_node_that_the_source_made_anew_gets_its_relationships_again(academy: Academy) -> None:
+def test_a_node_that_the_source_made_anew_gets_its_relationships_again(
+    academy: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nodes, arrows = by("source_wins"), prerequisite(conflicts={"strategy": "target_wins"})
     academy.add("c1", "c2", "c3", "c4", "c5")
     academy.require(("c1", "c2"), ("c2", "c3"), ("c3", "c4"), ("c4", "c5"))
@@ -280,6 +284,14 @@ def test_a_node_that_the_source_made_anew_gets_its_relationships_again(academy: 
     academy.sync(arrows)
     assert academy.arrows() == [("c2", "c3"), ("c3", "c4"), ("c4", "c5")]
     assert academy.prove(arrows).equal
+    academy.cypher("MATCH (n:Concept {sync_key: 'c3'}) DETACH DELETE n")
+    academy.repair(nodes)
+    academy.sync(arrows, mode="full")  # it has not seen them without their node: they were deleted by hand
+    assert academy.arrows() == [("c4", "c5")]
+    monkeypatch.setattr(sync_pipelines.definitions, "load", lambda *_: (None, (nodes, arrows)))
+    for key in ('["c3", "c2"]', '["c4", "c3"]'):
+        assert ConflictResolver().resolve_conflict(key, "prerequisite", "source", "ada").still is None
+    assert academy.arrows() == [("c2", "c3"), ("c3", "c4"), ("c4", "c5")]
 
 
 def test_a_graph_that_was_emptied_is_filled_anew_whatever_the_strategy(synced: Academy) -> None:
