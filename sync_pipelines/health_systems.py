@@ -199,7 +199,7 @@ def _of_users(resources: Any, system: str) -> Dependency:
 
 def _ask_users(resources: Any, component: Any, system: str) -> str:
     from sync_pipelines.sources.keep.user import KeepSettings
-    from sync_pipelines.users import Users
+    from sync_pipelines.users import Users, tables_of
 
     notes = resources.notes
     keep = KeepSettings(api_url=notes.keep_api(), auth_url=notes.keep_auth(), deadline=_DEADLINE)
@@ -210,7 +210,7 @@ def _ask_users(resources: Any, component: Any, system: str) -> str:
             ledger=ledger,
             vault=notes.vault(),
             follow=lambda *_: None,
-            tables=[component.document_name],
+            tables=tables_of([component]),
         )
         names = component.user_names(resources)
         given = {name: users.probe(name, keep=keep, notion_url=notes.notion_url(), only=system)[0] for name in names}

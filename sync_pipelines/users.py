@@ -6,9 +6,9 @@ Secrets are sealed before they reach the ledger, and Dagster's instance follows 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.errors import ConfigurationError, SyncError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sync_pipelines.engine.ledger.credentials import StoredUser
     from sync_pipelines.engine.ledger.ledger import Ledger
     from sync_pipelines.engine.vault import Vault
+    from sync_pipelines.targets.notion.client import Notion
+    from sync_pipelines.targets.notion.properties import Columns
     from sync_pipelines.targets.notion.records import Database
 
 _log = logging.getLogger(__name__)
@@ -77,14 +79,16 @@ class Users:
     """The users of one sync.
 
     Args:
-        follow: tells Dagster of them. tables: as the sync's documents name them, without a user.
+        follow: tells Dagster of them.
+        tables: how each table of the sync calls the properties of a page; its name as the documents have it, without a
+            user.
     """
 
     sync: str
     ledger: Ledger
     vault: Vault
     follow: Callable[[str, list[str]], Any]
-    tables: Sequence[str] = ()
+    tables: Mapping[str, Columns] = field(default_factory=dict)
 
     def add(self, user: User, secrets: Secrets) -> None:
         """Write a new user down.
@@ -272,8 +276,11 @@ class Users:
         return f"{user.source}: {parts} part{'s' if parts != 1 else ''}{empty}"
 
     def _ask_notion(self, user: User, secrets: Secrets, url: str | None) -> str:
+        from sync_pipelines.targets.notion.properties import Columns
+
         self._check_target(user)
-        return _ask_notion(user, secrets, url, self.ledger, self._databases(user.name))
+        known = list(zip(self.tables.values(), self._databases(user.name), strict=True)) or [(Columns(), None)]
+        return _ask_notion(user, secrets, url, self.ledger, known)
 
     def _databases(self, name: str) -> list[Database | None]:
         """What is on record of a user's databases, one a table; None before the first sync."""
@@ -310,11 +317,18 @@ def users_of(sync: str) -> Users:
     from sync_pipelines import registry
     from sync_pipelines.user_partitions import follow
 
-    tables = [bound.component.document_name for bound in registry.whole_tables(sync) if bound.component.by_user]
+    components = [bound.component for bound in registry.whole_tables(sync) if bound.component.by_user]
     found = registry.resources()
     ledger = found.ledger.ledger()
     ledger.check()
-    return Users(sync=sync, ledger=ledger, vault=found.notes.vault(), follow=follow, tables=tables)
+    return Users(sync=sync, ledger=ledger, vault=found.notes.vault(), follow=follow, tables=tables_of(components))
+
+
+def tables_of(components: Iterable[Any]) -> dict[str, Columns]:
+    """The tables of documents, as `Users` takes them."""
+    from sync_pipelines.targets.notion.properties import Columns
+
+    return {component.document_name: Columns(component.target.properties) for component in components}
 
 
 def with_complete(user: User, complete: bool) -> User:
@@ -329,13 +343,19 @@ def with_complete(user: User, complete: bool) -> User:
 
 
 def _ask_notion(
-    user: User, secrets: Secrets, base_url: str | None, ledger: Ledger, known: Sequence[Database | None]
+    user: User,
+    secrets: Secrets,
+    base_url: str | None,
+    ledger: Ledger,
+    known: Iterable[tuple[Columns, Database | None]],
 ) -> str:
-    """Who the connection is, after a look at the databases that are on record, or at what the user has named."""
+    """Who the connection is, after a look at the databases that are on record, or at what the user has named.
+
+    Args:
+        known: of each table how it calls the properties of a page, and its database, where there was a sync.
+    """
     from sync_pipelines.engine.ledger.rates import SharedRate
     from sync_pipelines.targets.notion.client import Notion
-    from sync_pipelines.targets.notion.database import require_there
-    from sync_pipelines.targets.notion.errors import GoneError, RefusedError
     from sync_pipelines.targets.notion.settings import BASE_URL, NotionSettings
 
     place = user.target
@@ -345,14 +365,22 @@ def _ask_notion(
         base_url=base_url or BASE_URL,
         database=place.database,
         parent_page=place.parent_page,
-    )
-    notion = Notion(settings.hasty(), rate=SharedRate(ledger, settings.connection), where={"sync": user.sync})
+    ).hasty()
+    notion = Notion(settings, rate=SharedRate(ledger, settings.connection), where={"sync": user.sync})
     try:
         who = notion.ask("ask who the connection is", lambda client: client.users.me())
-        for database in known or [None]:
-            place_id = require_there(notion, database)
-            with suppress(GoneError, RefusedError):  # comments of a database are asked for to see whether it may
-                notion.has_comments(place_id)
+        for columns, database in known:
+            notion.settings = replace(settings, columns=columns)
+            _look_at(notion, database)
     finally:
         notion.close()
     return f"connection {who.get('name') or who['id']}, which may read {place}"
+
+
+def _look_at(notion: Notion, database: Database | None) -> None:
+    from sync_pipelines.targets.notion.database import require_there
+    from sync_pipelines.targets.notion.errors import GoneError, RefusedError
+
+    found = require_there(notion, database)
+    with suppress(GoneError, RefusedError):  # comments of a database are asked for to see whether it may
+        notion.has_comments(found)

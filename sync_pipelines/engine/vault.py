@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 VARIABLE = "SYNC_ENCRYPTION_KEYS"
 """The variable that keys are given by, for sentences; a resource reads it."""
 
+_LETTERS = 44
+"""Of a key."""
+
 _MAKE = (
     'Make one with: python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"; '
     "keep it where the ledger's backups are not."
@@ -95,11 +98,12 @@ class Vault:
             raise ConfigurationError(f"{VARIABLE} is not set, and secrets are kept encrypted only.", remedy=remedy)
         for place, text in enumerate(texts, start=1):
             try:
-                made.append(Fernet(text))
+                # of a longer text, such as two keys with a space between, it would take the first key in silence
+                made.append(Fernet(text if len(text) == _LETTERS else ""))
             except ValueError:
                 raise ConfigurationError(
                     f"{VARIABLE}: its key number {place} of {len(texts)} is no Fernet key "
-                    "(32 bytes as URL-safe base64, 44 characters).",
+                    f"(32 bytes as URL-safe base64, {_LETTERS} characters); several are parted by commas.",
                     remedy=remedy,
                 ) from None
         return MultiFernet(made)

@@ -62,6 +62,13 @@ def test_a_wrong_key_is_named_by_its_place_and_never_quoted() -> None:
     assert "not-a-key" not in str(caught.value)
 
 
+@pytest.mark.parametrize("between", [" ", ";", "\n"])
+def test_keys_that_no_comma_parts_are_no_key(between: str) -> None:
+    with pytest.raises(ConfigurationError, match="its key number 1 of 1 is no Fernet key") as caught:
+        Vault(f"{NEW}{between}{OLD}").check()
+    assert "parted by commas" in str(caught.value)
+
+
 def test_the_variable_of_the_keys_is_a_secret_before_anybody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNC_ENCRYPTION_KEYS", f"{NEW}, {OLD}")
     assert redact(f"{OLD} and {NEW}") == "*** and ***"

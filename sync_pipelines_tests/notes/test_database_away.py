@@ -1,13 +1,20 @@
-"""A user's database that is in the trash, deleted or no longer shared: whoever asks is told so, and what to do."""
+"""A user's database that is in the trash, deleted or no longer shared, or whose properties have names of their own:
+whoever asks is told how it is, and what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+import sync_pipelines.definitions
+from sync_pipelines.components.keep_to_notion import KeepToNotion
 from sync_pipelines.sandbox.notion.control import WorkspaceControl
+from sync_pipelines.sources.keep.user import Place
+from sync_pipelines.targets.notion.properties import Columns
 from sync_pipelines_tests.cli.test_commands import answer, invoke
+from sync_pipelines_tests.dagster.project import definitions
 from sync_pipelines_tests.notes.study import PATH, Study, note
 
 pytestmark = pytest.mark.slow
@@ -77,3 +84,24 @@ def test_a_connection_that_may_not_read_comments_is_told_so_when_it_is_tried(stu
     found = invoke("users", "test", "ann")
     assert found.exit_code == 1
     assert "capability to read comments" in " ".join(found.output.split())
+
+
+def test_a_database_whose_properties_are_called_as_the_document_says_is_up(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"title": "Name", "color": "Colour"}
+    component = KeepToNotion.model_validate({"sync": "notes", "target": {"properties": names}})
+    monkeypatch.setattr(sync_pipelines.definitions, "load", lambda *_: (definitions(component), (component,)))
+    workspace = study.add("ann", [note(1)])
+    parent = {"type": "page_id", "page_id": workspace.page}
+    schema = {"properties": {**Columns(names).schema(), "Color": {"rich_text": {}}}}
+    made = workspace.client().databases.create(parent=parent, initial_data_source=schema)
+    users = study.users()
+    users.change(replace(users.get("ann"), target=Place(database=made["id"])))
+    users.ledger.dispose()
+    assert invoke("users", "test", "ann").exit_code == 0
+    assert answer("health")["dependencies"]["notion"]["status"] == "up"
+    source = made["data_sources"][0]["id"]
+    workspace.rename_property(source, "Colour", "Shade")
+    found = answer("health", code=1)["dependencies"]["notion"]
+    assert "lacks properties that notes need: 'Colour' (select)" in found["error"]

@@ -180,11 +180,16 @@ class Columns:
             for name, given in page["properties"].items()
             if name not in ours and given["type"] not in _COMPUTED
         ]
-        return any(value not in (None, [], "", False) for value in (*values, page.get("icon"), page.get("cover")))
+        return any(map(_is_filled, (*values, page.get("icon"), page.get("cover"))))
 
     def filter(self, item: str, **condition: Any) -> dict[str, Any]:
         """A condition of a query on one of them."""
         return {"property": self.name(item), KINDS[item]: condition}
+
+
+def _is_filled(value: Any) -> bool:
+    """A number that somebody has set to 0 is a value, too."""
+    return value is not False and value not in (None, [], "")
 
 
 def _moment(date: Mapping[str, Any] | None) -> str | None:

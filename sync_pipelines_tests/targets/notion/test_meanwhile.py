@@ -182,7 +182,7 @@ def test_a_block_that_a_person_removes_while_an_answer_is_lost_makes_no_new_bloc
     assert desk.texts() == ["b", "c", "d"]
 
 
-@pytest.mark.parametrize("theirs", ["property", "icon", "edit"])
+@pytest.mark.parametrize("theirs", ["property", "number", "icon", "edit"])
 def test_the_trash_takes_no_page_that_people_filled_or_edited_in_any_way(desk: Desk, theirs: str):
     desk.target = desk.make(Strategy.SOURCE_WINS, on_delete="trash")
     desk.bring(note("1"), note("2"))
@@ -191,6 +191,9 @@ def test_the_trash_takes_no_page_that_people_filled_or_edited_in_any_way(desk: D
     if theirs == "property":
         client.data_sources.update(desk.target.source_id, properties={"Status": {"select": {}}})
         desk.hands.set_property(page, "Status", {"select": {"name": "done"}})
+    elif theirs == "number":
+        client.data_sources.update(desk.target.source_id, properties={"Votes": {"number": {}}})
+        desk.hands.set_property(page, "Votes", {"number": 0})
     elif theirs == "icon":
         client.pages.update(page, icon={"type": "emoji", "emoji": "🧡"})
     else:
