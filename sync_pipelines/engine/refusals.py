@@ -70,8 +70,8 @@ class Refusals:
         first = mask_of(spec).record(self.first)
         raise MassRefusalError(
             f"{self.new} of {self.fresh} records were refused, the first of them ({first.key!r}) because: "
-            f"{first.reason.rstrip('.')}. So many are no bad records, but a broken mapping, function or "
-            "column. Nothing was confirmed or deleted, and none of them was put into quarantine.",
+            f"{first.reason.rstrip('.')}. So many are no bad records: a mapping, function or column is broken, or a "
+            "limit reached. Nothing was confirmed or deleted, and none of them was put into quarantine.",
             sync=spec.sync,
             table=spec.name,
             remedy="Mend it and run again. If it is the records indeed, let them into quarantine once: "

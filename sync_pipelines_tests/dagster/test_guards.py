@@ -206,7 +206,7 @@ def test_a_broken_function_stops_the_run_and_is_no_bad_record(by_function: World
         assert not result.success
         said = world.failure(result)
         assert "a bug in the user's function" in said
-        assert "broken mapping, function or column" in said
+        assert "a mapping, function or column is broken" in said
         assert (world.stored(), world.watermark()) == (before, mark)
         assert world.last_run().counts.quarantined == 0
     assert world.prove().quarantined == 0
