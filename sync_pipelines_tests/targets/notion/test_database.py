@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from sync_pipelines.engine.errors import RunError
+from sync_pipelines.targets.notion.properties import NAMES, Columns
 from sync_pipelines_tests.targets.notion.conftest import Desk, batch_of, note
 
 
@@ -87,3 +89,39 @@ def test_of_a_database_with_several_data_sources_the_one_for_notes_is_named_by_i
         desk.bring(note())
     assert desk.target.source_id == other["id"]
     assert desk.holds(note())
+
+
+def test_a_database_whose_every_property_is_mapped_is_kept_as_one_of_the_syncs_own(desk: Desk):
+    columns = Columns({item: f"{item}, {name}" for item, name in NAMES.items()})
+    # somebody's own, called as the sync's would be; none of its business
+    theirs = {name: {"rich_text": {}} for name in NAMES.values()}
+    parent = {"type": "page_id", "page_id": desk.hands.page}
+    given = {"properties": columns.schema() | theirs}
+    made = desk.hands.client().databases.create(parent=parent, initial_data_source=given)
+    usual = {"parent_page": None, "database": made["id"], "columns": columns}
+    desk.target = desk.make(**usual)
+    desk.target.prepare()
+    desk.hands.fault("drop", endpoint="pages.create", effect=True, times=1)
+    desk.bring(note(), note("2"))
+    desk.forget()
+    desk.bring(note(), note("2"))
+    assert (desk.writes(), desk.target.doubles(), len(desk.pages())) == ([], {}, 2)
+    assert desk.holds(note(), note("2"))
+    changed = note(title="Another", labels=["work"], color=None, pinned=True, archived=True, trashed=True)
+    desk.bring(changed)
+    assert desk.holds(changed, note("2"))
+    assert desk.target.delete(["1"]).deleted == 1
+    assert (desk.target.count(), set(desk.prints())) == (1, {"2"})
+    desk.later()
+    desk.bring(changed)
+    assert desk.holds(changed, note("2"))
+    pages = {row["properties"][columns.name("key")]["rich_text"][0]["plain_text"]: row["id"] for row in _listed(desk)}
+    mine = {"Labels": {"rich_text": [{"text": {"content": "mine"}}]}}
+    desk.hands.client().pages.update(pages["2"], properties=mine)
+    desk.target = desk.make(on_delete="trash", **usual)
+    assert desk.target.delete(["1", "2"]).deleted == 2
+    assert [row["id"] for row in _listed(desk)] == [pages["2"]]
+
+
+def _listed(desk: Desk) -> list[dict[str, Any]]:
+    return desk.hands.client().data_sources.query(desk.target.source_id)["results"]
