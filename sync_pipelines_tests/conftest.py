@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from sync_pipelines_tests.lake.house import House, Lake
     from sync_pipelines_tests.rest.hotels import Hotels
     from sync_pipelines_tests.sandbox.databricks.shared import Schema
+
+# a machine that others share is slow now and then: that is no failure of what is tested
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 _TEMPLATE = "template_app"
 _WORLD_TEMPLATE = "template_world"
