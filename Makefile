@@ -39,8 +39,8 @@ test: $(INSTALLED)  ## the tests (those of Databricks and Neo4j need Java 17 and
 test-all: $(INSTALLED)  ## all of them: every cell of the fault matrix, every boundary at which a run can be killed
 	$(TESTS) sync_pipelines_tests
 
-test-fast: $(INSTALLED)  ## the tests without the slow ones
-	$(TESTS) -m "not slow and not exhaustive" sync_pipelines_tests
+test-fast: $(INSTALLED)  ## what needs no server, and the first test of each file that does; without the slow ones
+	$(TESTS) -m "not slow and not further and not exhaustive" sync_pipelines_tests
 
 lint: $(INSTALLED)  ## ruff, ty, and the layout of defs/
 	$(BIN)/ruff check .

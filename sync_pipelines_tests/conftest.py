@@ -23,6 +23,7 @@ from sync_pipelines.sandbox.folders import temporary_folder
 from sync_pipelines.sandbox.postgres import PostgresServer
 from sync_pipelines.sandbox.prepare import prepare_database
 from sync_pipelines_tests.dagster.storages import quicken
+from sync_pipelines_tests.fast import mark_further
 from sync_pipelines_tests.order import longest_first
 from sync_pipelines_tests.spare import mark_spare
 
@@ -70,6 +71,7 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     mark_spare(items)  # before -m chooses by marks
+    mark_further(items)
     yield
     workers = getattr(config, "workerinput", {}).get("workercount", 0)
     if workers and config.option.dist == "worksteal":

@@ -78,6 +78,7 @@ asked()
 """
 
 
+@pytest.mark.slow
 def test_what_a_client_says_of_its_own_tries_stands_on_nobodys_screen():
     ended = subprocess.run([sys.executable, "-c", RETRIES], capture_output=True, text=True, timeout=60)
     by_command, _, by_itself = ended.stderr.partition("no graph\n")
@@ -220,6 +221,7 @@ def test_a_wrong_user_of_the_database_is_a_setting_and_ends_with_3(shop: Shop, m
     assert "hunter2" not in result.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "install", "lag"])
 def test_capture_of_nothing_that_is_configured_is_no_failure_unless_it_was_named(command, bare_environment):
     result = CliRunner().invoke(app, ["capture", command])

@@ -213,6 +213,7 @@ def test_after_the_last_try_the_run_fails_with_the_sentence_of_the_error(
     assert holds_nothing(world, spools)
 
 
+@pytest.mark.slow
 def test_a_permanent_error_is_not_retried(world: World, monkeypatch: pytest.MonkeyPatch, pauses: list[float]):
     from sync_pipelines.engine.errors import RunError
 

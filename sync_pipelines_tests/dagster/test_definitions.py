@@ -28,6 +28,7 @@ print(json.dumps({"cpu": used.ru_utime + used.ru_stime, "clients": clients}))
 """
 
 
+@pytest.mark.slow
 def test_dagsters_own_processes_load_what_commands_do_and_beside_it_what_the_ui_shows_of_components():
     theirs, ours = defs(), load()[0]
     assert (bool(theirs.metadata), bool(ours.metadata)) == (True, False)
@@ -40,6 +41,7 @@ def bare_environment() -> dict[str, str]:
     return {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]), "HOME": os.environ["HOME"]}
 
 
+@pytest.mark.slow
 def test_loading_connects_to_nothing_needs_no_variable_and_imports_no_client():
     done = subprocess.run(
         [sys.executable, "-c", CHILD],

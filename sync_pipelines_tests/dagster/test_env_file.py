@@ -105,6 +105,7 @@ def _console(folder: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [_dagster, _console])
 def test_every_line_of_the_example_yields_to_the_environment_and_alone_gives_its_value(
     read: Callable[[Path], dict[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

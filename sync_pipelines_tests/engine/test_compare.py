@@ -30,6 +30,7 @@ keys = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"
 sides = st.dictionaries(keys, st.sampled_from(["1:a", "1:b", None]), max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(sides, sides, st.booleans(), st.booleans())
 def test_every_difference_is_named_and_nothing_else(left, right, left_adds, right_adds):

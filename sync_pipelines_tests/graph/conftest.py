@@ -11,14 +11,14 @@ from sync_pipelines_tests.graph.house import Academy
 from sync_pipelines_tests.graph.servers import KINDS
 
 ENGINES = ["arcadedb", pytest.param("neo4j", marks=pytest.mark.slow)]
-_HERE, _FAST = Path(__file__).parent, "test_nodes.py"
+_HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A JVM in each worker is much for `make test-fast`: the stories of nodes alone stay in it."""
+    """`make test-fast` starts no Java, which both graphs are."""
     for item in items:
         asked = {"graph", "own_graph"} & set(getattr(item, "fixturenames", ()))
-        if asked and item.path.is_relative_to(_HERE) and item.path.name != _FAST:
+        if asked and item.path.is_relative_to(_HERE):
             item.add_marker(pytest.mark.slow)
 
 

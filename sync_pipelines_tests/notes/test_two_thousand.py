@@ -105,6 +105,7 @@ def test_varied_notes_are_synced_edited_in_every_way_and_equal_page_by_page(stud
     assert asked["data_sources.query"] <= (2 + 2) * hundreds  # the listing twice, and the pages of 50 notes at a time
 
 
+@pytest.mark.slow
 def test_a_run_without_news_lists_the_pages_once_and_one_that_wrote_counts_them_anew(study: Study) -> None:
     notes = [note(number) for number in range(3)]
     ann = Ann(study, notes)

@@ -73,6 +73,7 @@ def count_knowledge(url: str) -> int:
         return cursor.fetchone()[0]
 
 
+@pytest.mark.slow
 def test_up_heals_a_crash_of_either_server_and_changes_nothing_else(standing: Sandbox) -> None:
     first, environment = pids(standing), standing.env()
     standing.up()

@@ -64,6 +64,7 @@ def rows(server: PostgresServer) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
+@pytest.mark.slow
 def test_rows_and_port_outlive_a_stop_a_restart_and_a_kill(server: PostgresServer) -> None:
     port = server.port
     write_row(server, "1 before the restart")

@@ -36,6 +36,7 @@ LONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("left", "right", "least"), LONG.values(), ids=LONG)
 def test_long_notes_are_compared_in_memory_that_does_not_grow_with_their_square(
     left: list[str], right: list[str], least: int
