@@ -92,7 +92,10 @@ def _tables(sync: str) -> list[BoundTable]:
     found = tables(sync)
     chosen = [table for table in found if table.spec.capture == "outbox"]
     if not chosen:
-        raise ConfigurationError(f"{sync}: no table follows an outbox.", remedy="Write events: outbox in its document.")
+        remedy = (
+            "`events: outbox` in a document of OutboxToNeo4j makes one do so; sensors and schedules bring all others."
+        )
+        raise ConfigurationError(f"{sync}: no table follows an outbox.", remedy=remedy)
     if reason := chosen[0].not_configured():
         raise NotConfiguredError(f"{sync}: {reason}.")
     return sorted(chosen, key=lambda table: (table.spec.ends is not None, table.path))

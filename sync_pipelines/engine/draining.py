@@ -25,12 +25,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sync_pipelines.engine.aside import Aside
-from sync_pipelines.engine.errors import ConfigurationError, LockLostError, SyncError
+from sync_pipelines.engine.errors import LockLostError, SyncError
 from sync_pipelines.engine.events import EntityNote, Event, Outbox, folded, key_of
 from sync_pipelines.engine.fleeting import Fleeting
 from sync_pipelines.engine.freeing import look_again
 from sync_pipelines.engine.intake import Intake, Reader, no_key
 from sync_pipelines.engine.keys import NamedKey
+from sync_pipelines.engine.naming import named_among, spelled_among
 from sync_pipelines.engine.outcome import Outcome, brought, remark
 
 if TYPE_CHECKING:
@@ -240,17 +241,7 @@ class Drain:
 
     def _named(self, keys: Sequence[str]) -> tuple[dict[str, NamedKey], dict[str, str]]:
         """These keys as the table spells them; and why others of them are none."""
-        source = self.run.binding.source
-        with suppress(ConfigurationError):
-            return dict(source.named(keys)), {}
-        found: dict[str, NamedKey] = {}
-        none: dict[str, str] = {}
-        for key in keys:
-            try:
-                found |= source.named([key])
-            except ConfigurationError as error:
-                none[key] = error.message
-        return found, none
+        return named_among(self.run.binding.source.named, keys)
 
     def _remove(self, keys: Sequence[str]) -> None:
         """Delete records; the guard is asked before more have gone than it lets go without a question."""
@@ -274,7 +265,9 @@ class Drain:
         while events := self.outbox.seen(snapshot, after=last, most=_PAGE):
             self.run.lock.check()
             last = events[-1]
-            keys = {event.number: self._key_of(event) for event in events}
+            told = {event.number: self._key_of(event) for event in events}
+            spelled = spelled_among(self.run.binding.source.named, list(told.values()))
+            keys = {number: spelled[key] for number, key in told.items()}
             out = self.run.binding.ledger.quarantined_among(*self.run.place, list(keys.values()))
             done = [event for event in events if keys[event.number] not in out]
             self._cover(done, keys)

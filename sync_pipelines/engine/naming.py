@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sync_pipelines.engine import keys as spelling
 from sync_pipelines.engine.errors import ConfigurationError, UnknownRecordError
+from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.model import KEY, Listing
 from sync_pipelines.engine.sensitive import is_masked, mask_of
 
@@ -105,6 +106,31 @@ def normal_key(spec: TableSpec, key: str) -> str:
             key=mask.key(key),
             remedy=spelling.example(spec.key),
         ) from None
+
+
+def named_among(
+    ask: Callable[[Sequence[str]], Mapping[str, NamedKey]], keys: Sequence[str]
+) -> tuple[dict[str, NamedKey], dict[str, str]]:
+    """These keys as the table spells them; and why others of them are none, which are found by halves.
+
+    Args:
+        ask: a source's `named`.
+    """
+    try:
+        return dict(ask(keys)), {}
+    except ConfigurationError as error:
+        if len(keys) == 1:
+            return {}, {keys[0]: error.message}
+    half = len(keys) // 2
+    (some, bad), (others, worse) = named_among(ask, keys[:half]), named_among(ask, keys[half:])
+    return some | others, bad | worse
+
+
+def spelled_among(ask: Callable[[Sequence[str]], Mapping[str, NamedKey]], keys: Sequence[str]) -> dict[str, str]:
+    """Each of these keys as the table spells it: a UUID that was told in capitals is another text; one that is no key
+    of the table, as it is."""
+    named, _ = named_among(ask, list(dict.fromkeys(keys))) if keys else ({}, {})
+    return {key: named[key].key if key in named else key for key in keys}
 
 
 def _unmasked(binding: Binding, wanted: Sequence[str]) -> dict[str, str]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sync_pipelines.engine.conflicts import ResolutionStrategy as By
 from sync_pipelines.engine.deciding import Decision, Outcome, Sides, decide, is_above
-from sync_pipelines.engine.merging import same_state
+from sync_pipelines.engine.merging import merge, same_state
 from sync_pipelines_tests.engine.test_merging import STATES
 
 EVERY = st.sampled_from(list(By))
@@ -88,6 +88,21 @@ def test_each_strategy_lets_the_side_win_that_it_names(source, target, base, her
     assert outcomes[By.LAST_WRITE_WINS] is (Outcome.TARGET if is_above(there, here) else Outcome.SOURCE)
     if source is None or target is None:
         assert outcomes[By.MERGE] is Outcome.REVIEW
+
+
+@given(STATES, STATES, STATES)
+@example({}, {"title": "a"}, {"title": "b"})
+@example({}, {"title": "a"}, {"title": "a", "level": 2})
+@example({}, {"title": "a", "level": 2}, {"title": "a"})
+@example({}, {"title": "a"}, {"level": 2})
+def test_under_merge_a_record_holds_the_edits_of_both_or_waits_for_a_person(base, source, target):
+    made, both = decide(By.MERGE, Sides(source=source, target=target, base=base)), merge(base, source, target)
+    if not made.conflict:
+        return
+    assert made.clashes == both.clashes
+    assert (made.outcome is Outcome.REVIEW) == bool(both.clashes)
+    held = {Outcome.SOURCE: source, Outcome.TARGET: target, Outcome.MERGED: made.values}
+    assert both.clashes or same_state(held[made.outcome], both.values)
 
 
 @pytest.mark.parametrize(

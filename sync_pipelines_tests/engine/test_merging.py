@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sync_pipelines.engine.merging import merge, same, same_state
@@ -21,6 +21,7 @@ STATES = st.dictionaries(st.sampled_from(["title", "tags", "level", "more"]), _V
 
 
 @given(STATES, STATES, STATES)
+@example({"more": {"a": 1}}, {"more": {"a": 2}}, {"more": {}})
 def test_neither_side_comes_first(base: dict, source: dict, target: dict):
     one, other = merge(base, source, target), merge(base, target, source)
     assert one.clashes == other.clashes
@@ -79,6 +80,8 @@ def test_lists_have_what_either_side_added_and_not_what_either_removed(base: lis
         ({"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1}, {"a": 2}),
         ({"a": {"x": [1]}}, {"a": {"x": [1, 2]}}, {"a": {"x": [1, 3]}}, {"a": {"x": [1, 2, 3]}}),
         ({}, {"a": None}, {"b": 1}, {"a": None, "b": 1}),
+        ({"a": ["x", "y"]}, {"a": ["x"]}, {"a": ["x", "y", "z"]}, {"a": ["x", "z"]}),
+        ([], [{"a": 1, "b": 2}], [{"b": 2, "a": 1}, "z"], ["z", {"a": 1, "b": 2}]),
     ],
 )
 def test_lists_and_maps_merge_by_their_rules(base: Any, source: Any, target: Any, merged: Any):

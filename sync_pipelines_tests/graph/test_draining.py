@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -152,13 +153,18 @@ def test_an_edit_that_comes_between_the_look_and_the_write_is_judged_too(
     assert academy.prove(table).stale == 0
 
 
-@pytest.mark.parametrize("weight", [None, 9.0])
-@pytest.mark.parametrize("strategy", ["last_write_wins", "manual_review"])
+@pytest.mark.parametrize(
+    ("weight", "strategy"),
+    [*itertools.product([None, 9.0], ["last_write_wins", "manual_review"]), (None, None)],
+)
 def test_two_entities_that_name_one_record_leave_it_as_its_row_is(
-    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, weight: float | None, strategy: str
+    academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, weight: float | None, strategy: str | None
 ) -> None:
-    """The second is looked at when the first is not written yet, and its row may be again what the graph holds."""
-    table = prerequisites(conflicts={"strategy": strategy})
+    """The second is looked at when the first is not written yet, and its row may be again what the graph holds.
+
+    Without a strategy nobody looks for edits, and nobody looks again as it is written.
+    """
+    table = prerequisites(**({"conflicts": {"strategy": strategy}} if strategy else {"conflict_detection": False}))
     flipped, looked = threading.Event(), threading.Event()
     take, stage, write = PostgresOutbox.take, GraphTarget.stage, StagedRows.write
 

@@ -151,6 +151,25 @@ def test_a_drop_leaves_the_event_out_and_lets_those_behind_it_go_on(
     assert academy.prove(concepts()).equal
 
 
+def test_an_event_that_spells_its_key_otherwise_is_given_up_and_dropped_as_every_other(
+    academy: Academy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    academy.execute("ALTER TABLE concept ALTER id TYPE int USING id::int")
+    app = Application(academy.url)
+    academy.add("0")
+    academy.sync(concepts())
+    academy.cypher("CREATE CONSTRAINT IF NOT EXISTS FOR (x:Concept) REQUIRE x.title IS UNIQUE")
+    academy.execute("INSERT INTO concept (id, title) VALUES (1, '0')")
+    app.publish("CONTENT_CREATED", "01")
+    _refuse(academy, app, times=4)
+    academy.sync(concepts(), mode="full")
+    assert (app.statuses("01"), list(academy.quarantined(concepts()))) == (["FAILED"], ["1"])
+    _drop("1", monkeypatch=monkeypatch)
+    assert app.statuses("01") == ["COMPLETED"]
+    states = "SELECT entity_id, record_key, target_version, has_pending_changes FROM sync.sync_status"
+    assert academy.execute(states) == [("01", "1", None, False)], "of what was left out nothing is pending"
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_what_stands_after_refusals_and_an_outage_is_nobodys_edit(
     academy: Academy, app: Application, monkeypatch: pytest.MonkeyPatch, times: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,22 @@ def test_a_relationship_that_is_on_its_way_is_known_by_its_ends(academy: Academy
     assert (proof.equal, proof.missing, proof.pending) == (True, 0, 1)
     assert academy.repair(prerequisites()).repaired == 0
     assert academy.arrows() == before
+
+
+def test_what_an_event_spells_otherwise_than_the_table_is_on_its_way(academy: Academy) -> None:
+    academy.execute("ALTER TABLE concept ALTER id TYPE uuid USING id::uuid")
+    academy.sync(concepts())
+    app, name = Application(academy.url), str(uuid.uuid4())
+    academy.add(name)
+    app.publish("CONTENT_CREATED", name.upper())
+    app.publish("CONTENT_UPDATED", "no UUID")
+    proof = academy.prove(concepts())
+    assert (proof.equal, proof.missing, proof.pending) == (True, 0, 1)
+    academy.sync(concepts())
+    academy.execute("DELETE FROM concept")
+    app.publish("CONTENT_DELETED", name.upper())
+    proof = academy.prove(concepts())
+    assert (proof.equal, proof.extra, proof.pending) == (True, 0, 1)
 
 
 @pytest.mark.slow

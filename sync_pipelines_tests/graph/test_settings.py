@@ -129,6 +129,11 @@ def test_a_poll_interval_that_is_a_text_is_refused(monkeypatch: pytest.MonkeyPat
         run_consumer(poll_interval="5")  # ty: ignore
 
 
+def test_of_a_sync_that_follows_no_events_the_remedy_is_one_that_its_kind_may_have() -> None:
+    with pytest.raises(ConfigurationError, match=r"knowledge: no table .* document of OutboxToNeo4j"):
+        run_consumer(sync="knowledge")
+
+
 @pytest.mark.parametrize("sync", [5, b"learning", ["learning"]])
 def test_what_is_no_name_of_a_sync_is_refused_by_what_was_given(sync: Any) -> None:
     told = rf"{re.escape(repr(sync))} is no name of a sync or table. Give a text, such as"

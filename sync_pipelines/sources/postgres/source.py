@@ -15,6 +15,7 @@ from sync_pipelines.engine.errors import SyncError, TransientError
 from sync_pipelines.engine.events import RowsNow
 from sync_pipelines.engine.keys import NamedKey
 from sync_pipelines.engine.model import ChangeSet, Digest, FullRead, Pending, Scope, SourceIdentity, Watermark
+from sync_pipelines.engine.naming import spelled_among
 from sync_pipelines.engine.spec import TableSpec
 from sync_pipelines.engine.spool import KeyWriter, Spool
 from sync_pipelines.sources.postgres import cursor as cursor
@@ -252,7 +253,10 @@ class PostgresSource:
             with KeyWriter(spool, "pending") as keys, self._guard(), self._small() as found:
                 for batch in SnapshotView(found, self._guard).pending_keys(since):
                     keys.write(batch)
-            yield from keys.keys()
+            spooled = keys.keys()
+            for batch in spooled:
+                # a log has keys as the table spells them, an event as the application does
+                yield batch if self.spec.capture != "outbox" else list(spelled_among(self.named, batch).values())
 
     def full_read(self, since: Watermark | None) -> FullRead | None:
         """Why the next run will read everything, and what waits for it; None where it will not."""
