@@ -15,6 +15,7 @@ from sync_pipelines.resources.databricks import DatabricksResource
 from sync_pipelines.resources.delta import DeltaResource
 from sync_pipelines.resources.lakehouse import LakehouseResource
 from sync_pipelines.targets.lake.frames import fitted, stream_of
+from sync_pipelines.targets.lake.input import as_kind
 from sync_pipelines_tests.lake.house import House
 
 DOUBLE, FLOAT, LONG, INT, MONEY = pa.float64(), pa.float32(), pa.int64(), pa.int32(), pa.decimal128(10, 2)
@@ -77,6 +78,14 @@ def test_a_table_is_made_for_every_schema_whose_rows_can_be_written(house: House
     for name, mode in (("shop/odd", "append"), ("shop/score", "overwrite")):
         with pytest.raises(ConfigurationError, match="cannot have the column 'a b'"):
             lakehouse.write(pa.table({"a b": [1]}), name, mode=mode)  # type: ignore[arg-type]
+
+
+def test_no_integer_beside_a_missing_one_is_another_number_in_pandas():
+    large = 2**53 + 1
+    rows = pa.table({"id": [large, None], "ids": [[large, None], None], "few": [7, None], "all": [large, -large]})
+    frame = as_kind("pandas", rows.to_reader())
+    assert (frame["id"][0], frame["ids"][0].tolist(), frame["few"][0]) == (large, [large, None], 7)
+    assert [str(kind) for kind in frame.dtypes] == ["Int64", "object", "float64", "int64"]
 
 
 @pytest.mark.parametrize(
