@@ -49,15 +49,16 @@ def test_a_merge_finds_the_rows_by_any_value_of_the_sort_column(house: House, ki
 @pytest.mark.parametrize(("rows", "scanned"), [("id = 305", 1), ("id BETWEEN 301 AND 900", 2)], ids=["few", "many"])
 def test_a_merge_opens_the_files_that_hold_the_changed_rows(house: House, rows: str, scanned: int):
     house.execute("CREATE TABLE item (id int PRIMARY KEY, place int, note text)")
-    table = document(target=FEED, layout={"sort_by": "place"})
+    table = document(target=FEED, layout={"sort_by": "place", "file_mb": 2})
     house.capture(table)
     for first in range(1, 1500, 300):
         house.execute(f"INSERT INTO item SELECT id, id, 'n' FROM generate_series({first}, {first + 299}) AS id")
         house.sync(table)
     house.execute(f"UPDATE item SET note = 'm' WHERE {rows}")
     assert house.sync(table).upserted == house.execute("SELECT count(*) FROM item WHERE note = 'm'")[0][0]
-    log = DeltaTable(house.resources.delta.settings().table("shop/item")).history()
-    merge = next(commit for commit in log if commit["operation"] == "MERGE")
+    written = DeltaTable(house.resources.delta.settings().table("shop/item"))
+    assert written.metadata().configuration["delta.targetFileSize"] == str(2 * 1024 * 1024), "or it makes one of all"
+    merge = next(commit for commit in written.history() if commit["operation"] == "MERGE")
     assert merge["operationMetrics"]["num_target_files_scanned"] == scanned
 
 
