@@ -50,7 +50,9 @@ _KINDS = {
 def _frames() -> dict[str, Callable[[Any], Any]]:
     import pyarrow as pa
 
+    from sync_pipelines.engine.frames import in_pandas
+
     def arrow(reader: Any) -> pa.Table:
         return pa.Table.from_batches(list(reader), schema=reader.schema)
 
-    return {"arrow": arrow, "pandas": lambda reader: arrow(reader).to_pandas()}
+    return {"arrow": arrow, "pandas": lambda reader: in_pandas(arrow(reader))}

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from sync_pipelines.engine.frames import in_pandas
 from sync_pipelines.engine.model import ChangeSet
 from sync_pipelines.failures import as_dagster_failure
 from sync_pipelines.io_managers.base import plain, synced, wanted_kind, write_changes
@@ -29,7 +30,7 @@ class PostgresIOManager(dg.ConfigurableIOManager):
         with as_dagster_failure():
             wanted = wanted_kind(context, _KINDS)
             found = self._read(connection, table, columns)
-        return found.to_pandas() if wanted == "pandas" else found
+        return in_pandas(found) if wanted == "pandas" else found
 
     def _read(self, connection: str, table: str, columns: Any) -> Any:
         from sync_pipelines.targets.postgres.input import read_table

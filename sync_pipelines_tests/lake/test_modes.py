@@ -144,6 +144,9 @@ def test_a_history_of_many_records_is_counted_and_listed(house: House):
     assert house.prove(history, "deep").equal
     target = house.bind(history).target
     assert target.count() == sum(batch.num_rows for batch in target.fingerprints()) == 25_003 - 11_111
+    assert target.delete(["n2"]).deleted == 1
+    assert target.count() == 25_003 - 11_112, "what was counted before is of the version before"
+    assert sum(batch.num_rows for batch in target.values(["n1", "n2", "n3"])) == 1, "what is gone has no values"
 
 
 def test_the_guard_holds_for_a_history_too(house: House, in_folder: PostgresToDelta):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, write_deltalake
 
 from sync_pipelines.targets.databricks.writing import Unlike, Writer
 from sync_pipelines.targets.lake.groups import Layout
@@ -43,6 +43,23 @@ def test_a_merge_finds_the_rows_by_any_value_of_the_sort_column(house: House, ki
     assert house.sync(table).upserted == (1200 if many else 20)
     assert len(house.rows(table)) == 1500
     assert house.prove(table, "deep").equal
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rows", "scanned"), [("id = 305", 1), ("id BETWEEN 301 AND 900", 2)], ids=["few", "many"])
+def test_a_merge_opens_the_files_that_hold_the_changed_rows(house: House, rows: str, scanned: int):
+    house.execute("CREATE TABLE item (id int PRIMARY KEY, place int, note text)")
+    table = document(target=FEED, layout={"sort_by": "place", "file_mb": 2})
+    house.capture(table)
+    for first in range(1, 1500, 300):
+        house.execute(f"INSERT INTO item SELECT id, id, 'n' FROM generate_series({first}, {first + 299}) AS id")
+        house.sync(table)
+    house.execute(f"UPDATE item SET note = 'm' WHERE {rows}")
+    assert house.sync(table).upserted == house.execute("SELECT count(*) FROM item WHERE note = 'm'")[0][0]
+    written = DeltaTable(house.resources.delta.settings().table("shop/item"))
+    assert written.metadata().configuration["delta.targetFileSize"] == str(2 * 1024 * 1024), "or it makes one of all"
+    merge = next(commit for commit in written.history() if commit["operation"] == "MERGE")
+    assert merge["operationMetrics"]["num_target_files_scanned"] == scanned
 
 
 @pytest.mark.parametrize(("odd", "pruned"), [(float("nan"), False), (float("inf"), True)])

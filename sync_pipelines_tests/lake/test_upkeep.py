@@ -45,6 +45,10 @@ def test_small_files_become_one_and_no_row_changes(fragmented: House):
     assert fragmented.prove(document(), "deep").equal
     fragmented.execute("UPDATE item SET n = 2 WHERE id = 3")
     assert fragmented.sync(document()).upserted == 1, "the upkeep must not look like a table made anew"
+    upkeep(document(layout={"z_order": ["n"]}), fragmented.resources, UpkeepConfig(), run_id="r")
+    place = fragmented.resources.delta.settings().table("shop/item")
+    assert DeltaTable(place).to_pyarrow_table().column("n").to_pylist() == [0, 0, 0, 1, 2]
+    assert fragmented.prove(document(), "deep").equal
 
 
 def test_files_of_the_last_week_stay(fragmented: House):

@@ -66,11 +66,11 @@ class DatabricksLakehouse(Lakehouse):
     def held(self, table: str) -> Held | None:
         return self._target(table).held()
 
-    def create_table(self, table: str, schema: pa.Schema, *, comment: str | None = None) -> None:
+    def make_table(self, table: str, schema: pa.Schema, *, comment: str | None = None) -> None:
         self._create(self.settings.table(table), schema, comment)
 
     def _create(self, table: TableName, schema: pa.Schema, comment: str | None = None) -> None:
-        statement = statements.create_table(table, plain_schema(schema), comment=comment, properties={}, cluster_by=())
+        statement = statements.create_table(table, schema, comment=comment, properties={}, cluster_by=())
         self.warehouse.run(statement, doing=f"create table {table}")
 
     def write_rows(self, rows: pa.RecordBatchReader, table: str, mode: Mode, merge_keys: tuple[str, ...]) -> None:

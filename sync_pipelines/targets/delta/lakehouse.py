@@ -21,7 +21,6 @@ from sync_pipelines.targets.lake.frames import plain_schema
 from sync_pipelines.targets.lake.input import Wanted, as_kind, check_kind
 from sync_pipelines.targets.lake.lakehouse import Lakehouse, Mode, refuse_columns
 from sync_pipelines.targets.lake.retention import check_retention
-from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines.targets.lake.table import Held
 from sync_pipelines.targets.retries import RetryPolicy
 
@@ -81,16 +80,15 @@ class DeltaLakehouse(Lakehouse):
             return None
         return Held(columns=store.schema_of(opened), properties=store.properties(opened))
 
-    def create_table(self, table: str, schema: pa.Schema, *, comment: str | None = None) -> None:
+    def make_table(self, table: str, schema: pa.Schema, *, comment: str | None = None) -> None:
         from deltalake import DeltaTable, Schema
 
         store = self._store(table)
-        Shape(columns=schema)  # the names must be such that other engines can read the table
         store.attempt(
             "create table",
             lambda: DeltaTable.create(
                 store.uri,
-                Schema.from_arrow(plain_schema(schema)),
+                Schema.from_arrow(schema),
                 name=table.rpartition("/")[2],
                 description=comment,
                 storage_options=dict(self.settings.options) or None,

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from sync_pipelines.engine.errors import ConfigurationError
+from sync_pipelines.engine.frames import in_pandas
 from sync_pipelines.engine.model import FINGERPRINT, KEY
 from sync_pipelines.targets.lake.types import spell
 
@@ -126,4 +127,4 @@ def as_kind(kind: str, reader: pa.RecordBatchReader) -> Any:
         import duckdb
 
         return duckdb.from_arrow(reader.read_all())  # of a stream, a second question to the relation finds no rows
-    return reader.read_all().to_pandas() if kind == "pandas" else reader.read_all()
+    return in_pandas(reader.read_all()) if kind == "pandas" else reader.read_all()

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from sync_pipelines.engine.errors import ConfigurationError, SyncError
-from sync_pipelines.targets.lake.frames import fitted, stream_of
+from sync_pipelines.targets.lake.frames import fitted, storable_schema, stream_of
 from sync_pipelines.targets.lake.input import Wanted, refuse_text
+from sync_pipelines.targets.lake.shape import Shape
 from sync_pipelines.targets.lake.table import OWNER, Held
 
 Mode = Literal["append", "overwrite", "merge"]
@@ -52,7 +53,10 @@ class Lakehouse(ABC):
             raise ConfigurationError(
                 f"the table {table!r} is kept equal to its source by the sync {owner}.", remedy="Write another table."
             )
-        rows = _Counted(fitted(given, held.columns if held and mode != "overwrite" else None))
+        anew = held is None or mode == "overwrite"
+        rows = _Counted(fitted(given, None if anew or held is None else held.columns))
+        if anew:
+            Shape(columns=given.schema)  # the names must be such that other engines can read the table
         try:
             self.write_rows(rows.reader(), table, mode, tuple(merge_keys))
         except SyncError:
@@ -77,9 +81,18 @@ class Lakehouse(ABC):
     def write_rows(self, rows: pa.RecordBatchReader, table: str, mode: Mode, merge_keys: tuple[str, ...]) -> None:
         """Write rows by one commit."""
 
-    @abstractmethod
     def create_table(self, table: str, schema: pa.Schema, *, comment: str | None = None) -> None:
-        """Make an empty table; a column's `comment` stands in its field's metadata."""
+        """Make an empty table; a column's `comment` stands in its field's metadata.
+
+        Raises:
+            ConfigurationError: a lakehouse has no type for a column, or other engines could not read its name.
+        """
+        Shape(columns=schema)
+        self.make_table(table, storable_schema(schema), comment=comment)
+
+    @abstractmethod
+    def make_table(self, table: str, schema: pa.Schema, *, comment: str | None = None) -> None:
+        """Make an empty table of columns that can be stored."""
 
     @abstractmethod
     def list_catalogs(self) -> list[str]:
