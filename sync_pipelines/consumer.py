@@ -1,6 +1,7 @@
-"""The long-running consumer of a sync's outbox: `sync-pipelines consume SYNC`, and `run_consumer` from Python.
+"""The long-running consumer of a sync: `sync-pipelines consume SYNC`, and `run_consumer` from Python.
 
-Woken by NOTIFY, and by its own poll where none comes (an event behind an open transaction, a lost connection). Nodes
+Woken by NOTIFY, and by its own poll where none comes (an event behind an open transaction, a lost connection, a table
+whose triggers tell what changed). Nodes
 come before relationships, so that few of these have to wait. One table's failure stops that table alone, for a while.
 """
 
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sync_pipelines.engine.consuming import Bout, TableConsumer
+from sync_pipelines.engine.consuming_log import LogConsumer
 from sync_pipelines.engine.errors import ConfigurationError, LockBusyError, NotConfiguredError, SyncError
 from sync_pipelines.engine.locks import ConsumerLock
 from sync_pipelines.engine.patience import patience_of
@@ -56,10 +58,11 @@ def run_consumer(
     sync: str = "learning",
     stop: threading.Event | None = None,
 ) -> None:
-    """Consume a sync's events until SIGTERM, SIGINT (in the main thread), or until `stop` is set.
+    """Consume a sync's events, or what its triggers have logged, until SIGTERM, SIGINT, or until `stop` is set.
 
-    What is under way is finished and confirmed then. Systems that restart are waited for. It may run twice, and beside
-    scheduled runs: each holds the target's lock for a second at a time, and stands back for who waits for it.
+    Signals are heard in the main thread. What is under way is finished and confirmed then. Systems that restart are
+    waited for. It may run twice, and beside scheduled runs: each holds the target's lock for a second at a time (for a
+    run, where triggers tell), and stands back for who waits for it.
 
     Args:
         batch_size: events a transaction; by default sync_settings, <SYNC>_BATCH_SIZE, SYNC_BATCH_SIZE, YAML, 50.
@@ -68,7 +71,8 @@ def run_consumer(
         stop: looked at each second while there is work, and at least every poll interval.
 
     Raises:
-        ConfigurationError, NotConfiguredError: no such sync, none of its tables follows events, or a setting is wrong.
+        ConfigurationError, NotConfiguredError: no such sync, none of its tables is kept in a graph, or a setting is
+            wrong.
     """
     if batch_size is not None:
         batch_of(batch_size)
@@ -76,7 +80,7 @@ def run_consumer(
     interval = _poll_interval(tables[0], poll_interval)
     reporter = _Reporter(tables)
     consumers = [_consumer(table, batch_size, reporter) for table in tables]
-    urls = list(dict.fromkeys(table.source().url for table in tables))
+    urls = list(dict.fromkeys(table.source().url for table in _following(tables)))
     with ExitStack() as stack:
         stack.callback(reporter.close)
         stack.enter_context(patience_of(_PATIENCE))
@@ -85,17 +89,16 @@ def run_consumer(
 
 
 def _tables(sync: str) -> list[BoundTable]:
-    """The tables that follow events, nodes first."""
+    """The tables that are kept in a graph, nodes first."""
+    from sync_pipelines.components.outbox_to_neo4j import OutboxToNeo4j
     from sync_pipelines.registry import require_name, tables
 
     require_name(sync)
     found = tables(sync)
-    chosen = [table for table in found if table.spec.capture == "outbox"]
+    chosen = [table for table in found if isinstance(table.component, OutboxToNeo4j)]
     if not chosen:
-        remedy = (
-            "`events: outbox` in a document of OutboxToNeo4j makes one do so; sensors and schedules bring all others."
-        )
-        raise ConfigurationError(f"{sync}: no table follows an outbox.", remedy=remedy)
+        remedy = "Documents of OutboxToNeo4j can be consumed; sensors and schedules bring all others."
+        raise ConfigurationError(f"{sync}: no table of it is kept in a graph.", remedy=remedy)
     if reason := chosen[0].not_configured():
         raise NotConfiguredError(f"{sync}: {reason}.")
     return sorted(chosen, key=lambda table: (table.spec.ends is not None, table.path))
@@ -104,8 +107,13 @@ def _tables(sync: str) -> list[BoundTable]:
 def _tell_of_strays(tables: Sequence[BoundTable]) -> None:
     from sync_pipelines.unfollowed import unfollowed_beside
 
-    for sentence in unfollowed_beside(tables):
+    for sentence in unfollowed_beside(_following(tables)):
         _log.warning("%s: %s", tables[0].component.sync, sentence)
+
+
+def _following(tables: Sequence[BoundTable]) -> list[BoundTable]:
+    """Those whose application publishes events."""
+    return [table for table in tables if table.spec.capture == "outbox"]
 
 
 def _poll_interval(table: BoundTable, given: float | None) -> float:
@@ -131,7 +139,8 @@ def _consumer(table: BoundTable, batch_size: int | None, reporter: _Reporter) ->
     with binding.ledger as ledger:
         ledger.check()
         settings = table.component.run_settings(ledger, batch_size=batch_size)
-    return TableConsumer(binding=replace(binding, **settings), report=lambda bout: reporter.report(table, bout))
+    kind = TableConsumer if binding.outbox else LogConsumer
+    return kind(binding=replace(binding, **settings), report=lambda bout: reporter.report(table, bout))
 
 
 def _lock(tables: Sequence[BoundTable], asked: str) -> ConsumerLock:
@@ -244,7 +253,7 @@ class _Consumer:
         for table in self.tables:
             if not table.waits:
                 with _told(table.path):
-                    soon = soon or table.outbox.backlog(most=1).oldest is not None
+                    soon = soon or table.impends
         self._pause = min(self._pause * 1.5, _LONGEST_POLL) if soon else _FIRST_POLL
         return min(self._pause if soon else self.interval, self.interval)
 

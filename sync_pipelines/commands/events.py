@@ -1,4 +1,4 @@
-"""`sync-pipelines consume` and `trace`: the events of an outbox, brought and looked up."""
+"""`sync-pipelines consume` and `trace`: what changes for a graph, brought and looked up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def consume(
         ),
     ] = None,
 ) -> None:
-    """Bring the events of an outbox as they are published, until SIGTERM or Ctrl-C.
+    """Bring the events of an outbox as they are published, and what triggers have logged, until SIGTERM or Ctrl-C.
 
     What is under way is finished then. It may run twice, and beside scheduled runs; while it runs, the sensors of its
     tables rest.

@@ -285,10 +285,9 @@ class OutboxToNeo4j(SyncComponent):
         return {**super().run_settings(ledger, batch_size=batch_size), "retry_max": tries}
 
     def not_watched(self, resources: Any) -> str | None:
-        if self.events == "table":
-            return None
         found = alive_consumer(resources.ledger.database_url(), [self.sync, self.path])
-        return found and f"a consumer brings the events (`sync-pipelines consume {found}`)"
+        what = "the events" if self.events == "outbox" else "what changes"
+        return found and f"a consumer brings {what} (`sync-pipelines consume {found}`)"
 
     def target_parts(self, resources: Any) -> dict[str, Any]:
         return {

@@ -44,8 +44,9 @@ class Bout:
     """What one run of a consumer did.
 
     Args:
-        events: that were completed or given up, each once however often it was tried.
-        lag: seconds since the oldest event that waits was published, at the end; 0 where none does.
+        events: that were completed or given up, each once however often it was tried; of a table without an outbox,
+            keys that its log named. lag: seconds since the oldest event that waits was published, at the end; 0 where
+            none does.
         correlations: what its last events belonged to. held: records in the target.
     """
 
@@ -121,6 +122,11 @@ class TableConsumer:
             raise
         self._failures = 0
         return taken
+
+    @property
+    def impends(self) -> bool:
+        """Whether there is something that can be brought before long, though not now."""
+        return self.outbox.backlog(most=1).oldest is not None
 
     def look(self, *, every: float) -> None:
         """Free what stood still, at most so often (seconds), and no more than a twentieth of the time."""
@@ -232,15 +238,21 @@ class TableConsumer:
                 _bring_forward(run, changes)
             run.conclude(changes)
         self._forget()
-        self.report(self._told(run, drain))
+        self._tell(self._told(run, changes, drain))
         return 1
 
-    def _told(self, run: Run, drain: Drain | None) -> Bout:
-        oldest = self.outbox.backlog(most=1).oldest
+    def _tell(self, bout: Bout) -> None:
+        self.report(bout)
+
+    def _oldest(self) -> datetime | None:
+        return self.outbox.backlog(most=1).oldest
+
+    def _told(self, run: Run, changes: ChangeSet, drain: Drain | None) -> Bout:
+        oldest = self._oldest()
         return Bout(
             run_id=run.request.run_id,
             counts=run.counts,
-            events=drain.ended if drain else 0,
+            events=drain.ended if drain else 0 if self.binding.outbox else changes.touched,
             seconds=self.clock() - self._began,
             lag=max((datetime.now(UTC) - oldest).total_seconds(), 0.0) if oldest else 0.0,
             held=run.held,

@@ -129,8 +129,8 @@ def test_a_poll_interval_that_is_a_text_is_refused(monkeypatch: pytest.MonkeyPat
         run_consumer(poll_interval="5")  # ty: ignore
 
 
-def test_of_a_sync_that_follows_no_events_the_remedy_is_one_that_its_kind_may_have() -> None:
-    with pytest.raises(ConfigurationError, match=r"knowledge: no table .* document of OutboxToNeo4j"):
+def test_of_a_sync_that_is_kept_in_no_graph_nothing_is_consumed() -> None:
+    with pytest.raises(ConfigurationError, match=r"knowledge: no table .* in a graph\. Documents of OutboxToNeo4j can"):
         run_consumer(sync="knowledge")
 
 
