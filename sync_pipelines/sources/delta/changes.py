@@ -41,6 +41,7 @@ def read_changes(moment: Moment, scope: Scope, plan: Plan, *, folder: Path | Non
                 rows.write(batch)
         upserts = rows.records()
         doubled = doubles.among(lambda: (batch.column(0) for batch in columns_of(upserts, [KEY])))
+        moment.otherwise.update(doubled)
         changes = ChangeSet(
             upserts=_Marked(upserts, doubled) if doubled else upserts,
             deletes=keys.keys(),

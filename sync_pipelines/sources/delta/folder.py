@@ -152,7 +152,7 @@ class FolderMoment(Moment):
                 found = self.table.load_cdf(starting_version=after + 1, ending_version=self.version, columns=quoted)
                 reader = pa.RecordBatchReader.from_stream(found)
                 for batch in reader:
-                    yield self.conforming.keys(self.as_read(batch, names))
+                    yield self.named(self.as_read(batch, names))
         except TransientError:
             raise
         except RunError as error:
@@ -172,7 +172,7 @@ class FolderMoment(Moment):
             try:
                 with self.store.errors("read a file of table"), self._opened(path) as file:
                     for batch in parquet.ParquetFile(file).iter_batches(columns=written):
-                        yield self.conforming.keys(self.as_read(batch, names, written))
+                        yield self.named(self.as_read(batch, names, written))
             except TransientError:
                 raise
             except RunError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -9,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +18,7 @@ from sync_pipelines.engine.batches import pages
 from sync_pipelines.engine.key_index import KeyIndex
 from sync_pipelines.engine.model import FINGERPRINT, FINGERPRINTS_SCHEMA, KEY, Digest, SourceIdentity, Watermark
 from sync_pipelines.engine.spec import TableSpec
+from sync_pipelines.sources.delta.doubles import Doubles
 from sync_pipelines.sources.delta.log import Commit, LostError
 from sync_pipelines.sources.postgres.changes import is_null_key
 
@@ -49,6 +52,10 @@ class Moment(ABC):
     """So many keys are asked for by one predicate, which skips files by their statistics."""
     predicates = 1
     """So many predicates are asked one after the other; for more keys all rows are read."""
+    otherwise: set[str]
+    """Keys of which a row is spelled in a way of its own (a uuid in capitals), or of which there are several: what
+    PostgreSQL takes for one key may stand in two rows, and no predicate finds both. A source keeps one set for all its
+    versions."""
     rereadable = False
     """Whether its rows may be read twice rather than be spooled: it costs little, and nobody pays for it."""
 
@@ -56,6 +63,7 @@ class Moment(ABC):
         self.version, self.spec = version, spec
         self._conforming = conforming
         self.taken_at = datetime.now(UTC)
+        self.otherwise: set[str] = set()
 
     @cached_property
     def conforming(self) -> Conforming:
@@ -156,9 +164,12 @@ class Moment(ABC):
     def fingerprints(self, *, buckets: Collection[int] | None = None) -> Iterator[pa.RecordBatch]:
         """Keys and fingerprints of all rows that can be named."""
         del buckets  # both sides are listed whole
+        doubles = Doubles()
         for batch in self.rows():
+            doubles.add(batch.column(KEY))
             chosen = [not is_null_key(key, parts=len(self.spec.key)) for key in batch.column(KEY).to_pylist()]
             yield batch.select([KEY, FINGERPRINT]).filter(pa.array(chosen, pa.bool_())).cast(FINGERPRINTS_SCHEMA)
+        self.otherwise.update(doubles.among(self.all_keys))
 
     def rows(self, predicate: str | None = None) -> Iterator[pa.RecordBatch]:
         """Conformed rows."""
@@ -179,9 +190,10 @@ class Moment(ABC):
         if len(wanted) > self.list_keys * self.predicates:
             yield from self.among(KeyIndex(wanted), None)
             return
-        lost: list[str] = []
-        for start in range(0, len(wanted), self.list_keys):
-            page, found = wanted.slice(start, self.list_keys), []
+        lost = [key for key in wanted.to_pylist() if key in self.otherwise]
+        plain = without(wanted, [pa.array(lost, pa.string())]) if lost else wanted
+        for start in range(0, len(plain), self.list_keys):
+            page, found = plain.slice(start, self.list_keys), []
             predicate = self._predicate(page.to_pylist())
             for batch in self.among(KeyIndex(page), predicate):
                 found.append(batch.column(KEY))
@@ -190,6 +202,27 @@ class Moment(ABC):
                 lost += without(page, found).to_pylist()
         if lost and (there := self._spelled_otherwise(lost)):
             yield from self.among(KeyIndex(pa.array(there, pa.string())), None)
+
+    def named(self, batch: pa.RecordBatch) -> pa.Array:
+        """The keys of rows that were touched, of which the batch has the key's columns."""
+        keys = self.conforming.keys(batch)
+        if self._loose and len(self.otherwise) <= self.list_keys * self.predicates:  # of more keys all rows are read
+            self.otherwise.update(keys.filter(self._spells_otherwise(batch, keys)).to_pylist())
+        return keys
+
+    def _spells_otherwise(self, batch: pa.RecordBatch, keys: pa.Array) -> pa.Array:
+        """Whether a text among a row's key is not as the key has it."""
+        texts = [(place, batch.column(name)) for place, name in enumerate(self.spec.key)]
+        texts = [(place, column) for place, column in texts if pa.types.is_string(column.type)]
+        if len(self.spec.key) == 1:
+            differ = [pc.call_function("not_equal", [column, keys]) for _, column in texts]
+            return pc.call_function("coalesce", [*differ, pa.scalar(False)]) if differ else _none_of(keys)
+        found = np.zeros(len(keys), bool)
+        parts = [json.loads(key) for key in keys.to_pylist()]
+        for place, column in texts:
+            pairs = zip(column.to_pylist(), parts, strict=True)
+            found |= [text is not None and text != part[place] for text, part in pairs]
+        return pa.array(found)
 
     def among(self, wanted: KeyIndex, predicate: str | None) -> Iterator[pa.RecordBatch]:
         """Conformed rows of these keys, of those that a predicate chooses."""
@@ -268,9 +301,11 @@ def _is_in(keys: pa.Array, wanted: pa.Array) -> pa.Array:
     return pc.call_function("is_in", [keys], pc.SetLookupOptions(wanted))
 
 
-def _split(key: str, parts: int) -> list[str]:
-    import json
+def _none_of(keys: pa.Array) -> pa.Array:
+    return pa.array(np.zeros(len(keys), bool))
 
+
+def _split(key: str, parts: int) -> list[str]:
     return [key] if parts == 1 else json.loads(key)
 
 

@@ -74,6 +74,7 @@ class DeltaSource:
         self.spec, self.name, self._table = spec, table.name, table
         self._conforming, self._spool = conforming, spool
         self._last_read: str | None = None
+        self._otherwise: set[str] = set()
 
     def is_there(self) -> bool:
         """Whether somebody has made the table."""
@@ -264,7 +265,9 @@ class DeltaSource:
                 f"there is no Delta table {self.name!r} {self._table.place}.",
                 "Run what writes it, put back what was there, or correct source.table.",
             )
-        return self._table.now(self._conforming)
+        moment = self._table.now(self._conforming)
+        moment.otherwise = self._otherwise
+        return moment
 
     def _error(self, message: str, remedy: str) -> RunError:
         return RunError(message, sync=self.spec.sync, table=self.spec.name, remedy=remedy)

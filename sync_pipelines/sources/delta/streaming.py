@@ -53,6 +53,7 @@ class VersionRows:
 
     def _rows(self) -> Iterator[pa.RecordBatch]:
         doubled = self._doubled()
+        self._moment.otherwise.update(doubled)
         for batch in self._moment.rows() if self._wanted is None else self._of(self._wanted):
             yield marked(batch, doubled) if doubled else batch
 

@@ -210,7 +210,7 @@ class WarehouseMoment(Moment):
     def _keys(self, statement: str, doing: str) -> Iterator[pa.Array]:
         try:
             for batch in self._stream(statement, doing):
-                yield self.conforming.keys(self.as_read(batch, list(self.spec.key)))
+                yield self.named(self.as_read(batch, list(self.spec.key)))
         except TransientError:
             raise
         except RunError as error:
