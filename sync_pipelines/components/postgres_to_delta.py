@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sync_pipelines.targets.lake.shape import Shape
     from sync_pipelines.targets.lake.table import LakeTarget
 
+_REBUILT = "__rebuild"
+"""`targets.lake.table.REBUILD_SUFFIX`, which is not imported at load."""
+
 _TABLE = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$"
 
 
@@ -48,6 +51,13 @@ class DeltaTargetBlock(Block):
     properties: dict[str, str] = Field(default={}, description="Table properties (delta.…), set when it is made.")
 
     shapes: ClassVar[dict[str, Any]] = {"table": {"pattern": _TABLE}}
+
+    @field_validator("table")
+    @classmethod
+    def _no_rebuild_uses_it(cls, value: str) -> str:
+        if value.lower().endswith(_REBUILT):
+            raise ValueError(f"{value!r} ends with {_REBUILT}, which a rebuild uses: choose another name")
+        return value
 
 
 class LayoutBlock(Block):

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, Schema, TableFeatures
+from pydantic import ValidationError
 
 from sync_pipelines.components.postgres_to_delta import PostgresToDelta
 from sync_pipelines.engine.errors import ConfigurationError, MassDeleteError, TargetChangedError
 from sync_pipelines.engine.model import Scope
 from sync_pipelines.engine.repair import Wanted, repair
 from sync_pipelines.engine.run import Request
+from sync_pipelines.targets.lake.table import REBUILD_SUFFIX
 from sync_pipelines_tests.lake.house import House, document
 
 DDL = """CREATE TABLE item (id text PRIMARY KEY, amount numeric(8,2), tags text[], seen timestamptz,
@@ -43,6 +45,11 @@ def test_rows_arrive_change_and_go(house: House, table: PostgresToDelta):
     assert (counts.upserted, counts.unchanged, counts.deleted) == (1, 0, 1)
     assert house.prove(table).equal
     assert house.prove(table, "deep").equal
+
+
+def test_no_document_takes_the_name_that_a_rebuild_removes():
+    with pytest.raises(ValidationError, match="ends with __rebuild, which a rebuild uses"):
+        document(target={"table": f"shop/item{REBUILD_SUFFIX}"})
 
 
 def test_a_run_without_news_makes_no_commit(house: House, table: PostgresToDelta):
