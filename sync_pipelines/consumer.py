@@ -255,7 +255,8 @@ class _Consumer:
                 with _told(table.path):
                     soon = soon or table.impends
         self._pause = min(self._pause * 1.5, _LONGEST_POLL) if soon else _FIRST_POLL
-        return min(self._pause if soon else self.interval, self.interval)
+        due_in = max(min(table.due_in for table in self.tables), _FIRST_POLL)
+        return min(self._pause if soon else self.interval, self.interval, due_in)
 
     def _end(self) -> None:
         """Confirm what is open; another writer is waited for a moment, and confirms it by its own run else."""

@@ -167,7 +167,7 @@ class TargetLock(_SessionLock):
 
     def __init__(self, url: str, name: str, *, run_id: str | None = None) -> None:
         suffix = f" run {run_id[:8]}" if run_id else ""
-        super().__init__(url, f"target:{name}", f"sync {name[: 57 - len(suffix)]}{suffix}")
+        super().__init__(url, _target_name(name), f"sync {name[: 57 - len(suffix)]}{suffix}")
         self._waiting: _SharedLock | None = None
 
     def acquire(
@@ -205,7 +205,7 @@ class TargetLock(_SessionLock):
     def _announce(self, stack: ExitStack) -> None:
         """Let who holds the lock again and again (`give_way`) know that somebody waits for it, until the stack ends."""
         if self._waiting is None:
-            self._waiting = _SharedLock(self._url, f"waiting:{self.name}", f"{self._application_name} waits")
+            self._waiting = _SharedLock(self._url, _waiting(self.name), f"{self._application_name} waits")
             stack.callback(self._end_waiting)
             with suppress(SyncError):  # it waits all the same
                 self._waiting.try_acquire()
@@ -221,7 +221,7 @@ class TargetLock(_SessionLock):
             return False
         try:
             with classified(database=place(self._url)):
-                return bool(_ask(self._connection, _HELD, keys=[lock_key(f"waiting:{self.name}")]))
+                return bool(_ask(self._connection, _HELD, keys=[lock_key(_waiting(self.name))]))
         except SyncError:  # the database was restarted, which `retake` mends
             return False
 
@@ -277,6 +277,19 @@ class TargetLock(_SessionLock):
             f"{timeout_s:.0f} s: {holder or 'it has gone this moment'}.",
             remedy="Wait for it, or look with `sync-pipelines jobs list --active`.",
         )
+
+
+def is_awaited(url: str, name: str) -> bool:
+    """Whether somebody waits for the lock of this target; for who has not taken it yet."""
+    return bool(_asked(url, _HELD, keys=[lock_key(_waiting(_target_name(name)))]))
+
+
+def _target_name(name: str) -> str:
+    return f"target:{name}"
+
+
+def _waiting(name: str) -> str:
+    return f"waiting:{name}"
 
 
 class _SharedLock(_SessionLock):
