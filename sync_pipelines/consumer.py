@@ -144,10 +144,11 @@ def _consumer(table: BoundTable, batch_size: int | None, reporter: _Reporter) ->
 
 
 def _lock(tables: Sequence[BoundTable], asked: str) -> ConsumerLock:
-    """Of one table alone the sensors of the others go on: nobody else would bring their events."""
+    """Of other tables the sensors go on, also of one whose document comes later: nobody else would bring their rows."""
     first = tables[0]
     whole = asked == first.component.sync
-    return ConsumerLock(first.resources.ledger.database_url(), asked if whole else first.path)
+    paths = [table.path for table in tables]
+    return ConsumerLock(first.resources.ledger.database_url(), asked if whole else first.path, paths)
 
 
 @dataclass

@@ -167,7 +167,7 @@ class TargetLock(_SessionLock):
 
     def __init__(self, url: str, name: str, *, run_id: str | None = None) -> None:
         suffix = f" run {run_id[:8]}" if run_id else ""
-        super().__init__(url, _target_name(name), f"sync {name[: 57 - len(suffix)]}{suffix}")
+        super().__init__(url, f"target:{name}", f"sync {name[: 57 - len(suffix)]}{suffix}")
         self._waiting: _SharedLock | None = None
 
     def acquire(
@@ -205,7 +205,7 @@ class TargetLock(_SessionLock):
     def _announce(self, stack: ExitStack) -> None:
         """Let who holds the lock again and again (`give_way`) know that somebody waits for it, until the stack ends."""
         if self._waiting is None:
-            self._waiting = _SharedLock(self._url, _waiting(self.name), f"{self._application_name} waits")
+            self._waiting = _SharedLock(self._url, f"waiting:{self.name}", f"{self._application_name} waits")
             stack.callback(self._end_waiting)
             with suppress(SyncError):  # it waits all the same
                 self._waiting.try_acquire()
@@ -221,7 +221,7 @@ class TargetLock(_SessionLock):
             return False
         try:
             with classified(database=place(self._url)):
-                return bool(_ask(self._connection, _HELD, keys=[lock_key(_waiting(self.name))]))
+                return bool(_ask(self._connection, _HELD, keys=[lock_key(f"waiting:{self.name}")]))
         except SyncError:  # the database was restarted, which `retake` mends
             return False
 
@@ -281,15 +281,7 @@ class TargetLock(_SessionLock):
 
 def is_awaited(url: str, name: str) -> bool:
     """Whether somebody waits for the lock of this target; for who has not taken it yet."""
-    return bool(_asked(url, _HELD, keys=[lock_key(_waiting(_target_name(name)))]))
-
-
-def _target_name(name: str) -> str:
-    return f"target:{name}"
-
-
-def _waiting(name: str) -> str:
-    return f"waiting:{name}"
+    return bool(_asked(url, _HELD, keys=[lock_key(f"waiting:target:{name}")]))
 
 
 class _SharedLock(_SessionLock):
@@ -320,14 +312,23 @@ class RunLock(_SharedLock):
 
 
 class ConsumerLock(_SharedLock):
-    """The sign of life of the long-running consumers of a sync, or of one table: each of them holds it, shared.
+    """The sign of life of the long-running consumers of tables: each of them holds it, shared.
 
     Args:
-        name: `sync`, or `sync/table`, as the consumer was started.
+        name: `sync`, or `sync/table`, as the consumer was started. paths: the tables that it knows, `sync/table`.
     """
 
-    def __init__(self, url: str, name: str) -> None:
-        super().__init__(url, _consumer_name(name), f"sync consumer {name}")
+    def __init__(self, url: str, name: str, paths: Sequence[str]) -> None:
+        super().__init__(url, f"consumer:{name}", f"sync consumer {name}")
+        self._keys = [lock_key(f"consumer:{path}") for path in paths if path != name]
+
+    def try_acquire(self) -> bool:
+        if taken := super().try_acquire():
+            with ExitStack() as stack, classified(database=place(self._url)):
+                stack.callback(self._close)
+                _ask(self._connection, "SELECT pg_advisory_lock_shared(unnest(%(keys)s::bigint[]))", keys=self._keys)
+                stack.pop_all()
+        return taken
 
     def hold(self) -> None:
         """Take it where it is not held, or is no longer: the database was restarted.
@@ -342,15 +343,14 @@ class ConsumerLock(_SharedLock):
         self.try_acquire()
 
 
-def alive_consumer(url: str, names: Sequence[str]) -> str | None:
-    """The first of these names (`sync`, `sync/table`) that a long-running consumer consumes; of the ledger's `url`."""
-    keys = [lock_key(_consumer_name(name)) for name in names]
-    held = {key for (key,) in _asked(url, _HELD, keys=keys)}
-    return next((name for name, key in zip(names, keys, strict=True) if key in held), None)
+def alive_consumer(url: str, sync: str, path: str) -> str | None:
+    """The name by which a long-running consumer was started that brings this table; of the ledger's `url`.
 
-
-def _consumer_name(name: str) -> str:
-    return f"consumer:{name}"
+    None also where one of the sync runs that began before the table's document was there.
+    """
+    whole, known = (lock_key(f"consumer:{name}") for name in (sync, path))
+    held = {key for (key,) in _asked(url, _HELD, keys=[whole, known])}
+    return (sync if whole in held else path) if known in held else None
 
 
 def run_is_alive(url: str, run_id: str) -> bool:
