@@ -118,7 +118,7 @@ def _following(tables: Sequence[BoundTable]) -> list[BoundTable]:
 
 def _poll_interval(table: BoundTable, given: float | None) -> float:
     found = given if given is not None else _set_interval(table)
-    if not isinstance(found, int | float) or not 0 < found <= LONGEST_POLL_INTERVAL:
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found <= LONGEST_POLL_INTERVAL:
         remedy = f"Give seconds above 0, up to {LONGEST_POLL_INTERVAL:.0f} (a day)."
         raise ConfigurationError(f"A poll interval of {found!r} s is none.", remedy=remedy)
     return float(found)
