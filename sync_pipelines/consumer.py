@@ -118,7 +118,7 @@ def _following(tables: Sequence[BoundTable]) -> list[BoundTable]:
 
 def _poll_interval(table: BoundTable, given: float | None) -> float:
     found = given if given is not None else _set_interval(table)
-    if not isinstance(found, int | float) or not 0 < found <= LONGEST_POLL_INTERVAL:
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found <= LONGEST_POLL_INTERVAL:
         remedy = f"Give seconds above 0, up to {LONGEST_POLL_INTERVAL:.0f} (a day)."
         raise ConfigurationError(f"A poll interval of {found!r} s is none.", remedy=remedy)
     return float(found)
@@ -144,10 +144,11 @@ def _consumer(table: BoundTable, batch_size: int | None, reporter: _Reporter) ->
 
 
 def _lock(tables: Sequence[BoundTable], asked: str) -> ConsumerLock:
-    """Of one table alone the sensors of the others go on: nobody else would bring their events."""
+    """Of other tables the sensors go on, also of one whose document comes later: nobody else would bring their rows."""
     first = tables[0]
     whole = asked == first.component.sync
-    return ConsumerLock(first.resources.ledger.database_url(), asked if whole else first.path)
+    paths = [table.path for table in tables]
+    return ConsumerLock(first.resources.ledger.database_url(), asked if whole else first.path, paths)
 
 
 @dataclass
@@ -255,7 +256,8 @@ class _Consumer:
                 with _told(table.path):
                     soon = soon or table.impends
         self._pause = min(self._pause * 1.5, _LONGEST_POLL) if soon else _FIRST_POLL
-        return min(self._pause if soon else self.interval, self.interval)
+        due_in = max(min(table.due_in for table in self.tables), _FIRST_POLL)
+        return min(self._pause if soon else self.interval, self.interval, due_in)
 
     def _end(self) -> None:
         """Confirm what is open; another writer is waited for a moment, and confirms it by its own run else."""

@@ -285,7 +285,7 @@ class OutboxToNeo4j(SyncComponent):
         return {**super().run_settings(ledger, batch_size=batch_size), "retry_max": tries}
 
     def not_watched(self, resources: Any) -> str | None:
-        found = alive_consumer(resources.ledger.database_url(), [self.sync, self.path])
+        found = alive_consumer(resources.ledger.database_url(), self.sync, self.path)
         what = "the events" if self.events == "outbox" else "what changes"
         return found and f"a consumer brings {what} (`sync-pipelines consume {found}`)"
 

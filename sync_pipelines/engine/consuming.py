@@ -20,8 +20,8 @@ from sync_pipelines.engine.draining import Drain
 from sync_pipelines.engine.errors import LockBusyError, SyncError
 from sync_pipelines.engine.events import Outbox
 from sync_pipelines.engine.freeing import look_again
-from sync_pipelines.engine.locks import LONGEST_POLL, run_is_alive
-from sync_pipelines.engine.model import ChangeSet, Counts, Scope
+from sync_pipelines.engine.locks import LONGEST_POLL, is_awaited, run_is_alive
+from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Watermark
 from sync_pipelines.engine.run import Run, begin
 from sync_pipelines.engine.waiting import can_arrive
 
@@ -37,6 +37,7 @@ TURN_SECONDS = 1.0
 _ALIVE_SECONDS = 5.0
 _BACK_SECONDS = 1.5 * LONGEST_POLL
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_AWAITED = "another writer has the target, or waits for it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +46,8 @@ class Bout:
 
     Args:
         events: that were completed or given up, each once however often it was tried; of a table without an outbox,
-            keys that its log named. lag: seconds since the oldest event that waits was published, at the end; 0 where
-            none does.
+            records that were written or deleted. lag: seconds since the oldest event that waits was published, at the
+            end; 0 where none does.
         correlations: what its last events belonged to. held: records in the target.
     """
 
@@ -82,6 +83,7 @@ class TableConsumer:
     _alive: float = float("-inf")
     _stood_back: float | None = None
     _checked: float = float("-inf")
+    _seen: datetime | None = None
     _next_look: float = float("-inf")
 
     def __post_init__(self) -> None:
@@ -128,6 +130,11 @@ class TableConsumer:
         """Whether there is something that can be brought before long, though not now."""
         return self.outbox.backlog(most=1).oldest is not None
 
+    @property
+    def due_in(self) -> float:
+        """Seconds until it looks by itself, however often others are woken meanwhile."""
+        return float("inf")
+
     def look(self, *, every: float) -> None:
         """Free what stood still, at most so often (seconds), and no more than a twentieth of the time."""
         began = self.clock()
@@ -161,19 +168,19 @@ class TableConsumer:
         if self.clock() - self._alive >= _ALIVE_SECONDS:
             run.sign_of_life.check()
             self._alive = self.clock()
-        if self._stands_back(run) or not run.lock.retake():
-            raise LockBusyError("another writer has the target, or waits for it")
+        if self._stands_back(awaited=run.lock.is_awaited()) or not run.lock.retake():
+            raise LockBusyError(_AWAITED)
         try:
             return self._bring(self._drain)
         finally:
             run.lock.give_way()
 
-    def _stands_back(self, run: Run) -> bool:
+    def _stands_back(self, *, awaited: bool) -> bool:
         """Whether it leaves the lock to somebody who waits for it: for as long as that one needs to come by.
 
         Who waits for ever (a process that was stopped) holds it up no longer than that between two turns.
         """
-        if not run.lock.is_awaited():
+        if not awaited:
             self._stood_back = None
         elif self._stood_back is None:
             self._stood_back = self.clock()
@@ -195,10 +202,22 @@ class TableConsumer:
             return False
         self._checked = self.clock()
         since = self.binding.ledger.watermark(*self.binding.place)
-        return bool(self.binding.source.pending(since)) or can_arrive(self.binding)
+        return bool(self.binding.source.pending(since)) or self._went_back(since) or can_arrive(self.binding)
+
+    def _went_back(self, since: Watermark | None) -> bool:
+        """Whether the ledger is older than it was: a database that was restored, which fits its own ledger again.
+
+        The sensor would see it, and rests while a consumer runs.
+        """
+        back = since is not None and self._seen is not None and since.taken_at < self._seen
+        if since is not None and not back:
+            self._seen = since.taken_at
+        return back
 
     def _open(self) -> int:
         """Begin a run; one that reads everything is all that it does."""
+        if self._stands_back(awaited=is_awaited(self.binding.lock_url, self.binding.lock_name)):
+            raise LockBusyError(_AWAITED)
         request = Request(mode="incremental", scope=Scope(), trigger=TRIGGER, run_id=str(uuid.uuid4()))
         self._began = self._checked = self.clock()
         begin(self.binding, request, keep=self._keep)
@@ -237,8 +256,10 @@ class TableConsumer:
             if drain is not None and drain.brought:
                 _bring_forward(run, changes)
             run.conclude(changes)
+            confirmed = self.binding.ledger.watermark(*self.binding.place)
+            self._seen = confirmed.taken_at if confirmed else None
         self._forget()
-        self._tell(self._told(run, changes, drain))
+        self._tell(self._told(run, drain))
         return 1
 
     def _tell(self, bout: Bout) -> None:
@@ -247,12 +268,12 @@ class TableConsumer:
     def _oldest(self) -> datetime | None:
         return self.outbox.backlog(most=1).oldest
 
-    def _told(self, run: Run, changes: ChangeSet, drain: Drain | None) -> Bout:
+    def _told(self, run: Run, drain: Drain | None) -> Bout:
         oldest = self._oldest()
         return Bout(
             run_id=run.request.run_id,
             counts=run.counts,
-            events=drain.ended if drain else 0 if self.binding.outbox else changes.touched,
+            events=drain.ended if drain else 0 if self.binding.outbox else run.counts.upserted + run.counts.deleted,
             seconds=self.clock() - self._began,
             lag=max((datetime.now(UTC) - oldest).total_seconds(), 0.0) if oldest else 0.0,
             held=run.held,

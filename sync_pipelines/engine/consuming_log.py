@@ -30,6 +30,10 @@ class LogConsumer(TableConsumer):
     def impends(self) -> bool:
         return False
 
+    @property
+    def due_in(self) -> float:
+        return max(self._due_at, self.paused_until) - self.clock()
+
     def look(self, *, every: float) -> None:
         """Remember how often to look (seconds), and tell what a minute's runs have brought."""
         self._every = every
@@ -53,7 +57,7 @@ class LogConsumer(TableConsumer):
         pending = self.binding.source.pending(since)
         if pending.lasting:
             return self.clock() - self._read_whole >= _LASTING_SECONDS
-        return bool(pending) or can_arrive(self.binding)
+        return bool(pending) or self._went_back(since) or can_arrive(self.binding)
 
     def _oldest(self) -> datetime | None:
         return None  # a run brings all that is pending when it begins

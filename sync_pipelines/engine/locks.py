@@ -279,6 +279,11 @@ class TargetLock(_SessionLock):
         )
 
 
+def is_awaited(url: str, name: str) -> bool:
+    """Whether somebody waits for the lock of this target; for who has not taken it yet."""
+    return bool(_asked(url, _HELD, keys=[lock_key(f"waiting:target:{name}")]))
+
+
 class _SharedLock(_SessionLock):
     """A sign of life, which several may give at once."""
 
@@ -307,14 +312,23 @@ class RunLock(_SharedLock):
 
 
 class ConsumerLock(_SharedLock):
-    """The sign of life of the long-running consumers of a sync, or of one table: each of them holds it, shared.
+    """The sign of life of the long-running consumers of tables: each of them holds it, shared.
 
     Args:
-        name: `sync`, or `sync/table`, as the consumer was started.
+        name: `sync`, or `sync/table`, as the consumer was started. paths: the tables that it knows, `sync/table`.
     """
 
-    def __init__(self, url: str, name: str) -> None:
-        super().__init__(url, _consumer_name(name), f"sync consumer {name}")
+    def __init__(self, url: str, name: str, paths: Sequence[str]) -> None:
+        super().__init__(url, f"consumer:{name}", f"sync consumer {name}")
+        self._keys = [lock_key(f"consumer:{path}") for path in paths if path != name]
+
+    def try_acquire(self) -> bool:
+        if taken := super().try_acquire():
+            with ExitStack() as stack, classified(database=place(self._url)):
+                stack.callback(self._close)
+                _ask(self._connection, "SELECT pg_advisory_lock_shared(unnest(%(keys)s::bigint[]))", keys=self._keys)
+                stack.pop_all()
+        return taken
 
     def hold(self) -> None:
         """Take it where it is not held, or is no longer: the database was restarted.
@@ -329,15 +343,14 @@ class ConsumerLock(_SharedLock):
         self.try_acquire()
 
 
-def alive_consumer(url: str, names: Sequence[str]) -> str | None:
-    """The first of these names (`sync`, `sync/table`) that a long-running consumer consumes; of the ledger's `url`."""
-    keys = [lock_key(_consumer_name(name)) for name in names]
-    held = {key for (key,) in _asked(url, _HELD, keys=keys)}
-    return next((name for name, key in zip(names, keys, strict=True) if key in held), None)
+def alive_consumer(url: str, sync: str, path: str) -> str | None:
+    """The name by which a long-running consumer was started that brings this table; of the ledger's `url`.
 
-
-def _consumer_name(name: str) -> str:
-    return f"consumer:{name}"
+    None also where one of the sync runs that began before the table's document was there.
+    """
+    whole, known = (lock_key(f"consumer:{name}") for name in (sync, path))
+    held = {key for (key,) in _asked(url, _HELD, keys=[whole, known])}
+    return (sync if whole in held else path) if known in held else None
 
 
 def run_is_alive(url: str, run_id: str) -> bool:

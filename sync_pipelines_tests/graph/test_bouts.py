@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
 
-from sync_pipelines.engine.consuming import _ALIVE_SECONDS, _BACK_SECONDS, TableConsumer
+from sync_pipelines.engine.consuming import _ALIVE_SECONDS, _BACK_SECONDS, BOUT_SECONDS, TableConsumer
 from sync_pipelines.engine.dead import DIED
 from sync_pipelines.engine.errors import LockLostError
 from sync_pipelines.engine.locks import TargetLock
@@ -115,6 +116,23 @@ def test_the_watermark_of_a_bout_is_of_its_end_for_it_has_read_rows_until_then(
     found = academy.bind(concepts()).ledger.watermark("learning", "concept")
     assert found is not None
     assert found.taken_at > begun
+
+
+def test_a_ledger_that_is_older_than_it_was_is_brought_forward_by_one_run(
+    app: Application, clock: Clock, consumers: list[TableConsumer]
+) -> None:
+    consumer = consumers[0]
+    app.create("c1")
+    consumer.step()
+    consumer.end()
+    assert consumer._seen is not None
+    consumer._seen += timedelta(days=1)  # the databases were restored
+    for _ in range(3):
+        clock.now += BOUT_SECONDS
+        consumer.step()
+        consumer.end()
+    ledger = consumer.binding.ledger
+    assert len(ledger.logs("learning", "concept", limit=9)) == 3  # the first sync, that of c1, and one more
 
 
 def test_a_graph_that_is_wiped_under_a_bout_is_filled_anew_by_the_next(

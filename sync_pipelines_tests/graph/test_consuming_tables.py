@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +13,15 @@ import dagster as dg
 import pytest
 
 from sync_pipelines.automation import read_facts
+from sync_pipelines.consumer import _Consumer
 from sync_pipelines.decide import Skip, decide
 from sync_pipelines.definitions import default_resources
-from sync_pipelines.engine.consuming import Bout
+from sync_pipelines.engine.consuming import _BACK_SECONDS, Bout
 from sync_pipelines.engine.consuming_log import LogConsumer
 from sync_pipelines.engine.locks import TargetLock
 from sync_pipelines.engine.model import Counts, Pending
 from sync_pipelines_tests.dagster.homes import fresh_home
+from sync_pipelines_tests.dagster.test_ground import restored_afterwards
 from sync_pipelines_tests.graph.app import Application
 from sync_pipelines_tests.graph.house import Academy, concept, prerequisite
 from sync_pipelines_tests.graph.test_consuming import consumer, until
@@ -51,7 +54,9 @@ def test_what_triggers_have_logged_arrives_without_an_event_and_is_told_once_a_m
             academy.add("c3")
             decided = decide(read_facts(concept(), resources, instance))
         assert isinstance(decided, Skip)
-        assert "a consumer brings what changes" in decided.reason
+        assert "a consumer brings what changes (`sync-pipelines consume learning`)" in decided.reason
+        # it knows no document that came after it began: that one's sensor does not rest
+        assert concept(name="later", target={"label": "Later"}).not_watched(resources) is None
         until(lambda: "c3" in academy.titles())
         academy.execute("TRUNCATE prerequisite; INSERT INTO prerequisite (requires_id, concept_id) VALUES ('c2', 'c3')")
         until(lambda: academy.arrows() == [("c2", "c3")])
@@ -83,7 +88,7 @@ def test_two_at_once_bring_each_change_once_also_where_another_writer_has_the_gr
 
 
 class _Clock:
-    now = 0.0
+    now = 1000.0
 
     def __call__(self) -> float:
         return self.now
@@ -101,6 +106,46 @@ def test_a_table_that_each_run_reads_whole_is_read_once_an_hour(academy: Academy
     with binding.ledger:
         table.look(every=5.0)
         assert table._is_due()
+        clock.now += 3.0  # an event of another table has woken it
+        given: Any = {"urls": [], "lock": None, "waker": None}
+        assert _Consumer(tables=[table], interval=5.0, **given)._rest() == 2.0
         table._tell(_bout(reason="a partition"))
-        for clock.now, due in ((6.0, False), (3590.0, False), (3601.0, True), (3602.0, False)):
+        for clock.now, due in ((1009.0, False), (4590.0, False), (4604.0, True), (4605.0, False)):
             assert table._is_due() is due
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_it_leaves_the_graph_to_one_that_waits_and_tells_what_it_has_brought_itself(academy: Academy) -> None:
+    academy.capture(concept(), prerequisite())
+    academy.require(("c1", "c2"))
+    academy.add("c1")
+    clock, told = _Clock(), []
+    table = LogConsumer(binding=academy.bind(prerequisite()), clock=clock, report=told.append)
+    stopped = TargetLock(table.binding.lock_url, table.binding.lock_name)
+    academy.sync(concept())
+    with ExitStack() as stack:
+        stopped._announce(stack)  # its process is stopped before it takes the lock
+        seen = []
+        for seconds in (0.0, _BACK_SECONDS / 2, _BACK_SECONDS):
+            clock.now += seconds
+            seen.append((table.step(), table.busy))
+    assert seen == [(0, True), (0, True), (1, False)]
+    academy.require(("c1", "c1"))
+    clock.now += 60.0
+    table.step()
+    assert [bout.events for bout in told] == [0, 1]  # one waits for its node, which is no event
+
+
+@pytest.mark.spare_where(graph="neo4j")
+def test_a_ledger_that_was_restored_with_its_database_is_seen_though_nothing_is_pending(academy: Academy) -> None:
+    academy.capture(concept())
+    academy.add("c1")
+    table = LogConsumer(binding=academy.bind(concept()))
+    table.step()
+    saved = ("public.concept", "sync.change_log", "sync.capture_marks")
+    with restored_afterwards(academy, (*saved, "sync.sync_watermarks", "sync.sync_metadata", "sync.sync_logs")):
+        academy.add("c2")
+        table.step()
+        assert academy.titles() == ["c1", "c2"]
+    assert [table.step(), table.step()] == [1, 0]
+    assert academy.titles() == ["c1"]

@@ -123,10 +123,11 @@ def test_a_consumer_of_batches_that_are_none_is_refused(size: Any, monkeypatch: 
         run_consumer(size)
 
 
-def test_a_poll_interval_that_is_a_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poll_interval_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEO4J_URI", "bolt://nowhere")
-    with pytest.raises(ConfigurationError, match="A poll interval of '5' s is none"):
-        run_consumer(poll_interval="5")  # ty: ignore
+    for given in ("5", True):
+        with pytest.raises(ConfigurationError, match=f"A poll interval of {given!r} s is none"):
+            run_consumer(poll_interval=given)  # ty: ignore
 
 
 def test_of_a_sync_that_is_kept_in_no_graph_nothing_is_consumed() -> None:
