@@ -66,7 +66,8 @@ def consumer() -> Iterator[subprocess.Popen[str]]:
     """A consumer that has begun; ended by SIGTERM, which must be clean."""
     child = start("consume", "learning", "--poll-interval", "0.5")
     try:
-        until(lambda: child.poll() is not None or alive_consumer(os.environ["DATABASE_URL"], ["learning"]), seconds=60)
+        url, path = os.environ["DATABASE_URL"], concepts().path
+        until(lambda: child.poll() is not None or alive_consumer(url, "learning", path), seconds=60)
         yield child
         child.send_signal(signal.SIGTERM)
         _, told = child.communicate(timeout=60)
