@@ -54,7 +54,7 @@ threading.Thread(target=tell, daemon=True).start()
 def test_no_process_of_make_dev_sees_what_a_dot_env_for_production_names(folder: Path) -> None:
     port = free_port()
     with _make_dev(folder, port, file=ELSEWHERE) as process:
-        assert comes_true(lambda: process.poll() is not None or _loaded(port), seconds=120), "nothing loads"
+        assert comes_true(lambda: process.poll() is not None or _loaded(port), seconds=300), "nothing loads"
         assert process.poll() is None, "it ended by itself"
         seen = _seen(folder)
         process.terminate()
