@@ -1,8 +1,8 @@
 """The long-running consumer of a sync: `sync-pipelines consume SYNC`, and `run_consumer` from Python.
 
 Woken by NOTIFY, and by its own poll where none comes (an event behind an open transaction, a lost connection, a table
-whose triggers tell what changed). Nodes
-come before relationships, so that few of these have to wait. One table's failure stops that table alone, for a while.
+whose triggers tell what changed). Nodes come before relationships, so that few of these have to wait. One table's
+failure stops that table alone, for a while.
 """
 
 from __future__ import annotations

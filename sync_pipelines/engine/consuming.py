@@ -20,7 +20,7 @@ from sync_pipelines.engine.draining import Drain
 from sync_pipelines.engine.errors import LockBusyError, SyncError
 from sync_pipelines.engine.events import Outbox
 from sync_pipelines.engine.freeing import look_again
-from sync_pipelines.engine.locks import LONGEST_POLL, is_awaited, run_is_alive
+from sync_pipelines.engine.locks import LONGEST_POLL, TargetLock, run_is_alive
 from sync_pipelines.engine.model import ChangeSet, Counts, Scope, Watermark
 from sync_pipelines.engine.run import Run, begin
 from sync_pipelines.engine.waiting import can_arrive
@@ -216,7 +216,7 @@ class TableConsumer:
 
     def _open(self) -> int:
         """Begin a run; one that reads everything is all that it does."""
-        if self._stands_back(awaited=is_awaited(self.binding.lock_url, self.binding.lock_name)):
+        if self._stands_back(awaited=TargetLock(self.binding.lock_url, self.binding.lock_name).is_awaited()):
             raise LockBusyError(_AWAITED)
         request = Request(mode="incremental", scope=Scope(), trigger=TRIGGER, run_id=str(uuid.uuid4()))
         self._began = self._checked = self.clock()
@@ -268,12 +268,16 @@ class TableConsumer:
     def _oldest(self) -> datetime | None:
         return self.outbox.backlog(most=1).oldest
 
+    def _events(self, run: Run, drain: Drain | None) -> int:
+        del run
+        return drain.ended if drain else 0
+
     def _told(self, run: Run, drain: Drain | None) -> Bout:
         oldest = self._oldest()
         return Bout(
             run_id=run.request.run_id,
             counts=run.counts,
-            events=drain.ended if drain else 0 if self.binding.outbox else run.counts.upserted + run.counts.deleted,
+            events=self._events(run, drain),
             seconds=self.clock() - self._began,
             lag=max((datetime.now(UTC) - oldest).total_seconds(), 0.0) if oldest else 0.0,
             held=run.held,

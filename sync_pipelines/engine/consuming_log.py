@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sync_pipelines.engine.consuming import BOUT_SECONDS, Bout, TableConsumer
+from sync_pipelines.engine.draining import Drain
 from sync_pipelines.engine.model import Counts
+from sync_pipelines.engine.run import Run
 from sync_pipelines.engine.waiting import can_arrive
 
 _LASTING_SECONDS = 3600.0
@@ -61,6 +63,10 @@ class LogConsumer(TableConsumer):
 
     def _oldest(self) -> datetime | None:
         return None  # a run brings all that is pending when it begins
+
+    def _events(self, run: Run, drain: Drain | None) -> int:
+        del drain
+        return run.counts.upserted + run.counts.deleted
 
     def _tell(self, bout: Bout) -> None:
         if bout.reason:

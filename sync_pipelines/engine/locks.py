@@ -216,12 +216,13 @@ class TargetLock(_SessionLock):
             waiting.release()
 
     def is_awaited(self) -> bool:
-        """Whether somebody waits for this lock; asked of a lock that has been taken once."""
-        if self._connection is None:
-            return False
+        """Whether somebody waits for this lock, taken or not."""
+        keys = [lock_key(f"waiting:{self.name}")]
         try:
+            if self._connection is None:
+                return bool(_asked(self._url, _HELD, keys=keys))
             with classified(database=place(self._url)):
-                return bool(_ask(self._connection, _HELD, keys=[lock_key(f"waiting:{self.name}")]))
+                return bool(_ask(self._connection, _HELD, keys=keys))
         except SyncError:  # the database was restarted, which `retake` mends
             return False
 
@@ -277,11 +278,6 @@ class TargetLock(_SessionLock):
             f"{timeout_s:.0f} s: {holder or 'it has gone this moment'}.",
             remedy="Wait for it, or look with `sync-pipelines jobs list --active`.",
         )
-
-
-def is_awaited(url: str, name: str) -> bool:
-    """Whether somebody waits for the lock of this target; for who has not taken it yet."""
-    return bool(_asked(url, _HELD, keys=[lock_key(f"waiting:target:{name}")]))
 
 
 class _SharedLock(_SessionLock):

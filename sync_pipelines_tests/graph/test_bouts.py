@@ -45,6 +45,14 @@ def consumers(academy: Academy, clock: Clock) -> Iterator[list[TableConsumer]]:
         yield made
 
 
+@pytest.fixture
+def begun(app: Application, consumers: list[TableConsumer]) -> TableConsumer:
+    """The first of them, which has brought c1; its books are open."""
+    app.create("c1")
+    consumers[0].step()
+    return consumers[0]
+
+
 def test_a_consumer_closes_the_books_of_one_that_was_killed_and_of_no_other(
     academy: Academy, app: Application, clock: Clock, consumers: list[TableConsumer]
 ) -> None:
@@ -71,11 +79,8 @@ def test_a_consumer_closes_the_books_of_one_that_was_killed_and_of_no_other(
 
 
 def test_a_consumer_leaves_its_target_to_one_that_waits_but_not_for_ever_to_one_that_never_comes(
-    academy: Academy, app: Application, clock: Clock, consumers: list[TableConsumer]
+    academy: Academy, app: Application, clock: Clock, begun: TableConsumer
 ) -> None:
-    consumer = consumers[0]
-    app.create("c1")
-    consumer.step()
     app.create("c2")
     binding = academy.bind(concepts())
     stopped = TargetLock(binding.lock_url, binding.lock_name)
@@ -84,68 +89,54 @@ def test_a_consumer_leaves_its_target_to_one_that_waits_but_not_for_ever_to_one_
         seen = []
         for seconds in (0.0, _BACK_SECONDS / 2, _BACK_SECONDS, 0.0):
             clock.now += seconds
-            seen.append((consumer.step(), consumer.busy))
+            seen.append((begun.step(), begun.busy))
     assert seen == [(0, True), (0, True), (1, False), (0, True)]
 
 
 def test_a_consumer_that_lost_its_sign_of_life_stops_before_its_books_are_closed_for_it(
-    app: Application, clock: Clock, consumers: list[TableConsumer]
+    app: Application, clock: Clock, begun: TableConsumer
 ) -> None:
-    consumer = consumers[0]
-    app.create("c1")
-    consumer.step()
-    assert consumer._run is not None
-    consumer._run.sign_of_life.release()
+    assert begun._run is not None
+    begun._run.sign_of_life.release()
     app.create("c2")
     clock.now += _ALIVE_SECONDS
     with pytest.raises(LockLostError):
-        consumer.step()
+        begun.step()
     assert app.statuses("c2") == ["PENDING"]
 
 
 def test_the_watermark_of_a_bout_is_of_its_end_for_it_has_read_rows_until_then(
-    academy: Academy, app: Application, consumers: list[TableConsumer]
+    academy: Academy, app: Application, begun: TableConsumer
 ) -> None:
-    consumer = consumers[0]
-    app.create("c1")
-    consumer.step()
     app.create("c2")
-    (begun,) = academy.execute("SELECT clock_timestamp()")[0]
-    consumer.step()
-    consumer.end()
+    (moment,) = academy.execute("SELECT clock_timestamp()")[0]
+    begun.step()
+    begun.end()
     found = academy.bind(concepts()).ledger.watermark("learning", "concept")
     assert found is not None
-    assert found.taken_at > begun
+    assert found.taken_at > moment
 
 
-def test_a_ledger_that_is_older_than_it_was_is_brought_forward_by_one_run(
-    app: Application, clock: Clock, consumers: list[TableConsumer]
-) -> None:
-    consumer = consumers[0]
-    app.create("c1")
-    consumer.step()
-    consumer.end()
-    assert consumer._seen is not None
-    consumer._seen += timedelta(days=1)  # the databases were restored
+def test_a_ledger_that_is_older_than_it_was_is_brought_forward_by_one_run(clock: Clock, begun: TableConsumer) -> None:
+    begun.end()
+    assert begun._seen is not None
+    begun._seen += timedelta(days=1)  # the databases were restored
     for _ in range(3):
         clock.now += BOUT_SECONDS
-        consumer.step()
-        consumer.end()
-    ledger = consumer.binding.ledger
+        begun.step()
+        begun.end()
+    ledger = begun.binding.ledger
     assert len(ledger.logs("learning", "concept", limit=9)) == 3  # the first sync, that of c1, and one more
 
 
 def test_a_graph_that_is_wiped_under_a_bout_is_filled_anew_by_the_next(
-    academy: Academy, app: Application, consumers: list[TableConsumer]
+    academy: Academy, app: Application, begun: TableConsumer
 ) -> None:
-    consumer = consumers[0]
-    app.create("c1")
-    consumer.step()
     academy.cypher("MATCH (n) DETACH DELETE n")
     app.create("c2")
-    consumer.step()
-    consumer.end()
+    begun.step()
+    begun.end()
     assert academy.titles() == ["c2"]
     app.create("c3")
-    consumer.step()
+    begun.step()
     assert academy.titles() == ["c0", "c1", "c2", "c3"]

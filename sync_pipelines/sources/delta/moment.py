@@ -63,7 +63,7 @@ class Moment(ABC):
         self.version, self.spec = version, spec
         self._conforming = conforming
         self.taken_at = datetime.now(UTC)
-        self.otherwise: set[str] = set()
+        self.otherwise = set()
 
     @cached_property
     def conforming(self) -> Conforming:
@@ -212,16 +212,15 @@ class Moment(ABC):
 
     def _spells_otherwise(self, batch: pa.RecordBatch, keys: pa.Array) -> pa.Array:
         """Whether a text among a row's key is not as the key has it."""
-        texts = [(place, batch.column(name)) for place, name in enumerate(self.spec.key)]
-        texts = [(place, column) for place, column in texts if pa.types.is_string(column.type)]
-        if len(self.spec.key) == 1:
-            differ = [pc.call_function("not_equal", [column, keys]) for _, column in texts]
-            return pc.call_function("coalesce", [*differ, pa.scalar(False)]) if differ else _none_of(keys)
+        parts = [keys]
+        if len(self.spec.key) > 1:
+            rows = [json.loads(key) for key in keys.to_pylist()]
+            parts = [pa.array([row[place] for row in rows], pa.string()) for place in range(len(self.spec.key))]
         found = np.zeros(len(keys), bool)
-        parts = [json.loads(key) for key in keys.to_pylist()]
-        for place, column in texts:
-            pairs = zip(column.to_pylist(), parts, strict=True)
-            found |= [text is not None and text != part[place] for text, part in pairs]
+        for name, part in zip(self.spec.key, parts, strict=True):
+            if pa.types.is_string(batch.column(name).type):
+                differs = pc.call_function("not_equal", [batch.column(name), part])
+                found |= pc.call_function("coalesce", [differs, pa.scalar(False)]).to_numpy(zero_copy_only=False)
         return pa.array(found)
 
     def among(self, wanted: KeyIndex, predicate: str | None) -> Iterator[pa.RecordBatch]:
@@ -299,10 +298,6 @@ def without(keys: pa.Array, others: Sequence[pa.Array]) -> pa.Array:
 
 def _is_in(keys: pa.Array, wanted: pa.Array) -> pa.Array:
     return pc.call_function("is_in", [keys], pc.SetLookupOptions(wanted))
-
-
-def _none_of(keys: pa.Array) -> pa.Array:
-    return pa.array(np.zeros(len(keys), bool))
 
 
 def _split(key: str, parts: int) -> list[str]:

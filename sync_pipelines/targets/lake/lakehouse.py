@@ -53,9 +53,9 @@ class Lakehouse(ABC):
             raise ConfigurationError(
                 f"the table {table!r} is kept equal to its source by the sync {owner}.", remedy="Write another table."
             )
-        anew = held is None or mode == "overwrite"
-        rows = _Counted(fitted(given, None if anew or held is None else held.columns))
-        if anew:
+        columns = held.columns if held and mode != "overwrite" else None
+        rows = _Counted(fitted(given, columns))
+        if columns is None:
             Shape(columns=given.schema)  # the names must be such that other engines can read the table
         try:
             self.write_rows(rows.reader(), table, mode, tuple(merge_keys))
